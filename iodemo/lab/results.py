@@ -1,0 +1,402 @@
+# -*- test-case-name: tests.test_results -*-
+"""
+The results file: its shape, and reading and writing it.
+
+A run is one JSON object (format C{iodemo-results}, version 1). The
+C{TypedDict}s below are its documentation: names of units are in the keys, keys
+may be added, and none is renamed or dropped without a new version.
+
+A file comes from outside: from another machine, another version, a half-written
+disk or somebody who means ill. L{read} therefore checks every value it lets
+through, and the rest of iodemo may trust what it returns. Names must look like
+names; free text may hold any printable characters, which whoever shows it
+escapes.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import os
+import re
+import tempfile
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, Literal, TypedDict, cast
+
+FORMAT = "iodemo-results"
+VERSION = 1
+FILE_NAME = "results.json"
+
+Status = Literal["ok", "failed", "skipped"]
+Verdict = Literal["faster", "slower", "indistinguishable"]
+
+
+class Limits(TypedDict, total=False):
+    """Kernel and process limits in force; C{None} where unknown."""
+
+    nofile_soft: int | None
+    nofile_hard: int | None
+    somaxconn: int | None
+    ephemeral_ports: str | None
+
+
+class Pinning(TypedDict):
+    """The core each process was pinned to."""
+
+    server: int
+    load: int
+
+
+class Environment(TypedDict):
+    """The machine, the versions, and the command that made the file."""
+
+    kernel: str
+    architecture: str
+    cpu: str
+    cores: int
+    memory_kib: int
+    virtualized: bool
+    python: str
+    twisted: str
+    iodemo: str
+    limits: Limits
+    pinning: Pinning | None
+    steal_fraction: float | None  # CPU time the hypervisor took during the run
+    date: str  # UTC, ISO 8601, when the run began
+    command: str
+
+
+class Parameters(TypedDict):
+    """What was asked of the server in one cell."""
+
+    active: int  # connections with one request in flight each
+    idle: int  # further connections, open and silent
+    payload: int  # bytes of a request's payload
+    rate: float | None  # requests due a second; None is a closed loop
+    tls: bool
+
+
+Latency = TypedDict(
+    "Latency", {"p50": float, "p90": float, "p99": float, "p99.9": float, "max": float}
+)
+
+
+class Round(TypedDict):
+    """One fresh server, measured once. The load's own JSON has the same keys."""
+
+    requests: int  # answered and verified within the window
+    seconds: float  # length of the window
+    throughput: float  # requests a second
+    latency_us: Latency
+    server_cpu_us_per_request: float | None
+    server_user_s: float | None
+    server_system_s: float | None
+    server_rss_kib: int | None  # at the end of the window
+    context_switches: int | None  # of the server, in the window
+    syscalls_per_request: float | None
+    load_cpu_fraction: float  # of one core
+
+
+class Interval(TypedDict):
+    """The median over rounds and its 95 % bootstrap interval."""
+
+    median: float
+    low: float
+    high: float
+
+
+class Cell(TypedDict):
+    """One backend at one point of one scenario."""
+
+    scenario: str
+    service: str
+    backend: str
+    parameters: Parameters
+    status: Status
+    reason: str | None  # why there is no number; None when there is
+    load_limited: bool  # the load was the limit: the number is a lower bound
+    rounds: list[Round]
+    summary: dict[str, Interval]  # by metric, "latency_us.p99" for nested ones
+
+
+class Comparison(TypedDict):
+    """One backend against the baseline, in one metric at one point."""
+
+    scenario: str
+    parameters: Parameters
+    metric: str
+    baseline: str
+    backend: str
+    ratio: float  # backend / baseline
+    low: float
+    high: float
+    verdict: Verdict
+
+
+class Results(TypedDict):
+    """A whole run."""
+
+    format: str
+    version: int
+    complete: bool  # False while the run goes on, and if it was interrupted
+    environment: Environment
+    cells: list[Cell]
+    comparisons: list[Comparison]
+
+
+class ResultsError(Exception):
+    """
+    A results file cannot be used. The message is one line for a person: which
+    file, where in it, and what is wrong.
+    """
+
+
+def write(results: Results, path: Path) -> None:
+    """
+    Write C{results} so that C{path} is, at every moment, absent or whole.
+
+    @raise OSError: if the directory cannot be written.
+    """
+    handle, temporary = tempfile.mkstemp(
+        dir=path.parent, prefix=f".{path.name}.", suffix=".part"
+    )
+    try:
+        with open(handle, "w", encoding="utf-8") as stream:
+            json.dump(results, stream, indent=1, allow_nan=False)
+            stream.write("\n")
+            stream.flush()
+            os.fsync(stream.fileno())
+        # mkstemp makes the file private; a report is meant to be read.
+        os.chmod(temporary, 0o644)
+        os.replace(temporary, path)
+    except BaseException:
+        Path(temporary).unlink(missing_ok=True)
+        raise
+
+
+def read(path: Path) -> Results:
+    """
+    Read a results file, or the one in a directory.
+
+    @raise ResultsError: if there is none, or it is not one this version can use.
+    """
+    if path.is_dir():
+        path = path / FILE_NAME
+    try:
+        text = path.read_text(encoding="utf-8")
+    except OSError as error:
+        raise ResultsError(f"{path}: {error.strerror}") from error
+    except UnicodeDecodeError as error:
+        raise ResultsError(f"{path}: not a results file: not UTF-8 text") from error
+    try:
+        value = json.loads(text, parse_constant=_refuseConstant)
+    except RecursionError as error:
+        raise ResultsError(f"{path}: not a results file: nested too deeply") from error
+    except ValueError as error:
+        raise ResultsError(
+            f"{path}: not a whole JSON file ({error}): cut off, or not a results file"
+        ) from error
+    try:
+        _checkHead(value)
+        _results(value, "the file")
+    except _Wrong as wrong:
+        raise ResultsError(f"{path}: {wrong}") from wrong
+    return cast(Results, value)
+
+
+class _Wrong(Exception):
+    """What is wrong with a value, and where it is."""
+
+
+_Check = Callable[[Any, str], None]
+
+_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.+-]{0,63}")
+
+
+def _refuseConstant(constant: str) -> None:
+    raise ValueError(f"{constant} is not a number")
+
+
+def _checkHead(value: Any) -> None:
+    if not isinstance(value, dict) or value.get("format") != FORMAT:
+        raise _Wrong(f"not a results file: its format is not {FORMAT!r}")
+    if value.get("version") != VERSION:
+        raise _Wrong(
+            f"version {_show(value.get('version'))} of the format; "
+            f"this iodemo reads version {VERSION}"
+        )
+
+
+def _show(value: Any) -> str:
+    text = ascii(value)
+    return text if len(text) <= 40 else text[:37] + "..."
+
+
+def _expect(what: str, good: Callable[[Any], bool]) -> _Check:
+    def check(value: Any, where: str) -> None:
+        if not good(value):
+            raise _Wrong(f"{where} is {_show(value)}, expected {what}")
+
+    return check
+
+
+def _isNumber(value: Any) -> bool:
+    # bool is an int to isinstance, and 1e999 is read as infinity.
+    return type(value) in (int, float) and math.isfinite(value) and value >= 0
+
+
+def _isText(value: Any) -> bool:
+    return isinstance(value, str) and all(c.isprintable() or c == "\n" for c in value)
+
+
+def _list(check: _Check) -> _Check:
+    def checkList(value: Any, where: str) -> None:
+        if not isinstance(value, list):
+            raise _Wrong(f"{where} is {_show(value)}, expected a list")
+        for index, element in enumerate(value):
+            check(element, f"{where}[{index}]")
+
+    return checkList
+
+
+def _object(checks: dict[str, _Check]) -> _Check:
+    def checkObject(value: Any, where: str) -> None:
+        if not isinstance(value, dict):
+            raise _Wrong(f"{where} is {_show(value)}, expected an object")
+        for key, check in checks.items():
+            if key not in value:
+                raise _Wrong(f"{where} has no {key!r}")
+            check(value[key], f"{where}.{key}")
+
+    return checkObject
+
+
+def _orNone(check: _Check) -> _Check:
+    def checkUnlessNone(value: Any, where: str) -> None:
+        if value is not None:
+            check(value, where)
+
+    return checkUnlessNone
+
+
+def _oneOf(*values: str) -> _Check:
+    return _expect(" or ".join(values), lambda value: value in values)
+
+
+_number = _expect("a number, not negative", _isNumber)
+_count = _expect(
+    "a whole number, not negative", lambda v: type(v) is int and 0 <= v < 2**63
+)
+_text = _expect("printable text", _isText)
+_name = _expect(
+    "a name", lambda v: isinstance(v, str) and _NAME.fullmatch(v) is not None
+)
+_flag = _expect("true or false", lambda v: isinstance(v, bool))
+
+_parameters = _object(
+    {
+        "active": _count,
+        "idle": _count,
+        "payload": _count,
+        "rate": _orNone(_number),
+        "tls": _flag,
+    }
+)
+_round = _object(
+    {
+        "requests": _count,
+        "seconds": _number,
+        "throughput": _number,
+        "latency_us": _object(dict.fromkeys(Latency.__annotations__, _number)),
+        "server_cpu_us_per_request": _orNone(_number),
+        "server_user_s": _orNone(_number),
+        "server_system_s": _orNone(_number),
+        "server_rss_kib": _orNone(_count),
+        "context_switches": _orNone(_count),
+        "syscalls_per_request": _orNone(_number),
+        "load_cpu_fraction": _number,
+    }
+)
+_interval = _object({"median": _number, "low": _number, "high": _number})
+
+
+def _summary(value: Any, where: str) -> None:
+    if not isinstance(value, dict):
+        raise _Wrong(f"{where} is {_show(value)}, expected an object")
+    for metric, interval in value.items():
+        _name(metric, f"a key of {where}")
+        _interval(interval, f"{where}.{metric}")
+
+
+_cell = _object(
+    {
+        "scenario": _name,
+        "service": _name,
+        "backend": _name,
+        "parameters": _parameters,
+        "status": _oneOf("ok", "failed", "skipped"),
+        "reason": _orNone(_text),
+        "load_limited": _flag,
+        "rounds": _list(_round),
+        "summary": _summary,
+    }
+)
+
+
+def _cellWithItsNumbers(value: Any, where: str) -> None:
+    _cell(value, where)
+    if value["status"] == "ok" and not value["rounds"]:
+        raise _Wrong(f"{where} is ok, but has no rounds")
+    if value["status"] == "ok" and "throughput" not in value["summary"]:
+        raise _Wrong(f"{where} is ok, but has no throughput in its summary")
+    if value["status"] != "ok" and not value["reason"]:
+        raise _Wrong(f"{where} is {value['status']}, but gives no reason")
+
+
+_comparison = _object(
+    {
+        "scenario": _name,
+        "parameters": _parameters,
+        "metric": _name,
+        "baseline": _name,
+        "backend": _name,
+        "ratio": _number,
+        "low": _number,
+        "high": _number,
+        "verdict": _oneOf("faster", "slower", "indistinguishable"),
+    }
+)
+_environment = _object(
+    {
+        "kernel": _text,
+        "architecture": _text,
+        "cpu": _text,
+        "cores": _count,
+        "memory_kib": _count,
+        "virtualized": _flag,
+        "python": _text,
+        "twisted": _text,
+        "iodemo": _text,
+        "limits": _object(
+            {
+                "nofile_soft": _orNone(_count),
+                "nofile_hard": _orNone(_count),
+                "somaxconn": _orNone(_count),
+                "ephemeral_ports": _orNone(_text),
+            }
+        ),
+        "pinning": _orNone(_object({"server": _count, "load": _count})),
+        "steal_fraction": _orNone(_number),
+        "date": _text,
+        "command": _text,
+    }
+)
+_results = _object(
+    {
+        "complete": _flag,
+        "environment": _environment,
+        "cells": _list(_cellWithItsNumbers),
+        "comparisons": _list(_comparison),
+    }
+)

@@ -1,0 +1,3 @@
+"""
+The client side, its own process: drivers, pacing, recording.
+"""

@@ -1,0 +1,246 @@
+# -*- test-case-name: tests.test_models -*-
+"""
+The table of I/O models: one record a backend.
+
+This table is the only place that lists backends. The command line, the
+laboratory, the reports and the tests all go through it, so that a new reactor
+appears everywhere by one row here and one line in
+C{twisted/plugins/iodemo_reactors.py}.
+
+Two questions classify a model, and both are about a layer, here the kernel's:
+
+  - I{blocking}: does the call the program makes wait for the peer? It is a
+    property of the call as its caller sees it.
+  - I{synchronous}: does the call itself bring the result? With readiness
+    (select, poll, epoll) the program is told that it may call, and the call
+    brings the data: non-blocking and synchronous. With completion the program
+    is told that the data is there: non-blocking and asynchronous.
+"""
+
+from __future__ import annotations
+
+import importlib
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Literal
+
+from twisted.application.reactors import getReactorTypes
+
+Kind = Literal["reactor", "reference", "server"]
+Pattern = Literal[
+    "process per connection",
+    "thread per connection",
+    "busy polling",
+    "Reactor",
+    "Proactor, emulated",
+    "Proactor",
+    "unknown",
+]
+
+
+@dataclass(frozen=True)
+class Model:
+    """
+    One way to do network I/O, and the backend that does it.
+
+    @ivar name: the backend's short name, as in C{twistd --reactor=NAME}.
+    @ivar blocking: whether the kernel call for one operation waits for the peer.
+    @ivar synchronous: whether that call itself brings the result.
+    @ivar kernelCalls: what the kernel is asked, in the order of one exchange.
+    @ivar description: one sentence for a learner.
+    @ivar kind: C{"reactor"}, or a yardstick that is not one.
+    @ivar needs: the operating system it takes, where that is not Linux.
+    @ivar connectionLimit: how many connections the model can hold at the very
+        most, whatever the machine; L{None} if it sets no limit of its own.
+    @ivar limitReason: why there is such a limit, for somebody who meets it.
+    """
+
+    name: str
+    pattern: Pattern
+    blocking: bool
+    synchronous: bool
+    kernelCalls: tuple[str, ...]
+    description: str
+    kind: Kind = "reactor"
+    needs: str | None = None
+    connectionLimit: int | None = None
+    limitReason: str | None = None
+
+    def unavailable(self) -> str | None:
+        """
+        Say why this backend cannot run here, or L{None} if it can.
+
+        A backend's module raises L{ImportError} with the reason on import,
+        which is also what C{twistd --help-reactors} goes by.
+        """
+        installer = _installers().get(self.name)
+        if installer is None:
+            return "not written yet: no reactor of this name is installed"
+        try:
+            importlib.import_module(installer)
+        except ImportError as error:
+            reason = " ".join(str(error).split()) or "its module cannot be imported"
+            return reason if self.needs is None else f"needs {self.needs} ({reason})"
+        return None
+
+
+MODELS: tuple[Model, ...] = (
+    Model(
+        "fork",
+        "process per connection",
+        blocking=True,
+        synchronous=True,
+        kernelCalls=("accept", "fork", "recv", "send"),
+        description="A process per connection, as in Apache's prefork: each child "
+        "blocks in recv, and the kernel's scheduler is the event loop.",
+    ),
+    Model(
+        "threads",
+        "thread per connection",
+        blocking=True,
+        synchronous=True,
+        kernelCalls=("accept", "clone", "recv", "send"),
+        description="A thread per connection, as in Apache's worker: each thread "
+        "blocks in recv, and protocol code runs under one lock.",
+    ),
+    Model(
+        "busypoll",
+        "busy polling",
+        blocking=False,
+        synchronous=True,
+        kernelCalls=("recv", "send"),
+        description="No multiplexing: every socket is asked in turn, for ever, "
+        "until one does not say EAGAIN.",
+    ),
+    Model(
+        "select",
+        "Reactor",
+        blocking=False,
+        synchronous=True,
+        kernelCalls=("select", "recv", "send"),
+        description="The kernel is handed three bitmaps of descriptors at every "
+        "call and looks at each.",
+        connectionLimit=1024,
+        limitReason="select(2) takes bitmaps of FD_SETSIZE = 1024 bits, so a process "
+        "cannot watch descriptor 1024 or above",
+    ),
+    Model(
+        "poll",
+        "Reactor",
+        blocking=False,
+        synchronous=True,
+        kernelCalls=("poll", "recv", "send"),
+        description="The kernel is handed a list of descriptors at every call and "
+        "looks at each: no limit, and still linear.",
+    ),
+    Model(
+        "epoll",
+        "Reactor",
+        blocking=False,
+        synchronous=True,
+        kernelCalls=("epoll_wait", "recv", "epoll_ctl", "send"),
+        description="The kernel keeps the list and hands out only what is ready.",
+    ),
+    Model(
+        "kqueue",
+        "Reactor",
+        blocking=False,
+        synchronous=True,
+        kernelCalls=("kevent", "recv", "send"),
+        description="The BSDs' stateful multiplexer: changes and events in one call.",
+        needs="a BSD or macOS",
+    ),
+    Model(
+        "asyncio",
+        "Reactor",
+        blocking=False,
+        synchronous=True,
+        kernelCalls=("epoll_wait", "recv", "epoll_ctl", "send"),
+        description="Twisted on the standard library's event loop, which is on "
+        "epoll here: two loops' bookkeeping for one.",
+    ),
+    Model(
+        "uvloop",
+        "Reactor",
+        blocking=False,
+        synchronous=True,
+        kernelCalls=("epoll_pwait", "recv", "epoll_ctl", "send"),
+        description="Twisted's asyncio reactor on uvloop, an event loop in C.",
+    ),
+    Model(
+        "proactor",
+        "Proactor, emulated",
+        blocking=False,
+        synchronous=True,
+        kernelCalls=("recv", "send", "epoll_wait"),
+        description="Completions made in user space from readiness: asynchronous to "
+        "the program, synchronous to the kernel.",
+    ),
+    Model(
+        "uring",
+        "Proactor",
+        blocking=False,
+        synchronous=False,
+        kernelCalls=("io_uring_enter",),
+        description="The kernel does the operation and reports its result: one "
+        "call submits and collects many.",
+    ),
+    Model(
+        "iocp",
+        "Proactor",
+        blocking=False,
+        synchronous=False,
+        kernelCalls=("WSARecv", "WSASend", "GetQueuedCompletionStatus"),
+        description="Windows completion ports, the Proactor's first home.",
+        needs="Windows",
+    ),
+)
+
+
+class UnknownBackend(LookupError):
+    """No backend of this name. The message lists those there are."""
+
+
+def find(name: str) -> Model:
+    """
+    The model of one backend.
+
+    A reactor that is in no row here but is installed as a Twisted plugin can be
+    measured too: somebody who writes one need not ask us for a row.
+
+    @raise UnknownBackend: if there is no such backend.
+    """
+    for model in MODELS:
+        if model.name == name:
+            return model
+    if name in _installers():
+        return Model(
+            name,
+            "unknown",
+            blocking=False,
+            synchronous=True,
+            kernelCalls=(),
+            description="A reactor from another project.",
+        )
+    names = ", ".join(model.name for model in MODELS)
+    raise UnknownBackend(f"no backend named {name!r}: choose from {names}")
+
+
+def available() -> Iterable[Model]:
+    """
+    The models that this machine can run, in the table's order.
+    """
+    return (model for model in MODELS if model.unavailable() is None)
+
+
+def _installers() -> dict[str, str]:
+    """
+    The reactors installed as Twisted plugins: module name by short name. The
+    first of a name wins, as it does for C{twistd --reactor}.
+    """
+    modules: dict[str, str] = {}
+    for installer in getReactorTypes():
+        moduleName = getattr(installer, "moduleName", None)
+        if moduleName is not None:
+            modules.setdefault(installer.shortName, moduleName)
+    return modules
