@@ -16,13 +16,15 @@ escapes.
 from __future__ import annotations
 
 import json
-import math
 import os
 import re
+import sys
 import tempfile
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Literal, TypedDict, cast
+
+from iodemo.load.round import Latency, Round
 
 FORMAT = "iodemo-results"
 VERSION = 1
@@ -75,27 +77,6 @@ class Parameters(TypedDict):
     payload: int  # bytes of a request's payload
     rate: float | None  # requests due a second; None is a closed loop
     tls: bool
-
-
-Latency = TypedDict(
-    "Latency", {"p50": float, "p90": float, "p99": float, "p99.9": float, "max": float}
-)
-
-
-class Round(TypedDict):
-    """One fresh server, measured once. The load's own JSON has the same keys."""
-
-    requests: int  # answered and verified within the window
-    seconds: float  # length of the window
-    throughput: float  # requests a second
-    latency_us: Latency
-    server_cpu_us_per_request: float | None
-    server_user_s: float | None
-    server_system_s: float | None
-    server_rss_kib: int | None  # at the end of the window
-    context_switches: int | None  # of the server, in the window
-    syscalls_per_request: float | None
-    load_cpu_fraction: float  # of one core
 
 
 class Interval(TypedDict):
@@ -243,7 +224,7 @@ def _expect(what: str, good: Callable[[Any], bool]) -> _Check:
 
 def _isNumber(value: Any) -> bool:
     # bool is an int to isinstance, and 1e999 is read as infinity.
-    return type(value) in (int, float) and math.isfinite(value) and value >= 0
+    return type(value) in (int, float) and 0 <= value <= sys.float_info.max
 
 
 def _isText(value: Any) -> bool:

@@ -1,0 +1,526 @@
+# -*- test-case-name: tests.test_load -*-
+"""
+The closed loop: many connections, one request in flight on each busy one.
+
+Facts. On loopback the kernel does the receiver's TCP work inside the sender's
+C{send}, so half of what a round trip costs the server is paid here and the
+other way round. A closed loop slows down with its server: what it measures is
+capacity, and its latencies are those of a saturated server. A listening socket
+queues as many connections as its backlog (50 for Twisted); one more is dropped
+without a word, and tried again after a second.
+
+Decisions. One C{epoll}, level-triggered, armed once for reading and touched
+again only if a send is cut short. The socket's own methods are bound once per
+connection. An answer that arrives whole and is the one expected is dealt with
+in the loop itself; everything rarer is a method call. Connections are made a
+few at a time, and each makes one exchange before it counts: an idle connection
+is one that the server has accepted, served and left alone. They are closed by
+reset, so that ten thousand of them leave no port in TIME_WAIT for the next
+round.
+
+Costs. This loop is Python: some 7 microseconds of its own a request. Its CPU
+time is part of the result, so that a cell it limits can say so.
+"""
+
+from __future__ import annotations
+
+import errno
+import gc
+import resource
+import select
+import socket
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from time import perf_counter_ns
+
+from iodemo.load.address import Address
+from iodemo.load.exchanges import Exchange, WrongAnswer
+from iodemo.load.recording import Recording
+from iodemo.load.round import Round
+from iodemo.load.watching import Counters, NothingToWatch, Watch
+
+_SECOND = 10**9
+_OWN_DESCRIPTORS = 16
+
+
+class LoadFailed(Exception):
+    """There is no number. The message says why, in one line."""
+
+
+@dataclass(frozen=True)
+class Plan:
+    """
+    What to ask of a server.
+
+    @ivar active: connections with one request in flight each.
+    @ivar idle: further connections that stay open and silent.
+    @ivar seconds: length of the measured window.
+    @ivar warmup: seconds of the same load before it, not counted.
+    @ivar wait: seconds to go on trying while nobody listens.
+    @ivar patience: seconds without any answer at all after which to give up.
+    """
+
+    address: Address
+    exchange: Exchange
+    active: int
+    idle: int
+    seconds: float
+    warmup: float
+    wait: float = 0.0
+    patience: float = 10.0
+
+
+class _Connection:
+    """
+    One connection, and where it is in its exchange.
+
+    @ivar turn: the request in flight and the answer it expects.
+    @ivar following: the one after it.
+    @ivar unsent: what the kernel has not taken yet of the request.
+    @ivar received: the beginning of an answer that came in pieces.
+    @ivar sent: when the request went out, in nanoseconds; 0 while there is none.
+    """
+
+    __slots__ = (
+        "expected",
+        "following",
+        "name",
+        "received",
+        "recv",
+        "send",
+        "sent",
+        "socket",
+        "turn",
+        "unsent",
+    )
+
+    def __init__(self, name: str, connected: socket.socket, exchange: Exchange) -> None:
+        self.name = name
+        self.socket = connected
+        self.recv = connected.recv
+        self.send = connected.send
+        self.turn, self.following = exchange.turns()
+        self.expected = self.turn.expected
+        self.unsent = memoryview(b"")
+        self.received = b""
+        self.sent = 0
+
+
+class Driver:
+    """
+    Drives one plan to its end, or to the reason why it cannot be.
+
+    @ivar phase: what is going on, for somebody who waits.
+    """
+
+    #: Connections being made at any moment: fewer than any sane backlog.
+    RAMP = 32
+
+    def __init__(
+        self,
+        plan: Plan,
+        watch: Watch | None = None,
+        phaseBegan: Callable[[str], None] = lambda phase: None,
+    ) -> None:
+        """
+        @param watch: the server whose counters belong in the result.
+        @param phaseBegan: told of each phase, in a few words.
+        """
+        self._plan = plan
+        self._watch = watch
+        self._phaseBegan = phaseBegan
+        self._connections: dict[int, _Connection] = {}
+        self._epoll = select.epoll()
+        self._size = 1 << 18
+
+    def run(self) -> Round:
+        """
+        @raise LoadFailed: if the server is not there, goes away, falls silent or
+            answers wrongly.
+        """
+        # The driver makes no reference cycles: nothing to look for, at any time.
+        gc.disable()
+        try:
+            self._phaseBegan("waiting for the server")
+            self._awaitServer()
+            self._phaseBegan("verifying")
+            self._verify()
+            total = self._plan.active + self._plan.idle
+            self._phaseBegan(f"connecting {total:,}")
+            busy = self._connect()
+            self._phaseBegan(f"measuring for {self._plan.seconds:g} s")
+            return self._measure(busy)
+        finally:
+            gc.enable()
+            self._close()
+
+    # Phases.
+
+    def _awaitServer(self) -> None:
+        deadline = time.monotonic() + self._plan.wait
+        while True:
+            try:
+                self._open().close()
+                return
+            except ConnectionRefusedError:
+                if time.monotonic() >= deadline:
+                    raise LoadFailed(
+                        f"nobody listens at {self._plan.address}"
+                    ) from None
+            except FileNotFoundError:
+                if time.monotonic() >= deadline:
+                    raise LoadFailed(f"there is no {self._plan.address}") from None
+            # Nothing tells a stranger that a port began to listen.
+            time.sleep(0.005)
+
+    def _verify(self) -> None:
+        turns = self._plan.exchange.verification()
+        first = next(turns)
+        connection = self._add(
+            "the verifying connection", self._openOrFail("verifying")
+        )
+        connection.turn = first
+
+        def answered(connection: _Connection) -> bool:
+            turn = next(turns, None)
+            if turn is None:
+                return False
+            connection.turn = turn
+            return True
+
+        self._start(connection, perf_counter_ns())
+        self._exchange(answered, pending=1)
+        self._drop(connection)
+
+    def _connect(self) -> list[_Connection]:
+        plan = self._plan
+        total = plan.active + plan.idle
+        made: list[_Connection] = []
+
+        def another() -> bool:
+            number = len(made) + 1
+            if number > total:
+                return False
+            name = f"connection {number:,} of {total:,}"
+            made.append(self._add(name, self._openOrFail(name)))
+            self._start(made[-1], perf_counter_ns())
+            return True
+
+        pending = sum(1 for _ in range(self.RAMP) if another())
+
+        def answered(connection: _Connection) -> bool:
+            # It has shown that it is served; now it is silent, and another's turn.
+            connection.sent = 0
+            connection.expected = b""
+            if another():
+                self._pending += 1
+            return False
+
+        self._exchange(answered, pending)
+        return made[: plan.active]
+
+    def _exchange(self, answered: Callable[[_Connection], bool], pending: int) -> None:
+        """
+        Serve every connection until C{pending} of them have come to their end.
+
+        @param answered: told of each answer; it says whether its connection goes
+            on with the turn it now has.
+        """
+        self._pending = pending
+        while self._pending > 0:
+            for connection in self._ready():
+                if self._receive(connection):
+                    if answered(connection):
+                        self._start(connection, perf_counter_ns())
+                    else:
+                        self._pending -= 1
+
+    def _measure(self, busy: list[_Connection]) -> Round:
+        plan = self._plan
+        recording = Recording()
+        for connection in busy:
+            self._start(connection, perf_counter_ns())
+        self._drive(int(plan.warmup * _SECOND))
+        before = self._counters()
+        cpu = time.process_time()
+        began = perf_counter_ns()
+        latencies = self._drive(int(plan.seconds * _SECOND), recording)
+        seconds = (perf_counter_ns() - began) / _SECOND
+        cpu = time.process_time() - cpu
+        after = self._counters()
+        recording.add(latencies)
+        if not recording.count:
+            raise LoadFailed(f"no request was answered within {plan.seconds:g} s")
+        return _round(recording, seconds, cpu / seconds, before, after)
+
+    def _drive(self, length: int, recording: Recording | None = None) -> list[int]:
+        """
+        The hot loop: go on with the requests in flight for C{length} nanoseconds.
+
+        @param recording: where latencies go when there are too many to keep.
+        @return: the latencies, in nanoseconds, of the answers that came.
+        """
+        latencies: list[int] = []
+        record = latencies.append
+        connections = self._connections
+        poll = self._epoll.poll
+        size = self._size
+        readable = select.EPOLLIN
+        now = perf_counter_ns()
+        end = now + length
+        heard = now
+        while now < end:
+            ready = poll(min(end - now, _SECOND) / _SECOND, 1024)
+            for descriptor, events in ready:
+                connection = connections[descriptor]
+                if events == readable:
+                    try:
+                        data = connection.recv(size)
+                    except OSError as error:
+                        self._lost(connection, error)
+                        continue
+                    if data and data == connection.expected:
+                        turn = connection.following
+                        connection.following = connection.turn
+                        connection.turn = turn
+                        connection.expected = turn.expected
+                        request = turn.request
+                        now = perf_counter_ns()
+                        record(now - connection.sent)
+                        connection.sent = now
+                        try:
+                            count = connection.send(request)
+                        except OSError as error:
+                            count = self._notSent(connection, error)
+                        if count != len(request):
+                            self._sendLater(connection, memoryview(request)[count:])
+                        continue
+                    whole = self._received(connection, data)
+                else:
+                    whole = self._serve(connection, events)
+                if whole:
+                    now = perf_counter_ns()
+                    record(now - connection.sent)
+                    connection.turn, connection.following = (
+                        connection.following,
+                        connection.turn,
+                    )
+                    self._start(connection, now)
+            now = perf_counter_ns()
+            if ready:
+                heard = now
+                if recording is not None and len(latencies) > 1 << 20:
+                    recording.add(latencies)
+                    latencies.clear()
+            elif now - heard > self._plan.patience * _SECOND:
+                raise LoadFailed(f"no answer for {self._plan.patience:g} s")
+        return latencies
+
+    # One connection.
+
+    def _open(self) -> socket.socket:
+        address = self._plan.address
+        opened = socket.socket(address.family, socket.SOCK_STREAM)
+        try:
+            if address.family != socket.AF_UNIX:
+                opened.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+            # A connect that waits: to loopback it is over at once, or the backlog
+            # is full and there is nothing better to do.
+            opened.settimeout(self._plan.patience)
+            opened.connect(address.target)
+            if opened.getsockname() == opened.getpeername() != "":
+                # A port chosen for us that is the one we call: TCP connects a
+                # socket to itself when nobody listens.
+                raise ConnectionRefusedError(errno.ECONNREFUSED, "connected to itself")
+            opened.setblocking(False)
+        except BaseException:
+            opened.close()
+            raise
+        return opened
+
+    def _openOrFail(self, name: str) -> socket.socket:
+        try:
+            return self._open()
+        except OSError as error:
+            if error.errno == errno.EMFILE:
+                raise LoadFailed(
+                    f"{name}: the load has no descriptors left (see iodemo doctor)"
+                ) from error
+            raise LoadFailed(f"{name}: {error.strerror or error}") from error
+
+    def _add(self, name: str, connected: socket.socket) -> _Connection:
+        connection = _Connection(name, connected, self._plan.exchange)
+        self._connections[connected.fileno()] = connection
+        self._epoll.register(connected.fileno(), select.EPOLLIN)
+        return connection
+
+    def _drop(self, connection: _Connection) -> None:
+        descriptor = connection.socket.fileno()
+        self._epoll.unregister(descriptor)
+        del self._connections[descriptor]
+        connection.socket.close()
+
+    def _ready(self) -> Iterator[_Connection]:
+        ready = self._epoll.poll(self._plan.patience, 1024)
+        if not ready:
+            raise LoadFailed(f"no answer for {self._plan.patience:g} s")
+        for descriptor, _ in ready:
+            yield self._connections[descriptor]
+
+    def _start(self, connection: _Connection, now: int) -> None:
+        """
+        Send the request of the connection's turn, as far as the kernel takes it.
+        """
+        request = connection.turn.request
+        connection.expected = connection.turn.expected
+        connection.sent = now
+        try:
+            count = connection.send(request)
+        except OSError as error:
+            count = self._notSent(connection, error)
+        if count != len(request):
+            self._sendLater(connection, memoryview(request)[count:])
+
+    def _notSent(self, connection: _Connection, error: OSError) -> int:
+        if not isinstance(error, BlockingIOError):
+            self._lost(connection, error)
+        return 0
+
+    def _sendLater(self, connection: _Connection, unsent: memoryview) -> None:
+        connection.unsent = unsent
+        self._epoll.modify(connection.socket, select.EPOLLIN | select.EPOLLOUT)
+
+    def _receive(self, connection: _Connection) -> bool:
+        return self._serve(connection, select.EPOLLIN | select.EPOLLOUT)
+
+    def _serve(self, connection: _Connection, events: int) -> bool:
+        """
+        The general case of what the hot loop does.
+
+        @return: whether an answer is whole.
+        """
+        if events & select.EPOLLOUT and connection.unsent:
+            try:
+                count = connection.send(connection.unsent)
+            except OSError as error:
+                count = self._notSent(connection, error)
+            connection.unsent = connection.unsent[count:]
+            if not connection.unsent:
+                self._epoll.modify(connection.socket, select.EPOLLIN)
+        if not events & ~select.EPOLLOUT:
+            return False
+        try:
+            data = connection.recv(self._size)
+        except OSError as error:
+            self._lost(connection, error)
+            return False
+        return self._received(connection, data)
+
+    def _received(self, connection: _Connection, data: bytes) -> bool:
+        if not data:
+            raise LoadFailed(f"the server closed {connection.name}")
+        if not connection.sent:
+            raise LoadFailed(
+                f"wrong answer on {connection.name}: it came without a request"
+            )
+        received = connection.received + data
+        try:
+            whole = self._plan.exchange.isWhole(connection.turn, received)
+        except WrongAnswer as error:
+            raise LoadFailed(f"wrong answer on {connection.name}: {error}") from error
+        if whole and connection.unsent:
+            raise LoadFailed(
+                f"wrong answer on {connection.name}: it came before the request"
+            )
+        connection.received = b"" if whole else received
+        return whole
+
+    def _lost(self, connection: _Connection, error: OSError) -> None:
+        """
+        @raise LoadFailed: unless there was just nothing to do.
+        """
+        if not isinstance(error, BlockingIOError):
+            raise LoadFailed(
+                f"the server dropped {connection.name} "
+                f"({errno.errorcode.get(error.errno or 0, error)})"
+            ) from error
+
+    def _counters(self) -> Counters | None:
+        if self._watch is None:
+            return None
+        try:
+            return self._watch.read()
+        except NothingToWatch as error:
+            raise LoadFailed(f"the server went away: {error}") from error
+
+    def _close(self) -> None:
+        """
+        Close everything by reset (a lingering time of zero): no TIME_WAIT.
+        """
+        for connection in self._connections.values():
+            if connection.socket.family != socket.AF_UNIX:
+                connection.socket.setsockopt(
+                    socket.SOL_SOCKET, socket.SO_LINGER, b"\1\0\0\0\0\0\0\0"
+                )
+            connection.socket.close()
+        self._connections.clear()
+        self._epoll.close()
+
+
+def _round(
+    recording: Recording,
+    seconds: float,
+    loadCpu: float,
+    before: Counters | None,
+    after: Counters | None,
+) -> Round:
+    requests = recording.count
+    result: Round = {
+        "requests": requests,
+        "seconds": seconds,
+        "throughput": requests / seconds,
+        "latency_us": {
+            "p50": recording.percentile(50),
+            "p90": recording.percentile(90),
+            "p99": recording.percentile(99),
+            "p99.9": recording.percentile(99.9),
+            "max": recording.percentile(100),
+        },
+        "server_cpu_us_per_request": None,
+        "server_user_s": None,
+        "server_system_s": None,
+        "server_rss_kib": None,
+        "context_switches": None,
+        "syscalls_per_request": None,
+        "load_cpu_fraction": loadCpu,
+    }
+    if before is not None and after is not None:
+        cpu = after.cpu - before.cpu
+        user = after.user - before.user
+        system = after.system - before.system
+        # The total is exact, its two parts are counted in ticks: the ticks say
+        # how to divide it.
+        share = user / (user + system) if user + system > 0 else 0.0
+        result["server_cpu_us_per_request"] = max(cpu, 0.0) * 1e6 / requests
+        result["server_user_s"] = max(cpu, 0.0) * share
+        result["server_system_s"] = max(cpu, 0.0) * (1 - share)
+        result["server_rss_kib"] = after.rss
+        result["context_switches"] = max(after.switches - before.switches, 0)
+    return result
+
+
+def raiseDescriptorLimit(plan: Plan) -> None:
+    """
+    Let this process open as many files as the plan takes, if the hard limit does.
+
+    @raise LoadFailed: if it does not.
+    """
+    needed = plan.active + plan.idle + _OWN_DESCRIPTORS
+    _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+    if hard != resource.RLIM_INFINITY and hard < needed:
+        raise LoadFailed(
+            f"{needed:,} open files are needed and the hard limit is {hard:,}: "
+            "iodemo doctor says how to raise it"
+        )

@@ -1,0 +1,264 @@
+# -*- test-case-name: tests.test_load -*-
+"""
+What a load says and what it must hear: one L{Exchange} a protocol.
+
+An exchange gives the driver two things: the bytes of a request, and a rule that
+says of the bytes received whether the answer is whole, and whether it is right.
+Every answer is checked, in the measured window too: the driver compares it with
+the answer it expects, which costs one C{memcmp}, and asks the rule only when
+the two differ (an answer in several pieces, a C{Date} that moved on).
+"""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Protocol
+
+
+class WrongAnswer(Exception):
+    """The server answered something else. The message says what and where."""
+
+
+@dataclass
+class Turn:
+    """
+    One request and the answer expected.
+
+    @ivar expected: the whole answer, if it is known beforehand or from the last
+        one, else empty.
+    """
+
+    request: bytes
+    expected: bytes
+
+
+class Exchange(Protocol):
+    """
+    A protocol as a load sees it: one request, one answer, again.
+    """
+
+    def turns(self) -> tuple[Turn, Turn]:
+        """
+        The two turns that one connection alternates between.
+        """
+
+    def verification(self) -> Iterator[Turn]:
+        """
+        The turns made before anything is timed.
+        """
+
+    def isWhole(self, turn: Turn, received: bytes) -> bool:
+        """
+        Whether C{received} is the whole right answer, or its right beginning.
+
+        @raise WrongAnswer: if it is neither.
+        """
+
+
+class Echo:
+    """
+    Bytes come back as they were sent.
+
+    A connection alternates between two random payloads, and, while they fit in
+    memory, no two connections share one: an answer that came from the request
+    before, or from a neighbour, is a wrong answer.
+
+    @cvar VERIFIED: bytes echoed before anything is timed. A service that spoils
+        one byte in a million at random passes with a probability of e^-16.
+    """
+
+    VERIFIED = 16 << 20
+    _LARGEST = 64 << 10
+    _POOL = 64 << 20
+
+    def __init__(self, payload: int) -> None:
+        """
+        @param payload: bytes of a request.
+        """
+        if payload < 1:
+            raise ValueError("an echo needs a payload of at least one byte")
+        self._payload = payload
+        self._random = random.Random()
+        self._poolSize = max(2, self._POOL // payload)
+        self._pool: list[Turn] = []
+        self._drawn = 0
+
+    def _draw(self) -> Turn:
+        self._drawn += 1
+        if len(self._pool) < self._poolSize:
+            self._pool.append(self._turn(self._payload))
+            return self._pool[-1]
+        return self._pool[self._drawn % self._poolSize]
+
+    def _turn(self, size: int) -> Turn:
+        payload = self._random.randbytes(size)
+        return Turn(payload, payload)
+
+    def turns(self) -> tuple[Turn, Turn]:
+        """See L{Exchange.turns}."""
+        return self._draw(), self._draw()
+
+    def verification(self) -> Iterator[Turn]:
+        """
+        Every size at which something changes hands inside a server: one byte,
+        the payload, its neighbours, page and buffer sizes; then bulk.
+        """
+        edges = (1, 2, 3, 4095, 4096, 4097, 16384, 65535, 65536, 65537)
+        sizes = {*edges, self._payload, self._payload + 1, max(1, self._payload - 1)}
+        for size in sorted(sizes):
+            yield self._turn(size)
+        for _ in range(self.VERIFIED // self._LARGEST):
+            yield self._turn(self._LARGEST)
+
+    def isWhole(self, turn: Turn, received: bytes) -> bool:
+        """See L{Exchange.isWhole}."""
+        if turn.request.startswith(received):
+            return len(received) == len(turn.request)
+        for offset, (sent, got) in enumerate(zip(turn.request, received, strict=False)):
+            if sent != got:
+                raise WrongAnswer(
+                    f"byte {offset:,} of {len(turn.request):,} came back as "
+                    f"0x{got:02x}, was sent as 0x{sent:02x}"
+                )
+        raise WrongAnswer(
+            f"{len(received) - len(turn.request):,} bytes more came back than were sent"
+        )
+
+
+class Http:
+    """
+    C{GET} of one path over a kept-alive HTTP/1.1 connection.
+
+    What the right page is nobody told us: it is what the first answer held, and
+    every later one must hold the same.
+
+    @cvar VERIFIED: bytes of body fetched before anything is timed, in at most
+        L{PAGES} pages.
+    """
+
+    VERIFIED = 16 << 20
+    PAGES = 500
+
+    def __init__(self, path: str, host: str) -> None:
+        """
+        @param path: absolute path of the page, with its query.
+        @param host: for the C{Host} header.
+        """
+        if not path.startswith("/") or not path.isascii() or len(path.split()) != 1:
+            raise ValueError(
+                f"{path!r} is not the path of a page: begin with a slash, as in http:/"
+            )
+        self._request = (
+            f"GET {path} HTTP/1.1\r\nHost: {host}\r\nUser-Agent: iodemo\r\n\r\n"
+        ).encode("ascii")
+        self._body: bytes | None = None
+
+    def turns(self) -> tuple[Turn, Turn]:
+        """See L{Exchange.turns}."""
+        return Turn(self._request, b""), Turn(self._request, b"")
+
+    def verification(self) -> Iterator[Turn]:
+        """
+        The page, again and again.
+        """
+        fetched = 0
+        for _ in range(self.PAGES):
+            yield Turn(self._request, b"")
+            fetched += len(self._body or b"")
+            if fetched > self.VERIFIED:
+                break
+
+    def isWhole(self, turn: Turn, received: bytes) -> bool:
+        """See L{Exchange.isWhole}."""
+        head, blank, rest = received.partition(b"\r\n\r\n")
+        if not b"HTTP/1.1 ".startswith(head[:9]):
+            raise WrongAnswer(f"not an HTTP/1.1 answer: it begins {head[:20]!r}")
+        if not blank:
+            if len(head) > 65536:
+                raise WrongAnswer("the head of the answer does not end")
+            return False
+        status, *lines = head.split(b"\r\n")
+        if not status[9:10] == b"2":
+            raise WrongAnswer(f"the page is not there: {_show(status)}")
+        fields = dict(_field(line) for line in lines)
+        if fields.get(b"connection", b"").lower() == b"close":
+            raise WrongAnswer(
+                "the server closes after one answer; keep-alive is needed"
+            )
+        if fields.get(b"transfer-encoding", b"").lower() == b"chunked":
+            body = _unchunked(rest)
+        else:
+            body = _counted(rest, fields.get(b"content-length"))
+        if body is None:
+            return False
+        if self._body is None:
+            self._body = body
+        elif body != self._body:
+            raise WrongAnswer(
+                f"the page changed: {len(body):,} bytes that are not the "
+                f"{len(self._body):,} of the first answer (choose a page that stays "
+                "the same)"
+            )
+        turn.expected = received
+        return True
+
+
+def _show(line: bytes) -> str:
+    return line[:60].decode("ascii", "replace")
+
+
+def _field(line: bytes) -> tuple[bytes, bytes]:
+    name, _, value = line.partition(b":")
+    return name.strip().lower(), value.strip()
+
+
+def _counted(rest: bytes, length: bytes | None) -> bytes | None:
+    if length is None or not length.isdigit():
+        raise WrongAnswer("the answer has neither a Content-Length nor chunks")
+    if len(rest) > int(length):
+        raise WrongAnswer("the answer is longer than its Content-Length")
+    return rest if len(rest) == int(length) else None
+
+
+def _unchunked(rest: bytes) -> bytes | None:
+    body: list[bytes] = []
+    while True:
+        line, ending, rest = rest.partition(b"\r\n")
+        if not ending:
+            return None
+        try:
+            size = int(line.partition(b";")[0], 16)
+        except ValueError:
+            raise WrongAnswer(f"a chunk's size is {_show(line)!r}") from None
+        if len(rest) < size + 2:
+            return None
+        if rest[size : size + 2] != b"\r\n":
+            raise WrongAnswer("a chunk is longer than its size")
+        if size == 0:
+            return b"".join(body)
+        body.append(rest[:size])
+        rest = rest[size + 2 :]
+
+
+class UnknownKind(ValueError):
+    """No exchange of this kind. The message says which there are."""
+
+
+def exchangeOf(kind: str, payload: int, host: str) -> Exchange:
+    """
+    The exchange named on the command line: C{echo} or C{http:PATH}.
+
+    @param payload: bytes of a request, where the kind leaves that open.
+    @raise UnknownKind: if there is no such kind, or its path is not one.
+    """
+    name, _, argument = kind.partition(":")
+    try:
+        if name == "echo" and not argument:
+            return Echo(payload)
+        if name == "http":
+            return Http(argument or "/", host)
+    except ValueError as error:
+        raise UnknownKind(str(error)) from error
+    raise UnknownKind(f"no load of kind {kind!r}: choose echo, or http:/PATH")

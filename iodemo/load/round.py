@@ -1,0 +1,31 @@
+"""
+What a load reports: the shape of one round in C{results.json}, and of
+C{iodemo load --json}.
+"""
+
+from __future__ import annotations
+
+from typing import TypedDict
+
+Latency = TypedDict(
+    "Latency", {"p50": float, "p90": float, "p99": float, "p99.9": float, "max": float}
+)
+
+
+class Round(TypedDict):
+    """
+    One server, measured once. Names of units are in the keys; what is of the
+    server is C{None} where no server was watched.
+    """
+
+    requests: int  # answered and verified within the window
+    seconds: float  # length of the window
+    throughput: float  # requests a second
+    latency_us: Latency
+    server_cpu_us_per_request: float | None
+    server_user_s: float | None
+    server_system_s: float | None
+    server_rss_kib: int | None  # at the end of the window
+    context_switches: int | None  # of the server, in the window
+    syscalls_per_request: float | None
+    load_cpu_fraction: float  # of one core

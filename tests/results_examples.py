@@ -1,0 +1,296 @@
+# -*- test-case-name: tests.test_report -*-
+"""
+Results made up in code: runs such as a machine would give, for tests that need
+one. Nothing here is measured.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+
+from iodemo.lab.results import (
+    FORMAT,
+    VERSION,
+    Cell,
+    Comparison,
+    Environment,
+    Interval,
+    Parameters,
+    Results,
+    Verdict,
+)
+from iodemo.load.round import Round
+
+SELECT_LIMIT = (
+    "select(2) takes bitmaps of FD_SETSIZE = 1024 bits, so a process cannot watch "
+    "descriptor 1024 or above"
+)
+WOBBLE = (0.985, 1.0, 1.02)  # three rounds, as factors
+
+IDLE = (0, 100, 1000, 10000)
+ACTIVE = (1, 10, 100, 1000)
+
+# Requests a second at each point; None is a failure.
+Curve = Sequence[float | None]
+
+FOUR_IDLE: dict[str, Curve] = {
+    "select": (45e3, 38e3, None, None),
+    "poll": (45e3, 38e3, 12e3, 600),
+    "epoll": (45e3, 44e3, 42e3, 36e3),
+    "asyncio": (36e3, 36e3, 35.6e3, 35e3),
+}
+FOUR_ACTIVE: dict[str, Curve] = {
+    "select": (14e3, 45e3, 43e3, 31e3),
+    "poll": (14.1e3, 45.2e3, 43.5e3, 33e3),
+    "epoll": (13.8e3, 45e3, 46e3, 40e3),
+    "asyncio": (12.2e3, 36e3, 38e3, 34e3),
+}
+TWELVE_IDLE: dict[str, Curve] = {
+    **FOUR_IDLE,
+    "fork": (52e3, 52e3, 50e3, None),
+    "threads": (31e3, 30e3, 24e3, 9e3),
+    "busypoll": (48e3, 15e3, 2.1e3, 210),
+    "uvloop": (95e3, 95e3, 93e3, 90e3),
+    "proactor": (122e3, 121e3, 118e3, 112e3),
+    "uring": (175e3, 174e3, 170e3, 165e3),
+    "shinyloop": (43e3, 42.5e3, 41e3, 38e3),
+    "c-epoll": (150e3, 150e3, 148e3, 145e3),
+}
+
+
+def interval(values: Iterable[float]) -> Interval:
+    """
+    The median of three rounds, and their range for an interval.
+    """
+    ordered = sorted(values)
+    return {
+        "median": ordered[len(ordered) // 2],
+        "low": ordered[0],
+        "high": ordered[-1],
+    }
+
+
+def parameters(active: int, idle: int = 0) -> Parameters:
+    return {
+        "active": active,
+        "idle": idle,
+        "payload": 64,
+        "rate": None,
+        "tls": False,
+    }
+
+
+def okCell(
+    scenario: str,
+    backend: str,
+    asked: Parameters,
+    throughput: float,
+    kibPerConnection: float = 6.0,
+) -> Cell:
+    """
+    A cell with three rounds around C{throughput} and what goes with it.
+    """
+    rates = [throughput * factor for factor in WOBBLE]
+    cpu = [0.98e6 / rate for rate in rates]
+    response = [asked["active"] / rate * 1e6 for rate in rates]
+    connections = asked["active"] + asked["idle"]
+    rss = 38000 + int(kibPerConnection * connections)
+    tail = {"p50": 0.95, "p90": 1.2, "p99": 1.9, "p99.9": 4.1, "max": 14.0}
+    rounds: list[Round] = [
+        {
+            "requests": int(rate),
+            "seconds": 1.0,
+            "throughput": rate,
+            "latency_us": {
+                "p50": time * 0.95,
+                "p90": time * 1.2,
+                "p99": time * 1.9,
+                "p99.9": time * 4.1,
+                "max": time * 14.0,
+            },
+            "server_cpu_us_per_request": each,
+            "server_user_s": 0.58,
+            "server_system_s": 0.4,
+            "server_rss_kib": rss,
+            "context_switches": 40,
+            "syscalls_per_request": None,
+            "load_cpu_fraction": 0.41,
+        }
+        for rate, each, time in zip(rates, cpu, response, strict=True)
+    ]
+    summary = {
+        "throughput": interval(rates),
+        "server_cpu_us_per_request": interval(cpu),
+        "server_user_us_per_request": interval(each * 0.6 for each in cpu),
+        "server_system_us_per_request": interval(each * 0.4 for each in cpu),
+        "server_rss_kib": interval(rss + extra for extra in (-40, 0, 60)),
+        "context_switches_per_request": interval((0.001, 0.001, 0.002)),
+        "load_cpu_fraction": interval((0.40, 0.41, 0.42)),
+    }
+    for percentile, factor in tail.items():
+        summary[f"latency_us.{percentile}"] = interval(t * factor for t in response)
+    return {
+        "scenario": scenario,
+        "service": "echo",
+        "backend": backend,
+        "parameters": asked,
+        "status": "ok",
+        "reason": None,
+        "load_limited": False,
+        "rounds": rounds,
+        "summary": summary,
+    }
+
+
+def failedCell(
+    scenario: str, backend: str, asked: Parameters, reason: str = SELECT_LIMIT
+) -> Cell:
+    return {
+        "scenario": scenario,
+        "service": "echo",
+        "backend": backend,
+        "parameters": asked,
+        "status": "failed",
+        "reason": reason,
+        "load_limited": False,
+        "rounds": [],
+        "summary": {},
+    }
+
+
+def skippedCell(
+    scenario: str,
+    backend: str,
+    asked: Parameters,
+    reason: str = "the run was interrupted",
+) -> Cell:
+    cell = failedCell(scenario, backend, asked, reason)
+    cell["status"] = "skipped"
+    return cell
+
+
+def environment() -> Environment:
+    return {
+        "kernel": "Linux 6.18.5",
+        "architecture": "x86_64",
+        "cpu": "Example CPU @ 2.60GHz",
+        "cores": 2,
+        "memory_kib": 8 * 1024 * 1024,
+        "virtualized": True,
+        "python": "3.11.7",
+        "twisted": "26.10.0",
+        "iodemo": "0.1.0",
+        "limits": {
+            "nofile_soft": 1048576,
+            "nofile_hard": 1048576,
+            "somaxconn": 4096,
+            "ephemeral_ports": "32768 60999",
+        },
+        "pinning": {"server": 0, "load": 1},
+        "steal_fraction": 0.004,
+        "date": "2026-11-23T10:00:00Z",
+        "command": "iodemo compare --backends select,poll,epoll,asyncio --rounds 3",
+    }
+
+
+def results(cells: list[Cell], baseline: str = "epoll") -> Results:
+    """
+    A whole run of C{cells}, compared with C{baseline}.
+    """
+    return {
+        "format": FORMAT,
+        "version": VERSION,
+        "complete": True,
+        "environment": environment(),
+        "cells": cells,
+        "comparisons": comparisons(cells, baseline),
+    }
+
+
+def comparisons(cells: Iterable[Cell], baseline: str) -> list[Comparison]:
+    """
+    Each ok cell against the baseline's at the same point.
+    """
+    ok = [cell for cell in cells if cell["status"] == "ok"]
+    found: list[Comparison] = []
+    for reference in ok:
+        if reference["backend"] != baseline:
+            continue
+        for cell in ok:
+            if (
+                cell["backend"] == baseline
+                or cell["scenario"] != reference["scenario"]
+                or cell["parameters"] != reference["parameters"]
+            ):
+                continue
+            for metric in ("throughput", "latency_us.p99", "server_cpu_us_per_request"):
+                ours, its = cell["summary"][metric], reference["summary"][metric]
+                low, high = ours["low"] / its["high"], ours["high"] / its["low"]
+                found.append(
+                    {
+                        "scenario": cell["scenario"],
+                        "parameters": cell["parameters"],
+                        "metric": metric,
+                        "baseline": baseline,
+                        "backend": cell["backend"],
+                        "ratio": ours["median"] / its["median"],
+                        "low": low,
+                        "high": high,
+                        "verdict": _verdict(low, high, metric == "throughput"),
+                    }
+                )
+    return found
+
+
+def _verdict(low: float, high: float, moreIsFaster: bool) -> Verdict:
+    if low <= 1 <= high:
+        return "indistinguishable"
+    return "faster" if (low > 1) == moreIsFaster else "slower"
+
+
+def sweep(
+    idle: Mapping[str, Curve] = FOUR_IDLE, active: Mapping[str, Curve] = FOUR_ACTIVE
+) -> list[Cell]:
+    """
+    The cells of both first scenarios.
+    """
+    asked = {
+        "idle": [parameters(10, each) for each in IDLE],
+        "active": [parameters(each) for each in ACTIVE],
+    }
+    cells = []
+    for scenario, curves in (("idle", idle), ("active", active)):
+        for index, point in enumerate(asked[scenario]):
+            for number, (backend, curve) in enumerate(curves.items()):
+                rate = curve[index]
+                if rate is None:
+                    cells.append(failedCell(scenario, backend, point))
+                else:
+                    cells.append(
+                        okCell(scenario, backend, point, rate, 4 + number * 0.8)
+                    )
+    return cells
+
+
+def fourBackends() -> Results:
+    """
+    The comparison that C{scripts/compare} makes first.
+    """
+    return results(sweep())
+
+
+def twelveBackends() -> Results:
+    """
+    Every model at once, one that is in no table, and a load that was the limit.
+    """
+    active: dict[str, Curve] = {
+        name: (rates[0] and rates[0] * 0.3, *rates[:2], rates[1] and rates[1] * 0.8)
+        for name, rates in TWELVE_IDLE.items()
+    }
+    cells = sweep(TWELVE_IDLE, active)
+    for cell in cells:
+        if cell["status"] == "ok" and cell["summary"]["throughput"]["median"] > 16e4:
+            cell["load_limited"] = True
+        if cell["status"] == "failed" and cell["backend"] == "fork":
+            cell["reason"] = "the server could not fork: Resource unavailable (EAGAIN)"
+    return results(cells)

@@ -1,0 +1,541 @@
+"""
+Tests for L{iodemo.load}: addresses, exchanges, recording, and the driver
+against real servers.
+"""
+
+from __future__ import annotations
+
+import itertools
+import os
+import random
+import resource
+import socket
+import threading
+import time
+from collections.abc import Callable
+from contextlib import suppress
+
+import numpy
+from twisted.trial.unittest import SynchronousTestCase
+
+from iodemo.load import driver, watching
+from iodemo.load.address import Address, BadAddress, parseAddress
+from iodemo.load.exchanges import (
+    Echo,
+    Exchange,
+    Http,
+    Turn,
+    UnknownKind,
+    WrongAnswer,
+    exchangeOf,
+)
+from iodemo.load.recording import Recording
+from iodemo.load.round import Round
+
+
+class AddressTests(SynchronousTestCase):
+    """
+    Tests for L{parseAddress}.
+    """
+
+    def test_forms(self) -> None:
+        """
+        Every way to write an address leads to the same one.
+        """
+        expected = Address(socket.AF_INET, ("127.0.0.1", 8007))
+        for text in (
+            "tcp:127.0.0.1:8007",
+            "tcp:host=127.0.0.1:port=8007",
+            "tcp:8007:interface=127.0.0.1",
+            "tcp:8007",
+            "127.0.0.1:8007",
+            "tcp:127.0.0.1:8007:timeout=5",
+        ):
+            self.assertEqual(parseAddress(text), expected, text)
+
+    def test_escapedColon(self) -> None:
+        r"""
+        A colon in a host is written C{\:}, and printed so again.
+        """
+        address = parseAddress(r"tcp:\:\:1:8007")
+        self.assertEqual(address, Address(socket.AF_INET6, ("::1", 8007)))
+        self.assertEqual(parseAddress(str(address)), address)
+
+    def test_unix(self) -> None:
+        """
+        A path names a UNIX socket.
+        """
+        self.assertEqual(
+            parseAddress("unix:/run/echo"), Address(socket.AF_UNIX, "/run/echo")
+        )
+
+    def test_bad(self) -> None:
+        """
+        What is no address is refused with the text in the message.
+        """
+        for text in ("", "nonsense", "tcp:", "tcp:host:port", "tcp:h:0", "tcp:h:65536"):
+            error = self.assertRaises(BadAddress, parseAddress, text)
+            self.assertIn(repr(text), str(error))
+
+
+class EchoExchangeTests(SynchronousTestCase):
+    """
+    Tests for L{Echo}.
+    """
+
+    def test_piecewise(self) -> None:
+        """
+        An answer is whole when all of it is there, however it is cut.
+        """
+        exchange = Echo(8)
+        turn, _ = exchange.turns()
+        whole = [exchange.isWhole(turn, turn.request[:n]) for n in range(9)]
+        self.assertEqual(whole, [False] * 8 + [True])
+
+    def test_wrongByte(self) -> None:
+        """
+        A wrong byte is named, with its place.
+        """
+        exchange = Echo(4)
+        turn = Turn(b"abcd", b"abcd")
+        error = self.assertRaises(WrongAnswer, exchange.isWhole, turn, b"abX")
+        self.assertEqual(str(error), "byte 2 of 4 came back as 0x58, was sent as 0x63")
+
+    def test_tooMuch(self) -> None:
+        """
+        Bytes beyond the answer are a wrong answer.
+        """
+        turn = Turn(b"ab", b"ab")
+        error = self.assertRaises(WrongAnswer, Echo(2).isWhole, turn, b"abab")
+        self.assertEqual(str(error), "2 bytes more came back than were sent")
+
+    def test_payloadsDiffer(self) -> None:
+        """
+        No two turns of any two connections share a payload.
+        """
+        exchange = Echo(64)
+        payloads = [turn.request for _ in range(100) for turn in exchange.turns()]
+        self.assertEqual(len(set(payloads)), 200)
+        self.assertEqual({len(payload) for payload in payloads}, {64})
+
+    def test_payloadsAreBounded(self) -> None:
+        """
+        Large payloads are shared, and a connection still has two.
+        """
+        exchange = Echo(Echo._POOL)
+        turns = [turn for _ in range(3) for turn in exchange.turns()]
+        self.assertEqual(len({turn.request for turn in turns}), 2)
+        self.assertIsNot(turns[0], turns[1])
+
+    def test_verificationIsEnough(self) -> None:
+        """
+        What is verified makes one bad byte in a million all but certain to show.
+        """
+        sent = sum(len(turn.request) for turn in Echo(64).verification())
+        self.assertGreater(sent, 16_000_000)
+
+
+class HttpExchangeTests(SynchronousTestCase):
+    """
+    Tests for L{Http}.
+    """
+
+    def check(self, answer: bytes, exchange: Http | None = None) -> None:
+        """
+        C{answer} is whole when it is all there, and not one byte before.
+        """
+        exchange = exchange or Http("/", "localhost")
+        turn, _ = exchange.turns()
+        for length in range(len(answer)):
+            self.assertFalse(exchange.isWhole(turn, answer[:length]), length)
+        self.assertTrue(exchange.isWhole(turn, answer))
+        self.assertEqual(turn.expected, answer)
+
+    def test_contentLength(self) -> None:
+        """
+        A body may be counted.
+        """
+        self.check(b"HTTP/1.1 200 OK\r\nDate: x\r\ncontent-length: 5\r\n\r\nhello")
+
+    def test_chunked(self) -> None:
+        """
+        A body may come in chunks, and is the same body.
+        """
+        exchange = Http("/", "localhost")
+        self.check(
+            b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n"
+            b"3;x=y\r\nhel\r\n2\r\nlo\r\n0\r\n\r\n",
+            exchange,
+        )
+        self.check(b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nhello", exchange)
+
+    def test_wrong(self) -> None:
+        """
+        What is no good answer is refused with the reason.
+        """
+        counted = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n"
+        for answer, reason in (
+            (b"SSH-2.0-x", "not an HTTP/1.1 answer"),
+            (b"HTTP/1.1 404 Not Found\r\n\r\n", "404 Not Found"),
+            (b"HTTP/1.1 200 OK\r\n\r\n", "neither a Content-Length nor chunks"),
+            (counted + b"\r\nhello", "longer than its Content-Length"),
+            (counted + b"Connection: close\r\n\r\nhi", "keep-alive is needed"),
+            (
+                b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\nzz\r\n",
+                "a chunk's size",
+            ),
+        ):
+            exchange = Http("/", "localhost")
+            error = self.assertRaises(
+                WrongAnswer, exchange.isWhole, exchange.turns()[0], answer
+            )
+            self.assertIn(reason, str(error))
+
+    def test_pageChanged(self) -> None:
+        """
+        A page that is not what it was is a wrong answer.
+        """
+        exchange = Http("/", "localhost")
+        head = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\n"
+        turn, other = exchange.turns()
+        self.assertTrue(exchange.isWhole(turn, head + b"hi"))
+        error = self.assertRaises(WrongAnswer, exchange.isWhole, other, head + b"ho")
+        self.assertIn("the page changed", str(error))
+
+
+class ExchangeOfTests(SynchronousTestCase):
+    """
+    Tests for L{exchangeOf}.
+    """
+
+    def test_kinds(self) -> None:
+        """
+        Every kind has its exchange.
+        """
+        self.assertIsInstance(exchangeOf("echo", 1, "h"), Echo)
+        http = exchangeOf("http:/a?b=c", 1, "h:80")
+        self.assertTrue(
+            http.turns()[0].request.startswith(b"GET /a?b=c HTTP/1.1\r\nHost: h:80\r\n")
+        )
+
+    def test_unknown(self) -> None:
+        """
+        What is no kind is refused.
+        """
+        for kind in ("", "ftp", "echo:x", "http:a", "http:/a b", "http:/\r\nX: y"):
+            self.assertRaises(UnknownKind, exchangeOf, kind, 1, "h")
+
+
+class RecordingTests(SynchronousTestCase):
+    """
+    Tests for L{Recording}.
+    """
+
+    def test_percentiles(self) -> None:
+        """
+        Percentiles are those of the values recorded, to three digits, over nine
+        orders of magnitude and several additions.
+        """
+        drawn = random.Random(1)
+        values = [int(10 ** drawn.uniform(2, 11)) for _ in range(20_000)]
+        recording = Recording()
+        recording.add(values[:7])
+        recording.add(values[7:])
+        self.assertEqual(recording.count, len(values))
+        for percent in (1, 50, 90, 99, 99.9, 100):
+            expected = float(
+                numpy.percentile(values, percent, method="inverted_cdf") / 1000
+            )
+            found = recording.percentile(percent)
+            self.assertLess(abs(found / expected - 1), 0.002, percent)
+
+
+def _kept(opened: socket.socket, keep: list[socket.socket]) -> socket.socket:
+    keep.append(opened)
+    return opened
+
+
+Serve = Callable[[socket.socket], None]
+
+
+def echo(connection: socket.socket) -> None:
+    """Echo until the peer goes."""
+    while data := connection.recv(65536):
+        connection.sendall(data)
+
+
+class DriverTests(SynchronousTestCase):
+    """
+    Tests for L{driver.Driver} against servers in threads of this process.
+    """
+
+    def listen(self, serve: Serve) -> Address:
+        """
+        Serve each connection with C{serve} in a thread, to the end of the test.
+        """
+        listening = socket.create_server(("127.0.0.1", 0), backlog=64)
+        served: list[tuple[socket.socket, threading.Thread]] = []
+
+        def run(connection: socket.socket) -> None:
+            try:
+                serve(connection)
+            except OSError:
+                pass  # the driver closes by reset
+            finally:
+                connection.close()
+
+        def accept() -> None:
+            while True:
+                try:
+                    connection, _ = listening.accept()
+                except OSError:
+                    return
+                thread = threading.Thread(target=run, args=(connection,))
+                served.append((connection, thread))
+                thread.start()
+
+        accepting = threading.Thread(target=accept)
+        accepting.start()
+
+        def stop() -> None:
+            # close() alone would leave accept() waiting.
+            listening.shutdown(socket.SHUT_RDWR)
+            accepting.join()
+            listening.close()
+            for connection, thread in served:
+                with suppress(OSError):  # closed already
+                    connection.shutdown(socket.SHUT_RDWR)
+                thread.join()
+
+        self.addCleanup(stop)
+        return Address(socket.AF_INET, listening.getsockname())
+
+    def drive(
+        self,
+        address: Address,
+        exchange: Exchange | None = None,
+        active: int = 3,
+        idle: int = 0,
+        watch: watching.Watch | None = None,
+        patience: float = 10.0,
+    ) -> Round:
+        """
+        Drive a short plan, and see that it leaves nothing open.
+        """
+        plan = driver.Plan(
+            address, exchange or Echo(64), active, idle, 0.05, 0.01, patience=patience
+        )
+        driving = driver.Driver(plan, watch)
+        opened: list[socket.socket] = []
+        self.patch(driving, "_open", lambda open=driving._open: _kept(open(), opened))
+        try:
+            return driving.run()
+        finally:
+            self.assertEqual([each.fileno() for each in opened], [-1] * len(opened))
+            self.assertTrue(driving._epoll.closed)
+
+    def fails(self, serve: Serve, reason: str, **arguments: float) -> None:
+        """
+        A server that serves so has no number, for this reason.
+        """
+        address = self.listen(serve)
+        error = self.assertRaises(driver.LoadFailed, self.drive, address, **arguments)
+        self.assertIn(reason, str(error))
+
+    def test_echo(self) -> None:
+        """
+        A right server has a number, and the numbers agree with each other.
+        """
+        measured = self.drive(self.listen(echo), idle=40)
+        self.assertGreater(measured["requests"], 0)
+        self.assertAlmostEqual(
+            measured["throughput"], measured["requests"] / measured["seconds"]
+        )
+        latency = measured["latency_us"]
+        ordered = [latency["p50"], latency["p90"], latency["p99"], latency["p99.9"]]
+        self.assertEqual(sorted([*ordered, latency["max"]]), [*ordered, latency["max"]])
+        # Little's law: what is in flight is rate times time.
+        self.assertLess(measured["throughput"] * latency["p50"] / 1e6, 2 * 3)
+        self.assertIsNone(measured["server_cpu_us_per_request"])
+
+    def test_largePayload(self) -> None:
+        """
+        A request larger than any socket buffer is sent as the kernel takes it.
+        """
+        measured = self.drive(self.listen(echo), Echo(3_000_000), active=2)
+        self.assertGreater(measured["requests"], 0)
+
+    def test_watch(self) -> None:
+        """
+        The counters of a watched process are in the result.
+        """
+        measured = self.drive(self.listen(echo), watch=watching.Watch(os.getpid()))
+        user = measured["server_user_s"]
+        system = measured["server_system_s"]
+        each = measured["server_cpu_us_per_request"]
+        assert user is not None and system is not None and each is not None
+        self.assertAlmostEqual(
+            each * measured["requests"] / 1e6, user + system, places=6
+        )
+        self.assertGreater(each, 0)
+        self.assertGreater(measured["server_rss_kib"] or 0, 1000)
+        self.assertGreater(measured["context_switches"] or 0, 0)
+
+    def test_nobodyListens(self) -> None:
+        """
+        Without a server there is a reason at once.
+        """
+        with socket.create_server(("127.0.0.1", 0)) as listening:
+            address = Address(socket.AF_INET, listening.getsockname())
+        error = self.assertRaises(driver.LoadFailed, self.drive, address)
+        self.assertIn("nobody listens at tcp:127.0.0.1:", str(error))
+
+    def test_wrongByteLate(self) -> None:
+        """
+        One wrong byte in the measured window fails it.
+        """
+
+        def spoil(connection: socket.socket) -> None:
+            requests = 0
+            while data := connection.recv(65536):
+                requests += len(data) == 64
+                # The verifying connection sends 64 bytes once only.
+                if requests == 5:
+                    data = data[:-1] + bytes([data[-1] ^ 1])
+                connection.sendall(data)
+
+        self.fails(spoil, "byte 63 of 64 came back as")
+
+    def test_staleAnswer(self) -> None:
+        """
+        The answer to the request before is a wrong answer.
+        """
+
+        def stale(connection: socket.socket) -> None:
+            last = b""
+            while data := connection.recv(65536):
+                connection.sendall(last if len(last) == len(data) == 64 else data)
+                last = data
+
+        self.fails(stale, "wrong answer on connection")
+
+    def test_answerTwice(self) -> None:
+        """
+        An answer that comes again is a wrong answer.
+        """
+
+        def twice(connection: socket.socket) -> None:
+            while data := connection.recv(65536):
+                connection.sendall(data + data)
+
+        self.fails(twice, "wrong answer on the verifying connection")
+
+    def test_unasked(self) -> None:
+        """
+        An idle connection that speaks is a wrong answer.
+        """
+        accepted = itertools.count(1)
+        asked = threading.Event()
+
+        def speak(connection: socket.socket) -> None:
+            number = next(accepted)
+            connection.sendall(data := connection.recv(65536))
+            # One looks whether somebody listens, one verifies, three are busy.
+            if number > 2 + 3:
+                asked.wait(10)
+                connection.sendall(data)
+            elif number > 2:
+                connection.sendall(connection.recv(65536))
+                asked.set()
+            echo(connection)
+
+        self.fails(speak, "it came without a request", idle=3)
+
+    def test_silence(self) -> None:
+        """
+        A server that does not answer is given up.
+        """
+
+        def swallow(connection: socket.socket) -> None:
+            while connection.recv(65536):
+                pass
+
+        self.fails(swallow, "no answer for 0.1 s", patience=0.1)
+
+    def test_hangUp(self) -> None:
+        """
+        A server that closes is named with the connection it closed.
+        """
+        self.fails(lambda connection: None, "the verifying connection")
+
+    def test_refusesMore(self) -> None:
+        """
+        The connection that is one too many is named.
+        """
+        room = threading.Semaphore(2 + 5)
+
+        def few(connection: socket.socket) -> None:
+            if room.acquire(blocking=False):
+                echo(connection)
+
+        self.fails(few, "of 13", active=3, idle=10)
+
+    def test_descriptorLimit(self) -> None:
+        """
+        A plan with more connections than the hard limit allows says so.
+        """
+        _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+        address = Address(socket.AF_INET, ("127.0.0.1", 1))
+        plan = driver.Plan(address, Echo(1), hard, 0, 1, 0)
+        error = self.assertRaises(driver.LoadFailed, driver.raiseDescriptorLimit, plan)
+        self.assertIn(f"the hard limit is {hard:,}", str(error))
+
+
+class WatchTests(SynchronousTestCase):
+    """
+    Tests for L{watching.Watch}.
+    """
+
+    def test_cpu(self) -> None:
+        """
+        CPU time is that of the process, much finer than a tick of 10 ms.
+        """
+        watch = watching.Watch(os.getpid())
+        before = time.process_time()
+        counters = watch.read()
+        after = time.process_time()
+        self.assertLessEqual(before, counters.cpu)
+        self.assertLessEqual(counters.cpu, after)
+
+    def test_threads(self) -> None:
+        """
+        Context switches of every thread count.
+        """
+        watch = watching.Watch(os.getpid())
+        begin, end = threading.Event(), threading.Event()
+
+        def switch() -> None:
+            for _ in range(500):
+                os.sched_yield()
+                time.sleep(1e-6)
+            begin.set()
+            end.wait()
+
+        before = watch.read().switches
+        thread = threading.Thread(target=switch)
+        thread.start()
+        begin.wait()
+        after = watch.read().switches
+        end.set()
+        thread.join()
+        self.assertGreaterEqual(after - before, 500)
+
+    def test_gone(self) -> None:
+        """
+        A process that is not there cannot be watched.
+        """
+        child = os.fork()
+        if child == 0:
+            os._exit(0)
+        os.waitpid(child, 0)
+        self.assertRaises(watching.NothingToWatch, watching.Watch, child)

@@ -1,0 +1,88 @@
+"""
+Tests for L{iodemo.models}.
+"""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from typing import Any
+
+from twisted.application.reactors import Reactor
+from twisted.trial.unittest import SynchronousTestCase
+
+from iodemo import models
+
+
+class ModelsTests(SynchronousTestCase):
+    """
+    Tests for the table and what is asked of it.
+    """
+
+    def test_names(self) -> None:
+        """
+        Each backend has one row.
+        """
+        names = [model.name for model in models.MODELS]
+        self.assertEqual(len(set(names)), len(names))
+        for name in names:
+            self.assertEqual(models.find(name).name, name)
+
+    def test_unavailable(self) -> None:
+        """
+        What cannot run here has a reason in one line; what can, twistd finds.
+        """
+        for model in models.MODELS:
+            reason = model.unavailable()
+            if reason is not None:
+                self.assertTrue(reason.isprintable() and reason, model.name)
+        self.assertIn(models.find(models.BASELINE), models.available())
+
+    def test_twistdAgrees(self) -> None:
+        """
+        Every available backend is one that twistd can install.
+        """
+        code = (
+            "import sys; from twisted.application.reactors import installReactor; "
+            "installReactor(sys.argv[1])"
+        )
+        for model in models.available():
+            subprocess.run(
+                [sys.executable, "-c", code, model.name], check=True, timeout=60
+            )
+
+    def test_reason(self) -> None:
+        """
+        The reason is what the backend's module says on import, in one line, and
+        the system it needs.
+        """
+        model = models.Model("x", "Reactor", False, True, (), "", needs="a BSD")
+        self.assertEqual(model.unavailable(), "not written yet")
+        installed: dict[str, Any] = {"x": "tests.no_such_module"}
+        self.patch(models, "_installers", lambda: installed)
+        self.assertEqual(
+            model.unavailable(),
+            "needs a BSD (No module named 'tests.no_such_module')",
+        )
+
+    def test_foreignReactor(self) -> None:
+        """
+        A reactor of another project is a backend without a row; a nameless one is
+        none, and of two of one name the first is meant, as by twistd.
+        """
+        reactors = [
+            Reactor("shiny", "twisted.internet.pollreactor", ""),
+            Reactor("shiny", "no.such.module", ""),
+            object(),
+        ]
+        self.patch(models, "getReactorTypes", lambda: reactors)
+        shiny = models.find("shiny")
+        self.assertEqual((shiny.pattern, shiny.unavailable()), ("unknown", None))
+        self.assertNotIn(shiny, models.MODELS)
+
+    def test_unknown(self) -> None:
+        """
+        Somebody who asks for what is not there is told what is.
+        """
+        error = self.assertRaises(models.UnknownBackend, models.find, "no-such")
+        self.assertIn("choose from fork, threads", str(error))

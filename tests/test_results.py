@@ -1,0 +1,177 @@
+"""
+Tests for L{iodemo.lab.results}.
+"""
+
+from __future__ import annotations
+
+import copy
+import json
+import os
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from twisted.trial.unittest import SynchronousTestCase
+
+from iodemo.lab import results
+from tests.results_examples import failedCell, okCell, parameters
+from tests.results_examples import results as example
+
+
+class ResultsFileTests(SynchronousTestCase):
+    """
+    Tests for L{results.read} and L{results.write}.
+    """
+
+    def setUp(self) -> None:
+        self.path = Path(self.mktemp())
+        self.path.mkdir()
+        self.path /= results.FILE_NAME
+        asked = parameters(10, 100)
+        self.example = example(
+            [
+                okCell("idle", "epoll", asked, 40_000),
+                okCell("idle", "poll", asked, 30_000),
+                failedCell("idle", "select", asked),
+            ]
+        )
+
+    def refused(self, text: str | bytes) -> str:
+        """
+        A file of C{text} is refused in one line that names it.
+        """
+        if isinstance(text, str):
+            text = text.encode()
+        self.path.write_bytes(text)
+        error = str(self.assertRaises(results.ResultsError, results.read, self.path))
+        self.assertTrue(error.startswith(f"{self.path}: "), error)
+        self.assertTrue(error.isprintable(), repr(error))
+        return error
+
+    def test_roundTrip(self) -> None:
+        """
+        What is written is read, from the file or from its directory, by anybody.
+        """
+        results.write(self.example, self.path)
+        self.assertEqual(results.read(self.path), self.example)
+        self.assertEqual(results.read(self.path.parent), self.example)
+        self.assertEqual(self.path.stat().st_mode & 0o777, 0o644)
+        self.assertEqual(os.listdir(self.path.parent), [results.FILE_NAME])
+
+    def test_failedWrite(self) -> None:
+        """
+        A write that fails leaves the old file, and nothing beside it.
+        """
+        results.write(self.example, self.path)
+        broken = copy.deepcopy(self.example)
+        broken["cells"][0]["rounds"][0]["throughput"] = float("nan")
+        self.assertRaises(ValueError, results.write, broken, self.path)
+        self.assertEqual(results.read(self.path), self.example)
+        self.assertEqual(os.listdir(self.path.parent), [results.FILE_NAME])
+
+    def test_missing(self) -> None:
+        """
+        No file, no results.
+        """
+        error = self.assertRaises(results.ResultsError, results.read, self.path)
+        self.assertIn("No such file", str(error))
+
+    def test_truncated(self) -> None:
+        """
+        A file cut off anywhere is refused.
+        """
+        text = json.dumps(self.example)
+        for length in range(0, len(text), 211):
+            self.assertIn("not a whole JSON file", self.refused(text[:length]))
+
+    def test_notResults(self) -> None:
+        """
+        Other files are refused for what they are.
+        """
+        for text, reason in (
+            ("[]", "its format is not 'iodemo-results'"),
+            ('{"format": "pyperf", "version": "1.0"}', "its format is not"),
+            ('{"format": "iodemo-results"}', "version None"),
+            ('{"format": "iodemo-results", "version": 2}', "reads version 1"),
+            (b"\xff\xfe", "not UTF-8"),
+            ("[" * 100_000, "nested too deeply"),
+            ('{"format": NaN}', "NaN is not a number"),
+        ):
+            self.assertIn(reason, self.refused(text))
+
+    def test_hostile(self) -> None:
+        """
+        Whatever stands in the place of any one value, the file is read or refused
+        in one line, and names that are none never pass.
+        """
+        hostile: list[Any] = [
+            *(None, True, -1, 1e999, 10**400, "", [], {}, [[]], {"x": 1}),
+            *("<script>alert(1)</script>", "\x1b[2J", "a\x00b", "\ud800", "x" * 10_000),
+        ]
+        tried = 0
+        for keys in _places(self.example):
+            for value in hostile:
+                changed: Any = copy.deepcopy(self.example)
+                inner = changed
+                for key in keys[:-1]:
+                    inner = inner[key]
+                inner[keys[-1]] = value
+                self.path.write_text(json.dumps(changed))
+                tried += 1
+                try:
+                    read = results.read(self.path)
+                except results.ResultsError as error:
+                    self.assertTrue(str(error).isprintable(), repr(str(error)))
+                else:
+                    for cell in read["cells"]:
+                        self.assertRegex(cell["backend"], r"\A[\w.+-]+\Z")
+                        self.assertRegex(cell["scenario"], r"\A[\w.+-]+\Z")
+                    self.assertNotIn("\x1b", json.dumps(read, ensure_ascii=False))
+        self.assertGreater(tried, 1000)
+
+    def test_missingKeys(self) -> None:
+        """
+        A value that is not there is named with its place.
+        """
+        del self.example["cells"][1]["rounds"][2]["latency_us"]["p99"]  # type: ignore[misc]
+        self.assertIn(
+            "the file.cells[1].rounds[2].latency_us has no 'p99'",
+            self.refused(json.dumps(self.example)),
+        )
+
+    def test_okNeedsNumbers(self) -> None:
+        """
+        A cell is not ok without rounds, and not failed without a reason.
+        """
+        changed = copy.deepcopy(self.example)
+        changed["cells"][0]["rounds"] = []
+        self.assertIn("has no rounds", self.refused(json.dumps(changed)))
+        changed = copy.deepcopy(self.example)
+        changed["cells"][2]["reason"] = None
+        self.assertIn("gives no reason", self.refused(json.dumps(changed)))
+
+    def test_keysMayBeAdded(self) -> None:
+        """
+        A later minor version's keys are no mistake.
+        """
+        changed: Any = copy.deepcopy(self.example)
+        changed["cells"][0]["colour"] = "blue"
+        self.path.write_text(json.dumps(changed))
+        self.assertEqual(results.read(self.path), changed)
+
+
+def _places(value: Any, keys: tuple[Any, ...] = ()) -> Iterator[tuple[Any, ...]]:
+    """
+    The way to every value inside C{value}.
+    """
+    if keys:
+        yield keys
+    pairs = (
+        value.items()
+        if isinstance(value, dict)
+        else enumerate(value)
+        if isinstance(value, list)
+        else ()
+    )
+    for key, inner in pairs:
+        yield from _places(inner, (*keys, key))
