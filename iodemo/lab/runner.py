@@ -1,0 +1,359 @@
+# -*- test-case-name: tests.test_lab -*-
+"""
+Runs a comparison: which rounds, in which order, and what becomes of them.
+
+At each point of each scenario every backend is measured in several rounds. A
+round is a fresh server and a fresh load, pinned to different cores; the order
+of backends is shuffled anew for every round, so that a machine that slows down,
+slows down all of them. A round that fails, fails its cell: a backend that
+sometimes answers wrongly has no throughput. What is finished is on disk after
+every point.
+"""
+
+from __future__ import annotations
+
+import json
+import random
+import resource
+import socket
+import sys
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import cast
+
+import numpy
+
+from iodemo.lab import environment, results, statistics
+from iodemo.lab.child import Child, awaitFirst
+from iodemo.lab.results import Cell, Comparison, Results
+from iodemo.lab.scenarios import Point, Scenario, Workload, parametersOf
+from iodemo.load.round import Round
+from iodemo.models import Model
+
+#: A load that uses this much of its core is the limit of what was measured.
+LOAD_LIMIT = 0.9
+
+# twistd as its console script runs it; -c leaves the current directory on the
+# path, where a user's own twisted/plugins may be.
+_TWISTD = "from twisted.scripts.twistd import run; run()"
+
+# Descriptors a server holds besides its connections.
+_SERVER_DESCRIPTORS = 32
+
+
+@dataclass(frozen=True)
+class Plan:
+    """
+    A comparison to be made.
+
+    @ivar scenarios: each with the points to measure it at.
+    @ivar rounds: per cell.
+    @ivar seconds: length of a round's measured window.
+    @ivar warmup: seconds of load before it.
+    @ivar baseline: name of the backend that the others are compared with.
+    """
+
+    scenarios: tuple[tuple[Scenario, tuple[Point, ...]], ...]
+    backends: tuple[Model, ...]
+    baseline: str
+    rounds: int
+    seconds: float
+    warmup: float
+
+    def points(self) -> Iterator[tuple[Scenario, Point]]:
+        """Every point of every scenario."""
+        for scenario, points in self.scenarios:
+            for point in points:
+                yield scenario, point
+
+    def roundSeconds(self, point: Point) -> float:
+        """
+        About how long one round takes: starting, verifying and stopping the
+        server, connecting, warming up, measuring.
+        """
+        connections = point.active + point.idle
+        return 0.9 + 2.2e-4 * connections + self.warmup + self.seconds
+
+    def estimate(self) -> float:
+        """About how many seconds the whole comparison takes."""
+        rounds = self.rounds * len(self.backends)
+        return sum(self.roundSeconds(point) * rounds for _, point in self.points())
+
+
+class Observer:
+    """
+    Is told how a comparison goes. This one keeps it to itself.
+    """
+
+    def roundBegan(self, scenario: Scenario, point: Point, backend: str) -> None:
+        """A round of one backend is about to run."""
+
+    def roundsEnded(self, seconds: float) -> None:
+        """Rounds that were estimated at C{seconds} are over."""
+
+    def cellEnded(self, cell: Cell) -> None:
+        """A cell has its result, good or bad."""
+
+
+class RoundFailed(Exception):
+    """A round has no number. The message says why."""
+
+
+def compare(
+    plan: Plan, path: Path, command: str, observer: Observer | None = None
+) -> Results:
+    """
+    Run a comparison.
+
+    @param path: of the results file, which is readable at every moment.
+    @param command: the command line, for the record.
+    @raise OSError: if C{path} cannot be written.
+    """
+    observer = observer or Observer()
+    steal = environment.Steal()
+    outcome: Results = {
+        "format": results.FORMAT,
+        "version": results.VERSION,
+        "complete": False,
+        "environment": environment.describe(command),
+        "cells": [],
+        "comparisons": [],
+    }
+    results.write(outcome, path)
+    for scenario, point in plan.points():
+        cells = _measurePoint(plan, scenario, point, observer)
+        outcome["cells"] += cells
+        outcome["comparisons"] += comparisons(cells, plan.baseline)
+        outcome["environment"]["steal_fraction"] = steal.fraction()
+        results.write(outcome, path)
+    outcome["complete"] = True
+    results.write(outcome, path)
+    return outcome
+
+
+def _measurePoint(
+    plan: Plan, scenario: Scenario, point: Point, observer: Observer
+) -> list[Cell]:
+    rounds: dict[Model, list[Round]] = {backend: [] for backend in plan.backends}
+    reasons: dict[Model, str] = {}
+    skipped = _tooManyDescriptors(point)
+    cells: dict[Model, Cell] = {}
+
+    def end(backend: Model, status: results.Status) -> None:
+        cells[backend] = _cell(
+            scenario, point, backend, status, reasons.get(backend), rounds[backend]
+        )
+        observer.cellEnded(cells[backend])
+
+    for number in range(plan.rounds):
+        for backend in random.sample(plan.backends, len(plan.backends)):
+            if backend in cells:
+                continue
+            left = plan.rounds - number
+            if skipped is not None:
+                reasons[backend] = skipped
+                end(backend, "skipped")
+            else:
+                observer.roundBegan(scenario, point, backend.name)
+                try:
+                    rounds[backend].append(
+                        _measureRound(plan, scenario.workload, point, backend)
+                    )
+                    left = 1
+                except RoundFailed as failed:
+                    reasons[backend] = _explained(str(failed), backend, point)
+                    end(backend, "failed")
+            observer.roundsEnded(left * plan.roundSeconds(point))
+            if len(rounds[backend]) == plan.rounds:
+                end(backend, "ok")
+    return [cells[backend] for backend in plan.backends]
+
+
+def _tooManyDescriptors(point: Point) -> str | None:
+    needed = point.active + point.idle + _SERVER_DESCRIPTORS
+    _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if hard == resource.RLIM_INFINITY or needed <= hard:
+        return None
+    return (
+        f"{point.active + point.idle:,} connections need {needed:,} open files, and "
+        f"the hard limit is {hard:,}: iodemo doctor says how to raise it"
+    )
+
+
+def _explained(reason: str, backend: Model, point: Point) -> str:
+    """
+    A failure, with what the model has to say to it.
+    """
+    connections = point.active + point.idle + _SERVER_DESCRIPTORS
+    if backend.connectionLimit is None or connections < backend.connectionLimit:
+        return reason
+    return f"{backend.limitReason}; seen here: {reason}"
+
+
+def _cell(
+    scenario: Scenario,
+    point: Point,
+    backend: Model,
+    status: results.Status,
+    reason: str | None,
+    rounds: list[Round],
+) -> Cell:
+    # A cell that is not ok has no number: the rounds it had are no result.
+    kept = rounds if status == "ok" else []
+    columns = statistics.metrics(kept)
+    limited = numpy.median(columns.get("load_cpu_fraction", [0.0])) >= LOAD_LIMIT
+    return {
+        "scenario": scenario.name,
+        "service": scenario.workload.service,
+        "backend": backend.name,
+        "parameters": parametersOf(point, scenario.workload),
+        "status": status,
+        "reason": reason,
+        "load_limited": bool(limited),
+        "rounds": kept,
+        "summary": {
+            metric: statistics.interval(values) for metric, values in columns.items()
+        },
+    }
+
+
+def comparisons(cells: list[Cell], baseline: str) -> list[Comparison]:
+    """
+    Each good cell of one point against the baseline's, if that is good.
+    """
+    good = {cell["backend"]: cell for cell in cells if cell["status"] == "ok"}
+    base = good.pop(baseline, None)
+    if base is None:
+        return []
+    found: list[Comparison] = []
+    baseColumns = statistics.metrics(base["rounds"])
+    for name, cell in good.items():
+        columns = statistics.metrics(cell["rounds"])
+        fewest = min(len(cell["rounds"]), len(base["rounds"]))
+        for metric, moreIsBetter in statistics.COMPARED.items():
+            if metric not in columns or metric not in baseColumns:
+                continue
+            ratio = statistics.ratio(columns[metric], baseColumns[metric])
+            if ratio is None:
+                continue
+            found.append(
+                {
+                    "scenario": cell["scenario"],
+                    "parameters": cell["parameters"],
+                    "metric": metric,
+                    "baseline": baseline,
+                    "backend": name,
+                    "ratio": ratio[0],
+                    "low": ratio[1],
+                    "high": ratio[2],
+                    "verdict": statistics.verdict(ratio, fewest, moreIsBetter),
+                }
+            )
+    return found
+
+
+def _measureRound(
+    plan: Plan, workload: Workload, point: Point, backend: Model
+) -> Round:
+    """
+    One fresh server, measured once.
+
+    @raise RoundFailed: if it has no number.
+    """
+    port = _freePort()
+    pinned = environment.pinning()
+    server = Child(
+        _serverCommand(backend, workload, port),
+        pinned["server"] if pinned else None,
+    )
+    with server:
+        # The load starts up while the server does, and waits for it to listen.
+        load = Child(
+            _loadCommand(plan, workload, point, port, server.pid),
+            pinned["load"] if pinned else None,
+        )
+        with load:
+            deadline = 60 + 10 * plan.roundSeconds(point)
+            inTime = awaitFirst((server, load), deadline)
+            if server.ended and not load.ended:
+                raise RoundFailed(_ending("the server", server))
+            if not inTime:
+                raise RoundFailed(f"the load did not end within {deadline:.0f} s")
+            if load.failure:
+                raise RoundFailed(_loadFailure(load, server))
+            measured = _parsed(load.output())
+        if not server.stop():
+            raise RoundFailed(
+                f"the server did not end within {server.GRACE:.0f} s of SIGTERM"
+            )
+        if server.failure:
+            raise RoundFailed(_ending("the server", server))
+    return measured
+
+
+def _serverCommand(backend: Model, workload: Workload, port: int) -> list[str]:
+    endpoint = f"tcp:{port}:interface=127.0.0.1"
+    plugin = [
+        word.replace("{endpoint}", endpoint).replace("{port}", str(port))
+        for word in workload.command
+    ]
+    twistd = [sys.executable, "-c", _TWISTD, "-n", "--pidfile="]
+    return [*twistd, f"--reactor={backend.name}", *plugin]
+
+
+def _loadCommand(
+    plan: Plan, workload: Workload, point: Point, port: int, watched: int
+) -> list[str]:
+    return [
+        *(sys.executable, "-m", "iodemo", "load", f"tcp:127.0.0.1:{port}"),
+        f"--kind={workload.kind}",
+        f"--connections={point.active}",
+        f"--idle={point.idle}",
+        f"--payload={workload.payload or 1}",
+        f"--seconds={plan.seconds}",
+        f"--warmup={plan.warmup}",
+        f"--watch={watched}",
+        "--wait=30",
+        "--json",
+    ]
+
+
+def _freePort() -> int:
+    """
+    A port that nobody listens on, below those the kernel gives to clients: one
+    of the load's own connections must not take it before the server does.
+    """
+    while True:
+        port = random.randrange(10_240, 32_768)
+        with socket.socket() as candidate:
+            candidate.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            try:
+                candidate.bind(("127.0.0.1", port))
+            except OSError:
+                continue
+            return port
+
+
+def _ending(who: str, child: Child) -> str:
+    how = child.failure or "exit status 0"
+    words = child.lastWords()
+    return f"{who} ended ({how}): {words}" if words else f"{who} ended ({how})"
+
+
+def _loadFailure(load: Child, server: Child) -> str:
+    if server.ended:
+        return _ending("the server", server)
+    words = load.lastWords().removeprefix("Error: ")
+    return (
+        words
+        if words and load.failure == "exit status 1"
+        else _ending("the load", load)
+    )
+
+
+def _parsed(output: str) -> Round:
+    try:
+        return cast(Round, json.loads(output))
+    except ValueError as error:
+        raise RoundFailed("the load did not report") from error

@@ -1,0 +1,138 @@
+# -*- test-case-name: tests.test_lab -*-
+"""
+What is measured: one record a scenario.
+
+A scenario is a series of points; at each, every backend hosts the scenario's
+workload and is asked the same. To add one, add a record to L{SCENARIOS}.
+"""
+
+from __future__ import annotations
+
+import shlex
+from dataclasses import dataclass
+
+from iodemo.lab.results import Parameters
+from iodemo.load.exchanges import exchangeOf
+
+
+@dataclass(frozen=True)
+class Workload:
+    """
+    A twistd plugin, and what to ask of it.
+
+    @ivar command: the plugin's name and arguments. C{{endpoint}} and C{{port}}
+        stand for where to listen.
+    @ivar kind: the load's exchange, as in C{iodemo load --kind}.
+    @ivar payload: bytes of a request, where the kind leaves that open.
+    """
+
+    command: tuple[str, ...]
+    kind: str
+    payload: int
+
+    @property
+    def service(self) -> str:
+        """The service's name in results."""
+        return self.command[0].removeprefix("iodemo-")
+
+
+class BadWorkload(ValueError):
+    """A plugin's command line that cannot be used. The message says why."""
+
+
+def foreignWorkload(command: str, kind: str) -> Workload:
+    """
+    The workload of a plugin that is not ours.
+
+    @param command: as after C{twistd -n}, with C{{endpoint}} or C{{port}} in it.
+    @raise BadWorkload: if it cannot be one.
+    """
+    try:
+        words = tuple(shlex.split(command))
+        exchangeOf(kind, 64, "localhost")
+    except ValueError as error:
+        raise BadWorkload(str(error)) from error
+    if not words:
+        raise BadWorkload("the plugin's command line is empty")
+    if not any("{endpoint}" in word or "{port}" in word for word in words):
+        raise BadWorkload(
+            "the plugin must be told where to listen: put {endpoint} (or {port}) "
+            'where it belongs, as in "web --listen={endpoint} --path=."'
+        )
+    return Workload(words, kind, payload=0 if kind.startswith("http") else 64)
+
+
+@dataclass(frozen=True)
+class Point:
+    """
+    @ivar active: connections with one request in flight each.
+    @ivar idle: further connections, open and silent.
+    """
+
+    active: int
+    idle: int = 0
+
+
+@dataclass(frozen=True)
+class Scenario:
+    """
+    @ivar name: as in C{--scenarios}.
+    @ivar question: what it answers.
+    @ivar workload: what is hosted and asked.
+    @ivar points: where it is measured.
+    @ivar quick: those of them that a quick comparison takes.
+    """
+
+    name: str
+    question: str
+    workload: Workload
+    points: tuple[Point, ...]
+    quick: tuple[Point, ...]
+
+
+ECHO = Workload(("iodemo-echo", "--listen={endpoint}"), "echo", payload=64)
+
+SCENARIOS: tuple[Scenario, ...] = (
+    Scenario(
+        "active",
+        "What does a backend do when every connection is busy?",
+        ECHO,
+        points=tuple(Point(active) for active in (1, 10, 100, 1000)),
+        quick=tuple(Point(active) for active in (1, 100, 1000)),
+    ),
+    Scenario(
+        "idle",
+        "What do connections cost that are open and say nothing?",
+        ECHO,
+        points=tuple(Point(10, idle) for idle in (0, 100, 1000, 10_000)),
+        quick=tuple(Point(10, idle) for idle in (0, 100, 1000, 10_000)),
+    ),
+)
+
+
+class UnknownScenario(LookupError):
+    """No scenario of this name. The message lists those there are."""
+
+
+def findScenario(name: str) -> Scenario:
+    """
+    @raise UnknownScenario: if there is none of this name.
+    """
+    for scenario in SCENARIOS:
+        if scenario.name == name:
+            return scenario
+    names = ", ".join(scenario.name for scenario in SCENARIOS)
+    raise UnknownScenario(f"no scenario named {name!r}: choose from {names}")
+
+
+def parametersOf(point: Point, workload: Workload) -> Parameters:
+    """
+    A point and a workload as results record them.
+    """
+    return {
+        "active": point.active,
+        "idle": point.idle,
+        "payload": workload.payload,
+        "rate": None,
+        "tls": False,
+    }

@@ -1,0 +1,152 @@
+# -*- test-case-name: tests.test_statistics -*-
+"""
+What the rounds say, and how surely.
+
+The unit of replication is a round: a fresh server process, with its own hash
+seed and memory layout (Kalibera and Jones, ISMM 2013). A cell is summed up by
+the median of its rounds, two cells are compared by the ratio of their medians,
+and both come with a 95 % bootstrap interval.
+
+With few rounds the plain percentile bootstrap is too sure of itself: it draws
+its spread from a sample that understates it. Hesterberg's expanded percentile
+interval (The American Statistician 69(4), 2015, section 5.3) widens the tails to
+what Student's t would ask for. With three rounds that is the whole range of the
+resamples: two backends then differ only if every round of one beats every round
+of the other.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from statistics import NormalDist
+
+import numpy
+from numpy.typing import NDArray
+
+from iodemo.lab.results import Interval, Verdict
+from iodemo.load.round import Round
+
+#: How many resamples an interval is drawn from.
+RESAMPLES = 4000
+
+#: Below this many rounds nothing is called different: two rounds against two lie
+#: apart by chance one time in three.
+FEWEST_ROUNDS = 3
+
+#: A difference smaller than this is not called one, however narrow the
+#: intervals: a server's address and hash seed alone move it by as much.
+SMALLEST_DIFFERENCE = 0.03
+
+#: Metrics compared with the baseline, and whether more of it is better.
+COMPARED: dict[str, bool] = {
+    "throughput": True,
+    "latency_us.p99": False,
+    "server_cpu_us_per_request": False,
+}
+
+# Student's t, 97.5 %, for 1 to 30 degrees of freedom.
+_T = [
+    *(12.706, 4.303, 3.182, 2.776, 2.571, 2.447, 2.365, 2.306, 2.262, 2.228),
+    *(2.201, 2.179, 2.160, 2.145, 2.131, 2.120, 2.110, 2.101, 2.093, 2.086),
+    *(2.080, 2.074, 2.069, 2.064, 2.060, 2.056, 2.052, 2.048, 2.045, 2.042),
+]
+
+
+def metrics(rounds: Sequence[Round]) -> dict[str, list[float]]:
+    """
+    The values of each metric over rounds, keyed as in a cell's summary. Totals
+    of a window become amounts per request; a metric that a round lacks is left
+    out.
+    """
+    columns: dict[str, list[float]] = {}
+
+    def put(metric: str, value: float | None) -> None:
+        if value is not None:
+            columns.setdefault(metric, []).append(value)
+
+    for each in rounds:
+        requests = each["requests"]
+        put("throughput", each["throughput"])
+        for percentile, latency in each["latency_us"].items():
+            put(f"latency_us.{percentile}", float(str(latency)))
+        put("server_cpu_us_per_request", each["server_cpu_us_per_request"])
+        put("server_user_us_per_request", _each(each["server_user_s"], requests, 1e6))
+        put(
+            "server_system_us_per_request",
+            _each(each["server_system_s"], requests, 1e6),
+        )
+        put("server_rss_kib", each["server_rss_kib"])
+        put("context_switches_per_request", _each(each["context_switches"], requests))
+        put("load_cpu_fraction", each["load_cpu_fraction"])
+    return {
+        metric: values
+        for metric, values in columns.items()
+        if len(values) == len(rounds)
+    }
+
+
+def _each(total: float | None, requests: int, scale: float = 1.0) -> float | None:
+    return None if total is None else total * scale / requests
+
+
+def interval(values: Sequence[float]) -> Interval:
+    """
+    The median of C{values}, and its 95 % interval.
+    """
+    low, high = _tails(_medians(values, _generator()), len(values))
+    return {"median": float(numpy.median(values)), "low": low, "high": high}
+
+
+def ratio(
+    values: Sequence[float], baseline: Sequence[float]
+) -> tuple[float, float, float] | None:
+    """
+    The ratio of two medians, and its 95 % interval.
+
+    @return: ratio, low, high; L{None} if the baseline is nothing.
+    """
+    if min(baseline) <= 0:
+        return None
+    generator = _generator()
+    ratios = _medians(values, generator) / _medians(baseline, generator)
+    low, high = _tails(ratios, min(len(values), len(baseline)))
+    return float(numpy.median(values) / numpy.median(baseline)), low, high
+
+
+def verdict(
+    ratioLowHigh: tuple[float, float, float], rounds: int, moreIsBetter: bool
+) -> Verdict:
+    """
+    Whether a backend differs from the baseline.
+
+    @param rounds: of whichever of the two has fewer.
+    """
+    middle, low, high = ratioLowHigh
+    if rounds < FEWEST_ROUNDS or low <= 1 <= high:
+        return "indistinguishable"
+    if abs(middle - 1) < SMALLEST_DIFFERENCE:
+        return "indistinguishable"
+    return "faster" if (middle > 1) == moreIsBetter else "slower"
+
+
+def _generator() -> numpy.random.Generator:
+    # The same rounds give the same interval, every time they are looked at.
+    return numpy.random.default_rng(1999)
+
+
+def _medians(
+    values: Sequence[float], generator: numpy.random.Generator
+) -> NDArray[numpy.float64]:
+    sample = numpy.asarray(values, dtype=numpy.float64)
+    drawn = generator.integers(len(sample), size=(RESAMPLES, len(sample)))
+    return numpy.asarray(numpy.median(sample[drawn], axis=1))
+
+
+def _tails(resamples: NDArray[numpy.float64], size: int) -> tuple[float, float]:
+    if size < 2:
+        return float(resamples.min()), float(resamples.max())
+    t = _T[size - 2] if size - 2 < len(_T) else 1.96 + 2.4 / (size - 1)
+    tail = NormalDist().cdf(-math.sqrt(size / (size - 1)) * t)
+    low, high = numpy.quantile(resamples, [tail, 1 - tail])
+    return float(low), float(high)

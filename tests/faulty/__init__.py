@@ -1,0 +1,3 @@
+"""
+A twistd plugin that fails in one chosen way, to be caught at it.
+"""

@@ -1,0 +1,92 @@
+"""
+An echo with a fault. L{FAULTS} lists them.
+"""
+
+from __future__ import annotations
+
+import os
+import random
+import signal
+from collections.abc import Callable
+
+from twisted.application import internet, service
+from twisted.internet import endpoints, protocol
+from twisted.internet.interfaces import ITCPTransport
+from twisted.python import usage
+
+
+class Faulty(protocol.Protocol):
+    """Echoes what its fault leaves of it."""
+
+    transport: ITCPTransport
+    fault: str
+
+    def connectionMade(self) -> None:
+        """See L{protocol.Protocol.connectionMade}."""
+        self.transport.setTcpNoDelay(True)
+
+    def dataReceived(self, data: bytes) -> None:
+        """See L{protocol.Protocol.dataReceived}."""
+        FAULTS[self.fault](self, data)
+
+    def corrupt(self, data: bytes) -> None:
+        """One byte in a million, at random, comes back wrong."""
+        spoiled = bytearray(data)
+        for offset in range(len(spoiled)):
+            if random.random() < 1e-6:
+                spoiled[offset] ^= 0x01
+        self.transport.write(bytes(spoiled))
+
+    def repeat(self, data: bytes) -> None:
+        """The answer comes twice."""
+        self.transport.write(data * 2)
+
+    def swallow(self, data: bytes) -> None:
+        """No answer comes."""
+
+    def hangUp(self, data: bytes) -> None:
+        """The connection is closed instead of an answer."""
+        self.transport.loseConnection()
+
+    def die(self, data: bytes) -> None:
+        """The server kills itself."""
+        os.kill(os.getpid(), signal.SIGKILL)
+
+    def outlive(self, data: bytes) -> None:
+        """The server is right, and ignores SIGTERM."""
+        signal.signal(signal.SIGTERM, signal.SIG_IGN)
+        self.transport.write(data)
+
+    def serve(self, data: bytes) -> None:
+        """No fault at all."""
+        self.transport.write(data)
+
+
+FAULTS: dict[str, Callable[[Faulty, bytes], None]] = {
+    "corrupt": Faulty.corrupt,
+    "repeat": Faulty.repeat,
+    "swallow": Faulty.swallow,
+    "hang-up": Faulty.hangUp,
+    "die": Faulty.die,
+    "outlive": Faulty.outlive,
+    "none": Faulty.serve,
+}
+
+
+class Options(usage.Options):
+    """Which fault, and where to listen."""
+
+    optParameters = [
+        ["fault", None, "none", "One of FAULTS."],
+        ["listen", None, "", ""],
+    ]
+
+
+def makeService(options: Options) -> service.Service:
+    """See L{twisted.application.service.IServiceMaker}."""
+    from twisted.internet import reactor
+
+    Faulty.fault = options["fault"]
+    factory = protocol.Factory.forProtocol(Faulty)
+    endpoint = endpoints.serverFromString(reactor, options["listen"])
+    return internet.StreamServerEndpointService(endpoint, factory)

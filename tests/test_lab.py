@@ -1,0 +1,404 @@
+"""
+Tests for L{iodemo.lab}: real servers, real loads, measured for moments.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import os
+import resource
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import psutil
+from twisted.trial.unittest import SynchronousTestCase
+
+from iodemo import models
+from iodemo.lab import child, environment, results, runner, scenarios
+from iodemo.lab.results import Results
+from iodemo.lab.scenarios import ECHO, Point, Scenario, Workload
+
+ROOT = Path(__file__).parent.parent
+
+
+def faultyPath() -> str:
+    """
+    A PYTHONPATH on which twistd finds the faulty service and the checkout.
+    """
+    path = [str(ROOT), str(ROOT / "tests" / "faulty")]
+    return os.pathsep.join(filter(None, [*path, os.environ.get("PYTHONPATH", "")]))
+
+
+def faulty(fault: str) -> Workload:
+    """
+    An echo with one of L{tests.faulty.service.FAULTS}.
+    """
+    arguments = ("iodemo-faulty", f"--fault={fault}", "--listen={endpoint}")
+    return Workload(arguments, "echo", 64)
+
+
+class CompareTestCase(SynchronousTestCase):
+    """
+    Something that compares, into a directory of its own.
+    """
+
+    def setUp(self) -> None:
+        self.path = Path(self.mktemp())
+        self.path.mkdir()
+        self.path /= results.FILE_NAME
+        before = os.environ.get("PYTHONPATH")
+        os.environ["PYTHONPATH"] = faultyPath()
+        self.addCleanup(self.restore, before)
+
+    @staticmethod
+    def restore(path: str | None) -> None:
+        """Put PYTHONPATH back."""
+        if path is None:
+            del os.environ["PYTHONPATH"]
+        else:
+            os.environ["PYTHONPATH"] = path
+
+    def compare(
+        self,
+        *points: Point,
+        backends: tuple[str, ...] = ("epoll",),
+        workload: Workload = ECHO,
+        rounds: int = 1,
+        observer: runner.Observer | None = None,
+    ) -> Results:
+        """
+        Compare for moments; see that what is on disk is what is returned, and
+        that no process is left.
+        """
+        scenario = Scenario("test", "Does it work?", workload, points, points)
+        plan = runner.Plan(
+            scenarios=((scenario, points),),
+            backends=tuple(models.find(name) for name in backends),
+            baseline=backends[0],
+            rounds=rounds,
+            seconds=0.05,
+            warmup=0.01,
+        )
+        outcome = runner.compare(plan, self.path, "iodemo compare", observer)
+        self.assertEqual(results.read(self.path), outcome)
+        self.assertEqual(psutil.Process().children(recursive=True), [])
+        return outcome
+
+
+class CompareTests(CompareTestCase):
+    """
+    Tests for L{runner.compare}.
+    """
+
+    def test_everyBackend(self) -> None:
+        """
+        Every backend that runs here is measured, in all its rounds, and compared
+        with the baseline.
+        """
+        names = tuple(model.name for model in models.available())
+        self.assertIn("epoll", names)
+        outcome = self.compare(Point(2, 5), backends=names, rounds=2)
+        self.assertEqual([cell["backend"] for cell in outcome["cells"]], list(names))
+        for cell in outcome["cells"]:
+            self.assertEqual((cell["status"], cell["reason"]), ("ok", None))
+            self.assertEqual(len(cell["rounds"]), 2)
+            self.assertGreater(cell["summary"]["throughput"]["low"], 0)
+            self.assertGreater(cell["summary"]["server_cpu_us_per_request"]["low"], 0)
+            self.assertGreater(cell["summary"]["server_rss_kib"]["low"], 0)
+        compared = {
+            (each["backend"], each["metric"]) for each in outcome["comparisons"]
+        }
+        self.assertEqual(
+            compared,
+            {
+                (name, metric)
+                for name in names[1:]
+                for metric in (
+                    "throughput",
+                    "latency_us.p99",
+                    "server_cpu_us_per_request",
+                )
+            },
+        )
+        self.assertTrue(outcome["complete"])
+
+    def test_order(self) -> None:
+        """
+        Rounds are interleaved: no backend has its second before all had their
+        first.
+        """
+        ran: list[str] = []
+
+        class Order(runner.Observer):
+            def roundBegan(self, scenario: Scenario, point: Point, name: str) -> None:
+                ran.append(name)
+
+        self.compare(Point(1), backends=("poll", "epoll"), rounds=3, observer=Order())
+        pairs = [set(ran[n : n + 2]) for n in range(0, 6, 2)]
+        self.assertEqual(pairs, [{"poll", "epoll"}] * 3)
+
+    def test_corrupting(self) -> None:
+        """
+        A service that spoils one byte in a million has a reason and no number.
+        """
+        outcome = self.compare(Point(1), workload=faulty("corrupt"))
+        (cell,) = outcome["cells"]
+        self.assertEqual(cell["status"], "failed")
+        self.assertIn("wrong answer", cell["reason"] or "")
+        self.assertEqual((cell["rounds"], cell["summary"]), ([], {}))
+        self.assertEqual(outcome["comparisons"], [])
+
+    def test_soundTwin(self) -> None:
+        """
+        The same service without its fault has a number.
+        """
+        (cell,) = self.compare(Point(1), workload=faulty("none"))["cells"]
+        self.assertEqual((cell["status"], cell["reason"]), ("ok", None))
+
+    def test_faults(self) -> None:
+        """
+        Each fault is a reason of its own.
+        """
+        self.patch(child.Child, "GRACE", 0.5)
+        for fault, reason in (
+            ("repeat", "wrong answer on the verifying connection"),
+            ("hang-up", "the server closed the verifying connection"),
+            ("die", "the server ended (killed by SIGKILL)"),
+            ("outlive", "the server did not end within 0 s of SIGTERM"),
+            ("no-such", "the server closed the verifying connection"),
+        ):
+            (cell,) = self.compare(Point(1), workload=faulty(fault))["cells"]
+            self.assertEqual(cell["status"], "failed", fault)
+            self.assertIn(reason, cell["reason"] or "", fault)
+
+    def test_noSuchPlugin(self) -> None:
+        """
+        A plugin that is not there fails with what twistd says of it.
+        """
+        workload = Workload(("no-such-plugin", "{endpoint}"), "echo", 64)
+        (cell,) = self.compare(Point(1), workload=workload)["cells"]
+        self.assertIn("Unknown command: no-such-plugin", cell["reason"] or "")
+
+    def test_failureIsTheCells(self) -> None:
+        """
+        Past its limit a backend fails, with a reason for a learner, and the others
+        are measured all the same.
+        """
+        outcome = self.compare(Point(1, 1100), backends=("epoll", "select"))
+        epoll, select = outcome["cells"]
+        self.assertEqual(epoll["status"], "ok")
+        self.assertEqual(select["status"], "failed")
+        self.assertIn("FD_SETSIZE", select["reason"] or "")
+        self.assertIn("seen here: the server", select["reason"] or "")
+
+    def test_tooFewDescriptors(self) -> None:
+        """
+        More connections than the hard limit allows are not tried.
+        """
+        _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+        (cell,) = self.compare(Point(1, hard))["cells"]
+        self.assertEqual(cell["status"], "skipped")
+        self.assertIn(f"the hard limit is {hard:,}", cell["reason"] or "")
+
+    def test_loadKilled(self) -> None:
+        """
+        A load that is killed fails its cell, and ends its server.
+        """
+        self.patch(runner, "_loadCommand", lambda *arguments: _killsItself())
+        (cell,) = self.compare(Point(1))["cells"]
+        self.assertEqual(cell["reason"], "the load ended (killed by SIGKILL)")
+
+    def test_loadLimited(self) -> None:
+        """
+        A cell whose load had no time left says so.
+        """
+        self.patch(runner, "LOAD_LIMIT", 0.0)
+        (cell,) = self.compare(Point(1))["cells"]
+        self.assertTrue(cell["load_limited"])
+        self.patch(runner, "LOAD_LIMIT", 2.0)
+        (cell,) = self.compare(Point(1))["cells"]
+        self.assertFalse(cell["load_limited"])
+
+
+def _killsItself() -> list[str]:
+    return [sys.executable, "-c", "import os; os.kill(os.getpid(), 9)"]
+
+
+class ChildTests(SynchronousTestCase):
+    """
+    Tests for L{child.Child}.
+    """
+
+    def test_grandchildren(self) -> None:
+        """
+        A process's children end with it, even if it did not end them.
+        """
+        code = (
+            "import subprocess, sys, time; "
+            "p = subprocess.Popen([sys.executable, '-c', 'input()'], "
+            "stdin=subprocess.PIPE); print(p.pid, flush=True)"
+        )
+        with child.Child([sys.executable, "-c", code], None) as parent:
+            self.assertTrue(child.awaitFirst((parent,), 30))
+            grandchild = psutil.Process(int(parent.output()))
+            self.assertTrue(grandchild.is_running())
+        gone, left = psutil.wait_procs([grandchild], 30)
+        self.assertEqual(left, [])
+
+    def test_pinnedAndLimited(self) -> None:
+        """
+        A process runs on its core alone, and may open what its hard limit allows.
+        """
+        core = max(os.sched_getaffinity(0))
+        code = (
+            "import json, os, resource; print(json.dumps([list("
+            "os.sched_getaffinity(0)), resource.getrlimit(resource.RLIMIT_NOFILE)]))"
+        )
+        with child.Child([sys.executable, "-c", code], core) as pinned:
+            self.assertTrue(child.awaitFirst((pinned,), 30))
+            cores, (soft, hard) = json.loads(pinned.output())
+        self.assertEqual(cores, [core])
+        self.assertEqual(soft, hard)
+
+    def test_lastWords(self) -> None:
+        """
+        A log line loses its prefix, and what cannot be printed.
+        """
+        code = r"print('2026-01-01T00:00:00+0000 [stdout#info] no \x1b[2J room')"
+        with child.Child([sys.executable, "-c", code], None) as speaker:
+            self.assertTrue(child.awaitFirst((speaker,), 30))
+            self.assertEqual(speaker.lastWords(), "no ?[2J room")
+            self.assertIsNone(speaker.failure)
+
+    def test_parentDies(self) -> None:
+        """
+        Whatever way the parent ends, the child ends.
+        """
+        code = (
+            "import os, sys; from iodemo.lab.child import Child; "
+            "c = Child([sys.executable, '-c', 'import time; time.sleep(60)'], None); "
+            "print(c.pid, flush=True); input()"
+        )
+        parent = subprocess.Popen(
+            [sys.executable, "-c", code],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            env={**os.environ, "PYTHONPATH": faultyPath()},
+        )
+        assert parent.stdout is not None and parent.stdin is not None
+        with parent:
+            leashed = psutil.Process(int(parent.stdout.readline()))
+            parent.send_signal(signal.SIGKILL)
+            gone, left = psutil.wait_procs([leashed], 30)
+        self.assertEqual(left, [])
+
+
+class ScenarioTests(SynchronousTestCase):
+    """
+    Tests for L{iodemo.lab.scenarios}.
+    """
+
+    def test_records(self) -> None:
+        """
+        Every scenario has points, and takes some of them when in a hurry.
+        """
+        names = [scenario.name for scenario in scenarios.SCENARIOS]
+        self.assertEqual(len(set(names)), len(names))
+        for scenario in scenarios.SCENARIOS:
+            self.assertTrue(scenario.quick)
+            self.assertLessEqual(set(scenario.quick), set(scenario.points))
+            self.assertIs(scenarios.findScenario(scenario.name), scenario)
+
+    def test_unknown(self) -> None:
+        """
+        The scenarios there are, are listed to somebody who asks for another.
+        """
+        error = self.assertRaises(
+            scenarios.UnknownScenario, scenarios.findScenario, "no-such"
+        )
+        self.assertIn("active, idle", str(error))
+
+    def test_foreign(self) -> None:
+        """
+        Any plugin's command line is a workload.
+        """
+        workload = scenarios.foreignWorkload(
+            'web --listen={endpoint} --path="a b"', "http:/"
+        )
+        self.assertEqual(workload.command, ("web", "--listen={endpoint}", "--path=a b"))
+        self.assertEqual(workload.service, "web")
+
+    def test_badForeign(self) -> None:
+        """
+        A command line that cannot be one is refused with the reason.
+        """
+        for command, kind, reason in (
+            ("", "echo", "is empty"),
+            ("web --port=80", "echo", "put {endpoint}"),
+            ("web '{endpoint}", "echo", "No closing quotation"),
+            ("web {endpoint}", "gopher", "no load of kind 'gopher'"),
+        ):
+            error = self.assertRaises(
+                scenarios.BadWorkload, scenarios.foreignWorkload, command, kind
+            )
+            self.assertIn(reason, str(error))
+
+
+class EnvironmentTests(SynchronousTestCase):
+    """
+    Tests for L{environment}.
+    """
+
+    def test_describe(self) -> None:
+        """
+        The description fits into results, and names this machine.
+        """
+        described = environment.describe("iodemo compare")
+        self.assertEqual(described["cores"], os.cpu_count())
+        self.assertIn(os.uname().release, described["kernel"])
+        self.assertEqual(described["command"], "iodemo compare")
+
+    def test_steal(self) -> None:
+        """
+        Stolen time is a fraction.
+        """
+        fraction = environment.Steal().fraction()
+        if fraction is not None:
+            self.assertTrue(0 <= fraction <= 1, fraction)
+
+    def test_pinning(self) -> None:
+        """
+        Server and load are on different cores, or on none.
+        """
+        pinned = environment.pinning()
+        if pinned is None:
+            self.assertEqual(len(os.sched_getaffinity(0)), 1)
+        else:
+            self.assertNotEqual(pinned["server"], pinned["load"])
+
+
+class EstimateTests(SynchronousTestCase):
+    """
+    Tests for L{runner.Plan}.
+    """
+
+    def test_grows(self) -> None:
+        """
+        More of anything takes longer.
+        """
+        scenario = Scenario("test", "?", ECHO, (Point(1),), (Point(1),))
+        plan = runner.Plan(
+            ((scenario, scenario.points),), (models.find("epoll"),), "epoll", 3, 1, 0.5
+        )
+        for change in (
+            {"rounds": 4},
+            {"seconds": 2.0},
+            {"warmup": 1.0},
+            {"backends": (models.find("epoll"), models.find("poll"))},
+            {"scenarios": ((scenario, (Point(1, 1000),)),)},
+        ):
+            longer = dataclasses.replace(plan, **change)  # type: ignore[arg-type]
+            self.assertGreater(longer.estimate(), plan.estimate(), change)
