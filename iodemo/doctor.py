@@ -1,0 +1,449 @@
+# -*- test-case-name: tests.test_doctor -*-
+"""
+What this machine allows, and what to change where it allows too little.
+
+Each check asks one question and answers with a L{Finding}. Nothing here needs
+privileges, changes anything or fails: what cannot be learnt (another operating
+system, a container that hides C{/proc}) is the value C{unknown}, and where that
+matters the advice says so.
+
+Checks read C{/proc} and C{/sys} under a root that can be given, so that tests can
+show them machines that are not this one.
+"""
+
+from __future__ import annotations
+
+import os
+import platform
+import re
+import shutil
+import socket
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import twisted
+
+from iodemo.kernel import (
+    SYSTEM,
+    UNKNOWN,
+    URING_FLOOR,
+    dotted,
+    integers,
+    ioUringRefusal,
+    kernelRelease,
+    readText,
+    version,
+)
+
+# The widest scenario holds 10,000 idle connections, an end of each in the server
+# and one in the load, next to the busy ones, logs and listening sockets.
+DESCRIPTORS_NEEDED = 20_000
+# Linux's default range, 32768 to 60999, holds 28,232.
+PORTS_NEEDED = 28_000
+# The widest scenario connects 1,000 clients at once.
+BACKLOG_NEEDED = 1_024
+MEMORY_NEEDED_MIB = 512
+STEAL_ALLOWED = 0.01
+
+
+@dataclass(frozen=True)
+class Finding:
+    """
+    The answer to one question about this machine.
+
+    @ivar name: what was looked at.
+    @ivar value: what is there.
+    @ivar advice: what to change and how, or L{None} if it is fine as it is.
+    """
+
+    name: str
+    value: str
+    advice: str | None = None
+
+
+Check = Callable[[Path], Finding]
+
+
+def examine(root: Path = SYSTEM) -> list[Finding]:
+    """
+    Make every check.
+
+    @param root: where C{proc} and C{sys} are to be found.
+    """
+    return [check(root) for check in CHECKS]
+
+
+# What the machine is.
+
+
+def checkKernel(root: Path) -> Finding:
+    """
+    Is it Linux, and young enough for every backend?
+    """
+    system = platform.system()
+    release = kernelRelease(root)
+    advice = None
+    if system != "Linux":
+        advice = (
+            "the backends epoll and uring need Linux, and so do the counters read "
+            "from the server; the others can be compared"
+        )
+    elif (numbers := version(release)) and numbers < URING_FLOOR:
+        advice = (
+            f"the backend uring needs Linux {dotted(URING_FLOOR)} or later; every "
+            "other runs"
+        )
+    return Finding("kernel", f"{system or UNKNOWN} {release}".strip(), advice)
+
+
+def checkPython(root: Path) -> Finding:
+    """
+    Which Python runs?
+    """
+    python = f"{platform.python_implementation()} {platform.python_version()}"
+    return Finding("Python", python)
+
+
+def checkTwisted(root: Path) -> Finding:
+    """
+    Which Twisted is measured?
+    """
+    return Finding("Twisted", twisted.__version__)
+
+
+def checkMachine(root: Path) -> Finding:
+    """
+    Is it a virtual machine? There is nothing to change, but a result may have to
+    be explained by it.
+    """
+    cpuinfo = readText(root, "proc/cpuinfo") or ""
+    flags = re.search(r"^flags\s*:(.*)$", cpuinfo, re.MULTILINE)
+    if flags is None:
+        return Finding("machine", UNKNOWN)
+    virtual = "hypervisor" in flags[1].split()
+    return Finding("machine", "virtual" if virtual else "metal (no hypervisor seen)")
+
+
+# What limits a run.
+
+
+def checkDescriptors(root: Path) -> Finding:
+    """
+    Can one process hold the connections of the widest scenario?
+    """
+    name = "file descriptors"
+    try:
+        import resource
+    except ImportError:  # Windows, which sets no such limit.
+        return Finding(name, UNKNOWN)
+    soft, hard = (
+        "unlimited" if limit == resource.RLIM_INFINITY else f"{limit:,}"
+        for limit in resource.getrlimit(resource.RLIMIT_NOFILE)
+    )
+    most = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
+    advice = None
+    if most != resource.RLIM_INFINITY and most < DESCRIPTORS_NEEDED:
+        advice = (
+            f"10,000 idle connections take a hard limit of {DESCRIPTORS_NEEDED:,} in "
+            "server and load each: as root 'ulimit -n 65536' in the shell, or "
+            "'* - nofile 65536' in /etc/security/limits.conf and a new login, or "
+            "LimitNOFILE=65536 in a systemd unit"
+        )
+    return Finding(name, f"soft {soft}, hard {hard}", advice)
+
+
+def checkPorts(root: Path) -> Finding:
+    """
+    Are there local ports for the load's connections, all to one address?
+    """
+    name = "local ports"
+    ports = integers(readText(root, "proc/sys/net/ipv4/ip_local_port_range"))
+    if len(ports) != 2:
+        return Finding(name, UNKNOWN)
+    low, high = ports
+    count = max(0, high - low + 1)
+    advice = None
+    if count < PORTS_NEEDED:
+        advice = (
+            "a closed connection keeps its port for a minute, and each round opens "
+            "up to 10,000: sysctl -w net.ipv4.ip_local_port_range='32768 60999'"
+        )
+    return Finding(name, f"{count:,} ({low} to {high})", advice)
+
+
+def checkBacklog(root: Path) -> Finding:
+    """
+    Does the kernel keep as many connections waiting as come at once?
+    """
+    name = "listen backlog"
+    values = integers(readText(root, "proc/sys/net/core/somaxconn"))
+    if not values:
+        return Finding(name, UNKNOWN)
+    advice = None
+    if values[0] < BACKLOG_NEEDED:
+        advice = (
+            "connections beyond it are dropped and tried again a second later: "
+            "sysctl -w net.core.somaxconn=4096"
+        )
+    return Finding(name, f"net.core.somaxconn={values[0]}", advice)
+
+
+def checkMemory(root: Path) -> Finding:
+    """
+    Do server and load fit in memory, without swapping?
+    """
+    meminfo = readText(root, "proc/meminfo") or ""
+    available = re.search(r"^MemAvailable:\s*(\d+) kB$", meminfo, re.MULTILINE)
+    if available is None:
+        return Finding("memory", UNKNOWN)
+    mib = int(available[1]) // 1024
+    advice = None
+    if mib < MEMORY_NEEDED_MIB:
+        advice = (
+            f"less than {MEMORY_NEEDED_MIB} MiB may not hold both ends of 10,000 "
+            "connections, and a machine that swaps measures its disk: end other "
+            "programs"
+        )
+    return Finding("memory", f"{mib:,} MiB available", advice)
+
+
+def checkLoopback(root: Path) -> Finding:
+    """
+    Can a process reach another on this machine? IPv6 is nice to have.
+    """
+    reached = [
+        address
+        for family, address in (
+            (socket.AF_INET, "127.0.0.1"),
+            (socket.AF_INET6, "::1"),
+        )
+        if _reaches(family, address)
+    ]
+    advice = None
+    if "127.0.0.1" not in reached:
+        advice = (
+            "server and load meet on 127.0.0.1: bring the loopback interface up, as "
+            "root with 'ip link set lo up'"
+        )
+    return Finding("loopback", " and ".join(reached) or "unreachable", advice)
+
+
+def _reaches(family: socket.AddressFamily, address: str) -> bool:
+    """
+    Whether a connection to this address of this machine can be made.
+    """
+    try:
+        with socket.create_server((address, 0), family=family) as server:
+            socket.create_connection(server.getsockname()[:2], timeout=1).close()
+    except OSError:
+        return False
+    return True
+
+
+def checkIoUring(root: Path) -> Finding:
+    """
+    May this process use io_uring?
+    """
+    refusal = ioUringRefusal(root)
+    return Finding("io_uring", "usable" if refusal is None else "not usable", refusal)
+
+
+# What disturbs a measurement.
+
+
+def checkCores(root: Path) -> Finding:
+    """
+    Is there a core for the server and another for the load?
+    """
+    present = os.cpu_count() or 1
+    usable = _usableCores()
+    advice = None
+    if usable < 2:
+        advice = (
+            "server and load share one core, so each slows the other and ratios "
+            "shrink: give the machine, or the container (--cpuset-cpus=0,1), two"
+        )
+    if not hasattr(os, "sched_setaffinity"):
+        advice = (
+            "processes cannot be pinned to cores on this system, so results vary "
+            "more: use more --rounds"
+        )
+    return Finding("cores", f"{usable} of {present} usable", advice)
+
+
+def checkQuota(root: Path) -> Finding:
+    """
+    Does a container's CPU quota stop the server in the middle of a round?
+    """
+    name = "CPU quota"
+    match (readText(root, "sys/fs/cgroup/cpu.max") or "").split():
+        case [quota, period] if quota.isdecimal() and period.isdecimal():
+            cores = int(quota) / max(1, int(period))
+        case ["max", _] | []:
+            return Finding(name, "none")
+        case _:
+            return Finding(name, UNKNOWN)
+    advice = None
+    if cores < 2:
+        advice = (
+            "server and load together use two cores, and one that has used up its "
+            "share is stopped for the rest of the period: allow at least two "
+            "(--cpus=2), better none less than the machine has"
+        )
+    return Finding(name, f"{cores:g} cores", advice)
+
+
+def checkGovernor(root: Path) -> Finding:
+    """
+    Does the clock rate change while we measure?
+    """
+    files = root.glob("sys/devices/system/cpu/cpu*/cpufreq/scaling_governor")
+    governors = {(readText(file) or UNKNOWN).strip() for file in files}
+    advice = None
+    if governors - {"performance"}:
+        advice = (
+            "the clock rate follows the load, which favours busy backends: "
+            "cpupower frequency-set -g performance"
+        )
+    value = ", ".join(sorted(governors))
+    return Finding("CPU governor", value or "none seen", advice)
+
+
+def checkSteal(root: Path) -> Finding:
+    """
+    Does the host take cores away from this virtual machine?
+
+    Counted since boot: steal is only counted while somebody here wants to run, so
+    that a short look at an idle machine would see none.
+    """
+    name = "CPU steal"
+    line = re.match(r"cpu +(.*)", readText(root, "proc/stat") or "")
+    # user nice system idle iowait irq softirq steal; what follows is in user.
+    ticks = integers(line[1] if line else None)[:8]
+    if len(ticks) < 8 or not sum(ticks):
+        return Finding(name, UNKNOWN)
+    steal = ticks[7] / sum(ticks)
+    advice = None
+    if steal > STEAL_ALLOWED:
+        advice = (
+            "the host gives this machine's cores to others, at moments that no "
+            "program here can see: measure elsewhere, or use more --rounds"
+        )
+    return Finding(name, f"{steal:.2%} since boot", advice)
+
+
+def checkLoad(root: Path) -> Finding:
+    """
+    Is something else running?
+    """
+    name = "load average"
+    first = re.match(r"\d+\.\d+", readText(root, "proc/loadavg") or "")
+    if first is None:
+        return Finding(name, UNKNOWN)
+    load = float(first[0])
+    advice = None
+    if load > _usableCores() / 2:
+        advice = (
+            "something else is running, or was in the last minute: look with 'top', "
+            "end it or wait"
+        )
+    return Finding(name, f"{load:g} over the last minute", advice)
+
+
+# What is good to have.
+
+
+def checkStrace(root: Path) -> Finding:
+    """
+    Can system calls be seen?
+    """
+    return _tool("strace", ["strace"], "shows a backend's system calls", "strace")
+
+
+def checkPerf(root: Path) -> Finding:
+    """
+    Can the kernel's counters be read, by this user?
+    """
+    finding = _tool("perf", ["perf"], "shows where a backend's time goes", "perf")
+    if finding.advice is not None:
+        return finding
+    values = integers(readText(root, "proc/sys/kernel/perf_event_paranoid"))
+    if not values or not hasattr(os, "geteuid"):
+        return finding
+    value = f"{finding.value}, kernel.perf_event_paranoid={values[0]}"
+    advice = None
+    if values[0] > 1 and os.geteuid() != 0:
+        advice = (
+            "this user does not see the kernel's part, where network I/O spends its "
+            "time: as root, sysctl -w kernel.perf_event_paranoid=1"
+        )
+    return Finding(finding.name, value, advice)
+
+
+def checkWrk(root: Path) -> Finding:
+    """
+    Is there another load for HTTP to check ours by?
+    """
+    return _tool("wrk", ["wrk"], "a second opinion on HTTP", "wrk")
+
+
+def checkCompiler(root: Path) -> Finding:
+    """
+    Can extensions in C be built?
+    """
+    names = ["cc", "gcc", "clang"]
+    return _tool("C compiler", names, "builds extensions and C yardsticks", "gcc")
+
+
+def _tool(name: str, commands: list[str], purpose: str, package: str) -> Finding:
+    """
+    Look for an optional program.
+
+    @param commands: the names it may go by.
+    @param purpose: what it does for somebody who compares backends.
+    @param package: what holds it, in most distributions.
+    """
+    for command in commands:
+        if path := shutil.which(command):
+            return Finding(name, path)
+    debian = {"perf": "linux-perf"}.get(package, package)
+    return Finding(
+        name,
+        "not installed",
+        f"optional ({purpose}): on Debian 'apt install {debian}', elsewhere the "
+        f"distribution's package {package}",
+    )
+
+
+CHECKS: tuple[Check, ...] = (
+    checkKernel,
+    checkPython,
+    checkTwisted,
+    checkMachine,
+    checkDescriptors,
+    checkPorts,
+    checkBacklog,
+    checkMemory,
+    checkLoopback,
+    checkIoUring,
+    checkCores,
+    checkQuota,
+    checkGovernor,
+    checkSteal,
+    checkLoad,
+    checkStrace,
+    checkPerf,
+    checkWrk,
+    checkCompiler,
+)
+
+
+def _usableCores() -> int:
+    """
+    How many cores this process may run on.
+    """
+    try:
+        return len(os.sched_getaffinity(0))
+    except AttributeError:  # Not on macOS.
+        return os.cpu_count() or 1

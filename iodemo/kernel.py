@@ -1,0 +1,185 @@
+# -*- test-case-name: tests.test_doctor -*-
+"""
+What the kernel says of itself, and whether it lends io_uring to this process.
+
+Most machines that refuse io_uring refuse it for a reason that can be told and
+changed: L{ioUringRefusal} finds which.
+
+C{/proc} and C{/sys} are read under a root that can be given, so that tests can
+show machines that are not this one.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import errno
+import os
+import platform
+import re
+from pathlib import Path
+
+SYSTEM = Path("/")
+UNKNOWN = "unknown"
+
+# Kernel 6.1 is the first long-term one with all that the uring backend builds on.
+URING_FLOOR = (6, 1)
+
+# asm-generic's number, which every architecture took but two.
+_IO_URING_SETUP = 425
+_OTHER_NUMBERS = ("alpha", "mips")
+# struct io_uring_params, which the kernel fills in.
+_PARAMS_BYTES = 120
+_SECCOMP_FILTER = "2"
+
+
+def ioUringRefusal(root: Path = SYSTEM) -> str | None:
+    """
+    Say why this process cannot use io_uring as the backend needs it, and what to
+    do about it; or L{None} if it can.
+
+    It asks the kernel for a ring and gives it back. What it finds holds for this
+    process: another user, or a container, may be told otherwise.
+    """
+    if platform.system() != "Linux":
+        return f"io_uring is part of Linux, and this is {platform.system() or UNKNOWN}"
+    if platform.machine().startswith(_OTHER_NUMBERS):
+        return f"io_uring has never been tried on {platform.machine()}"
+    code = _setUpRing()
+    if code:
+        return _explain(code, root)
+    release = kernelRelease(root)
+    numbers = version(release)
+    if numbers and numbers < URING_FLOOR:
+        return (
+            f"Linux {release} has an io_uring that is too old: the backend uring "
+            f"needs {dotted(URING_FLOOR)} or later"
+        )
+    return None
+
+
+def _setUpRing() -> int:
+    """
+    Ask for a ring of two entries and close it.
+
+    @return: 0, or the C{errno} of C{io_uring_setup}.
+    """
+    libc = ctypes.CDLL(None, use_errno=True)
+    libc.syscall.restype = ctypes.c_long
+    params = ctypes.create_string_buffer(_PARAMS_BYTES)
+    ring = libc.syscall(ctypes.c_long(_IO_URING_SETUP), ctypes.c_uint(2), params)
+    if ring == -1:
+        return ctypes.get_errno()
+    os.close(ring)
+    return 0
+
+
+def _explain(code: int, root: Path) -> str:
+    """
+    Why C{io_uring_setup} failed, and what to do.
+
+    @param code: its C{errno}.
+    """
+    release = kernelRelease(root)
+    numbers = version(release)
+    said = f"io_uring_setup says {errno.errorcode.get(code, code)}"
+    if code == errno.ENOSYS:
+        if numbers and numbers < URING_FLOOR:
+            return (
+                f"{said}: Linux {release} is too old, the backend uring needs "
+                f"{dotted(URING_FLOOR)} or later"
+            )
+        return (
+            f"{said}: this kernel was built without CONFIG_IO_URING, or a "
+            f"container hides it; {_ALLOW_IN_CONTAINER}"
+        )
+    if code == errno.EPERM:
+        disabled = (readText(root, "proc/sys/kernel/io_uring_disabled") or "").strip()
+        if disabled == "2":
+            return (
+                f"{said}: kernel.io_uring_disabled=2 switches it off for everybody; "
+                "as root, sysctl -w kernel.io_uring_disabled=0"
+            )
+        if disabled == "1":
+            return (
+                f"{said}: kernel.io_uring_disabled=1 keeps it for root and for the "
+                "group in kernel.io_uring_group; as root, sysctl -w "
+                "kernel.io_uring_disabled=0, or put this user in that group"
+            )
+        status = readText(root, "proc/self/status") or ""
+        seccomp = re.search(r"^Seccomp:\s*(\d+)$", status, re.MULTILINE)
+        who = "a seccomp filter or a security module refuses it"
+        if seccomp and seccomp[1] == _SECCOMP_FILTER:
+            who = "a seccomp filter refuses it, as containers have"
+        return f"{said}: {who}; {_ALLOW_IN_CONTAINER}"
+    if code == errno.EACCES:
+        return (
+            f"{said}: a security module refuses it; allow io_uring in the policy of "
+            "SELinux or AppArmor for this program"
+        )
+    if code == errno.EINVAL:
+        return (
+            f"{said} to the plainest of questions: what answers is not Linux's own "
+            "io_uring; run outside the sandbox or emulator"
+        )
+    if code == errno.ENOMEM:
+        return (
+            f"{said}: memory that may be locked, or memory at all, is used up; raise "
+            "it with 'ulimit -l', memlock in /etc/security/limits.conf or "
+            "LimitMEMLOCK in a systemd unit"
+        )
+    if code in (errno.EMFILE, errno.ENFILE):
+        return f"{said}: no file descriptor is left; raise 'ulimit -n'"
+    return f"{said}: {os.strerror(code)}"
+
+
+_ALLOW_IN_CONTAINER = (
+    "start a container with --security-opt seccomp=unconfined, or with a profile "
+    "that allows io_uring_setup, io_uring_enter and io_uring_register"
+)
+
+
+# Reading what may not be there.
+
+
+def readText(root: Path, name: str = "") -> str | None:
+    """
+    The text of a file of the system, or L{None} if it cannot be had.
+    """
+    try:
+        return (root / name).read_text("utf-8", "replace")
+    except OSError:
+        return None
+
+
+def integers(text: str | None) -> list[int]:
+    """
+    The whole numbers in a file that holds nothing else; none if there is no file
+    or something else in it.
+    """
+    try:
+        return [int(word) for word in (text or "").split()]
+    except ValueError:
+        return []
+
+
+def kernelRelease(root: Path) -> str:
+    """
+    The kernel's release, as in C{6.1.0-37-amd64}.
+    """
+    text = readText(root, "proc/sys/kernel/osrelease") or platform.release()
+    return text.strip()
+
+
+def version(release: str) -> tuple[int, int] | None:
+    """
+    The two numbers that a kernel's release begins with.
+    """
+    numbers = re.match(r"(\d+)\.(\d+)", release)
+    return (int(numbers[1]), int(numbers[2])) if numbers else None
+
+
+def dotted(version: tuple[int, int]) -> str:
+    """
+    A version as people write it.
+    """
+    return ".".join(map(str, version))

@@ -1,0 +1,551 @@
+# -*- test-case-name: tests.test_doctor -*-
+"""
+Tests for L{iodemo.doctor}: on machines made of a few files, and on this one.
+"""
+
+from __future__ import annotations
+
+import errno
+import json
+import os
+import platform
+import shutil
+import socket
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+from unittest import skipUnless
+
+from twisted.trial.unittest import SkipTest, SynchronousTestCase
+
+from iodemo import doctor, kernel
+from iodemo.doctor import Check, Finding
+
+ROOT = Path(__file__).resolve().parent.parent
+
+# A machine with nothing to complain of.
+HEALTHY = {
+    "proc/sys/kernel/osrelease": "6.1.0-37-amd64\n",
+    "proc/sys/kernel/io_uring_disabled": "0\n",
+    "proc/sys/kernel/perf_event_paranoid": "1\n",
+    "proc/sys/net/ipv4/ip_local_port_range": "32768\t60999\n",
+    "proc/sys/net/core/somaxconn": "4096\n",
+    "proc/cpuinfo": "processor\t: 0\nflags\t\t: fpu vme\n",
+    "proc/meminfo": "MemTotal: 2048000 kB\nMemAvailable:    1024000 kB\n",
+    "proc/stat": "cpu  400 0 100 499 0 0 0 1 0 0\ncpu0 400 0 100 499 0 0 0 1 0 0\n",
+    "proc/loadavg": "0.10 0.20 0.30 1/90 4242\n",
+    "proc/self/status": "Name:\tpython\nSeccomp:\t0\n",
+    "sys/fs/cgroup/cpu.max": "max 100000\n",
+    "sys/devices/system/cpu/cpu0/cpufreq/scaling_governor": "performance\n",
+}
+
+
+class MachineTests(SynchronousTestCase):
+    """
+    Base of tests that look at machines made of files.
+    """
+
+    def machine(self, files: dict[str, str] | None = None) -> Path:
+        """
+        A healthy machine, but for some files of its own.
+        """
+        root = Path(self.mktemp())
+        for name, text in (HEALTHY | (files or {})).items():
+            path = root / name
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_text(text)
+        return root
+
+    def assertFine(self, finding: Finding) -> None:
+        """
+        There is nothing to change.
+        """
+        self.assertIsNone(finding.advice, finding)
+
+    def assertAdvice(self, finding: Finding, *parts: str) -> None:
+        """
+        There is something to change, and each of these is said about it.
+        """
+        for part in parts:
+            self.assertIn(part, finding.advice or "", finding)
+
+
+class FileTests(MachineTests):
+    """
+    Checks that read a file or two.
+    """
+
+    def look(self, check: Check, name: str, text: str) -> Finding:
+        """
+        Make a check on a machine with one file of its own.
+        """
+        self.assertFine(check(self.machine()))
+        return check(self.machine({name: text}))
+
+    def test_oldKernel(self) -> None:
+        """
+        A kernel before 6.1 lacks what C{uring} needs; 6.1 does not.
+        """
+        name = "proc/sys/kernel/osrelease"
+        finding = self.look(doctor.checkKernel, name, "5.15.0-91-generic\n")
+        self.assertEqual(finding.value, "Linux 5.15.0-91-generic")
+        self.assertAdvice(finding, "uring", "6.1")
+
+    def test_minorIsNumber(self) -> None:
+        """
+        Kernel versions are compared as numbers: 4.18 is older than 6.1 and 6.18
+        is not.
+        """
+        check = doctor.checkKernel
+        self.assertAdvice(self.look(check, "proc/sys/kernel/osrelease", "4.18"), "6.1")
+        self.assertFine(self.look(check, "proc/sys/kernel/osrelease", "6.18.4-x"))
+
+    def test_fewPorts(self) -> None:
+        """
+        A narrow range of ports is reported with the setting that widens it.
+        """
+        name = "proc/sys/net/ipv4/ip_local_port_range"
+        finding = self.look(doctor.checkPorts, name, "40000\t50000\n")
+        self.assertEqual(finding.value, "10,001 (40000 to 50000)")
+        self.assertAdvice(finding, "sysctl -w net.ipv4.ip_local_port_range")
+
+    def test_shortBacklog(self) -> None:
+        """
+        Linux's old limit of 128 waiting connections is too few.
+        """
+        name = "proc/sys/net/core/somaxconn"
+        finding = self.look(doctor.checkBacklog, name, "128\n")
+        self.assertAdvice(finding, "sysctl -w net.core.somaxconn")
+
+    def test_littleMemory(self) -> None:
+        """
+        Memory counts as what is available, not as what there is.
+        """
+        text = "MemTotal: 16000000 kB\nMemAvailable: 102400 kB\n"
+        finding = self.look(doctor.checkMemory, "proc/meminfo", text)
+        self.assertEqual(finding.value, "100 MiB available")
+        self.assertAdvice(finding, "swaps")
+
+    def test_quota(self) -> None:
+        """
+        A quota of less than two cores stops server or load; two do not.
+        """
+        name = "sys/fs/cgroup/cpu.max"
+        finding = self.look(doctor.checkQuota, name, "150000 100000\n")
+        self.assertEqual(finding.value, "1.5 cores")
+        self.assertAdvice(finding, "--cpus=2")
+        self.assertFine(self.look(doctor.checkQuota, name, "200000 100000\n"))
+
+    def test_governor(self) -> None:
+        """
+        One core that changes its clock rate is enough to say so.
+        """
+        name = "sys/devices/system/cpu/cpu1/cpufreq/scaling_governor"
+        finding = self.look(doctor.checkGovernor, name, "powersave\n")
+        self.assertEqual(finding.value, "performance, powersave")
+        self.assertAdvice(finding, "cpupower frequency-set")
+
+    def test_steal(self) -> None:
+        """
+        More than one per cent of stolen time is too much. Time of guests is in
+        the user's time already and is not counted twice.
+        """
+        text = "cpu  400 0 100 480 0 0 0 20 400 0\n"
+        finding = self.look(doctor.checkSteal, "proc/stat", text)
+        self.assertEqual(finding.value, "2.00% since boot")
+        self.assertAdvice(finding, "--rounds")
+
+    def test_stealOnOldKernel(self) -> None:
+        """
+        A kernel that counts no steal leaves it unknown.
+        """
+        finding = self.look(doctor.checkSteal, "proc/stat", "cpu  400 0 100 500\n")
+        self.assertEqual(finding.value, "unknown")
+
+    def test_load(self) -> None:
+        """
+        A busy machine is reported as such.
+        """
+        self.patch(doctor, "_usableCores", lambda: 2)
+        text = "1.50 0.20 0.30 1/90 4242\n"
+        finding = self.look(doctor.checkLoad, "proc/loadavg", text)
+        self.assertEqual(finding.value, "1.5 over the last minute")
+        self.assertAdvice(finding, "top")
+
+    def test_virtual(self) -> None:
+        """
+        A virtual machine is named as such, with nothing to be done about it.
+        """
+        text = "processor\t: 0\nflags\t\t: fpu hypervisor vme\n"
+        finding = self.look(doctor.checkMachine, "proc/cpuinfo", text)
+        self.assertEqual(finding.value, "virtual")
+        self.assertFine(finding)
+        metal = doctor.checkMachine(self.machine())
+        self.assertIn("metal", metal.value)
+
+    def test_garbage(self) -> None:
+        """
+        Files with something else in them leave the answer unknown.
+        """
+        machine = self.machine()
+        for name in HEALTHY:
+            (machine / name).write_bytes(b"\xff\x00? 1 2 x\n\n")
+        findings = {finding.name: finding for finding in doctor.examine(machine)}
+        for name in ("local ports", "memory", "CPU quota", "CPU steal", "machine"):
+            self.assertEqual(findings[name].value, "unknown", name)
+
+
+class ProcessTests(MachineTests):
+    """
+    Checks that ask the operating system about this process.
+    """
+
+    def limits(self, soft: int, hard: int) -> Finding:
+        """
+        What is said about limits on file descriptors.
+        """
+        import resource
+
+        self.patch(resource, "getrlimit", lambda which: (soft, hard))
+        return doctor.checkDescriptors(self.machine())
+
+    def test_fewDescriptors(self) -> None:
+        """
+        Too low a hard limit is advised on, with a way for each kind of login.
+        """
+        finding = self.limits(1024, 4096)
+        self.assertEqual(finding.value, "soft 1,024, hard 4,096")
+        self.assertAdvice(finding, "ulimit -n", "limits.conf", "LimitNOFILE")
+
+    def test_enoughDescriptors(self) -> None:
+        """
+        The hard limit decides: the soft one can be raised to it.
+        """
+        import resource
+
+        self.assertFine(self.limits(1024, 20_000))
+        unlimited = self.limits(1024, resource.RLIM_INFINITY)
+        self.assertFine(unlimited)
+        self.assertEqual(unlimited.value, "soft 1,024, hard unlimited")
+
+    def test_oneCore(self) -> None:
+        """
+        With one core, server and load cannot be kept apart.
+        """
+        self.patch(os, "sched_getaffinity", lambda process: {3})
+        finding = doctor.checkCores(self.machine())
+        self.assertRegex(finding.value, r"^1 of \d+ usable$")
+        self.assertAdvice(finding, "two")
+
+    def test_twoCores(self) -> None:
+        """
+        Two cores are enough.
+        """
+        self.patch(os, "sched_getaffinity", lambda process: {0, 3})
+        self.assertFine(doctor.checkCores(self.machine()))
+
+    def test_noLoopback(self) -> None:
+        """
+        Without 127.0.0.1 nothing can be measured.
+        """
+
+        def refuse(*args: Any, **options: Any) -> socket.socket:
+            raise OSError(errno.EADDRNOTAVAIL, "no such address")
+
+        self.patch(socket, "create_server", refuse)
+        finding = doctor.checkLoopback(self.machine())
+        self.assertEqual(finding.value, "unreachable")
+        self.assertAdvice(finding, "ip link set lo up")
+
+    def test_onlyOldLoopback(self) -> None:
+        """
+        Nobody needs IPv6 here.
+        """
+        create = socket.create_server
+
+        def onlyOld(address: Any, *, family: socket.AddressFamily) -> socket.socket:
+            if family != socket.AF_INET:
+                raise OSError(errno.EAFNOSUPPORT, "no IPv6")
+            return create(address, family=family)
+
+        self.patch(socket, "create_server", onlyOld)
+        finding = doctor.checkLoopback(self.machine())
+        self.assertEqual(finding, Finding("loopback", "127.0.0.1"))
+
+    def test_noTools(self) -> None:
+        """
+        For each tool that is not there it is said what it is good for and how to
+        get it.
+        """
+        self.patch(shutil, "which", lambda command: None)
+        for check, package in (
+            (doctor.checkStrace, "strace"),
+            (doctor.checkPerf, "linux-perf"),
+            (doctor.checkWrk, "wrk"),
+            (doctor.checkCompiler, "gcc"),
+        ):
+            finding = check(self.machine())
+            self.assertEqual(finding.value, "not installed")
+            self.assertAdvice(finding, "optional (", f"'apt install {package}'")
+
+    def test_tools(self) -> None:
+        """
+        A tool that is there is fine, a compiler by any of its names.
+        """
+        self.patch(
+            shutil,
+            "which",
+            lambda command: None if command == "cc" else f"/opt/{command}",
+        )
+        wrk = doctor.checkWrk(self.machine())
+        compiler = doctor.checkCompiler(self.machine())
+        self.assertEqual(wrk, Finding("wrk", "/opt/wrk"))
+        self.assertEqual(compiler, Finding("C compiler", "/opt/gcc"))
+
+    def test_perfForbidden(self) -> None:
+        """
+        C{perf} may be there and see nothing of the kernel, unless root runs it.
+        """
+        self.patch(shutil, "which", lambda command: f"/opt/{command}")
+        machine = self.machine({"proc/sys/kernel/perf_event_paranoid": "2\n"})
+        self.patch(os, "geteuid", lambda: 1000)
+        self.assertAdvice(
+            doctor.checkPerf(machine), "sysctl -w kernel.perf_event_paranoid=1"
+        )
+        self.assertFine(doctor.checkPerf(self.machine()))
+        self.patch(os, "geteuid", lambda: 0)
+        self.assertFine(doctor.checkPerf(machine))
+
+
+class IoUringTests(MachineTests):
+    """
+    What is said about io_uring, for each answer a kernel may give.
+    """
+
+    def refusal(self, code: int, files: dict[str, str] | None = None) -> str:
+        """
+        What is said about an C{errno}.
+        """
+        self.patch(kernel, "_setUpRing", lambda: code)
+        refusal = kernel.ioUringRefusal(self.machine(files))
+        assert refusal is not None
+        return refusal
+
+    def assertSaid(self, text: str, *parts: str) -> None:
+        """
+        Each of these is said.
+        """
+        for part in parts:
+            self.assertIn(part, text)
+
+    def test_usable(self) -> None:
+        """
+        With a ring to be had on a young enough kernel, nothing is said.
+        """
+        self.patch(kernel, "_setUpRing", lambda: 0)
+        self.assertIsNone(kernel.ioUringRefusal(self.machine()))
+
+    def test_tooOld(self) -> None:
+        """
+        A ring of an old kernel is not what the backend needs.
+        """
+        files = {"proc/sys/kernel/osrelease": "5.10.0-28-amd64\n"}
+        self.assertSaid(self.refusal(0, files), "Linux 5.10.0-28-amd64", "6.1")
+
+    def test_missing(self) -> None:
+        """
+        ENOSYS has one meaning on an old kernel and others on a new one.
+        """
+        old = {"proc/sys/kernel/osrelease": "4.19.0\n"}
+        self.assertSaid(self.refusal(errno.ENOSYS, old), "ENOSYS", "4.19.0 is too old")
+        new = self.refusal(errno.ENOSYS)
+        self.assertSaid(new, "ENOSYS", "CONFIG_IO_URING", "seccomp=unconfined")
+
+    def test_disabled(self) -> None:
+        """
+        EPERM from the administrator's switch names its position and how to turn
+        it.
+        """
+        for value, who in (("1", "kernel.io_uring_group"), ("2", "everybody")):
+            files = {"proc/sys/kernel/io_uring_disabled": f"{value}\n"}
+            self.assertSaid(
+                self.refusal(errno.EPERM, files),
+                f"kernel.io_uring_disabled={value}",
+                who,
+                "sysctl -w kernel.io_uring_disabled=0",
+            )
+
+    def test_forbidden(self) -> None:
+        """
+        EPERM with the switch open comes from a filter, which is named if it is
+        known to be there.
+        """
+        filtered = self.refusal(errno.EPERM, {"proc/self/status": "Seccomp:\t2\n"})
+        self.assertSaid(
+            filtered, "EPERM: a seccomp filter refuses it", "io_uring_setup"
+        )
+        unknown = self.refusal(errno.EPERM)
+        self.assertSaid(unknown, "EPERM", "or a security module", "seccomp=unconfined")
+
+    def test_others(self) -> None:
+        """
+        Every other error says its name and something to do or to look for.
+        """
+        for code, part in (
+            (errno.EACCES, "SELinux"),
+            (errno.EINVAL, "not Linux's own"),
+            (errno.ENOMEM, "ulimit -l"),
+            (errno.EMFILE, "ulimit -n"),
+            (errno.EIO, os.strerror(errno.EIO)),
+        ):
+            self.assertSaid(self.refusal(code), errno.errorcode[code], part)
+
+    def test_finding(self) -> None:
+        """
+        The finding carries the sentence as its advice.
+        """
+        refusal = self.refusal(errno.EACCES)
+        self.assertEqual(
+            doctor.checkIoUring(self.machine()),
+            Finding("io_uring", "not usable", refusal),
+        )
+
+    @skipUnless(platform.system() == "Linux", "there is io_uring on Linux only")
+    def test_returned(self) -> None:
+        """
+        Asking the real kernel leaves no ring behind.
+        """
+        before = os.listdir("/proc/self/fd")
+        for _ in range(3):
+            kernel.ioUringRefusal()
+        self.assertEqual(len(os.listdir("/proc/self/fd")), len(before))
+
+    @skipUnless(platform.machine() == "x86_64", "the filter is one for x86-64")
+    @skipUnless(platform.system() == "Linux", "there is seccomp on Linux only")
+    def test_realFilter(self) -> None:
+        """
+        Under a seccomp filter like that of a container, it is the filter that is
+        blamed.
+        """
+        code = """
+import ctypes, struct
+from iodemo import kernel
+# A = the number; if A == io_uring_setup: errno EPERM; else: allowed.
+program = b"".join(struct.pack("HBBI", *instruction) for instruction in (
+    (0x20, 0, 0, 0), (0x15, 0, 1, 425), (0x06, 0, 0, 0x50001), (0x06, 0, 0, 0x7FFF0000)
+))
+code = ctypes.create_string_buffer(program, len(program))
+head = struct.pack("HxxxxxxQ", 4, ctypes.addressof(code))
+libc = ctypes.CDLL(None)
+libc.prctl(38, 1, 0, 0, 0)
+print(libc.prctl(22, 2, ctypes.create_string_buffer(head, len(head))))
+print(kernel.ioUringRefusal())
+"""
+        installed, refusal = runPython(code).splitlines()
+        if installed != "0":
+            raise SkipTest("no seccomp filter can be installed here")
+        if "io_uring_disabled" in refusal:
+            raise SkipTest("here the administrator is asked before the filter")
+        self.assertSaid(refusal, "EPERM: a seccomp filter refuses it")
+
+
+def runPython(code: str) -> str:
+    """
+    Run code in a process of its own, and return what it printed.
+    """
+    result = subprocess.run(
+        [sys.executable, "-c", code],
+        cwd=ROOT,
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+        timeout=60,
+    )
+    assert result.returncode == 0, result.stderr
+    assert not result.stderr, result.stderr
+    return result.stdout
+
+
+class ExamineTests(MachineTests):
+    """
+    All checks together, wherever they run.
+    """
+
+    def assertWhole(self, findings: list[Finding]) -> None:
+        """
+        There is a finding from each check, each with something to read.
+        """
+        self.assertEqual(len(findings), len(doctor.CHECKS))
+        self.assertEqual(len({finding.name for finding in findings}), len(findings))
+        for finding in findings:
+            self.assertNotEqual(finding.name.strip(), "", finding)
+            self.assertNotEqual(finding.value.strip(), "", finding)
+            self.assertNotEqual(finding.advice, "", finding)
+            self.assertNotIn("\n", finding.value + (finding.advice or ""), finding)
+
+    def test_here(self) -> None:
+        """
+        It works on this machine.
+        """
+        self.assertWhole(doctor.examine())
+
+    def test_nothingToSee(self) -> None:
+        """
+        It works where C{/proc} and C{/sys} are hidden, and says what it could not
+        see.
+        """
+        root = Path(self.mktemp())
+        findings = doctor.examine(root)
+        self.assertWhole(findings)
+        unknown = {finding.name for finding in findings if finding.value == "unknown"}
+        self.assertEqual(
+            unknown,
+            {
+                "machine",
+                "local ports",
+                "listen backlog",
+                "memory",
+                "CPU steal",
+                "load average",
+            },
+        )
+
+    def test_elsewhere(self) -> None:
+        """
+        It works on another operating system, and asks it nothing that only Linux
+        would understand.
+        """
+
+        def missing(process: int) -> set[int]:
+            raise AttributeError("sched_getaffinity")
+
+        self.patch(platform, "system", lambda: "Darwin")
+        self.patch(platform, "release", lambda: "23.1.0")
+        self.patch(os, "sched_getaffinity", missing)
+        self.patch(kernel, "_setUpRing", lambda: self.fail("a system call of Linux"))
+        findings = doctor.examine(Path(self.mktemp()))
+        self.assertWhole(findings)
+        byName = {finding.name: finding for finding in findings}
+        self.assertEqual(byName["kernel"].value, "Darwin 23.1.0")
+        self.assertAdvice(byName["kernel"], "Linux")
+        self.assertAdvice(byName["io_uring"], "Darwin")
+
+    def test_unprivileged(self) -> None:
+        """
+        It works for a user who may do nothing.
+        """
+        code = """
+import dataclasses, json, os, pwd
+from iodemo import doctor
+if os.getuid() == 0:
+    # Python itself may be where nobody may read: load all of it that is needed.
+    doctor.examine()
+    nobody = pwd.getpwnam("nobody")
+    os.setgroups([])
+    os.setgid(nobody.pw_gid)
+    os.setuid(nobody.pw_uid)
+assert os.geteuid() != 0
+print(json.dumps([dataclasses.astuple(finding) for finding in doctor.examine()]))
+"""
+        self.assertWhole([Finding(*row) for row in json.loads(runPython(code))])
