@@ -1,0 +1,278 @@
+# -*- test-case-name: tests.test_packaging -*-
+"""
+Tests for what is installed, and for what importing it brings along.
+
+The wheel, the source distribution and both kinds of installation are made from a
+copy of the checkout, which they would otherwise litter, and without the network:
+the build uses what is installed here, and a new environment borrows its
+dependencies from the one that runs the tests.
+"""
+
+from __future__ import annotations
+
+import functools
+import os
+import subprocess
+import sys
+import tarfile
+import tempfile
+import venv
+import zipfile
+from pathlib import Path
+
+from twisted.trial.unittest import SynchronousTestCase
+
+ROOT = Path(__file__).resolve().parent.parent
+SERVICES = ("iodemo-echo", "iodemo-http", "iodemo-chat", "iodemo-stream")
+TWISTD = "from twisted.scripts.twistd import run; run()"
+SHIPPED = (".py", ".xhtml", ".css")
+# What no import of a declaration or of a service may bring along: choosing the
+# reactor is twistd's, and everybody's twistd imports our declarations.
+REACTORS = "[m for m in sys.modules if re.fullmatch(r'twisted.*reactor', m)]"
+HEAVY = "[m for m in sys.modules if m in ('matplotlib', 'numpy', 'rich', 'click')]"
+
+
+def run(*command: str | Path, cwd: Path) -> str:
+    """
+    Run a command to its end, as if from somebody's shell.
+
+    @return: what it wrote, if it succeeded.
+    @raise AssertionError: with what it wrote, if it failed.
+    """
+    environment = {
+        name: value
+        for name, value in os.environ.items()
+        if name not in ("PYTHONPATH", "PYTHONHOME", "TRIAL_PYTHONPATH")
+    }
+    environment.update(PIP_NO_INDEX="1", PIP_DISABLE_PIP_VERSION_CHECK="1")
+    result = subprocess.run(
+        command,
+        cwd=cwd,
+        env=environment,
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        timeout=120,
+    )
+    if result.returncode:
+        raise AssertionError(f"{command} failed:\n{result.stdout}")
+    return result.stdout
+
+
+def temporary() -> Path:
+    """
+    A new directory below trial's.
+    """
+    return Path(tempfile.mkdtemp(dir=os.getcwd()))
+
+
+def copyCheckout() -> Path:
+    """
+    Copy what a commit of the checkout would hold, and litter as twistd leaves it.
+    """
+    copy = temporary()
+    sources = [path for path in ROOT.iterdir() if path.is_file()]
+    for directory in ("iodemo", "twisted", "tests"):
+        sources.extend((ROOT / directory).rglob("*"))
+    for source in sources:
+        if source.is_file() and "__pycache__" not in source.parts:
+            target = copy / source.relative_to(ROOT)
+            target.parent.mkdir(parents=True, exist_ok=True)
+            target.write_bytes(source.read_bytes())
+    (copy / "twisted" / "plugins" / "dropin.cache").write_bytes(b"")
+    return copy
+
+
+@functools.cache
+def build() -> tuple[Path, Path]:
+    """
+    Build a source distribution of the checkout, and from that alone a wheel.
+
+    @return: the wheel and the source distribution.
+    """
+    output = temporary()
+    copy = copyCheckout()
+    options = ("--no-isolation", "--outdir", str(output), str(copy))
+    run(sys.executable, "-m", "build", *options, cwd=output)
+    (wheel,) = output.glob("*.whl")
+    (source,) = output.glob("*.tar.gz")
+    return wheel, source
+
+
+def shipped(checkout: Path) -> set[str]:
+    """
+    The files of a checkout that an installation needs.
+    """
+    return {
+        str(path.relative_to(checkout))
+        for directory in ("iodemo", "twisted")
+        for path in (checkout / directory).rglob("*")
+        if path.suffix in SHIPPED
+    }
+
+
+class Environment:
+    """
+    A new virtual environment, with iodemo's dependencies but not iodemo.
+
+    @ivar sitePackages: where it installs.
+    """
+
+    def __init__(self) -> None:
+        self._directory = temporary()
+        # Links, as "python -m venv" would make: copies of Python need not run.
+        venv.create(self._directory, with_pip=False, symlinks=True)
+        purelib = "import sysconfig; print(sysconfig.get_path('purelib'))"
+        self.sitePackages = Path(self.python("-c", purelib).strip()).resolve()
+        # A directory named in a .pth file is searched, but its own .pth files are
+        # not read: an editable iodemo over there stays out of sight.
+        borrowed = [path for path in sys.path if path.endswith("-packages")]
+        (self.sitePackages / "borrowed.pth").write_text("\n".join(borrowed))
+
+    def python(self, *arguments: str | Path) -> str:
+        """
+        Run its Python, in a directory that has nothing to do with the checkout.
+        """
+        return run(self._directory / "bin" / "python", *arguments, cwd=self._directory)
+
+    def install(self, *what: str | Path) -> None:
+        """
+        Install something and nothing that it depends on.
+        """
+        options = ["--no-deps", "--ignore-installed", "--no-build-isolation"]
+        self.python("-m", "pip", "install", *options, *what)
+
+    def script(self, name: str, *arguments: str) -> str:
+        """
+        Run a script that was installed here.
+        """
+        script = self._directory / "bin" / name
+        return run(script, *arguments, cwd=self._directory)
+
+
+class DistributionTests(SynchronousTestCase):
+    """
+    What is built holds what is needed, and no more.
+    """
+
+    def test_wheel(self) -> None:
+        """
+        The wheel holds the package with its data and the plugins. It holds no
+        C{twisted/__init__.py}, which would break Twisted, no tests and no cache.
+        """
+        wheel, _ = build()
+        with zipfile.ZipFile(wheel) as archive:
+            names = [name for name in archive.namelist() if ".dist-info/" not in name]
+        self.assertIn("twisted/plugins/iodemo_services.py", names)
+        self.assertEqual(sorted(names), sorted(shipped(ROOT)))
+
+    def test_source(self) -> None:
+        """
+        The source distribution holds all that a wheel is built from, and the
+        licence.
+        """
+        _, source = build()
+        with tarfile.open(source) as archive:
+            names = {name.partition("/")[2] for name in archive.getnames()}
+        metadata = {"LICENSE", "setup.cfg", "pyproject.toml"}
+        self.assertEqual((shipped(ROOT) | metadata) - names, set())
+        self.assertNotIn("twisted/plugins/dropin.cache", names)
+
+    def test_namespace(self) -> None:
+        """
+        The checkout's C{twisted} is not a package: as one it would hide Twisted
+        from whoever works in the checkout.
+        """
+        self.assertTrue((ROOT / "twisted" / "plugins").is_dir())
+        self.assertEqual(list((ROOT / "twisted").rglob("__init__.py")), [])
+
+
+class InstallationTests(SynchronousTestCase):
+    """
+    Installed, the services are subcommands of C{twistd}.
+    """
+
+    def check(self, environment: Environment, place: Path) -> None:
+        """
+        Everything works, and from the place it was installed in.
+        """
+        where = (
+            "import iodemo, twisted.plugins.iodemo_services as plugin\n"
+            "print(iodemo.__file__, plugin.__file__, sep='\\n')"
+        )
+        files = environment.python("-c", where).splitlines()
+        plugins = place / "twisted" / "plugins"
+        self.assertEqual(
+            [Path(file).resolve() for file in files],
+            [place / "iodemo" / "__init__.py", plugins / "iodemo_services.py"],
+        )
+        help = environment.python("-c", TWISTD, "--help")
+        listed = {line.split()[0] for line in help.splitlines() if line.strip()}
+        self.assertEqual(set(SERVICES) - listed, set())
+        for service in SERVICES:
+            options = environment.python("-c", TWISTD, service, "--help")
+            self.assertIn("--listen", options)
+        self.assertIn("compare", environment.script("iodemo", "--help"))
+
+    def test_wheel(self) -> None:
+        """
+        They are found after the wheel was installed.
+        """
+        wheel, _ = build()
+        environment = Environment()
+        environment.install(wheel)
+        self.check(environment, environment.sitePackages)
+
+    def test_editable(self) -> None:
+        """
+        They are found in a checkout that was installed editable.
+        """
+        checkout = copyCheckout()
+        environment = Environment()
+        environment.install("--editable", checkout)
+        self.check(environment, checkout.resolve())
+
+
+class ImportTests(SynchronousTestCase):
+    """
+    Importing has no side effects that others would suffer from.
+    """
+
+    def imported(self, module: str, what: str) -> str:
+        """
+        What a new Python has loaded after it imported a module.
+
+        @param what: an expression over C{sys.modules}.
+        """
+        code = f"import re, sys, {module}; print({what})"
+        return run(sys.executable, "-c", code, cwd=ROOT).strip()
+
+    def test_services(self) -> None:
+        """
+        No service chooses a reactor on import.
+        """
+        files = (ROOT / "iodemo" / "services").glob("[!_]*.py")
+        modules = [f"iodemo.services.{file.stem}" for file in files]
+        self.assertGreaterEqual(len(modules), len(SERVICES))
+        loaded = {module: self.imported(module, REACTORS) for module in modules}
+        self.assertEqual(loaded, dict.fromkeys(modules, "[]"))
+
+    def test_plugins(self) -> None:
+        """
+        The declarations import neither a reactor nor anything slow: each
+        C{twistd} on the machine imports them.
+        """
+        files = (ROOT / "twisted" / "plugins").glob("*.py")
+        modules = [f"twisted.plugins.{file.stem}" for file in files]
+        self.assertIn("twisted.plugins.iodemo_services", modules)
+        what = f"{REACTORS} + {HEAVY}"
+        loaded = {module: self.imported(module, what) for module in modules}
+        self.assertEqual(loaded, dict.fromkeys(modules, "[]"))
+
+    def test_reactorSeen(self) -> None:
+        """
+        These tests would see a reactor.
+        """
+        loaded = self.imported("twisted.internet.reactor", REACTORS)
+        self.assertIn("'twisted.internet.reactor'", loaded)
