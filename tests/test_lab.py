@@ -245,7 +245,7 @@ class ChildTests(SynchronousTestCase):
             self.assertTrue(child.awaitFirst((parent,), 30))
             grandchild = psutil.Process(int(parent.output()))
             self.assertTrue(grandchild.is_running())
-        gone, left = psutil.wait_procs([grandchild], 30)
+        _, left = psutil.wait_procs([grandchild], 30)
         self.assertEqual(left, [])
 
     def test_pinnedAndLimited(self) -> None:
@@ -292,7 +292,7 @@ class ChildTests(SynchronousTestCase):
         with parent:
             leashed = psutil.Process(int(parent.stdout.readline()))
             parent.send_signal(signal.SIGKILL)
-            gone, left = psutil.wait_procs([leashed], 30)
+            _, left = psutil.wait_procs([leashed], 30)
         self.assertEqual(left, [])
 
 
@@ -400,5 +400,5 @@ class EstimateTests(SynchronousTestCase):
             {"backends": (models.find("epoll"), models.find("poll"))},
             {"scenarios": ((scenario, (Point(1, 1000),)),)},
         ):
-            longer = dataclasses.replace(plan, **change)  # type: ignore[arg-type]
+            longer = dataclasses.replace(plan, **change)
             self.assertGreater(longer.estimate(), plan.estimate(), change)
