@@ -177,7 +177,7 @@ def environment() -> Environment:
         "cores": 2,
         "memory_kib": 8 * 1024 * 1024,
         "virtualized": True,
-        "python": "3.11.7",
+        "python": "CPython 3.11.7",
         "twisted": "26.10.0",
         "iodemo": "0.1.0",
         "limits": {

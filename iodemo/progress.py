@@ -1,0 +1,113 @@
+# -*- test-case-name: tests.test_cli -*-
+"""
+What somebody sees who waits for a comparison, and how they end it.
+"""
+
+from __future__ import annotations
+
+import signal
+from collections.abc import Iterator
+from contextlib import contextmanager
+from types import FrameType, TracebackType
+
+from rich.console import Console
+from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
+from rich.text import Text
+
+from iodemo.lab.results import Cell, Parameters
+from iodemo.lab.runner import Observer, Plan
+from iodemo.lab.scenarios import Point, Scenario
+
+
+class ComparisonProgress(Observer):
+    """
+    A line for every finished cell and, on a terminal, a bar with the time left.
+    """
+
+    def __init__(self, console: Console, plan: Plan) -> None:
+        self._console = console
+        self._bar = Progress(
+            TextColumn("{task.description}", markup=False),
+            BarColumn(),
+            TextColumn("{task.percentage:>3.0f} %"),
+            TimeRemainingColumn(),
+            TextColumn("left"),
+            console=console,
+            transient=True,
+            # Drawing takes CPU from what is being measured.
+            refresh_per_second=1,
+            disable=not console.is_terminal,
+        )
+        self._task = self._bar.add_task("starting", total=plan.estimate())
+
+    def __enter__(self) -> ComparisonProgress:
+        self._bar.start()
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self._bar.stop()
+
+    def roundBegan(self, scenario: Scenario, point: Point, backend: str) -> None:
+        """See L{Observer.roundBegan}."""
+        where = f"{scenario.name}: {point.active:,} busy, {point.idle:,} idle"
+        self._bar.update(self._task, description=f"{where}: {backend}")
+
+    def roundsEnded(self, seconds: float) -> None:
+        """See L{Observer.roundsEnded}."""
+        self._bar.advance(self._task, seconds)
+
+    def cellEnded(self, cell: Cell) -> None:
+        """See L{Observer.cellEnded}."""
+        line = Text(
+            f"{cell['scenario']}: {_at(cell['parameters'])}: {cell['backend']} "
+        )
+        if cell["status"] == "ok":
+            line.append(f"{cell['summary']['throughput']['median']:,.0f} a second")
+        else:
+            line.append(f"{cell['status']}: {cell['reason']}", style="yellow")
+        self._console.print(line, soft_wrap=True)
+
+
+def _at(parameters: Parameters) -> str:
+    return f"{parameters['active']:,} busy, {parameters['idle']:,} idle"
+
+
+class Interrupted(BaseException):
+    """
+    Somebody asked the comparison to end.
+
+    Not an L{Exception}: nothing between the signal and the command line may take
+    it for a failed round.
+
+    @ivar signal: the number of the signal they asked with.
+    """
+
+    def __init__(self, number: int) -> None:
+        super().__init__(signal.Signals(number).name)
+        self.signal = number
+
+
+@contextmanager
+def interruptible() -> Iterator[None]:
+    """
+    Within the block, SIGINT, SIGTERM and SIGHUP raise L{Interrupted}: once, so
+    that what they unwind can finish.
+    """
+    numbers = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+
+    def asked(number: int, frame: FrameType | None) -> None:
+        for each in numbers:
+            signal.signal(each, signal.SIG_IGN)
+        raise Interrupted(number)
+
+    before = {number: signal.signal(number, asked) for number in numbers}
+    try:
+        yield
+    finally:
+        for number, disposition in before.items():
+            signal.signal(number, disposition)

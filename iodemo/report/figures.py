@@ -1,0 +1,383 @@
+# -*- test-case-name: tests.test_report -*-
+"""
+The figures of a run: which numbers go into which, and the words around them.
+"""
+
+from __future__ import annotations
+
+import io
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import Literal
+
+import matplotlib.style
+from matplotlib.figure import Figure
+
+from iodemo.lab.results import Cell, Results
+from iodemo.report import reading, style
+from iodemo.report.layout import Heading, Span
+from iodemo.report.plots import Series, lines
+from iodemo.report.reading import Place, count, listed
+from iodemo.report.rows import Row, bars, dots
+
+PERCENTILES = ("p50", "p90", "p99", "p99.9", "max")
+CPU = "server_cpu_us_per_request"
+CPU_PARTS = {
+    "user": "server_user_us_per_request",
+    "system": "server_system_us_per_request",
+}
+MEMORY = "server_rss_kib"
+
+_Varied = Literal["idle", "active"]
+
+
+@dataclass(frozen=True)
+class Chart:
+    """
+    One figure and what is said of it.
+
+    @ivar name: unique among a run's figures, and fit to be a file's name.
+    @ivar title: what is drawn, in a few words; also drawn on the figure.
+    @ivar caption: what it shows, how to read it, and what is not on it and why.
+    @ivar alt: the same numbers in words, for those who do not see it.
+    """
+
+    name: str
+    title: str
+    caption: str
+    alt: str
+    figure: Figure
+
+    def svg(self) -> str:
+        """
+        The figure as an SVG file, to the byte the same for the same results.
+        """
+        stream = io.StringIO()
+        unsaid = dict.fromkeys(("Creator", "Date", "Format", "Type"))
+        with matplotlib.style.context(["default", style.PARAMETERS]):
+            self.figure.savefig(stream, format="svg", metadata=unsaid)
+        return stream.getvalue()
+
+    def png(self) -> bytes:
+        """
+        The figure as a PNG file, wide enough for a slide.
+        """
+        stream = io.BytesIO()
+        with matplotlib.style.context(["default", style.PARAMETERS]):
+            self.figure.savefig(
+                stream, format="png", dpi=250, metadata={"Software": None}
+            )
+        return stream.getvalue()
+
+
+def drawn(results: Results) -> list[Chart]:
+    """
+    The figures that these results have the data for.
+    """
+    with matplotlib.style.context(["default", style.PARAMETERS]):
+        charts = [
+            *_throughput(results),
+            *_latency(results),
+            *_cpu(results),
+            *_memory(results),
+        ]
+    for index, chart in enumerate(charts):
+        before = [other.name for other in charts[:index]]
+        if chart.name in before:
+            charts[index] = replace(chart, name=f"{chart.name}-{index + 1}")
+    return charts
+
+
+def _throughput(results: Results) -> list[Chart]:
+    """
+    Throughput against the number of connections that a scenario varies: a chart
+    for each scenario, and for each combination of everything else in it.
+    """
+    found = []
+    places = reading.places(results)
+    for scenario in dict.fromkeys(place.scenario for place in places):
+        those = {p: cells for p, cells in places.items() if p.scenario == scenario}
+        varied: _Varied = "idle" if len({p.idle for p in those}) > 1 else "active"
+        charts: dict[Place, dict[Place, list[Cell]]] = {}
+        for place, cells in those.items():
+            idle = varied == "idle"
+            same = place._replace(idle=0) if idle else place._replace(active=0)
+            charts.setdefault(same, {})[place] = cells
+        for same, group in charts.items():
+            ok = [c for cells in group.values() for c in cells if c["status"] == "ok"]
+            if ok and len(group) > 1:
+                found.append(_overConnections(results, varied, same, group))
+    return found
+
+
+def _overConnections(
+    results: Results, varied: _Varied, same: Place, group: dict[Place, list[Cell]]
+) -> Chart:
+    values = [getattr(place, varied) for place in group]
+    along = _positions(values)
+    looks = style.looks(reading.names(results))
+    cells = [cell for there in group.values() for cell in there]
+    series = []
+    for backend in reading.names(results):
+        its = [cell for cell in cells if cell["backend"] == backend]
+        one = _series(backend, looks[backend], its, varied, along)
+        if one.spans:
+            series.append(one)
+    kind, other = ("idle", "busy") if varied == "idle" else ("busy", "idle")
+    # One of the two is what is varied, and was set to 0.
+    fixed = same.active + same.idle
+    others = f"{count(fixed)} {other} connections, " if fixed else ""
+    title = f"Throughput against {kind} connections"
+    zero = "; 0 set apart" if 0 in along else ""
+    figure = lines(
+        Heading(
+            title, others + same.conditions(), "requests a second", _source(results)
+        ),
+        series,
+        {at: count(value) for value, at in along.items()},
+        f"{kind} connections (log scale{zero})",
+    )
+    said = [
+        f"Requests a second, {others}{same.conditions()}. A line goes through the "
+        "medians of the rounds; its band is the 95 % interval.",
+    ]
+    if any(one.bounds for one in series):
+        said.append("Hollow: the load was the limit, so the value is a lower bound.")
+    if zero:
+        said.append("0 is one step left of the first number, with no scale between.")
+    said += [_sentence(failure) for failure in reading.failures(cells)]
+    back = {at: value for value, at in along.items()}
+    alt = f"Line chart of {title.lower()}. " + " ".join(
+        f"{one.name}: "
+        + ", ".join(
+            f"{reading.rate(span[1])} at {count(back[at])}"
+            for at, span in one.spans.items()
+        )
+        + "."
+        for one in series
+    )
+    return Chart(same.scenario, title, " ".join(said), alt, figure)
+
+
+def _series(
+    backend: str,
+    look: style.Look,
+    cells: Sequence[Cell],
+    varied: _Varied,
+    along: dict[int, float],
+) -> Series:
+    spans: dict[float, Span] = {}
+    bounds = set()
+    ending, stopped = None, False
+    for cell in cells:
+        place = Place.of(cell)
+        at = along[getattr(place, varied)]
+        if reading.has(cell, ["throughput"]):
+            spans[at] = _span(cell, "throughput")
+            if cell["load_limited"]:
+                bounds.add(at)
+            ending, stopped = None, False
+        elif not stopped:
+            connections = count(place.connections)
+            ending = f"{backend}: {cell['status']} at {connections} connections"
+            stopped = cell["status"] == "failed"
+    if spans and max(spans) < max(along.values()) and ending is None:
+        ending = backend
+    return Series(backend, look, spans, frozenset(bounds), ending, stopped)
+
+
+def _latency(results: Results) -> list[Chart]:
+    place = reading.representative(results, ["latency_us.p50", "latency_us.p99"])
+    if place is None:
+        return []
+    cells = reading.places(results)[place]
+    looks = style.looks(reading.names(results))
+    rows = []
+    for cell in cells:
+        spans = {
+            dot: _span(cell, f"latency_us.{dot}", least=0.1)
+            for dot in PERCENTILES
+            if reading.has(cell, [f"latency_us.{dot}"])
+        }
+        if spans:
+            rows.append(Row(cell["backend"], looks[cell["backend"]], spans))
+    title = f"Response time, {place.load()}"
+    figure = dots(
+        Heading(title, place.conditions(), "", _source(results)),
+        rows,
+        reading.duration,
+    )
+    caption = (
+        f"Half of all responses came faster than p50, 99 in 100 faster than p99. "
+        f"{_chosen(results, place, rows)} Pale bars are 95 % intervals over rounds. "
+        + _absence(results, rows)
+    )
+    alt = f"Dot chart of response time with {place.load()}. " + " ".join(
+        f"{row.name}: "
+        + ", ".join(f"{d} {reading.duration(s[1])}" for d, s in row.spans.items())
+        + "."
+        for row in rows
+    )
+    return [Chart("latency", title, caption.strip(), alt, figure)]
+
+
+def _cpu(results: Results) -> list[Chart]:
+    metrics = list(CPU_PARTS.values())
+    place = reading.representative(results, metrics)
+    if place is None:
+        return []
+    looks = style.looks(reading.names(results))
+    rows = [
+        Row(
+            cell["backend"],
+            looks[cell["backend"]],
+            {part: _span(cell, metric) for part, metric in CPU_PARTS.items()},
+            _span(cell, CPU) if reading.has(cell, [CPU]) else None,
+        )
+        for cell in reading.places(results)[place]
+        if reading.has(cell, metrics)
+    ]
+    title = "CPU time of the server per request"
+    figure = bars(
+        Heading(
+            title,
+            f"{place.load()}, {place.conditions()}",
+            "microseconds",
+            _source(results),
+        ),
+        rows,
+        reading.duration,
+    )
+    caption = (
+        "Filled: in the program (Python, Twisted). Hatched: in the kernel, for the "
+        f"program. {_chosen(results, place, rows)} "
+        "The whisker is the 95 % interval of the sum. " + _absence(results, rows)
+    )
+    alt = f"Stacked bars of CPU time per request with {place.load()}. " + " ".join(
+        f"{row.name}: "
+        + ", ".join(f"{p} {reading.duration(s[1])}" for p, s in row.spans.items())
+        + "."
+        for row in rows
+    )
+    return [Chart("cpu", title, caption.strip(), alt, figure)]
+
+
+def _memory(results: Results) -> list[Chart]:
+    """
+    The growth of resident memory from the fewest to the most connections.
+    """
+    looks = style.looks(reading.names(results))
+    rows: list[Row] = []
+    ranges: dict[str, list[str]] = {}
+    for backend in reading.names(results):
+        ends = _furthest(results, backend)
+        if ends is None:
+            continue
+        few, many = ends
+        between = Place.of(many).connections - Place.of(few).connections
+        low, median, high = _span(few, MEMORY)
+        least, middle, most = _span(many, MEMORY)
+        # A server's memory can shrink for reasons of its own: that is noise
+        # below zero, and no connection is paid for by it.
+        growth = [(least - high), (middle - median), (most - low)]
+        span = [max(0.0, kib / between) for kib in growth]
+        rows.append(
+            Row(backend, looks[backend], {"memory": (span[0], span[1], span[2])})
+        )
+        reach = (
+            f"from {count(Place.of(few).connections)} "
+            f"to {count(Place.of(many).connections)} connections"
+        )
+        ranges.setdefault(reach, []).append(backend)
+    if not rows:
+        return []
+    title = "Memory of the server per connection"
+    figure = bars(
+        Heading(title, "growth of resident memory", "KiB", _source(results)),
+        rows,
+        reading.memory,
+    )
+    caption = (
+        "How much resident memory grew "
+        + "; ".join(f"{reach} ({listed(those)})" for reach, those in ranges.items())
+        + ", divided by the number of connections between. The whisker is what the "
+        "95 % intervals at both ends allow. " + _absence(results, rows)
+    )
+    alt = "Bars of memory per connection. " + " ".join(
+        f"{row.name}: {reading.memory(row.spans['memory'][1])}." for row in rows
+    )
+    return [Chart("memory", title, caption.strip(), alt, figure)]
+
+
+def _furthest(results: Results, backend: str) -> tuple[Cell, Cell] | None:
+    """
+    The cells with the fewest and the most connections under the same
+    conditions, if they are far enough apart to say what one connection takes.
+    """
+    best = None
+    for group in reading.groups(results).values():
+        its = [
+            cell
+            for cells in group.values()
+            for cell in cells
+            if cell["backend"] == backend and reading.has(cell, [MEMORY])
+        ]
+        its.sort(key=lambda cell: Place.of(cell).connections)
+        if its:
+            between = Place.of(its[-1]).connections - Place.of(its[0]).connections
+            if between >= 100 and (best is None or between > best[0]):
+                best = (between, its[0], its[-1])
+    return best and best[1:]
+
+
+def _positions(values: Sequence[int]) -> dict[int, float]:
+    """
+    Where each value goes on a logarithmic axis that has a place for zero.
+    """
+    first = min((value for value in values if value), default=1)
+    return {
+        value: math.log10(value) if value else math.log10(first) - 1
+        for value in sorted(set(values))
+    }
+
+
+def _span(cell: Cell, metric: str, least: float = 0.0) -> Span:
+    interval = cell["summary"][metric]
+    # A file may hold numbers beyond what can be drawn; no machine reaches them.
+    low, median, high = (
+        min(max(interval[key], least), 1e15) for key in ("low", "median", "high")
+    )
+    return low, median, high
+
+
+def _chosen(results: Results, place: Place, rows: Sequence[Row]) -> str:
+    ok = {cell["backend"] for cell in results["cells"] if cell["status"] == "ok"}
+    who = "all" if ok == {row.name for row in rows} else "the most"
+    return f"Shown for {place.load()}: the largest point that {who} backends share."
+
+
+def _absence(results: Results, rows: Sequence[Row]) -> str:
+    """
+    Who was measured, or was to be, and is not on a chart.
+    """
+    there = {row.name for row in rows}
+    missing = [name for name in reading.names(results) if name not in there]
+    return f"Without numbers here: {listed(missing)}." if missing else ""
+
+
+def _sentence(text: str) -> str:
+    return text if text.endswith(".") else f"{text}."
+
+
+def _source(results: Results) -> str:
+    """
+    The small print, in the letters that the font surely has.
+    """
+    machine = results["environment"]
+    text = (
+        f"iodemo {machine['iodemo']}, Twisted {machine['twisted']}, "
+        f"{machine['python']}, {machine['kernel']}, {machine['cores']} cores, "
+        f"{machine['cpu']}, {machine['date']}"
+    )
+    return text[:400].encode("ascii", "replace").decode()

@@ -1,0 +1,180 @@
+# -*- test-case-name: tests.test_report -*-
+"""
+The sheet a figure is drawn on, and where its words go: arithmetic in points, on
+which no renderer has a say.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cache
+
+import numpy
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.font_manager import findfont, get_font
+
+from iodemo.report import style
+from iodemo.report.style import PRINT, QUIET, SMALL, TITLE
+
+PAGE = style.WIDTH * 72
+MARGIN = 10.0
+LINE = 1.25  # of the font size
+
+Span = tuple[float, float, float]  # low, median, high
+At = tuple[float, float]
+Points = numpy.ndarray[tuple[int, ...], numpy.dtype[numpy.float64]]
+
+
+@dataclass(frozen=True)
+class Heading:
+    """
+    @ivar unit: what the upright or, of bars and dots, the level axis counts.
+    @ivar source: the small print: where the numbers come from.
+    """
+
+    title: str
+    subtitle: str
+    unit: str
+    source: str
+
+
+def width(text: str, size: float) -> float:
+    """
+    How wide C{text} is at most, in points: kerning only draws letters closer.
+    """
+    return size * sum(map(_advance, text))
+
+
+@cache
+def _advance(letter: str) -> float:
+    """
+    The width of one letter, as a fraction of the font's size.
+    """
+    font = get_font(findfont("DejaVu Sans"))
+    font.set_size(100, 72)
+    return font.load_char(ord(letter)).linearHoriAdvance / 65536 / 100
+
+
+def wrapped(text: str, room: float, size: float) -> list[str]:
+    """
+    C{text} in lines of at most C{room} points; a word without room is broken.
+    """
+    lines = [""]
+    for word in text.split():
+        longer = f"{lines[-1]} {word}".strip()
+        if width(longer, size) <= room:
+            lines[-1] = longer
+            continue
+        lines.append("")
+        for letter in word:
+            if width(lines[-1] + letter, size) > room:
+                lines.append("")
+            lines[-1] += letter
+    return [line for line in lines if line] or [""]
+
+
+def spread(wanted: Sequence[float], gap: float, low: float, high: float) -> list[float]:
+    """
+    The places nearest to those wanted that are C{gap} apart and within bounds:
+    isotonic regression, by pooling adjacent violators.
+    """
+    order = sorted(range(len(wanted)), key=lambda index: wanted[index])
+    pools: list[tuple[float, int]] = []
+    for rank, index in enumerate(order):
+        total, size = wanted[index] - rank * gap, 1
+        while pools and pools[-1][0] / pools[-1][1] > total / size:
+            above = pools.pop()
+            total, size = total + above[0], size + above[1]
+        pools.append((total, size))
+    level = [total / size for total, size in pools for _ in range(size)]
+    top = max(low, high - gap * (len(wanted) - 1))
+    placed = [0.0] * len(wanted)
+    for rank, index in enumerate(order):
+        placed[index] = min(max(level[rank], low), top) + rank * gap
+    return placed
+
+
+def roomiest(
+    box: At,
+    mark: At,
+    taken: Points,
+    size: At,
+) -> At:
+    """
+    The lower left corner at which a box hides least and is near its mark.
+    """
+    best = (float("inf"), (0.0, 0.0))
+    for x in numpy.arange(4, max(5, size[0] - box[0]), 8):
+        for y in numpy.arange(6, max(7, size[1] - box[1] - 2), 6):
+            hidden = (
+                (taken[:, 0] > x - 6)
+                & (taken[:, 0] < x + box[0] + 6)
+                & (taken[:, 1] > y - 5)
+                & (taken[:, 1] < y + box[1] + 5)
+            ).sum()
+            aside = numpy.hypot(
+                x + box[0] / 2 - mark[0], 1.5 * (y + box[1] / 2 - mark[1])
+            )
+            best = min(best, (30 * float(hidden) + float(aside), (float(x), float(y))))
+    return best[1]
+
+
+def apart(ticks: dict[float, str], scale: float) -> dict[float, str]:
+    """
+    Those labels that do not touch the one before; the last always stays.
+    """
+    kept: dict[float, str] = {}
+    edge = float("inf")
+    for at in sorted(ticks, reverse=True):
+        half = width(ticks[at], SMALL) / 2 + 4
+        if at * scale + half < edge:
+            kept[at] = ticks[at]
+            edge = at * scale - half
+    return kept
+
+
+def sheet(
+    heading: Heading, tall: float, left: float, right: float, below: float
+) -> tuple[Figure, Axes]:
+    """
+    A figure with its words, and axes C{tall} points high within margins.
+    """
+    room = PAGE - 2 * MARGIN
+    blocks = [
+        (wrapped(heading.title, room, TITLE * 1.15), TITLE, "bold", style.TEXT),
+        (wrapped(heading.subtitle, room, SMALL), SMALL, "normal", QUIET),
+        (wrapped(heading.unit, room, SMALL), SMALL, "normal", style.TEXT),
+    ]
+    blocks = [block for block in blocks if any(block[0])]
+    source = wrapped(heading.source, room, PRINT)
+    if len(source) > 2:
+        source = [source[0], source[1][:-1] + "…"]
+    above = MARGIN + sum(len(block[0]) * block[1] * LINE + 3 for block in blocks) + 6
+    foot = MARGIN + len(source) * PRINT * LINE
+    height = above + tall + below + foot
+    figure = Figure(figsize=(style.WIDTH, height / 72))
+    axes = figure.add_axes(
+        (left / PAGE, (foot + below) / height, 1 - (left + right) / PAGE, tall / height)
+    )
+    axes.set_axisbelow(True)
+    axes.tick_params(length=0)
+    top = height - MARGIN
+    for words, size, weight, color in blocks:
+        for line in words:
+            figure.text(
+                MARGIN / PAGE,
+                top / height,
+                line,
+                va="top",
+                size=size,
+                weight=weight,
+                color=color,
+            )
+            top -= size * LINE
+        top -= 3
+    for number, line in enumerate(reversed(source)):
+        at = (MARGIN + number * PRINT * LINE - 3) / height
+        figure.text(MARGIN / PAGE, at, line, size=PRINT, color=QUIET)
+    return figure, axes

@@ -1,0 +1,294 @@
+# -*- test-case-name: tests.test_report -*-
+"""
+The report as one HTML page that needs nothing else, and the figures as files.
+
+The page is made with L{twisted.web.template}, which escapes what it is given: a
+results file comes from outside, and so does every string in it.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterator, Sequence
+from importlib.resources import files
+from pathlib import Path
+
+from twisted.python.failure import Failure
+from twisted.web.iweb import IRequest
+from twisted.web.template import (
+    Element,
+    Flattenable,
+    Tag,
+    XMLString,
+    flattenString,
+    renderer,
+    tags,
+)
+
+from iodemo.lab.results import Cell, Comparison, Results
+from iodemo.report import figures, reading
+from iodemo.report.figures import Chart
+from iodemo.report.headline import headline
+from iodemo.report.reading import LOWER_BOUND, MISSING, Place
+from iodemo.report.table import (
+    BOUND_NOTE,
+    INTERRUPTED,
+    comparisonSaid,
+    throughputSaid,
+)
+
+FILE_NAME = "report.html"
+
+_METRICS = {
+    "throughput": "Throughput",
+    "latency_us.p99": "Response time, p99",
+    "server_cpu_us_per_request": "CPU time of the server per request",
+}
+
+_COLUMNS: dict[str, tuple[str, Callable[[float], str]]] = {
+    "p50": ("latency_us.p50", reading.duration),
+    "p90": ("latency_us.p90", reading.duration),
+    "p99": ("latency_us.p99", reading.duration),
+    "p99.9": ("latency_us.p99.9", reading.duration),
+    "max": ("latency_us.max", reading.duration),
+    "CPU per request": ("server_cpu_us_per_request", reading.duration),
+    "user": ("server_user_us_per_request", reading.duration),
+    "system": ("server_system_us_per_request", reading.duration),
+    "RSS": ("server_rss_kib", reading.memory),
+    "context switches per request": ("context_switches_per_request", "{:.2g}".format),
+    "load CPU": ("load_cpu_fraction", "{:.0%}".format),
+}
+
+
+def write(resultsList: Sequence[Results], directory: Path) -> Path:
+    """
+    Write C{report.html} and C{figures/NAME.svg} and C{.png} for some runs.
+
+    @return: where the page is.
+    @raise OSError: if C{directory} cannot be written.
+    """
+    charts = [figures.drawn(results) for results in resultsList]
+    page = _flattened(_Page(list(zip(resultsList, charts, strict=True))))
+    drawings = directory / "figures"
+    drawings.mkdir(parents=True, exist_ok=True)
+    for number, those in enumerate(charts, 1):
+        run = f"run{number}-" if len(charts) > 1 else ""
+        for chart in those:
+            svg = drawings / f"{run}{chart.name}.svg"
+            svg.write_text(chart.svg(), encoding="utf-8")
+            (drawings / f"{run}{chart.name}.png").write_bytes(chart.png())
+    path = directory / FILE_NAME
+    path.write_bytes(b"<!DOCTYPE html>\n" + page + b"\n")
+    return path
+
+
+def _flattened(page: Element) -> bytes:
+    """
+    The page's bytes. Nothing in it is waited for, so they are there at once.
+    """
+    found: list[bytes | Failure] = []
+    flattenString(None, page).addBoth(found.append)
+    [value] = found
+    if isinstance(value, Failure):
+        value.raiseException()
+    assert isinstance(value, bytes)
+    return value
+
+
+def _resource(name: str) -> str:
+    return files("iodemo.report").joinpath(name).read_text(encoding="utf-8")
+
+
+class _Page(Element):
+    """
+    The whole page: a section for each run.
+    """
+
+    def __init__(self, runs: Sequence[tuple[Results, Sequence[Chart]]]) -> None:
+        super().__init__(XMLString(_resource("page.xhtml")))
+        self._runs = runs
+
+    @renderer
+    def style(self, request: IRequest | None, tag: Tag) -> Flattenable:
+        return _resource("page.css")
+
+    @renderer
+    def runs(self, request: IRequest | None, tag: Tag) -> Iterator[Flattenable]:
+        for number, (results, charts) in enumerate(self._runs, 1):
+            machine = results["environment"]
+            run = f"Run {number} of {len(self._runs)}: " if self._runs[1:] else ""
+            yield tag.clone().fillSlots(
+                kicker=f"{run}iodemo, {machine['date']}, {machine['cpu']}",
+                notice=_notice(results),
+                headline=headline(results),
+                verdicts=list(_verdicts(results)),
+                figures=[_figure(chart, f"run{number}") for chart in charts],
+                cells=list(_cells(results)),
+                environment=_environment(results),
+                command=machine["command"],
+            )
+
+
+def _notice(results: Results) -> Flattenable:
+    return "" if results["complete"] else tags.p(INTERRUPTED, class_="notice")
+
+
+def _verdicts(results: Results) -> Iterator[Flattenable]:
+    """
+    For each scenario, backends by points; throughput first, the rest folded.
+    """
+    baseline = reading.baseline(results)
+    if baseline is None:
+        yield tags.p("Nothing in this run was compared with a baseline.")
+    else:
+        yield tags.p(
+            "Each backend against ",
+            tags.strong(baseline),
+            ": the ratio, its 95 % interval, and what it says.",
+        )
+    for title, group in reading.groups(results).items():
+        yield tags.h3(title)
+        for metric, name in _METRICS.items():
+            table = _verdictTable(results, group, metric)
+            if metric == "throughput":
+                yield table
+            elif any(c["metric"] == metric for c in results["comparisons"]):
+                yield tags.details(tags.summary(name), table)
+        reasons = reading.failures(cell for cells in group.values() for cell in cells)
+        if reasons:
+            yield tags.ul([tags.li(reason) for reason in reasons], class_="reasons")
+    if any(cell["load_limited"] for cell in results["cells"]):
+        yield tags.p(BOUND_NOTE)
+
+
+def _verdictTable(results: Results, group: dict[Place, list[Cell]], metric: str) -> Tag:
+    there = {cell["backend"] for cells in group.values() for cell in cells}
+    compared = reading.comparisons(results)
+    baseline = reading.baseline(results)
+    head = tags.tr(tags.th("backend"), [tags.th(place.load()) for place in group])
+    body = []
+    for backend in reading.names(results):
+        if backend not in there:
+            continue
+        row = [_name(backend)]
+        for cells in group.values():
+            its = [cell for cell in cells if cell["backend"] == backend]
+            if not its:
+                row.append(tags.td(MISSING))
+            elif backend == baseline:
+                row.append(_reference(its[0], metric))
+            else:
+                row.append(_verdict(its[0], reading.against(compared, its[0], metric)))
+        body.append(tags.tr(row))
+    return _scrolling(tags.table(tags.thead(head), tags.tbody(body)))
+
+
+def _verdict(cell: Cell, compared: Comparison | None) -> Tag:
+    if cell["status"] != "ok":
+        return tags.td(cell["status"], class_=cell["status"])
+    if compared is None:
+        return tags.td(MISSING)
+    ratio, verdict = comparisonSaid(compared)
+    bounded = cell["load_limited"] and compared["metric"] == "throughput"
+    return tags.td(
+        tags.strong(verdict, class_=compared["verdict"]),
+        tags.small(LOWER_BOUND * bounded + ratio),
+    )
+
+
+def _reference(cell: Cell, metric: str) -> Tag:
+    """
+    The baseline has no verdict; its own number makes the ratios ones of something.
+    """
+    if metric not in cell["summary"]:
+        return _verdict(cell, None)
+    if metric == "throughput":
+        said = f"{throughputSaid(cell)[0]}/s"
+    else:
+        said = reading.duration(cell["summary"][metric]["median"])
+    return tags.td(said, tags.small("baseline"))
+
+
+def _figure(chart: Chart, prefix: str) -> Tag:
+    """
+    A figure inside the page, as wide as the page lets it be.
+    """
+    text = chart.svg()
+    # Without its prolog and comments, and with names of its own: every figure
+    # has a "figure_1", which a page may have but once.
+    text = re.sub(r"<!--.*?-->", "", text[text.index("<svg") :], flags=re.DOTALL)
+    names = rf"\g<0>{prefix}-{chart.name}-"
+    text = re.sub(r'\bid="|href="#|url\(#', names, text)
+    [drawing] = XMLString(text).load()
+    assert isinstance(drawing, Tag)
+    for size in ("width", "height"):
+        del drawing.attributes[size]
+    drawing.attributes.update({"role": "img", "aria-label": chart.alt})
+    return tags.figure(drawing, tags.figcaption(chart.caption))
+
+
+def _cells(results: Results) -> Iterator[Tag]:
+    """
+    Everything that was measured, and why the rest was not.
+    """
+    for title, group in reading.groups(results).items():
+        titles = ["backend", "requests/s", *_COLUMNS, "rounds"]
+        body: list[Tag] = []
+        for place, cells in group.items():
+            body.append(
+                tags.tr(
+                    tags.th(tags.span(place.load()), colspan=str(len(titles))),
+                    class_="place",
+                )
+            )
+            body += [_numbers(cell, len(titles) - 1) for cell in cells]
+        head = tags.thead(tags.tr([tags.th(each) for each in titles]))
+        yield tags.h3(title)
+        yield _scrolling(tags.table(head, tags.tbody(body)))
+
+
+def _numbers(cell: Cell, columns: int) -> Tag:
+    name = _name(cell["backend"])
+    if cell["status"] != "ok":
+        reason = tags.span(f"{cell['status']}: {cell['reason'] or 'no reason given'}")
+        return tags.tr(name, tags.td(reason, class_="reason", colspan=str(columns)))
+    median, interval = throughputSaid(cell)
+    row = [name, tags.td(median, tags.small(interval))]
+    for metric, say in _COLUMNS.values():
+        there = cell["summary"].get(metric)
+        row.append(tags.td(say(there["median"]) if there else MISSING))
+    return tags.tr(row, tags.td(str(len(cell["rounds"]))))
+
+
+def _name(backend: str) -> Tag:
+    # Only a name that would fill a phone's width may be broken.
+    return tags.th(backend, scope="row", class_="long" if len(backend) > 16 else "")
+
+
+def _scrolling(table: Tag) -> Tag:
+    # Within reach of the keyboard, which otherwise could not scroll it.
+    return tags.div(table, class_="scroll", tabindex="0")
+
+
+def _environment(results: Results) -> Tag:
+    machine = results["environment"]
+    limits, pinning = machine["limits"], machine["pinning"]
+    steal = machine["steal_fraction"]
+    said = {
+        "date": machine["date"],
+        "CPU": f"{machine['cpu']}, {machine['cores']} cores, {machine['architecture']}",
+        "memory": reading.memory(machine["memory_kib"]),
+        "virtual machine": "yes" if machine["virtualized"] else "no",
+        "stolen CPU time": MISSING if steal is None else f"{steal:.1%}",
+        "kernel": machine["kernel"],
+        "versions": f"{machine['python']}, Twisted {machine['twisted']}, "
+        f"iodemo {machine['iodemo']}",
+        "pinned to cores": "no: the scheduler placed both"
+        if pinning is None
+        else f"server {pinning['server']}, load {pinning['load']}",
+    }
+    said.update(
+        (name.replace("_", " "), MISSING if value is None else str(value))
+        for name, value in limits.items()
+    )
+    return tags.dl([(tags.dt(name), tags.dd(value)) for name, value in said.items()])

@@ -1,0 +1,243 @@
+# -*- test-case-name: tests.test_report -*-
+"""
+Charts of lines, with their names at their ends.
+
+This knows nothing of results.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import numpy
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.patheffects import withStroke
+from matplotlib.ticker import MaxNLocator
+
+from iodemo.report import reading
+from iodemo.report.layout import (
+    LINE,
+    MARGIN,
+    PAGE,
+    At,
+    Heading,
+    Points,
+    Span,
+    apart,
+    roomiest,
+    sheet,
+    spread,
+    width,
+    wrapped,
+)
+from iodemo.report.style import QUIET, RULE, SMALL, Look
+
+
+@dataclass(frozen=True)
+class Series:
+    """
+    One line.
+
+    @ivar spans: its value and interval at each position.
+    @ivar bounds: the positions whose value is a lower bound.
+    @ivar ending: what happened, if it does not reach the last position.
+    """
+
+    name: str
+    look: Look
+    spans: dict[float, Span]
+    bounds: frozenset[float] = frozenset()
+    ending: str | None = None
+    stopped: bool = False
+
+
+def lines(
+    heading: Heading, series: Sequence[Series], ticks: dict[float, str], along: str
+) -> Figure:
+    """
+    Lines over positions along an axis, each with its name at its end.
+    """
+    last = max(ticks)
+    high = max(span[2] for one in series for span in one.spans.values())
+    steps = MaxNLocator(5, steps=[1, 2, 2.5, 5, 10]).tick_values(0, high or 1)
+    upright = {step: reading.count(step) for step in steps if step >= 0}
+    left = max(width(text, SMALL) for text in upright.values()) + MARGIN + 8
+    ends = [one for one in series if last in one.spans]
+    gap = SMALL * LINE
+    widest = max((width(one.name, SMALL) for one in ends), default=0.0)
+    # Names that are too long or too many go below, where there is always room.
+    direct = widest <= PAGE * 0.3
+    tall = max(250.0, 1.6 * gap * len(ends) * direct)
+    right = widest + 34 if direct and ends else 24.0
+    named = {one.name: "\n".join(wrapped(one.name, PAGE * 0.7, SMALL)) for one in ends}
+    each = max((name.count("\n") + 1.3 for name in named.values()), default=0)
+    columns = max(1, int((PAGE - left) // (max(widest, 60) + 50)))
+    legend = 0 if direct else gap * each * -(-len(ends) // columns) + 8
+    figure, axes = sheet(heading, tall, left, right, 46 + legend)
+    wide = PAGE - left - right
+
+    axes.set_ylim(0, max(upright))
+    span = (last - min(ticks)) or 1.0
+    axes.set_xlim(min(ticks) - 0.04 * span, last + 0.03 * span)
+    axes.set_yticks(list(upright), list(upright.values()))
+    shown = apart(ticks, wide / (1.07 * span))
+    axes.set_xticks(list(shown), list(shown.values()))
+    axes.set_xlabel(along, fontsize=SMALL, color=QUIET)
+    axes.grid(axis="y", color=RULE)
+
+    def toPoints(x: float, y: float) -> tuple[float, float]:
+        low, end = axes.get_xlim()
+        return (x - low) / (end - low) * wide, y / max(upright) * tall
+
+    for one in series:
+        _line(axes, one, None if direct else named.get(one.name))
+    if direct:
+        wanted = [toPoints(last, one.spans[last][1])[1] for one in ends]
+        places = spread(wanted, gap, 8, tall - 4)
+        start = toPoints(last, 0)[0]
+        for one, was, at in zip(ends, wanted, places, strict=True):
+            _leader(axes, (start + 6, was), (wide + 12, at), (wide, tall), one.look)
+            axes.annotate(
+                one.name,
+                ((wide + 15) / wide, at / tall),
+                xycoords="axes fraction",
+                va="center",
+                color=one.look.ink,
+                fontsize=SMALL,
+                annotation_clip=False,
+            )
+    else:
+        axes.legend(
+            loc="upper left", bbox_to_anchor=(0, -46 / tall), ncols=columns, borderpad=0
+        )
+    _endings(axes, series, toPoints, (wide, tall))
+    return figure
+
+
+def _line(axes: Axes, one: Series, label: str | None) -> None:
+    """
+    One line with its band; a lone point gets a whisker instead.
+    """
+    xs = list(one.spans)
+    low, median, high = zip(*one.spans.values(), strict=True)
+    color = one.look.color
+    if len(xs) > 1:
+        axes.fill_between(xs, low, high, color=color, alpha=0.18, lw=0)
+    else:
+        axes.vlines(xs, low, high, color=color)
+    axes.plot(
+        xs,
+        median,
+        color=color,
+        ls=one.look.line,
+        lw=2.4,
+        marker=one.look.marker,
+        ms=_size(one.look),
+        mec="white",
+        mew=0.8,
+        label=label,
+        clip_on=False,
+    )
+    for x in one.bounds:
+        axes.plot(
+            x,
+            one.spans[x][1],
+            one.look.marker,
+            ms=_size(one.look) - 1,
+            mfc="white",
+            mec=color,
+            mew=1.8,
+            clip_on=False,
+        )
+
+
+def _size(look: Look) -> float:
+    # A star of the same width has far less of an area.
+    return 13.0 if look.marker == "*" else 9.0
+
+
+def _endings(
+    axes: Axes,
+    series: Sequence[Series],
+    toPoints: Callable[[float, float], At],
+    size: At,
+) -> None:
+    """
+    Mark each line that stops early, and say why where there is most room.
+    """
+    taken = _samples(series, toPoints)
+    for one in series:
+        if one.ending is None:
+            continue
+        x = max(one.spans)
+        mark = toPoints(x, one.spans[x][1])
+        if one.stopped:
+            axes.plot(
+                x,
+                one.spans[x][1],
+                "x",
+                color=one.look.ink,
+                ms=12,
+                mew=2.6,
+                zorder=4,
+                path_effects=[withStroke(linewidth=5.5, foreground="white")],
+            )
+        words = wrapped(one.ending, size[0] * 0.7, SMALL)
+        box = (
+            max(width(line, SMALL) for line in words),
+            SMALL * LINE * len(words),
+        )
+        at = roomiest(box, mark, taken, size)
+        near = (
+            min(max(mark[0], at[0]), at[0] + box[0]),
+            min(max(mark[1], at[1]), at[1] + box[1]),
+        )
+        _leader(axes, mark, near, size, one.look)
+        axes.text(
+            at[0] / size[0],
+            at[1] / size[1],
+            "\n".join(words),
+            transform=axes.transAxes,
+            color=one.look.ink,
+            fontsize=SMALL,
+            va="bottom",
+            zorder=5,
+            path_effects=[withStroke(linewidth=3, foreground="white")],
+        )
+        inside = numpy.mgrid[at[0] : at[0] + box[0] : 4, at[1] : at[1] + box[1] : 4]
+        taken = numpy.vstack([taken, *[inside.reshape(2, -1).T] * 3])
+
+
+def _samples(
+    series: Sequence[Series], toPoints: Callable[[float, float], At]
+) -> Points:
+    """
+    Points a few points apart along every line.
+    """
+    found = []
+    for one in series:
+        corners = numpy.array([toPoints(x, s[1]) for x, s in one.spans.items()])
+        steps = numpy.linspace(0, len(corners) - 1, 60 * len(corners))
+        at = numpy.arange(len(corners))
+        found.append(
+            numpy.column_stack([numpy.interp(steps, at, c) for c in corners.T])
+        )
+    return numpy.vstack(found)
+
+
+def _leader(axes: Axes, start: At, end: At, size: At, look: Look) -> None:
+    """
+    A thin line between two places given in points.
+    """
+    axes.plot(
+        [start[0] / size[0], end[0] / size[0]],
+        [start[1] / size[1], end[1] / size[1]],
+        transform=axes.transAxes,
+        color=look.color,
+        lw=1,
+        clip_on=False,
+        scalex=False,
+        scaley=False,
+    )

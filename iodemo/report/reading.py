@@ -1,0 +1,245 @@
+# -*- test-case-name: tests.test_report -*-
+"""
+What the table, the figures and the page have in common: which cells of a run
+belong side by side, in which order, and how a number is said.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from typing import NamedTuple
+
+from iodemo.lab.results import Cell, Comparison, Interval, Parameters, Results
+from iodemo.models import MODELS
+
+MISSING = "–"  # noqa: RUF001
+LOWER_BOUND = "≥ "
+
+
+class Place(NamedTuple):
+    """
+    One point of one scenario: the cells of a place differ in backend only.
+    """
+
+    scenario: str
+    service: str
+    active: int
+    idle: int
+    payload: int
+    rate: float | None
+    tls: bool
+
+    @classmethod
+    def of(cls, cell: Cell) -> Place:
+        asked = cell["parameters"]
+        return cls(
+            cell["scenario"],
+            cell["service"],
+            asked["active"],
+            asked["idle"],
+            asked["payload"],
+            asked["rate"],
+            asked["tls"],
+        )
+
+    @property
+    def connections(self) -> int:
+        return self.active + self.idle
+
+    def conditions(self) -> str:
+        """
+        What a whole chart or table has in common: service, payload, pacing.
+        """
+        said = [self.service, f"{count(self.payload)} B payload"]
+        if self.rate is not None:
+            said.append(f"{count(self.rate)} requests a second due")
+        if self.tls:
+            said.append("TLS")
+        return ", ".join(said)
+
+    def load(self) -> str:
+        """
+        The connections, which is where the points of a scenario differ.
+        """
+        if not self.idle:
+            return f"{count(self.active)} busy connection{'s' * (self.active != 1)}"
+        return f"{count(self.active)} busy, {count(self.idle)} idle connections"
+
+    def _order(self) -> tuple[str, int, bool, float, int, int]:
+        paced = self.rate is not None
+        rate = self.rate or 0.0
+        return (self.service, self.payload, paced, rate, self.active, self.idle)
+
+
+def names(results: Results) -> list[str]:
+    """
+    The backends of a run: in the table of models' order, then those in no row
+    of it, in the order they come in.
+    """
+    present = dict.fromkeys(cell["backend"] for cell in results["cells"])
+    known = [model.name for model in MODELS if model.name in present]
+    return known + [name for name in present if name not in known]
+
+
+def places(results: Results) -> dict[Place, list[Cell]]:
+    """
+    The cells of each place, both in an order that does not depend on the one
+    in which the rounds happened to end.
+    """
+    scenarios = list(dict.fromkeys(cell["scenario"] for cell in results["cells"]))
+    rank = {name: number for number, name in enumerate(names(results))}
+    found: dict[Place, list[Cell]] = {}
+    for cell in sorted(results["cells"], key=lambda cell: rank[cell["backend"]]):
+        found.setdefault(Place.of(cell), []).append(cell)
+    return {
+        place: found[place]
+        for place in sorted(
+            found, key=lambda p: (scenarios.index(p.scenario), p._order(), p.tls)
+        )
+    }
+
+
+def groups(results: Results) -> dict[str, dict[Place, list[Cell]]]:
+    """
+    The places, in one group for each scenario under the same conditions, by
+    the group's title.
+    """
+    grouped: dict[str, dict[Place, list[Cell]]] = {}
+    for place, cells in places(results).items():
+        title = f"{place.scenario}: {place.conditions()}"
+        grouped.setdefault(title, {})[place] = cells
+    return grouped
+
+
+def representative(results: Results, metrics: Sequence[str]) -> Place | None:
+    """
+    The place that shows the most backends with all of C{metrics}, and of those
+    the one with the most connections.
+    """
+    best: tuple[int, int, int] = (0, 0, 0)
+    chosen = None
+    for place, cells in places(results).items():
+        backends = {cell["backend"] for cell in cells if has(cell, metrics)}
+        merit = (len(backends), place.connections, place.active)
+        if backends and merit > best:
+            best, chosen = merit, place
+    return chosen
+
+
+def has(cell: Cell, metrics: Iterable[str]) -> bool:
+    return cell["status"] == "ok" and all(m in cell["summary"] for m in metrics)
+
+
+_Against = dict[tuple[str, tuple[object, ...], str, str], Comparison]
+
+
+def comparisons(results: Results) -> _Against:
+    """
+    The comparisons, for L{against}.
+    """
+    return {
+        (c["scenario"], _key(c["parameters"]), c["metric"], c["backend"]): c
+        for c in results["comparisons"]
+    }
+
+
+def against(table: _Against, cell: Cell, metric: str) -> Comparison | None:
+    """
+    The comparison of one cell with the baseline, if there is one.
+    """
+    key = (cell["scenario"], _key(cell["parameters"]), metric, cell["backend"])
+    return table.get(key)
+
+
+def _key(asked: Parameters) -> tuple[object, ...]:
+    return (
+        asked["active"],
+        asked["idle"],
+        asked["payload"],
+        asked["rate"],
+        asked["tls"],
+    )
+
+
+def baseline(results: Results) -> str | None:
+    """
+    What the run was compared with, if it was compared.
+    """
+    for comparison in results["comparisons"]:
+        return comparison["baseline"]
+    return None
+
+
+def failures(cells: Iterable[Cell]) -> list[str]:
+    """
+    A sentence for each backend and reason, naming the places it holds for.
+    """
+    found: dict[tuple[str, str, str], list[str]] = {}
+    for cell in cells:
+        if cell["status"] != "ok":
+            reason = cell["reason"] or "no reason given"
+            key = (cell["backend"], cell["status"], reason)
+            place = Place.of(cell)
+            found.setdefault(key, []).append(count(place.connections))
+    return [
+        f"{backend} {was} at {listed(where)} connections: {reason}"
+        for (backend, was, reason), where in found.items()
+    ]
+
+
+def listed(words: Sequence[str]) -> str:
+    return " and ".join([", ".join(words[:-1]), words[-1]] if words[1:] else words)
+
+
+def count(value: float) -> str:
+    """
+    A number of things, to three significant digits or, when whole, in full.
+    """
+    if value >= 1e12:
+        return f"{value:.2e}"
+    if value != int(value):
+        value = float(f"{value:.3g}")
+    return f"{value:,.0f}" if value >= 100 or value == int(value) else f"{value:.3g}"
+
+
+def rate(value: float) -> str:
+    """
+    A measured rate, to the three significant digits that a run can know.
+    """
+    return count(float(f"{value:.3g}"))
+
+
+def duration(microseconds: float) -> str:
+    """
+    A time, in the unit that keeps it short.
+    """
+    return _scaled(microseconds, ((1.0, "µs"), (1e3, "ms"), (1e6, "s")))
+
+
+def memory(kib: float) -> str:
+    """
+    A size in KiB, in the unit that keeps it short.
+    """
+    return _scaled(kib, ((1.0, "KiB"), (2.0**10, "MiB"), (2.0**20, "GiB")))
+
+
+def ratio(value: float) -> str:
+    """
+    A ratio: two decimals near one, two significant digits far below.
+    """
+    return f"{value:.2f}" if 0.1 <= value < 99.5 else f"{value:.2g}"
+
+
+def between(interval: Interval | Comparison) -> tuple[float, float]:
+    return interval["low"], interval["high"]
+
+
+def _scaled(value: float, units: Sequence[tuple[float, str]]) -> str:
+    # 999.6 would be said with four digits: it is one of the next unit.
+    fitting = [unit for unit in units if value / unit[0] < 999.5]
+    scale, unit = fitting[0] if fitting else units[-1]
+    scaled = value / scale
+    if scaled >= 999.5:
+        return f"{count(scaled)} {unit}"
+    digits = f"{scaled:#.3g}".rstrip(".") if scaled >= 0.01 else f"{scaled:.1g}"
+    return f"{digits} {unit}"

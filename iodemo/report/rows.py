@@ -1,0 +1,192 @@
+# -*- test-case-name: tests.test_report -*-
+"""
+Charts with a row for each backend: bars and dots.
+
+This knows nothing of results.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
+from matplotlib.patches import Patch
+from matplotlib.ticker import MaxNLocator
+
+from iodemo.report import reading, style
+from iodemo.report.layout import (
+    LINE,
+    MARGIN,
+    PAGE,
+    Heading,
+    Span,
+    sheet,
+    width,
+    wrapped,
+)
+from iodemo.report.style import BODY, QUIET, RULE, SMALL, Look
+
+
+@dataclass(frozen=True)
+class Row:
+    """
+    One backend in a chart of bars or dots.
+
+    @ivar spans: the parts of a stacked bar, or the dots of a row.
+    @ivar whole: the sum's own interval, if it has one.
+    """
+
+    name: str
+    look: Look
+    spans: dict[str, Span] = field(default_factory=dict)
+    whole: Span | None = None
+
+
+def bars(heading: Heading, rows: Sequence[Row], say: Callable[[float], str]) -> Figure:
+    """
+    A bar for each row, stacked if it has several parts, with what C{say} makes
+    of its length at the end.
+    """
+    figure, axes = _rows(heading, rows, legend=any(len(r.spans) > 1 for r in rows))
+    high = max(max(*_total(row)[1:], _stacked(row)[1]) for row in rows)
+    end = (high or 1) * 1.25
+    hatches: dict[str, str] = {}
+    for number, row in enumerate(rows):
+        start = 0.0
+        for part, (_, length, _) in row.spans.items():
+            # The second part is pale and hatched: told apart on a grey print.
+            hatch = hatches.setdefault(part, "" if not hatches else "////")
+            axes.barh(
+                number,
+                length,
+                left=start,
+                height=0.62,
+                facecolor="white" if hatch else row.look.color,
+                edgecolor=row.look.color,
+                hatch=hatch,
+            )
+            start += length
+        low, length, top = _total(row)
+        axes.plot([low, top], [number, number], color=style.TEXT, lw=1.6)
+        axes.plot([low, top], [number, number], "|", color=style.TEXT, ms=9, mew=1.6)
+        axes.annotate(
+            say(length),
+            (max(start, top), number),
+            xytext=(7, 0),
+            textcoords="offset points",
+            va="center",
+            fontsize=SMALL,
+        )
+    if len(hatches) > 1:
+        patches = [
+            Patch(fc="white" if hatch else QUIET, ec=QUIET, hatch=hatch, label=part)
+            for part, hatch in hatches.items()
+        ]
+        _key(figure, axes, patches)
+    steps = MaxNLocator(5, steps=[1, 2, 2.5, 5, 10]).tick_values(0, end)
+    axes.set_xticks(steps, [reading.count(step) for step in steps])
+    axes.set_xlim(0, end)
+    return figure
+
+
+def dots(heading: Heading, rows: Sequence[Row], say: Callable[[float], str]) -> Figure:
+    """
+    A row of dots for each backend along a logarithmic axis.
+    """
+    figure, axes = _rows(heading, rows, legend=True)
+    named = dict.fromkeys(dot for row in rows for dot in row.spans)
+    shapes = dict(zip(named, "oD^s|*", strict=False))
+    values = [value for row in rows for span in row.spans.values() for value in span]
+    low, high = min(values), max(values)
+    axes.set_xscale("log")
+    axes.set_xlim(low / 1.3, high * 1.3)
+    for number, row in enumerate(rows):
+        medians = [span[1] for span in row.spans.values()]
+        axes.plot(medians, [number] * len(medians), color=row.look.color, lw=2)
+        for dot, (low, median, high) in row.spans.items():
+            axes.plot(
+                [low, high],
+                [number, number],
+                color=row.look.color,
+                alpha=0.3,
+                lw=9,
+                solid_capstyle="butt",
+            )
+            axes.plot(median, number, shapes[dot], color=row.look.color, ms=8, mew=2)
+    steps = _decades(*axes.get_xlim())
+    axes.set_xticks(steps, [re.sub(r"\.0+ ", " ", say(step)) for step in steps])
+    axes.minorticks_off()
+    _key(
+        figure,
+        axes,
+        [
+            Line2D([], [], ls="", marker=shape, color=QUIET, ms=7, mew=2, label=dot)
+            for dot, shape in shapes.items()
+        ],
+    )
+    return figure
+
+
+def _rows(heading: Heading, rows: Sequence[Row], legend: bool) -> tuple[Figure, Axes]:
+    """
+    A sheet with a named row for each backend, the first on top.
+    """
+    named = ["\n".join(wrapped(row.name, PAGE * 0.3, BODY)) for row in rows]
+    most = max(name.count("\n") for name in named)
+    left = max(width(line, BODY) for name in named for line in name.split("\n"))
+    tall = len(rows) * (32 + most * BODY * LINE) + 26 * legend
+    figure, axes = sheet(heading, tall, left + MARGIN + 10, 22, 24)
+    axes.set_yticks(range(len(rows)), named, fontsize=BODY)
+    for label, row in zip(axes.get_yticklabels(), rows, strict=True):
+        label.set_color(row.look.ink)
+    each = len(rows) / (tall - 26 * legend)
+    axes.set_ylim(len(rows) - 0.5, -0.5 - 26 * legend * each)
+    axes.grid(axis="x", color=RULE)
+    axes.spines["left"].set_visible(False)
+    return figure, axes
+
+
+def _key(figure: Figure, axes: Axes, handles: Sequence[Line2D | Patch]) -> None:
+    """
+    The legend of a chart of rows, in the strip above the first.
+    """
+    axes.legend(
+        handles=handles,
+        loc="upper left",
+        bbox_to_anchor=(MARGIN / PAGE, axes.get_position().y1),
+        bbox_transform=figure.transFigure,
+        ncols=len(handles),
+        borderaxespad=0,
+        borderpad=0,
+        handletextpad=0.3,
+        columnspacing=1.0,
+        frameon=True,
+        framealpha=1,
+        edgecolor="white",
+    )
+
+
+def _total(row: Row) -> Span:
+    return _stacked(row) if row.whole is None else row.whole
+
+
+def _stacked(row: Row) -> Span:
+    low, median, high = (sum(parts) for parts in zip(*row.spans.values(), strict=True))
+    return low, median, high
+
+
+def _decades(low: float, high: float) -> list[float]:
+    """
+    At most five round steps on a logarithmic axis.
+    """
+    exponents = range(-2, 16)
+    for digits in ((1, 2, 5), (1, 3), (1,)):
+        steps = [digit * 10.0**power for power in exponents for digit in digits]
+        steps = [step for step in steps if low <= step <= high]
+        if len(steps) <= 5:
+            return steps
+    return steps[:: -(-len(steps) // 5)]

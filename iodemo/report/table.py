@@ -1,0 +1,190 @@
+# -*- test-case-name: tests.test_report -*-
+"""
+The comparison as a table in the terminal.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+
+from rich import box
+from rich.cells import cell_len
+from rich.console import Console, ConsoleOptions, RenderResult
+from rich.padding import Padding
+from rich.table import Table
+from rich.text import Text
+
+from iodemo.lab.results import Cell, Comparison, Results
+from iodemo.report import reading
+from iodemo.report.reading import LOWER_BOUND, MISSING
+
+INTERRUPTED = (
+    "This run is not complete: it was interrupted, or still goes on. "
+    "What follows is what it had measured."
+)
+BOUND_NOTE = f"{LOWER_BOUND.strip()} the load was the limit: a lower bound."
+INTERVAL_NOTE = (
+    "Medians over the rounds, with 95 % intervals; latency under a closed loop."
+)
+VERDICTS = {
+    "faster": ("▲", "green"),
+    "slower": ("▼", "red"),
+    "indistinguishable": ("=", ""),
+}
+
+_STYLES = {"ok": "", "failed": "yellow", "skipped": "dim"}
+
+_SHORTEST_NAME = 8  # columns, below which a name is no longer folded
+
+Lines = list[str]
+
+
+def comparisonTable(results: Results) -> ComparisonTable:
+    """
+    The whole run, for a L{Console} of any width.
+    """
+    return ComparisonTable(results)
+
+
+class ComparisonTable:
+    """
+    A table for each point of each scenario, with a row for each backend.
+    """
+
+    def __init__(self, results: Results) -> None:
+        self._results = results
+        self._baseline = reading.baseline(results)
+        self._comparisons = reading.comparisons(results)
+
+    def __rich_console__(
+        self, console: Console, options: ConsoleOptions
+    ) -> RenderResult:
+        if not self._results["complete"]:
+            yield Text(INTERRUPTED + "\n", "bold yellow")
+        for title, group in reading.groups(self._results).items():
+            yield Text(title + "\n", "bold")
+            # A row takes one line if all of them can; else intervals and
+            # verdicts go on a second.
+            wide = True
+            widths = self._widths(group.values(), wide)
+            if sum(widths) + 2 * len(widths) > options.max_width:
+                wide = False
+                widths = self._widths(group.values(), wide)
+                spare = options.max_width - sum(widths[1:]) - len(widths) + 1
+                widths[0] = min(widths[0], max(spare, _SHORTEST_NAME))
+                if spare < _SHORTEST_NAME:
+                    widths = [1] * len(widths)
+            for place, cells in group.items():
+                yield Text(place.load(), "underline")
+                yield self._table(cells, widths, wide)
+                yield from _reasons(cells)
+                yield Text()
+        cells = self._results["cells"]
+        if any(cell["status"] == "ok" for cell in cells):
+            yield Text(INTERVAL_NOTE, "dim")
+        if any(cell["load_limited"] for cell in cells):
+            yield Text(BOUND_NOTE, "dim")
+
+    def _table(self, cells: Sequence[Cell], widths: Sequence[int], wide: bool) -> Table:
+        table = Table(
+            box=box.SIMPLE_HEAD,
+            show_edge=False,
+            pad_edge=False,
+            padding=(0, 1, 0, 0) if wide else 0,
+        )
+        for index, (title, width) in enumerate(
+            zip(self._header(), widths, strict=True)
+        ):
+            # Folding loses nothing where cutting would.
+            table.add_column(
+                Text(title),
+                justify="right" if 0 < index < 6 else "left",
+                min_width=width,
+                overflow="fold",
+            )
+        for cell in cells:
+            *columns, verdict = self._columns(cell)
+            texts = [
+                Text(_joined(lines, wide), _STYLES[cell["status"]]) for lines in columns
+            ]
+            compared = reading.against(self._comparisons, cell, "throughput")
+            style = VERDICTS[compared["verdict"]][1] if compared else ""
+            table.add_row(*texts, Text(_joined(verdict, wide), style))
+        return table
+
+    def _widths(self, groups: Iterable[Sequence[Cell]], wide: bool) -> list[int]:
+        """
+        The width of each column, so that the tables of a scenario line up.
+        """
+        widths = [cell_len(title) for title in self._header()]
+        for cells in groups:
+            for cell in cells:
+                for index, lines in enumerate(self._columns(cell)):
+                    longest = max(map(cell_len, _joined(lines, wide).split("\n")))
+                    widths[index] = max(widths[index], longest)
+        return widths
+
+    def _header(self) -> list[str]:
+        against = f"against {self._baseline}" if self._baseline else "comparison"
+        return ["backend", "requests/s", "p50", "p99", "CPU/req", "RSS", against]
+
+    def _columns(self, cell: Cell) -> list[Lines]:
+        """
+        What is said of one cell, each column in the lines of a narrow table.
+        """
+        if cell["status"] != "ok":
+            return [[cell["backend"]], [cell["status"]], [], [], [], [], []]
+        summary = cell["summary"]
+        columns = [[cell["backend"]], throughputSaid(cell)]
+        for metric, say in (
+            ("latency_us.p50", reading.duration),
+            ("latency_us.p99", reading.duration),
+            ("server_cpu_us_per_request", reading.duration),
+            ("server_rss_kib", reading.memory),
+        ):
+            there = metric in summary
+            columns.append([say(summary[metric]["median"]) if there else MISSING])
+        if cell["backend"] == self._baseline:
+            return [*columns, ["(baseline)"]]
+        compared = reading.against(self._comparisons, cell, "throughput")
+        return [*columns, comparisonSaid(compared)]
+
+
+def throughputSaid(cell: Cell) -> Lines:
+    """
+    The throughput of an ok cell, and its interval.
+    """
+    interval = cell["summary"]["throughput"]
+    bound = LOWER_BOUND if cell["load_limited"] else ""
+    low, high = map(reading.rate, reading.between(interval))
+    median = bound + reading.rate(interval["median"])
+    return [median, f"({low}–{high})"]  # noqa: RUF001
+
+
+def comparisonSaid(compared: Comparison | None) -> Lines:
+    """
+    A ratio with its interval, and the verdict in a word.
+    """
+    if compared is None:
+        return [MISSING]
+    low, high = map(reading.ratio, reading.between(compared))
+    said = f"×{reading.ratio(compared['ratio'])} ({low}–{high})"  # noqa: RUF001
+    return [said, f"{VERDICTS[compared['verdict']][0]} {compared['verdict']}"]
+
+
+def _joined(lines: Lines, wide: bool) -> str:
+    return (" " if wide else "\n").join(lines)
+
+
+def _reasons(cells: Sequence[Cell]) -> Iterator[Padding]:
+    """
+    Why there is no number, in as many lines as it takes.
+    """
+    for cell in cells:
+        if cell["status"] != "ok":
+            text = Text.assemble(
+                (f"{cell['backend']} {cell['status']}: ", "yellow"),
+                cell["reason"] or "no reason given",
+                overflow="fold",
+            )
+            yield Padding(text, (0, 0, 0, 2))

@@ -1,0 +1,399 @@
+"""
+Tests for L{iodemo.cli}: the command as a person runs it, well and badly.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import signal
+import socket
+import subprocess
+import sys
+import time
+import uuid
+from pathlib import Path
+
+import psutil
+from twisted.trial.unittest import SynchronousTestCase
+
+from iodemo import models
+from iodemo.lab import results
+from tests.results_examples import environment, okCell, parameters
+from tests.results_examples import results as example
+from tests.test_lab import faultyPath
+
+#: Seconds after which a command that has not ended is a failure.
+PATIENCE = 120
+
+
+class CommandTestCase(SynchronousTestCase):
+    """
+    Something that runs the command, in a directory of its own.
+    """
+
+    def setUp(self) -> None:
+        self.directory = Path(self.mktemp()).absolute()
+        self.directory.mkdir()
+        # Whatever a command starts inherits this, and can be found by it.
+        self.mark = uuid.uuid4().hex
+        self.environment = {
+            **os.environ,
+            "PYTHONPATH": faultyPath(),
+            "IODEMO_TEST_MARK": self.mark,
+            "COLUMNS": "100",
+        }
+        self.environment.pop("FORCE_COLOR", None)
+
+    def start(self, *arguments: str) -> subprocess.Popen[str]:
+        """
+        Start C{iodemo}, to be killed at the end of the test if it still runs.
+        """
+        process = subprocess.Popen(
+            [sys.executable, "-m", "iodemo", *arguments],
+            cwd=self.directory,
+            env=self.environment,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+
+        def end() -> None:
+            process.kill()
+            process.communicate()
+
+        self.addCleanup(end)
+        return process
+
+    def run_(self, *arguments: str) -> tuple[int, str, str]:
+        """
+        Run C{iodemo}.
+
+        @return: exit status, standard output, standard error.
+        """
+        process = self.start(*arguments)
+        output, errors = process.communicate(timeout=PATIENCE)
+        self.assertNotIn("Traceback", output + errors)
+        return process.returncode, output, errors
+
+    def succeeds(self, *arguments: str) -> str:
+        """
+        Run C{iodemo}, which must end well.
+
+        @return: what it printed.
+        """
+        status, output, errors = self.run_(*arguments)
+        self.assertEqual((status, errors), (0, ""))
+        return output
+
+    def marked(self) -> list[psutil.Process]:
+        """
+        The processes that our command, or one it started, has started.
+        """
+        found = []
+        for process in psutil.process_iter():
+            try:
+                if process.environ().get("IODEMO_TEST_MARK") == self.mark:
+                    found.append(process)
+            except psutil.Error:
+                pass  # ended meanwhile, or somebody else's
+        return found
+
+
+class ShowTests(CommandTestCase):
+    """
+    The commands that only show something.
+    """
+
+    def test_backends(self) -> None:
+        """
+        The list has every row of the table, as text and as JSON.
+        """
+        text = self.succeeds("backends")
+        records = json.loads(self.succeeds("backends", "--json"))
+        self.assertEqual(
+            [record["name"] for record in records],
+            [model.name for model in models.MODELS],
+        )
+        for record in records:
+            self.assertIn(record["name"], text)
+            self.assertEqual(
+                set(record),
+                {"name", "kind", "model", "available", "reason", "description"},
+            )
+            self.assertEqual(
+                set(record["model"]),
+                {"pattern", "blocking", "synchronous", "kernel_calls"},
+            )
+            self.assertEqual(record["available"], record["reason"] is None)
+
+    def test_doctor(self) -> None:
+        """
+        The doctor has something to say, and ends well whatever it finds.
+        """
+        output = self.succeeds("doctor")
+        for word in ("kernel", "io_uring", "strace", "fine"):
+            self.assertIn(word, output)
+
+    def test_help(self) -> None:
+        """
+        Each command explains itself.
+        """
+        for command in ("backends", "doctor", "compare", "load", "report"):
+            self.assertIn("Usage:", self.succeeds(command, "--help"))
+            self.assertIn(f"  {command} ", self.succeeds("--help"))
+
+
+class LoadTests(CommandTestCase):
+    """
+    C{iodemo load}.
+    """
+
+    def serve(self) -> tuple[str, int]:
+        """
+        Start the echo service on epoll.
+
+        @return: where it listens, and its process id.
+        """
+        with socket.socket() as free:
+            free.bind(("127.0.0.1", 0))
+            port = free.getsockname()[1]
+        server = subprocess.Popen(
+            [
+                *(sys.executable, "-c"),
+                "from twisted.scripts.twistd import run; run()",
+                *("-n", "--pidfile=", "--reactor=epoll", "iodemo-echo"),
+                f"--listen=tcp:{port}:interface=127.0.0.1",
+            ],
+            cwd=self.directory,
+            env=self.environment,
+            stdout=subprocess.DEVNULL,
+        )
+        self.addCleanup(server.wait)
+        self.addCleanup(server.terminate)
+        return f"tcp:127.0.0.1:{port}", server.pid
+
+    def test_load(self) -> None:
+        """
+        A load says what it measured, to a person and to a program.
+        """
+        endpoint, pid = self.serve()
+        arguments = (
+            *("load", endpoint, "--connections=3", "--idle=5", "--seconds=0.1"),
+            *("--warmup=0", "--wait=60", f"--watch={pid}"),
+        )
+        measured = json.loads(self.succeeds(*arguments, "--json"))
+        self.assertEqual(
+            set(measured),
+            {
+                *("requests", "seconds", "throughput", "latency_us"),
+                *("server_cpu_us_per_request", "server_user_s", "server_system_s"),
+                *("server_rss_kib", "context_switches", "syscalls_per_request"),
+                "load_cpu_fraction",
+            },
+        )
+        self.assertGreater(measured["throughput"], 0)
+        self.assertGreater(measured["server_rss_kib"], 0)
+        self.assertIn("requests a second", self.succeeds(*arguments))
+
+    def test_badInput(self) -> None:
+        """
+        Each mistake is one line that says what is wrong.
+        """
+        with socket.create_server(("127.0.0.1", 0)) as listening:
+            free = f"tcp:127.0.0.1:{listening.getsockname()[1]}"
+        for arguments, reason in (
+            (("nonsense",), "'nonsense' is not an address"),
+            ((free,), f"nobody listens at {free}"),
+            (("unix:/no/such/socket",), "there is no unix:/no/such/socket"),
+            ((free, "--kind=gopher"), "no load of kind 'gopher'"),
+            ((free, "--kind=http:x"), "begin with a slash"),
+            ((free, "--watch=999999999"), "there is no process 999999999"),
+            ((free, "--connections=900000"), "open files are needed"),
+        ):
+            status, output, errors = self.run_("load", *arguments)
+            self.assertEqual((status, output), (1, ""), arguments)
+            self.assertEqual(errors.count("\n"), 1, errors)
+            self.assertIn(reason, errors)
+        status, output, errors = self.run_("load", free, "--connections=0")
+        self.assertEqual(status, 2)
+        self.assertIn("0 is not in the range", errors)
+
+
+class CompareTests(CommandTestCase):
+    """
+    C{iodemo compare} and C{iodemo report}.
+    """
+
+    tiny = ("compare", "--rounds=1", "--seconds=0.05")
+
+    def test_compareAndReport(self) -> None:
+        """
+        A comparison leaves results and a report; the report can be made again
+        from the results alone, and one is never overwritten by the next.
+        """
+        self.succeeds(
+            *(*self.tiny, "--scenarios=active", "--backends=epoll,poll", "--quick"),
+            "--output=out",
+        )
+        written = results.read(self.directory / "out")
+        self.assertTrue(written["complete"])
+        self.assertEqual(
+            {(cell["backend"], cell["status"]) for cell in written["cells"]},
+            {("epoll", "ok"), ("poll", "ok")},
+        )
+        page = (self.directory / "out" / "report.html").read_bytes()
+        output = self.succeeds("report", "out", "--output", "again")
+        self.assertEqual((self.directory / "again" / "report.html").read_bytes(), page)
+        self.assertIn("epoll", output)
+
+        plugin = "web --listen={endpoint} --path=."
+        (self.directory / "index.html").write_text("hello")
+        self.succeeds(
+            # A second: a thousand requests may well take half of one.
+            *("compare", "--rounds=1", "--seconds=1", "--scenarios=active", "--quick"),
+            *("--backends=poll", "--plugin", plugin, "--load", "http:/"),
+            "--output=out",
+        )
+        (*_, cell) = results.read(self.directory / "out")["cells"]
+        self.assertEqual((cell["service"], cell["status"]), ("web", "ok"))
+        previous = self.directory / "out" / "results.previous.json"
+        self.assertEqual(results.read(previous), written)
+
+    def test_nothingMeasured(self) -> None:
+        """
+        A comparison without any number does not end well.
+        """
+        status, _, errors = self.run_(
+            *(*self.tiny, "--scenarios=active", "--backends=epoll"),
+            *("--plugin", "no-such {endpoint}", "--load", "echo", "--output=out"),
+        )
+        self.assertEqual(status, 1)
+        self.assertRegex(errors, r"\AError: nothing could be measured: .*no-such\n\Z")
+
+    def test_badInput(self) -> None:
+        """
+        Each mistake is one line that says what is wrong, before anything runs.
+        """
+        (self.directory / "file").write_text("")
+        for arguments, reason in (
+            (("--backends=no-such",), "no backend named 'no-such'"),
+            (("--backends=iocp",), "iocp cannot run here: needs Windows"),
+            (("--scenarios=no-such",), "no scenario named 'no-such'"),
+            (
+                ("--backends=poll", "--baseline=epoll"),
+                "the baseline 'epoll' is not among the backends: poll",
+            ),
+            (("--plugin=web", "--load=http:/"), "put {endpoint}"),
+            (("--plugin=web {endpoint}", "--load=x"), "no load of kind 'x'"),
+            (("--output=file/out",), "cannot write to file/out"),
+        ):
+            status, output, errors = self.run_(*self.tiny, *arguments)
+            self.assertEqual((status, output), (1, ""), arguments)
+            self.assertEqual(errors.count("\n"), 1, errors)
+            self.assertIn(reason, errors)
+        for arguments, reason in (
+            (("--backends=",), "--backends has an empty name in it"),
+            (("--plugin=web {endpoint}",), "--plugin and --load go together"),
+            (("--quick", "--full"), "exclude each other"),
+        ):
+            status, output, errors = self.run_(*self.tiny, *arguments)
+            self.assertEqual((status, output), (2, ""), arguments)
+            self.assertIn(reason, errors)
+
+    def test_badResults(self) -> None:
+        """
+        A file that is no results is refused in one line.
+        """
+        file = self.directory / "results.json"
+        good = json.dumps(example([okCell("idle", "epoll", parameters(10), 1000)]))
+        hostile = good.replace('"backend": "epoll"', '"backend": "<script>"')
+        for text, reason in (
+            (good[:-50], "not a whole JSON file"),
+            (good.replace("iodemo-results", "other"), "its format is not"),
+            (good.replace('"version": 1', '"version": 7'), "version 7"),
+            (hostile, "expected a name"),
+        ):
+            self.assertNotEqual(text, good)
+            file.write_text(text)
+            status, output, errors = self.run_("report", "results.json")
+            self.assertEqual((status, output), (1, ""))
+            self.assertEqual(errors.count("\n"), 1, errors)
+            self.assertIn(reason, errors)
+        status, _, errors = self.run_("report", "no-such")
+        self.assertEqual(status, 1)
+        self.assertIn("no-such: No such file or directory", errors)
+
+    def test_hostileText(self) -> None:
+        """
+        Markup in free text is text.
+        """
+        run = example([okCell("idle", "epoll", parameters(10), 1000)])
+        run["environment"] = {**environment(), "command": "<script>[bold]$x$"}
+        results.write(run, self.directory / "results.json")
+        self.succeeds("report", ".")
+        page = (self.directory / "report.html").read_text()
+        self.assertNotIn("<script>", page)
+        self.assertIn("&lt;script&gt;[bold]$x$", page)
+
+
+class InterruptTests(CommandTestCase):
+    """
+    A comparison that is ended before its time.
+    """
+
+    def interrupt(self, number: signal.Signals, children: int) -> int:
+        """
+        End a comparison by a signal as soon as one of its cells is finished and
+        it has so many children again.
+
+        @return: its exit status.
+        """
+        process = self.start(
+            *("compare", "--rounds=1", "--seconds=0.2", "--backends=epoll"),
+            "--output=out",
+        )
+        assert process.stdout is not None
+        line = process.stdout.readline()
+        while not re.match("active: 1 busy.*epoll.* a second", line):
+            self.assertTrue(line, "the comparison ended too early")
+            line = process.stdout.readline()
+        comparison = psutil.Process(process.pid)
+        deadline = time.monotonic() + PATIENCE
+        while len(comparison.children()) < children:
+            self.assertLess(time.monotonic(), deadline)
+        process.send_signal(number)
+        output, errors = process.communicate(timeout=PATIENCE)
+        self.assertNotIn("Traceback", errors)
+        # The kernel kills what is on the leash; it may take a moment.
+        _, left = psutil.wait_procs(self.marked(), PATIENCE)
+        self.assertEqual(left, [])
+        run = results.read(self.directory / "out")
+        self.assertFalse(run["complete"])
+        self.assertGreaterEqual(len(run["cells"]), 1)
+        for cell in run["cells"]:
+            self.assertEqual((cell["status"], len(cell["rounds"])), ("ok", 1))
+        if number != signal.SIGKILL:
+            self.assertIn("Interrupted. ", output)
+            self.assertIn("iodemo report out", output)
+        return process.returncode
+
+    def test_controlC(self) -> None:
+        """
+        Ctrl-C leaves what was finished, and no process.
+        """
+        self.assertEqual(self.interrupt(signal.SIGINT, children=2), 130)
+
+    def test_terminated(self) -> None:
+        """
+        So does SIGTERM, between two processes' starts too.
+        """
+        self.assertEqual(self.interrupt(signal.SIGTERM, children=1), 143)
+
+    def test_killed(self) -> None:
+        """
+        Even SIGKILL does.
+        """
+        self.assertEqual(self.interrupt(signal.SIGKILL, children=2), -9)

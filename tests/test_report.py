@@ -1,0 +1,696 @@
+"""
+Tests for L{iodemo.report}.
+"""
+
+from __future__ import annotations
+
+import copy
+import io
+import random
+import re
+from collections import Counter
+from itertools import pairwise
+from pathlib import Path
+from xml.etree import ElementTree
+
+from rich.console import Console
+from twisted.trial.unittest import SynchronousTestCase
+
+from iodemo import models, report
+from iodemo.lab import results as resultsFile
+from iodemo.lab.results import Results
+from iodemo.report import figures, headline, layout, page, reading, style
+from iodemo.report.table import comparisonTable
+from tests.results_examples import (
+    SELECT_LIMIT,
+    failedCell,
+    fourBackends,
+    okCell,
+    parameters,
+    results,
+    skippedCell,
+    sweep,
+    twelveBackends,
+)
+
+HOSTILE = (
+    '<script>alert("1")</script> $\\frac{ [bold red]x[/] ]]> --> \'"&amp; </style> '
+    "漢字 <img src='http://example.com/'>"
+)
+SVG = "{http://www.w3.org/2000/svg}"
+
+
+def terminal(run: Results, width: int) -> str:
+    """
+    The table as it is piped to a file C{width} columns wide, but for the length
+    of rules, in which versions of rich differ, and blanks at the ends of lines.
+    """
+    stream = io.StringIO()
+    Console(file=stream, width=width).print(comparisonTable(run))
+    lines = [line.rstrip() for line in stream.getvalue().split("\n")]
+    return re.sub("─+", "─", "\n".join(lines))
+
+
+def small() -> Results:
+    """
+    One point at which everything happens.
+    """
+    point = parameters(10, 1000)
+    limited = okCell("idle", "uring", point, 165000.0)
+    limited["load_limited"] = True
+    return results(
+        [
+            failedCell("idle", "select", point),
+            okCell("idle", "poll", point, 12000.0),
+            okCell("idle", "epoll", point, 36000.0),
+            okCell("idle", "asyncio", point, 35500.0),
+            limited,
+            skippedCell("idle", "shinyloop", point),
+        ]
+    )
+
+
+def hostile() -> Results:
+    """
+    A run with every string as bad as the format lets it be.
+    """
+    run = fourBackends()
+    machine = run["environment"]
+    machine["cpu"] = machine["command"] = machine["kernel"] = HOSTILE
+    machine["date"] = machine["python"] = HOSTILE
+    machine["limits"]["ephemeral_ports"] = HOSTILE
+    for cell in run["cells"]:
+        if cell["status"] != "ok":
+            cell["reason"] = HOSTILE
+    return run
+
+
+class TableTests(SynchronousTestCase):
+    """
+    Tests for L{comparisonTable}.
+    """
+
+    def test_narrow(self) -> None:
+        """
+        In 80 columns intervals and verdicts go on a second line.
+        """
+        self.assertEqual(terminal(small(), 80), NARROW)
+
+    def test_wide(self) -> None:
+        """
+        In 120 columns each row takes one line.
+        """
+        self.assertEqual(terminal(small(), 120), WIDE)
+
+    def test_nothingIsCut(self) -> None:
+        """
+        Whatever the width, no line is longer and no letter is lost.
+        """
+        run = twelveBackends()
+        run["cells"][0]["backend"] = "a-name-that-goes-on-" + "and-on-" * 6 + "ends"
+        complete = Counter(re.sub(r"[\s─]", "", terminal(run, 400)))
+        for width in (60, 80, 120):
+            text = terminal(run, width)
+            self.assertTrue(all(len(line) <= width for line in text.split("\n")))
+            self.assertEqual(Counter(re.sub(r"[\s─]", "", text)), complete)
+
+    def test_wordsAreWhole(self) -> None:
+        """
+        In 80 columns the largest run breaks no word and no number.
+        """
+        wide, narrow = (
+            set(terminal(twelveBackends(), width).split()) for width in (120, 80)
+        )
+        self.assertEqual(narrow, wide)
+
+    def test_noMarkup(self) -> None:
+        """
+        A reason is shown as it is, not taken for markup.
+        """
+        text = " ".join(terminal(hostile(), 120).split())
+        self.assertIn(" ".join(HOSTILE.split()), text)
+
+    def test_noColourInAPipe(self) -> None:
+        """
+        A file gets no control characters.
+        """
+        self.assertNotIn("\x1b", terminal(small(), 80))
+
+    def test_interrupted(self) -> None:
+        """
+        A run that did not end says so first.
+        """
+        run = small()
+        run["complete"] = False
+        self.assertTrue(terminal(run, 80).startswith("This run is not complete"))
+
+    def test_nothing(self) -> None:
+        """
+        A run without cells makes an empty table, not an error.
+        """
+        self.assertEqual(terminal(results([]), 80).strip(), "")
+
+
+class ReadingTests(SynchronousTestCase):
+    """
+    Tests for L{iodemo.report.reading}.
+    """
+
+    def test_units(self) -> None:
+        """
+        Numbers are said in the unit that keeps them short.
+        """
+        for said, expected in (
+            (reading.duration(0), "0 µs"),
+            (reading.duration(27.14), "27.1 µs"),
+            (reading.duration(999.4), "999 µs"),
+            (reading.duration(999.6), "1.00 ms"),
+            (reading.duration(1.5e6), "1.50 s"),
+            (reading.duration(2.5e9), "2,500 s"),
+            (reading.memory(512), "512 KiB"),
+            (reading.memory(38000), "37.1 MiB"),
+            (reading.memory(1024**3), "1,024 GiB"),
+            (reading.rate(36123), "36,100"),
+            (reading.rate(0.5), "0.5"),
+            (reading.count(10000), "10,000"),
+            (reading.count(1e300), "1.00e+300"),
+            (reading.ratio(0.016666), "0.017"),
+            (reading.ratio(0.98), "0.98"),
+            (reading.ratio(3.75), "3.75"),
+        ):
+            self.assertEqual(said, expected)
+
+    def test_namesInTheTablesOrder(self) -> None:
+        """
+        Backends come as in the table of models, unknown ones after them.
+        """
+        point = parameters(1)
+        cells = [
+            okCell("active", name, point, 1.0)
+            for name in ("zeta", "epoll", "alpha", "select")
+        ]
+        self.assertEqual(
+            reading.names(results(cells)), ["select", "epoll", "zeta", "alpha"]
+        )
+
+    def test_orderOfRoundsDoesNotMatter(self) -> None:
+        """
+        The points of a scenario come in the order of their connections.
+        """
+        cells = [okCell("idle", "epoll", parameters(10, n), 1.0) for n in (100, 0, 10)]
+        idle = [place.idle for place in reading.places(results(cells))]
+        self.assertEqual(idle, [0, 10, 100])
+
+    def test_representative(self) -> None:
+        """
+        The largest point that all backends share, not the largest there is.
+        """
+        cells = [c for c in fourBackends()["cells"] if c["scenario"] == "idle"]
+        place = reading.representative(results(cells), ["throughput"])
+        assert place is not None
+        self.assertEqual((place.active, place.idle), (10, 100))
+
+
+class HeadlineTests(SynchronousTestCase):
+    """
+    Tests for L{headline.headline}.
+    """
+
+    def test_few(self) -> None:
+        """
+        A few backends are all named, at the most idle connections.
+        """
+        self.assertEqual(
+            headline.headline(fourBackends()),
+            "With 10,000 idle connections epoll served 36,000 requests a second, "
+            "asyncio 35,000 and poll 600; select failed.",
+        )
+
+    def test_many(self) -> None:
+        """
+        Of many, the first, the baseline and the last are; a lower bound is one.
+        """
+        self.assertEqual(
+            headline.headline(twelveBackends()),
+            "With 10,000 idle connections uring served at least 165,000 requests a "
+            "second, epoll 36,000 and busypoll 210, and 7 more lay between; fork and "
+            "select failed.",
+        )
+
+    def test_none(self) -> None:
+        """
+        A run in which everything failed says that.
+        """
+        run = results([failedCell("idle", "select", parameters(10))])
+        self.assertIn("No backend gave a number", headline.headline(run))
+
+
+class LayoutTests(SynchronousTestCase):
+    """
+    Tests for L{iodemo.report.layout}.
+    """
+
+    def test_spread(self) -> None:
+        """
+        Labels never overlap, keep their order, and stay within bounds.
+        """
+        chance = random.Random(2)
+        for count in range(1, 16):
+            wanted = [
+                chance.choice((0.0, chance.uniform(0, 100))) for _ in range(count)
+            ]
+            placed = layout.spread(wanted, 10, 0, 150)
+            for below, above in pairwise(sorted(placed)):
+                self.assertGreaterEqual(above - below, 10 - 1e-6)
+            for one, its in zip(wanted, placed, strict=True):
+                for other, theirs in zip(wanted, placed, strict=True):
+                    if one < other:
+                        self.assertLess(its, theirs)
+            self.assertGreaterEqual(min(placed), 0)
+            self.assertLessEqual(max(placed), 150 + 1e-6)
+
+    def test_spreadLeavesAlone(self) -> None:
+        """
+        Labels with room are where they were wanted.
+        """
+        self.assertEqual(layout.spread([50.0, 10.0], 10, 0, 100), [50.0, 10.0])
+
+    def test_wrapped(self) -> None:
+        """
+        No line is wider than its room, and no letter is lost.
+        """
+        text = "a few words and one" + "verylongword" * 10
+        lines = layout.wrapped(text, 100, 12)
+        self.assertEqual("".join(lines).replace(" ", ""), text.replace(" ", ""))
+        self.assertTrue(all(layout.width(line, 12) <= 100 for line in lines))
+
+
+class StyleTests(SynchronousTestCase):
+    """
+    Tests for L{style.looks}.
+    """
+
+    def test_allDiffer(self) -> None:
+        """
+        No two models look the same, in colour or in grey.
+        """
+        looks = list(style.looks([]).values())
+        self.assertEqual(len(looks), len(models.MODELS))
+        self.assertEqual(len({look.color for look in looks}), len(looks))
+        self.assertEqual(len({look.marker for look in looks}), len(looks))
+
+    def test_consistent(self) -> None:
+        """
+        A backend of the table looks the same whatever else was measured.
+        """
+        self.assertEqual(style.looks(["epoll"])["epoll"], style.looks(["x"])["epoll"])
+
+    def test_unknown(self) -> None:
+        """
+        Reactors of other projects have looks of their own.
+        """
+        looks = style.looks(["one", "two"])
+        self.assertNotEqual(looks["one"], looks["two"])
+
+    def test_newRow(self) -> None:
+        """
+        A row added to the table gets a look, even in a pattern of its own, and a
+        yardstick does not look like a reactor.
+        """
+        row = copy.deepcopy(models.MODELS[0])
+        object.__setattr__(row, "name", "carrier-pigeon")
+        object.__setattr__(row, "pattern", "avian")
+        yard = copy.deepcopy(models.MODELS[5])
+        object.__setattr__(yard, "name", "yard")
+        object.__setattr__(yard, "kind", "reference")
+        self.patch(style, "MODELS", (*models.MODELS, row, yard))
+        looks = style.looks([])
+        self.assertIn("carrier-pigeon", looks)
+        self.assertNotEqual(looks["yard"].line, looks["epoll"].line)
+
+
+class FiguresTests(SynchronousTestCase):
+    """
+    Tests for L{figures.drawn}.
+    """
+
+    def names(self, run: Results) -> list[str]:
+        return [chart.name for chart in figures.drawn(run)]
+
+    def test_all(self) -> None:
+        """
+        A whole run has every figure.
+        """
+        for run in (fourBackends(), twelveBackends()):
+            self.assertEqual(
+                self.names(run), ["idle", "active", "latency", "cpu", "memory"]
+            )
+
+    def test_oneScenario(self) -> None:
+        """
+        Without idle connections measured there is no chart of them.
+        """
+        run = results([c for c in sweep() if c["scenario"] == "active"])
+        self.assertEqual(self.names(run), ["active", "latency", "cpu", "memory"])
+
+    def test_noServerCounters(self) -> None:
+        """
+        Without the server's counters there is no chart of CPU or memory.
+        """
+        run = fourBackends()
+        for cell in run["cells"]:
+            for metric in list(cell["summary"]):
+                if metric.startswith("server_"):
+                    del cell["summary"][metric]
+        self.assertEqual(self.names(run), ["idle", "active", "latency"])
+
+    def test_nothingMeasured(self) -> None:
+        """
+        Without a number there is no chart.
+        """
+        for cells in ([], [failedCell("idle", "select", parameters(10))]):
+            self.assertEqual(self.names(results(cells)), [])
+
+    def test_failure(self) -> None:
+        """
+        A backend that fails past a point says where, and the caption why.
+        """
+        chart = figures.drawn(fourBackends())[0]
+        texts = [text.get_text() for text in chart.figure.axes[0].texts]
+        self.assertIn("select: failed at 1,010 connections", texts)
+        self.assertIn(SELECT_LIMIT, chart.caption)
+        self.assertIn("1,010 and 10,010", chart.caption)
+
+    def test_everyLineIsNamed(self) -> None:
+        """
+        Each backend's name is on the chart once, and no two names overlap.
+        """
+        for run in (fourBackends(), twelveBackends()):
+            chart = figures.drawn(run)[0]
+            texts = [text for text in chart.figure.axes[0].texts if text.get_text()]
+            said = sorted(text.get_text().split(":")[0] for text in texts)
+            self.assertEqual(said, sorted(reading.names(run)))
+            chart.figure.draw_without_rendering()
+            boxes = [text.get_window_extent() for text in texts]
+            for index, box in enumerate(boxes):
+                self.assertEqual(box.count_overlaps(boxes[index + 1 :]), 0)
+
+    def test_longNames(self) -> None:
+        """
+        Names without room at the ends of the lines go into a legend.
+        """
+        name = "x" * 64
+        cells = [
+            okCell("idle", backend, parameters(10, n), 1000.0)
+            for n in (0, 100)
+            for backend in (name, "epoll")
+        ]
+        legend = figures.drawn(results(cells))[0].figure.axes[0].get_legend()
+        assert legend is not None
+        said = [text.get_text().replace("\n", "") for text in legend.get_texts()]
+        self.assertEqual(said, ["epoll", name])
+
+    def test_lowerBound(self) -> None:
+        """
+        A load that was the limit is said under the chart.
+        """
+        self.assertNotIn("lower bound", figures.drawn(fourBackends())[0].caption)
+        self.assertIn("lower bound", figures.drawn(twelveBackends())[0].caption)
+
+    def test_points(self) -> None:
+        """
+        The charts of one point say which it is.
+        """
+        charts = {chart.name: chart for chart in figures.drawn(fourBackends())}
+        for name in ("latency", "cpu"):
+            self.assertIn("1,000 busy connections", charts[name].caption)
+
+    def test_alternative(self) -> None:
+        """
+        The text alternative has the numbers.
+        """
+        chart = figures.drawn(fourBackends())[0]
+        self.assertIn("poll: 45,000 at 0, 38,000 at 100, 12,000 at 1,000", chart.alt)
+
+    def test_conditionsApart(self) -> None:
+        """
+        Runs under other conditions are no points of the same line.
+        """
+        cells = []
+        for payload in (64, 65536):
+            for idle in (0, 100):
+                asked = parameters(10, idle)
+                asked["payload"] = payload
+                cells.append(okCell("idle", "epoll", asked, 1000.0))
+        self.assertEqual(len(set(self.names(results(cells)))), 5)
+
+    def test_sameBytes(self) -> None:
+        """
+        The same results give the same file.
+        """
+        first, second = (
+            [(chart.svg(), chart.png()) for chart in figures.drawn(hostile())]
+            for _ in range(2)
+        )
+        self.assertEqual(first, second)
+
+    def test_hostile(self) -> None:
+        """
+        Strings from outside are letters in a drawing, whatever they look like.
+        """
+        for chart in figures.drawn(hostile()):
+            drawing = ElementTree.fromstring(chart.svg())
+            self.assertEqual(list(drawing.iter(f"{SVG}script")), [])
+            self.assertEqual(list(drawing.iter(f"{SVG}image")), [])
+            self.assertNotIn("<script", chart.svg())
+
+    def test_extremes(self) -> None:
+        """
+        Numbers that the format allows and no machine reaches break nothing.
+        """
+        run = fourBackends()
+        extremes = (0.0, 1e308, 5e-324, 1.0)
+        for index, cell in enumerate(run["cells"]):
+            for interval in cell["summary"].values():
+                interval["low"] = extremes[(index + 1) % 4]
+                interval["median"] = extremes[index % 4]
+                interval["high"] = extremes[(index + 2) % 4]
+        run["cells"][1]["parameters"]["idle"] = 2**63 - 1
+        for chart in figures.drawn(run):
+            ElementTree.fromstring(chart.svg())
+        self.assertEqual(self.flushWarnings(), [])
+
+
+class PageTests(SynchronousTestCase):
+    """
+    Tests for L{report.write}.
+    """
+
+    def page(self, *runs: Results) -> tuple[Path, str]:
+        directory = Path(self.mktemp()) / "new"
+        path = report.write(runs, directory)
+        return path, path.read_text(encoding="utf-8")
+
+    def parsed(self, text: str) -> ElementTree.Element:
+        self.assertTrue(text.startswith("<!DOCTYPE html>\n<html"))
+        return ElementTree.fromstring(text.split("\n", 1)[1])
+
+    def test_files(self) -> None:
+        """
+        There is the page, and each figure twice.
+        """
+        path, _ = self.page(fourBackends())
+        self.assertEqual(path.name, "report.html")
+        self.assertEqual(
+            sorted(each.name for each in (path.parent / "figures").iterdir()),
+            sorted(
+                f"{name}.{kind}"
+                for name in ("idle", "active", "latency", "cpu", "memory")
+                for kind in ("svg", "png")
+            ),
+        )
+        svg = path.parent / "figures" / "idle.svg"
+        self.assertEqual(
+            svg.read_text(encoding="utf-8"), figures.drawn(fourBackends())[0].svg()
+        )
+
+    def test_wholeAndAlone(self) -> None:
+        """
+        The page is well-formed, contains its figures and asks for nothing else.
+        """
+        _, text = self.page(fourBackends())
+        root = self.parsed(text)
+        self.assertEqual(len(list(root.iter("figure"))), 5)
+        self.assertEqual(len(list(root.iter(f"{SVG}svg"))), 5)
+        for element in root.iter():
+            self.assertNotIn(element.tag, ("script", "link", "img", "iframe"))
+            for name, value in element.attrib.items():
+                if name == "src" or name.endswith("href"):
+                    self.assertTrue(value.startswith("#"), value)
+        self.assertNotIn("url(http", text)
+        self.assertNotIn("@import", text)
+
+    def test_identifiers(self) -> None:
+        """
+        Every name in the page is there once, and what is referred to is there.
+        """
+        _, text = self.page(fourBackends(), twelveBackends())
+        names = re.findall(r'\sid="([^"]*)"', text)
+        self.assertEqual(len(names), len(set(names)))
+        used = re.findall(r'href="#([^"]*)"|url\(#([^)]*)\)', text)
+        self.assertNotEqual(used, [])
+        self.assertEqual({a or b for a, b in used} - set(names), set())
+
+    def test_styleIsNotEscaped(self) -> None:
+        """
+        A browser takes what is in C{style} as it is, so the style sheet must
+        have nothing that escaping would change.
+        """
+        self.assertNotRegex(page._resource("page.css"), "[<>&]")
+
+    def test_says(self) -> None:
+        """
+        The page has the headline, reasons, verdicts, the command, the machine.
+        """
+        run = twelveBackends()
+        run["environment"]["command"] = "iodemo compare --rounds 3"
+        text = "".join(self.parsed(self.page(run)[1]).itertext())
+        for expected in (
+            headline.headline(run),
+            SELECT_LIMIT,
+            "▲ faster",
+            "▼ slower",
+            "= indistinguishable",
+            "≥ 165,000",
+            "a lower bound",
+            "iodemo compare --rounds 3",
+            "Example CPU @ 2.60GHz",
+            "Linux 6.18.5",
+            "closed loop",
+        ):
+            self.assertIn(expected, text)
+
+    def test_interrupted(self) -> None:
+        """
+        A run that did not end says so, and one that did does not.
+        """
+        run = small()
+        self.assertNotIn("This run is not complete", self.page(run)[1])
+        run["complete"] = False
+        self.assertIn("This run is not complete", self.page(run)[1])
+
+    def test_hostile(self) -> None:
+        """
+        Strings from outside are text of the page and nothing else.
+        """
+        _, text = self.page(hostile())
+        root = self.parsed(text)
+        self.assertEqual(list(root.iter("script")), [])
+        self.assertEqual(list(root.iter("img")), [])
+        self.assertNotIn("<script", text)
+        command = root.find(".//pre")
+        assert command is not None
+        self.assertEqual(command.text, HOSTILE)
+        said = "".join(root.itertext())
+        # Reason, in the list, the caption and all three cells; CPU and the rest.
+        self.assertGreaterEqual(said.count(HOSTILE), 8)
+
+    def test_several(self) -> None:
+        """
+        Several runs are sections of one page, with files of their own.
+        """
+        path, text = self.page(fourBackends(), twelveBackends())
+        root = self.parsed(text)
+        heads = ["".join(each.itertext()) for each in root.iter("h1")]
+        self.assertEqual(
+            heads,
+            [headline.headline(run) for run in (fourBackends(), twelveBackends())],
+        )
+        self.assertEqual(len(list(root.iter("figure"))), 10)
+        names = {each.name for each in (path.parent / "figures").iterdir()}
+        self.assertIn("run1-idle.svg", names)
+        self.assertIn("run2-idle.svg", names)
+
+    def test_nothing(self) -> None:
+        """
+        A run without cells, and one that was not compared, still make a page.
+        """
+        for run in (results([]), results(sweep(), baseline="absent")):
+            text = "".join(self.parsed(self.page(run)[1]).itertext())
+            self.assertIn("Nothing in this run was compared", text)
+
+    def test_again(self) -> None:
+        """
+        Writing again gives the same page.
+        """
+        directory = Path(self.mktemp())
+        first = report.write([small()], directory).read_bytes()
+        self.assertEqual(report.write([small()], directory).read_bytes(), first)
+
+    def test_unwritable(self) -> None:
+        """
+        Where nothing can be written there is an L{OSError}.
+        """
+        occupied = Path(self.mktemp())
+        occupied.write_text("a file, not a directory")
+        self.assertRaises(OSError, report.write, [small()], occupied)
+        self.assertRaises(OSError, report.write, [small()], occupied / "below")
+
+
+class ExamplesTests(SynchronousTestCase):
+    """
+    Tests for L{tests.results_examples}.
+    """
+
+    def test_valid(self) -> None:
+        """
+        The examples are results files as L{resultsFile.read} lets them through.
+        """
+        path = Path(self.mktemp())
+        for run in (fourBackends(), twelveBackends(), small(), hostile()):
+            resultsFile.write(run, path)
+            self.assertEqual(resultsFile.read(path), run)
+
+
+NARROW = """\
+idle: echo, 64 B payload
+
+10 busy, 1,000 idle connections
+backend          requests/s     p50     p99 CPU/req      RSS against epoll
+─
+select               failed
+poll                 12,000  792 µs 1.58 ms 81.7 µs 43.0 MiB ×0.33 (0.32–0.35)
+            (11,800–12,200)                                  ▼ slower
+epoll                36,000  264 µs  528 µs 27.2 µs 43.0 MiB (baseline)
+            (35,500–36,700)
+asyncio              35,500  268 µs  535 µs 27.6 µs 43.0 MiB ×0.99 (0.95–1.02)
+            (35,000–36,200)                                  = indistinguishable
+uring             ≥ 165,000 57.6 µs  115 µs 5.94 µs 43.0 MiB ×4.58 (4.43–4.75)
+          (163,000–168,000)                                  ▲ faster
+shinyloop           skipped
+  select failed: select(2) takes bitmaps of FD_SETSIZE = 1024 bits, so a process
+  cannot watch descriptor 1024 or above
+  shinyloop skipped: the run was interrupted
+
+Medians over the rounds, with 95 % intervals; latency under a closed loop.
+≥ the load was the limit: a lower bound.
+"""  # noqa: RUF001
+
+WIDE = """\
+idle: echo, 64 B payload
+
+10 busy, 1,000 idle connections
+backend                     requests/s      p50      p99  CPU/req       RSS  against epoll
+─
+select                          failed
+poll            12,000 (11,800–12,200)   792 µs  1.58 ms  81.7 µs  43.0 MiB  ×0.33 (0.32–0.35) ▼ slower
+epoll           36,000 (35,500–36,700)   264 µs   528 µs  27.2 µs  43.0 MiB  (baseline)
+asyncio         35,500 (35,000–36,200)   268 µs   535 µs  27.6 µs  43.0 MiB  ×0.99 (0.95–1.02) = indistinguishable
+uring      ≥ 165,000 (163,000–168,000)  57.6 µs   115 µs  5.94 µs  43.0 MiB  ×4.58 (4.43–4.75) ▲ faster
+shinyloop                      skipped
+  select failed: select(2) takes bitmaps of FD_SETSIZE = 1024 bits, so a process cannot watch descriptor 1024 or above
+  shinyloop skipped: the run was interrupted
+
+Medians over the rounds, with 95 % intervals; latency under a closed loop.
+≥ the load was the limit: a lower bound.
+"""  # noqa: E501, RUF001
