@@ -20,6 +20,7 @@ from twisted.internet.interfaces import (
     IConsumer,
     IProtocolFactory,
     IPushProducer,
+    IReactorCore,
     ITCPTransport,
     ITransport,
     IUNIXTransport,
@@ -59,9 +60,11 @@ class Options(usage.Options):
     The options of every service.
 
     @cvar command: the service's name as a C{twistd} subcommand.
+    @cvar example: options that make sense together.
     """
 
     command = "iodemo"
+    example = EXAMPLE
     synopsis = "--listen ENDPOINT [options]"
 
     def __init__(self) -> None:
@@ -70,8 +73,7 @@ class Options(usage.Options):
 
     def opt_listen(self, endpoint: str) -> None:
         """
-        Where to listen, as a Twisted endpoint string: tcp:, ssl:, unix:,
-        systemd:... May be given more than once.
+        Twisted endpoint to listen on: tcp:, ssl:, unix:, systemd:... Repeatable.
         """
         self["listen"].append(endpoint)
 
@@ -89,8 +91,15 @@ class Options(usage.Options):
             super().parseOptions(options)
         except usage.UsageError as error:
             raise SystemExit(
-                f"{self.command}: {error} (see twistd {self.command} --help)"
+                f"{self.command}: {_oneLine(error)} (see twistd {self.command} --help)"
             ) from None
+
+    def getUsage(self, width: int | None = None) -> str:
+        """
+        Describe the options, with an example on a line that can be copied.
+        """
+        usage = super().getUsage(width)
+        return f"{usage}\nFor example:\n  twistd -n {self.command} {self.example}\n"
 
     def postOptions(self) -> None:
         """
@@ -109,7 +118,8 @@ def wholeNumber(option: str, most: int) -> Callable[[str], int]:
 
     def parse(text: str) -> int:
         # ValueError is not for us: Options would not name the option then.
-        if text.isascii() and text.isdigit() and 1 <= int(text[:20]) <= most:
+        digits = text.isascii() and text.isdigit() and len(text) <= 20
+        if digits and 1 <= int(text) <= most:
             return int(text)
         raise usage.UsageError(
             f"--{option} is a whole number from 1 to {most}, not {text!r}"
@@ -149,14 +159,25 @@ class ListeningService(MultiService):
                 why = (
                     error.socketError if isinstance(error, CannotListenError) else error
                 )
-                message = f"{self.command}: cannot listen: {_oneLine(why)} ({endpoint})"
+                message = (
+                    f"{self.command}: cannot listen: {_oneLine(why)} ({endpoint!r})"
+                )
                 # In the log for a daemon, whose standard error is closed by now;
                 # and on standard error, which twistd has made a part of the log.
                 self.log.critical("{message}", message=message)
                 sys.stderr = sys.__stderr__
                 raise CannotListen(message) from None
-        # Twisted's own line for a port comes before clients can connect to it.
-        self.log.info(
+
+    def startService(self) -> None:
+        """
+        Say so, once it is so. Twisted's own line for a port comes before clients
+        can connect, and before the reactor takes signals.
+        """
+        super().startService()
+        from twisted.internet import reactor
+
+        IReactorCore(reactor).callWhenRunning(
+            self.log.info,
             "{command} listens on {endpoints}",
             command=self.command,
             endpoints=", ".join(self.endpoints),

@@ -1,0 +1,196 @@
+"""
+C{twistd} as a child process, for tests.
+
+Nothing here sleeps: a service says in its log when it listens, and every wait
+ends in an error after L{TIMEOUT}, which is generous and decides nothing else.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import select
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+
+from twisted.internet.endpoints import quoteStringArgument
+from twisted.trial.unittest import SynchronousTestCase
+
+TIMEOUT = 60.0
+TWISTD = str(Path(sys.executable).with_name("twistd"))
+
+# Passing a listening socket on as systemd does: as descriptor 3, meant for this
+# very process.
+_AS_SYSTEMD = """\
+import os, sys
+os.dup2(int(sys.argv[1]), 3)
+os.environ.update(LISTEN_FDS="1", LISTEN_FDNAMES="x", LISTEN_PID=str(os.getpid()))
+os.execv(sys.argv[2], sys.argv[2:])
+"""
+
+
+def makeDirectory(test: SynchronousTestCase) -> Path:
+    """
+    Make a directory that goes with the test. Its path is short, as those of
+    UNIX sockets must be.
+    """
+    directory = tempfile.mkdtemp()
+    test.addCleanup(shutil.rmtree, directory)
+    return Path(directory)
+
+
+def quoted(path: Path) -> str:
+    """
+    A path as a part of an endpoint string.
+    """
+    return quoteStringArgument(str(path))
+
+
+def runTwistd(
+    *arguments: str, directory: Path, passing: tuple[int, ...] = ()
+) -> subprocess.CompletedProcess[str]:
+    """
+    Run a C{twistd} that is expected to end by itself.
+    """
+    return subprocess.run(
+        [TWISTD, *arguments],
+        cwd=directory,
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+        timeout=TIMEOUT,
+        pass_fds=passing,
+    )
+
+
+class Child:
+    """
+    A service in a child process that listens, and ends with the test.
+
+    @ivar directory: its working directory.
+    @ivar log: what it has logged, as far as it has been read.
+    """
+
+    def __init__(
+        self,
+        test: SynchronousTestCase,
+        command: str,
+        *options: str,
+        listen: str | None = None,
+        systemdSocket: socket.socket | None = None,
+    ) -> None:
+        self.directory = makeDirectory(test)
+        self.log = b""
+        listen = "tcp:0:interface=127.0.0.1" if listen is None else listen
+        line = [TWISTD, "-n", command, "--listen", listen, *options]
+        passing: tuple[int, ...] = ()
+        if systemdSocket is not None:
+            number = systemdSocket.fileno()
+            line = [sys.executable, "-c", _AS_SYSTEMD, str(number), *line]
+            passing = (number,)
+        self._process = subprocess.Popen(
+            line,
+            cwd=self.directory,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            pass_fds=passing,
+        )
+        test.addCleanup(self._end)
+        self.await_(b" listens on ")
+
+    @property
+    def ports(self) -> list[int]:
+        """
+        The TCP ports it listens on, in the order of its options.
+        """
+        return [int(port) for port in re.findall(rb" starting on (\d+)\r?\n", self.log)]
+
+    def connect(self) -> socket.socket:
+        """
+        Connect to its first port.
+        """
+        return socket.create_connection(("127.0.0.1", self.ports[0]), TIMEOUT)
+
+    def await_(self, phrase: bytes) -> None:
+        """
+        Wait until it has logged something.
+        """
+        while phrase not in self.log:
+            if not self.readLog(TIMEOUT):
+                stderr = self._process.communicate(timeout=TIMEOUT)[1]
+                raise AssertionError(f"no {phrase!r} in {self.log!r}, {stderr!r}")
+
+    def readLog(self, timeout: float = 0.0) -> bool:
+        """
+        Read what there is of its log: whether there was more.
+        """
+        assert self._process.stdout is not None
+        if not select.select([self._process.stdout], [], [], timeout)[0]:
+            return False
+        data = os.read(self._process.stdout.fileno(), 65536)
+        self.log += data
+        return bool(data)
+
+    def stop(self) -> int:
+        """
+        Ask it to end, and wait: its exit status. Its whole log is there then.
+        """
+        self._process.send_signal(signal.SIGTERM)
+        stdout, stderr = self._process.communicate(timeout=TIMEOUT)
+        self.log += stdout
+        if stderr:
+            raise AssertionError(f"{stderr!r} on standard error")
+        return self._process.returncode
+
+    def _end(self) -> None:
+        self._process.kill()
+        self._process.communicate(timeout=TIMEOUT)
+
+
+def exchange(connection: socket.socket, data: bytes, shutdown: bool = False) -> bytes:
+    """
+    Send and receive at the same time, as much as was sent.
+
+    @param shutdown: whether to end sending with the data, and receiving only
+        with the peer's end.
+    """
+    received = bytearray()
+    left = memoryview(data)
+    # Not blocking, where select says a socket is ready and TLS says it is not.
+    connection.setblocking(False)
+    while shutdown or left or len(received) < len(data):
+        readable, writable, _ = select.select(
+            [connection], [connection] if left else [], [], TIMEOUT
+        )
+        if not readable and not writable:
+            raise AssertionError(f"nothing after {len(received)} bytes")
+        if writable:
+            left = left[connection.send(left[:65536]) :]
+            if shutdown and not left:
+                connection.shutdown(socket.SHUT_WR)
+        if readable:
+            piece = connection.recv(65536)
+            received += piece
+            if not piece:
+                break
+    connection.settimeout(TIMEOUT)
+    return bytes(received)
+
+
+def receive(connection: socket.socket, size: int) -> bytes:
+    """
+    Receive so many bytes, or fewer if the peer ends.
+    """
+    received = bytearray()
+    while len(received) < size:
+        piece = connection.recv(min(65536, size - len(received)))
+        if not piece:
+            break
+        received += piece
+    return bytes(received)

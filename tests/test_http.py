@@ -1,0 +1,384 @@
+# -*- test-case-name: tests.test_http -*-
+"""
+Tests for L{iodemo.services.http}, by raw sockets where it matters what is sent.
+"""
+
+from __future__ import annotations
+
+import http.client
+import socket
+
+from twisted.internet.interfaces import IPullProducer
+from twisted.trial.unittest import SynchronousTestCase
+from zope.interface.verify import verifyObject
+
+from iodemo.services.http import MOST_BYTES, PAGE, Pattern, Site, makeSite
+
+from .certificates import startTLS, tlsEndpoint, writeCertificate
+from .children import TIMEOUT, Child, makeDirectory, quoted
+
+SECRET = b"nobody may read this"
+
+
+def get(
+    connection: socket.socket, target: bytes, method: bytes = b"GET"
+) -> tuple[int, dict[str, str], bytes]:
+    """
+    Ask for something, exactly as given, and leave the connection open.
+
+    @return: the status, the headers by lower-case name, the body.
+    """
+    connection.sendall(method + b" " + target + b" HTTP/1.1\r\nHost: localhost\r\n\r\n")
+    return answer(connection, method)
+
+
+def answer(
+    connection: socket.socket, method: bytes = b"GET"
+) -> tuple[int, dict[str, str], bytes]:
+    """
+    Receive one answer, and nothing of the one after it.
+    """
+    head = b""
+    while not head.endswith(b"\r\n\r\n"):
+        byte = connection.recv(1)
+        if not byte:
+            raise AssertionError(f"the connection ended after {head!r}")
+        head += byte
+    first, *lines = head.decode("ascii").strip().split("\r\n")
+    pairs = (line.split(": ", 1) for line in lines)
+    headers = {name.lower(): value for name, value in pairs}
+    status = int(first.split()[1])
+    if status == 400 and not headers:
+        # What is not HTTP at all gets this, and the end.
+        assert not connection.recv(1)
+        return status, headers, b""
+    length = 0 if method == b"HEAD" else int(headers["content-length"])
+    body = bytearray()
+    while len(body) < length:
+        piece = connection.recv(length - len(body))
+        if not piece:
+            raise AssertionError(f"the body ended after {len(body)} of {length} bytes")
+        body += piece
+    return status, headers, bytes(body)
+
+
+def laterLog(child: Child) -> bytes:
+    """
+    Stop a service: what it has logged since it started to listen.
+    """
+    child.stop()
+    return child.log.split(b" listens on ", 1)[1]
+
+
+def pattern(size: int) -> bytes:
+    """
+    What C{/bytes/N} gives.
+    """
+    return (bytes(range(256)) * (size // 256 + 1))[:size]
+
+
+class PatternTests(SynchronousTestCase):
+    """
+    Tests for L{Pattern}.
+    """
+
+    def test_asked(self) -> None:
+        """
+        It writes when it is asked to, a chunk at a time.
+        """
+        written: list[bytes] = []
+
+        class Request:
+            finished = False
+
+            def write(self, data: bytes) -> None:
+                written.append(data)
+
+            def unregisterProducer(self) -> None:
+                pass
+
+            def finish(self) -> None:
+                self.finished = True
+
+        request = Request()
+        producer = Pattern(request, 150000)  # type: ignore[arg-type]
+        verifyObject(IPullProducer, producer)
+        self.assertEqual(written, [])
+        for sizes in ([65536], [65536, 65536], [65536, 65536, 18928]):
+            self.assertFalse(request.finished)
+            producer.resumeProducing()
+            self.assertEqual([len(chunk) for chunk in written], sizes)
+        self.assertTrue(request.finished)
+        self.assertEqual(b"".join(written), pattern(150000))
+
+
+class HTTPChildTests(SynchronousTestCase):
+    """
+    Tests for C{iodemo-http} in a process of its own.
+    """
+
+    def start(self, *options: str, listen: str | None = None) -> socket.socket:
+        """
+        Start it, and connect to it.
+        """
+        self.child = Child(self, "iodemo-http", *options, listen=listen)
+        connection = self.child.connect()
+        self.addCleanup(connection.close)
+        return connection
+
+    def assertQuiet(self) -> None:
+        """
+        Check that nothing was logged after the start: no request, no error.
+        """
+        later = laterLog(self.child)
+        for word in (b"Traceback", b"rror", b"HTTP/1.1", b"GET"):
+            self.assertNotIn(word, later)
+
+    def test_page(self) -> None:
+        """
+        There is a page, the same each time; nothing else; and one connection
+        serves for all of it.
+        """
+        client = self.start()
+        for _ in range(2):
+            status, headers, body = get(client, b"/")
+            self.assertEqual((status, body), (200, PAGE))
+            self.assertEqual(headers["content-length"], str(len(PAGE)))
+            self.assertEqual(headers["content-type"], "text/html; charset=utf-8")
+        status, headers, body = get(client, b"/", b"HEAD")
+        self.assertEqual((status, headers["content-length"]), (200, str(len(PAGE))))
+        for target in (b"/x", b"//", b"/etc/passwd", b"/index.html"):
+            self.assertEqual(get(client, target)[0], 404)
+        for target in (b"/", b"/bytes/5"):
+            self.assertEqual(get(client, target, b"POST")[0], 405)
+        self.assertEqual(get(client, b"/?query")[2], PAGE)
+        self.assertQuiet()
+
+    def test_bytes(self) -> None:
+        """
+        C{/bytes/N} gives N bytes.
+        """
+        client = self.start()
+        for size in (0, 1, 255, 65535, 65536, 65537, 3000000):
+            target = b"/bytes/%d" % (size,)
+            status, headers, body = get(client, target)
+            self.assertEqual((status, len(body)), (200, size))
+            self.assertEqual(body, pattern(size))
+            self.assertEqual(headers["content-type"], "application/octet-stream")
+            status, headers, _ = get(client, target, b"HEAD")
+            self.assertEqual((status, headers["content-length"]), (200, str(size)))
+        most = b"/bytes/%d" % (MOST_BYTES,)
+        headers = get(client, most, b"HEAD")[1]
+        self.assertEqual(headers["content-length"], str(MOST_BYTES))
+        self.assertEqual(get(client, b"/")[2], PAGE)
+        self.assertQuiet()
+
+    def test_badBytes(self) -> None:
+        """
+        Any other N is answered with what N may be.
+        """
+        client = self.start()
+        for text in (
+            b"",
+            b"-1",
+            b"x",
+            b"1.5",
+            b"1/2",
+            b"1_0",
+            b"%d" % (MOST_BYTES + 1,),
+            b"9" * 5000,
+            b"%D9%A3",
+            b"%b2",
+        ):
+            status, _, body = get(client, b"/bytes/" + text)
+            self.assertEqual(status, 400, text)
+            self.assertIn(b"from 0 to %d" % (MOST_BYTES,), body)
+            self.assertEqual(get(client, b"/bytes/" + text, b"HEAD")[0], 400)
+        self.assertEqual(get(client, b"/bytes")[0], 400)
+        self.assertQuiet()
+
+    def test_pipelined(self) -> None:
+        """
+        Requests sent all at once are answered in their order.
+        """
+        client = self.start()
+        targets = (b"/bytes/200000", b"/", b"/x", b"/bytes/7", b"/")
+        client.sendall(
+            b"".join(
+                b"GET " + target + b" HTTP/1.1\r\nHost: localhost\r\n\r\n"
+                for target in targets
+            )
+        )
+        answers = [answer(client) for _ in targets]
+        self.assertEqual(
+            [status for status, _, _ in answers], [200, 200, 404, 200, 200]
+        )
+        bodies = [body for _, _, body in answers]
+        self.assertEqual(bodies[0], pattern(200000))
+        self.assertEqual([*bodies[1:2], *bodies[3:]], [PAGE, pattern(7), PAGE])
+
+    def test_gone(self) -> None:
+        """
+        A client who leaves in the middle of an answer troubles nobody.
+        """
+        client = self.start()
+        with self.child.connect() as other:
+            target = b"/bytes/%d" % (MOST_BYTES,)
+            other.sendall(b"GET " + target + b" HTTP/1.1\r\nHost: localhost\r\n\r\n")
+            self.assertTrue(other.recv(1000))
+        self.assertEqual(get(client, b"/")[2], PAGE)
+        self.assertQuiet()
+
+    def test_tls(self) -> None:
+        """
+        All of it over TLS.
+        """
+        certificate = writeCertificate(makeDirectory(self))
+        plain = self.start(listen=tlsEndpoint(certificate))
+        with startTLS(plain, certificate) as client:
+            self.assertEqual(get(client, b"/")[2], PAGE)
+            self.assertEqual(get(client, b"/bytes/1000000")[2], pattern(1000000))
+
+    def test_unix(self) -> None:
+        """
+        And over a UNIX socket.
+        """
+        path = makeDirectory(self) / "socket"
+        self.child = Child(self, "iodemo-http", listen=f"unix:{quoted(path)}")
+        with socket.socket(socket.AF_UNIX) as client:
+            client.settimeout(TIMEOUT)
+            client.connect(str(path))
+            self.assertEqual(get(client, b"/")[2], PAGE)
+        self.assertQuiet()
+
+    def test_ordinaryClient(self) -> None:
+        """
+        The standard library's client understands it.
+        """
+        port = self.start().getpeername()[1]
+        client = http.client.HTTPConnection("127.0.0.1", port, timeout=TIMEOUT)
+        self.addCleanup(client.close)
+        for _ in range(2):
+            client.request("GET", "/bytes/1000")
+            self.assertEqual(client.getresponse().read(), pattern(1000))
+
+
+class FilesTests(SynchronousTestCase):
+    """
+    Tests for C{iodemo-http --path}.
+    """
+
+    def setUp(self) -> None:
+        """
+        Serve a directory that has a secret beside it, and another directory
+        whose name only begins like its own.
+        """
+        outside = makeDirectory(self)
+        public = outside / "public"
+        for directory in (public / "sub", outside / "public-not"):
+            directory.mkdir(parents=True)
+        self.secret = outside / "secret.txt"
+        for path in (self.secret, outside / "public-not" / "secret.txt"):
+            path.write_bytes(SECRET)
+        (public / "plain.txt").write_bytes(b"plain")
+        (public / "sub" / "deep file.txt").write_bytes(b"deep")
+        self.public = public
+        self.child = Child(self, "iodemo-http", "--path", str(public))
+
+    def get(self, target: bytes) -> tuple[int, dict[str, str], bytes]:
+        """
+        Ask for something over a new connection, since a bad request ends it.
+        """
+        with self.child.connect() as client:
+            return get(client, target)
+
+    def test_files(self) -> None:
+        """
+        Files are served, with their type, and the other pages still are.
+        """
+        status, headers, body = self.get(b"/plain.txt")
+        self.assertEqual((status, body), (200, b"plain"))
+        self.assertEqual(headers["content-type"], "text/plain")
+        self.assertEqual(self.get(b"/%70lain.txt")[2], b"plain")
+        self.assertEqual(self.get(b"/sub/deep%20file.txt")[2], b"deep")
+        self.assertIn(b"deep", self.get(b"/sub/")[2])
+        self.assertEqual(self.get(b"/")[2], PAGE)
+        self.assertEqual(self.get(b"/bytes/3")[2], pattern(3))
+        self.assertEqual(self.get(b"/missing.txt")[0], 404)
+
+    def test_changed(self) -> None:
+        """
+        A file that comes later is there.
+        """
+        self.assertEqual(self.get(b"/later.txt")[0], 404)
+        (self.public / "later.txt").write_bytes(b"later")
+        self.assertEqual(self.get(b"/later.txt")[2], b"later")
+
+    def test_traversal(self) -> None:
+        """
+        There is no way out of the directory, and none to a traceback.
+        """
+        absolute = str(self.secret).encode()
+        targets = [
+            up + name
+            for name in (b"secret.txt", b"public-not/secret.txt")
+            for up in (
+                b"/../",
+                b"/sub/../../",
+                b"/%2e%2e/",
+                b"/%2E./",
+                b"/..%2f",
+                b"/%2e%2e%2f",
+                b"/sub/..%2f..%2f",
+                b"/sub%2f..%2f..%2f",
+                b"/%252e%252e/",
+                b"/..%5c",
+                b"/..%00/",
+                b"/..\\",
+                b"/%c0%ae%c0%ae/",
+                b"/.%00./",
+                b"/..;/",
+                b"//../",
+                b"/./../",
+                b"http://localhost/../",
+                b"../",
+            )
+        ]
+        targets += [
+            b"/" + absolute,
+            absolute,
+            b"/" + absolute.replace(b"/", b"%2f"),
+            b"file://" + absolute,
+            b"/..%2fpublic-not%2fsecret.txt",
+            b"/-not/secret.txt",
+            b"/plain.txt%00",
+            b"/plain.txt%00.html",
+            b"/%00",
+            b"/%ff",
+            b"/\xff",
+            b"/plain.txt/",
+            b"/plain.txt/../../secret.txt",
+            b"/" + b"a" * 5000,
+        ]
+        for target in targets:
+            status, _, body = self.get(target)
+            self.assertIn(status, (400, 404), target)
+            self.assertNotIn(SECRET, body, target)
+        self.assertEqual(self.get(b"/plain.txt")[2], b"plain")
+        later = laterLog(self.child)
+        for word in (b"Traceback", b"rror"):
+            self.assertNotIn(word, later)
+
+
+class SiteTests(SynchronousTestCase):
+    """
+    Tests for L{Site}.
+    """
+
+    def test_quiet(self) -> None:
+        """
+        It says nothing of its requests.
+        """
+        site = makeSite(None)
+        self.assertIsInstance(site, Site)
+        self.assertFalse(site.noisy)
