@@ -5,6 +5,7 @@ against real servers.
 
 from __future__ import annotations
 
+import contextlib
 import itertools
 import os
 import random
@@ -13,7 +14,6 @@ import socket
 import threading
 import time
 from collections.abc import Callable
-from contextlib import suppress
 
 import numpy
 from twisted.trial.unittest import SynchronousTestCase
@@ -303,7 +303,7 @@ class DriverTests(SynchronousTestCase):
             accepting.join()
             listening.close()
             for connection, thread in served:
-                with suppress(OSError):  # closed already
+                with contextlib.suppress(OSError):  # closed already
                     connection.shutdown(socket.SHUT_RDWR)
                 thread.join()
 
