@@ -377,7 +377,7 @@ class FiguresTests(SynchronousTestCase):
         """
         chart = figures.drawn(fourBackends())[0]
         texts = [text.get_text() for text in chart.figure.axes[0].texts]
-        self.assertIn("select: failed at 1,010 connections", texts)
+        self.assertIn("select: failed at 1,000 idle", texts)
         self.assertIn(SELECT_LIMIT, chart.caption)
         self.assertIn("1,010 and 10,010", chart.caption)
 

@@ -169,7 +169,8 @@ def _series(
 ) -> Series:
     spans: dict[float, Span] = {}
     bounds = set()
-    ending, stopped = None, False
+    ending: str | None = None
+    stopped: float | None = None
     for cell in cells:
         place = Place.of(cell)
         at = along[getattr(place, varied)]
@@ -177,11 +178,12 @@ def _series(
             spans[at] = _span(cell, "throughput")
             if cell["load_limited"]:
                 bounds.add(at)
-            ending, stopped = None, False
-        elif not stopped:
-            connections = count(place.connections)
-            ending = f"{backend}: {cell['status']} at {connections} connections"
-            stopped = cell["status"] == "failed"
+            ending = stopped = None
+        elif stopped is None:
+            there = count(getattr(place, varied))
+            kind = "idle" if varied == "idle" else "busy"
+            ending = f"{backend}: {cell['status']} at {there} {kind}"
+            stopped = at if cell["status"] == "failed" else None
     if spans and max(spans) < max(along.values()) and ending is None:
         ending = backend
     return Series(backend, look, spans, frozenset(bounds), ending, stopped)
@@ -232,7 +234,7 @@ def _cpu(results: Results) -> list[Chart]:
         Row(
             cell["backend"],
             looks[cell["backend"]],
-            {part: _span(cell, metric) for part, metric in CPU_PARTS.items()},
+            _shares(cell),
             _span(cell, CPU) if reading.has(cell, [CPU]) else None,
         )
         for cell in reading.places(results)[place]
@@ -261,6 +263,22 @@ def _cpu(results: Results) -> list[Chart]:
         for row in rows
     )
     return [Chart("cpu", title, caption.strip(), alt, figure)]
+
+
+def _shares(cell: Cell) -> dict[str, Span]:
+    """
+    The two parts of CPU time, scaled to the median of their sum where it is
+    known: the medians of two parts need not add up to it.
+    """
+    parts = {part: _span(cell, metric) for part, metric in CPU_PARTS.items()}
+    total = sum(median for _, median, _ in parts.values())
+    if not total or not reading.has(cell, [CPU]):
+        return parts
+    scale = _span(cell, CPU)[1] / total
+    return {
+        part: (low * scale, median * scale, high * scale)
+        for part, (low, median, high) in parts.items()
+    }
 
 
 def _memory(results: Results) -> list[Chart]:

@@ -43,6 +43,7 @@ class Series:
     @ivar spans: its value and interval at each position.
     @ivar bounds: the positions whose value is a lower bound.
     @ivar ending: what happened, if it does not reach the last position.
+    @ivar stopped: the first position at which it failed.
     """
 
     name: str
@@ -50,7 +51,7 @@ class Series:
     spans: dict[float, Span]
     bounds: frozenset[float] = frozenset()
     ending: str | None = None
-    stopped: bool = False
+    stopped: float | None = None
 
 
 def lines(
@@ -84,6 +85,7 @@ def lines(
     axes.set_yticks(list(upright), list(upright.values()))
     shown = apart(ticks, wide / (1.07 * span))
     axes.set_xticks(list(shown), list(shown.values()))
+    axes.tick_params(axis="x", pad=9)
     axes.set_xlabel(along, fontsize=SMALL, color=QUIET)
     axes.grid(axis="y", color=RULE)
 
@@ -173,15 +175,19 @@ def _endings(
             continue
         x = max(one.spans)
         mark = toPoints(x, one.spans[x][1])
-        if one.stopped:
+        if one.stopped is not None:
+            # On the axis: it has no value there, and served nobody.
+            mark = toPoints(one.stopped, 0)
             axes.plot(
-                x,
-                one.spans[x][1],
+                one.stopped,
+                0,
                 "x",
                 color=one.look.ink,
-                ms=12,
-                mew=2.6,
-                zorder=4,
+                ms=11,
+                mew=2.4,
+                # Below the values of others that come down to the axis too.
+                zorder=1.9,
+                clip_on=False,
                 path_effects=[withStroke(linewidth=5.5, foreground="white")],
             )
         words = wrapped(one.ending, size[0] * 0.7, SMALL)

@@ -50,7 +50,10 @@ class Place(NamedTuple):
         """
         What a whole chart or table has in common: service, payload, pacing.
         """
-        said = [self.service, f"{count(self.payload)} B payload"]
+        said = [self.service]
+        # A kind of request that has no payload to choose has none to show.
+        if self.payload:
+            said.append(f"{count(self.payload)} B payload")
         if self.rate is not None:
             said.append(f"{count(self.rate)} requests a second due")
         if self.tls:
