@@ -2,7 +2,7 @@
 C{python -m iodemo} is the C{iodemo} command.
 """
 
-from iodemo.cli import main
+from iodemo.cli import run
 
 if __name__ == "__main__":
-    main()
+    run()

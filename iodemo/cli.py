@@ -8,7 +8,11 @@ exit status that is not zero; nothing here prints a traceback for bad input.
 
 from __future__ import annotations
 
+import fcntl
+import io
 import json
+import logging
+import math
 import shlex
 import sys
 import time
@@ -25,6 +29,7 @@ from rich.text import Text
 
 import iodemo
 from iodemo import models
+from iodemo.lab.scenarios import SCENARIOS
 
 if TYPE_CHECKING:
     from iodemo.lab.results import Results
@@ -32,6 +37,23 @@ if TYPE_CHECKING:
     from iodemo.load.round import Round
 
 _CONTEXT = {"help_option_names": ["-h", "--help"], "max_content_width": 88}
+
+
+class _Seconds(click.FloatRange):
+    """
+    A length of time, of a day at most. (NaN is in every range, to click.)
+    """
+
+    def __init__(self, min_open: bool = False) -> None:
+        super().__init__(0, 86400, min_open=min_open)
+
+    def convert(
+        self, value: Any, param: click.Parameter | None, ctx: click.Context | None
+    ) -> Any:
+        seconds = super().convert(value, param, ctx)
+        if not math.isfinite(seconds):
+            self.fail(f"{value!r} is not a number of seconds", param, ctx)
+        return seconds
 
 
 @click.group(context_settings=_CONTEXT)
@@ -48,7 +70,7 @@ def main() -> None:
     """
 
 
-@main.command()
+@main.command(short_help="List every I/O model: available here, or why not.")
 @click.option("--json", "asJson", is_flag=True, help="Print JSON.")
 def backends(asJson: bool) -> None:
     """
@@ -91,7 +113,7 @@ def _backendRecord(model: models.Model) -> dict[str, Any]:
     }
 
 
-@main.command()
+@main.command(short_help="Is this machine fit for measuring?")
 def doctor() -> None:
     """
     Check whether this machine is fit for measuring, and say what to change.
@@ -112,7 +134,7 @@ def doctor() -> None:
     _console().print(table)
 
 
-@main.command()
+@main.command(short_help="Ask one server as fast as it answers.")
 @click.argument("endpoint")
 @click.option("--kind", default="echo", show_default=True, help="echo, or http:/PATH.")
 @click.option(
@@ -139,14 +161,14 @@ def doctor() -> None:
 )
 @click.option(
     "--seconds",
-    type=click.FloatRange(0, min_open=True),
+    type=_Seconds(min_open=True),
     default=5.0,
     show_default=True,
     help="Length of the measured window.",
 )
 @click.option(
     "--warmup",
-    type=click.FloatRange(0),
+    type=_Seconds(),
     default=0.5,
     show_default=True,
     metavar="SECONDS",
@@ -154,7 +176,7 @@ def doctor() -> None:
 )
 @click.option(
     "--wait",
-    type=click.FloatRange(0),
+    type=_Seconds(),
     default=0.0,
     metavar="SECONDS",
     help="Go on trying so long while nobody listens.",
@@ -238,11 +260,19 @@ def _roundTable(measured: Round) -> Table:
     return table
 
 
-@main.command()
+@main.command(short_help="Measure one service under every backend, and report.")
 @click.option(
-    "--backends", "names", metavar="A,B,...", help="Default: all that can run here."
+    "--backends",
+    "names",
+    metavar="A,B,...",
+    help="Default: all that can run here (see iodemo backends).",
 )
-@click.option("--scenarios", metavar="X,Y,...", help="Default: all.")
+@click.option(
+    "--scenarios",
+    metavar="X,Y,...",
+    help="Default: all. "
+    + " ".join(f"{each.name}: {each.question}" for each in SCENARIOS),
+)
 @click.option(
     "--baseline",
     metavar="NAME",
@@ -251,7 +281,7 @@ def _roundTable(measured: Round) -> Table:
 @click.option("--rounds", type=click.IntRange(1, 1000), help="Per cell.  [default: 5]")
 @click.option(
     "--seconds",
-    type=click.FloatRange(0, min_open=True),
+    type=_Seconds(min_open=True),
     help="Measured in each round.  [default: 1]",
 )
 @click.option(
@@ -293,22 +323,24 @@ def compare(
     Ctrl-C ends it early; what was finished by then is in the results.
     """
     from iodemo.lab import results, runner
+    from iodemo.lab.environment import pinning
+    from iodemo.lab.statistics import FEWEST_ROUNDS
     from iodemo.progress import ComparisonProgress, Interrupted, interruptible
 
     if quick and full:
         raise click.UsageError("--quick and --full exclude each other")
     pace = _QUICK if quick else _FULL if full else _USUAL
     plan = _plan(names, scenarios, baseline, plugin, kind, pace, rounds, seconds, quick)
-    began = time.strftime("%Y-%m-%dT%H%M%S")
-    directory = output or Path("iodemo-results") / began
     command = shlex.join(["iodemo", *sys.argv[1:]])
     console = _console()
+    directory = output or _newDirectory()
     path = directory / results.FILE_NAME
     with _oneLine(directory):
         directory.mkdir(parents=True, exist_ok=True)
         if path.exists():
-            # Results are never overwritten unasked.
-            path.replace(directory / "results.previous.json")
+            # Results are never lost to later ones.
+            written = time.gmtime(path.stat().st_mtime)
+            path.replace(path.with_suffix(f".{time.strftime(_TIME, written)}.json"))
     console.print(
         f"{_counted(len(plan.backends), 'backend')}, "
         f"{_counted(sum(1 for _ in plan.points()), 'point')}, "
@@ -316,27 +348,73 @@ def compare(
         f"about {_duration(plan.estimate())}.",
         highlight=False,
     )
+    if plan.rounds < FEWEST_ROUNDS:
+        console.print(f"Fewer than {FEWEST_ROUNDS} rounds show no difference for sure.")
+    if pinning() is None:
+        console.print("There is one core: server and load share it.")
     try:
         with (
             _oneLine(directory),
             interruptible(),
+            _alone(console),
             ComparisonProgress(console, plan) as progress,
         ):
             outcome = runner.compare(plan, path, command, progress)
     except Interrupted as interrupted:
-        done = results.read(path)["cells"]
+        cells = results.read(path)["cells"] if path.exists() else []
         console.print(
-            f"Interrupted. {len(done)} finished cells are in {path}; "
-            f"iodemo report {shlex.quote(str(directory))} shows them.",
+            f"Interrupted. {_counted(len(cells), 'cell')} finished, in {path}",
             highlight=False,
             soft_wrap=True,
         )
+        if cells:
+            console.print(
+                f"To see: iodemo report {shlex.quote(str(directory))}",
+                highlight=False,
+                soft_wrap=True,
+            )
         sys.exit(128 + interrupted.signal)
-    _report([outcome], directory, console)
     if not any(cell["status"] == "ok" for cell in outcome["cells"]):
         raise click.ClickException(
             f"nothing could be measured: {outcome['cells'][0]['reason']}"
         )
+    _report([outcome], directory, console)
+
+
+_TIME = "%Y-%m-%dT%H%M%S"
+
+
+def _newDirectory() -> Path:
+    """
+    A directory for a comparison that was given none: named by the time, in UTC.
+    """
+    began = Path("iodemo-results") / time.strftime(_TIME, time.gmtime())
+    directory, number = began, 1
+    with _oneLine(began):
+        while True:
+            try:
+                directory.mkdir(parents=True)
+                return directory
+            except FileExistsError:
+                number += 1
+                directory = began.with_name(f"{began.name}-{number}")
+
+
+@contextmanager
+def _alone(console: Console) -> Iterator[None]:
+    """
+    Wait until no other comparison runs: two at once would measure each other.
+
+    The lock is on a file that every run of this installation has, and goes with
+    its process.
+    """
+    with open(models.__file__, "rb") as lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            console.print("Another comparison is running; waiting for it to end.")
+            fcntl.flock(lock, fcntl.LOCK_EX)
+        yield
 
 
 #: rounds, seconds, warm-up
@@ -415,7 +493,7 @@ def _listed(text: str, option: str) -> list[str]:
     return names
 
 
-@main.command()
+@main.command(short_help="Show results again: table, figures and page.")
 @click.argument(
     "results",
     nargs=-1,
@@ -446,14 +524,20 @@ def report(results: tuple[Path, ...], output: Path | None) -> None:
 
 
 def _report(runs: list[Results], directory: Path, console: Console) -> None:
+    # That a home directory cannot be written to is said by matplotlib, at length,
+    # and does not matter to a report.
+    logging.getLogger("matplotlib").setLevel(logging.ERROR)
     from iodemo import report as reports
     from iodemo.report.table import comparisonTable
 
-    for run in runs:
-        console.print(comparisonTable(run))
     with _oneLine(directory):
         directory.mkdir(parents=True, exist_ok=True)
         page = reports.write(runs, directory)
+    for run in runs:
+        if len(runs) > 1:
+            began = run["environment"]["date"]
+            console.print(Text(f"\n{began}, {run['environment']['cpu']}"))
+        console.print(comparisonTable(run))
     console.print(f"Report: {page}", highlight=False, soft_wrap=True)
 
 
@@ -472,6 +556,21 @@ def _oneLine(path: Path) -> Iterator[None]:
 
 def _console(stderr: bool = False) -> Console:
     return Console(stderr=stderr)
+
+
+def run() -> None:
+    """
+    The C{iodemo} command, where output is what it may be.
+    """
+    # A terminal that knows no Greek must not cost anybody a report.
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="replace")
+    try:
+        main()
+    except OSError as error:
+        # What was not caught nearer to its cause: output itself failed.
+        sys.exit(f"iodemo: {error}")
 
 
 def _counted(count: int, noun: str) -> str:

@@ -141,7 +141,7 @@ def checkDescriptors(root: Path) -> Finding:
         "unlimited" if limit == resource.RLIM_INFINITY else f"{limit:,}"
         for limit in resource.getrlimit(resource.RLIMIT_NOFILE)
     )
-    most = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
+    least, most = resource.getrlimit(resource.RLIMIT_NOFILE)
     advice = None
     if most != resource.RLIM_INFINITY and most < DESCRIPTORS_NEEDED:
         advice = (
@@ -149,6 +149,11 @@ def checkDescriptors(root: Path) -> Finding:
             "server and load each: as root 'ulimit -n 65536' in the shell, or "
             "'* - nofile 65536' in /etc/security/limits.conf and a new login, or "
             "LimitNOFILE=65536 in a systemd unit"
+        )
+    elif least < DESCRIPTORS_NEEDED // 2:
+        advice = (
+            "fine for comparisons, which raise their own; a server started by hand "
+            f'stops at {soft} connections: ulimit -n "$(ulimit -Hn)" in its shell'
         )
     return Finding(name, f"soft {soft}, hard {hard}", advice)
 

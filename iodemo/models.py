@@ -226,8 +226,10 @@ def find(name: str) -> Model:
             kernelCalls=(),
             description="A reactor from another project.",
         )
-    names = ", ".join(model.name for model in MODELS)
-    raise UnknownBackend(f"no backend named {name!r}: choose from {names}")
+    names = ", ".join(model.name for model in available())
+    raise UnknownBackend(
+        f"no backend named {name!r}: choose from {names} (iodemo backends lists all)"
+    )
 
 
 def available() -> Iterable[Model]:

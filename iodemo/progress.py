@@ -28,7 +28,8 @@ class ComparisonProgress(Observer):
         self._console = console
         self._bar = Progress(
             TextColumn("{task.description}", markup=False),
-            BarColumn(),
+            # Narrow: a line that fills the terminal is not erased when ^C is echoed.
+            BarColumn(bar_width=16),
             TextColumn("{task.percentage:>3.0f} %"),
             TimeRemainingColumn(),
             TextColumn("left"),

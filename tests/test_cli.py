@@ -4,6 +4,7 @@ Tests for L{iodemo.cli}: the command as a person runs it, well and badly.
 
 from __future__ import annotations
 
+import fcntl
 import json
 import os
 import re
@@ -259,18 +260,34 @@ class CompareTests(CommandTestCase):
         )
         (*_, cell) = results.read(self.directory / "out")["cells"]
         self.assertEqual((cell["service"], cell["status"]), ("web", "ok"))
-        previous = self.directory / "out" / "results.previous.json"
+        (previous,) = (self.directory / "out").glob("results.*T*.json")
         self.assertEqual(results.read(previous), written)
+
+    def test_oneAtATime(self) -> None:
+        """
+        Two comparisons do not measure each other: one waits.
+        """
+        with open(models.__file__, "rb") as lock:
+            fcntl.flock(lock, fcntl.LOCK_EX)
+            process = self.start(*self.tiny, "--backends=epoll", "--output=out")
+            assert process.stdout is not None
+            said = [process.stdout.readline() for _ in range(3)]
+            self.assertIn("Another comparison is running", said[-1])
+            process.send_signal(signal.SIGINT)
+            output, errors = process.communicate(timeout=PATIENCE)
+        self.assertEqual((process.returncode, errors), (130, ""))
+        self.assertIn("Interrupted. 0 cells finished", output)
 
     def test_nothingMeasured(self) -> None:
         """
-        A comparison without any number does not end well.
+        A comparison without any number does not end well, and ends soon.
         """
-        status, _, errors = self.run_(
+        status, output, errors = self.run_(
             *(*self.tiny, "--scenarios=active", "--backends=epoll"),
             *("--plugin", "no-such {endpoint}", "--load", "echo", "--output=out"),
         )
         self.assertEqual(status, 1)
+        self.assertEqual(output.count("failed: "), 1)
         self.assertRegex(errors, r"\AError: nothing could be measured: .*no-such\n\Z")
 
     def test_badInput(self) -> None:
@@ -298,6 +315,8 @@ class CompareTests(CommandTestCase):
             (("--backends=",), "--backends has an empty name in it"),
             (("--plugin=web {endpoint}",), "--plugin and --load go together"),
             (("--quick", "--full"), "exclude each other"),
+            (("--seconds=nan",), "'nan' is not a number of seconds"),
+            (("--seconds=inf",), "not in the range"),
         ):
             status, output, errors = self.run_(*self.tiny, *arguments)
             self.assertEqual((status, output), (2, ""), arguments)
@@ -325,6 +344,18 @@ class CompareTests(CommandTestCase):
         status, _, errors = self.run_("report", "no-such")
         self.assertEqual(status, 1)
         self.assertIn("no-such: No such file or directory", errors)
+
+    def test_plainTerminal(self) -> None:
+        """
+        A terminal that cannot show every character costs nobody the report.
+        """
+        results.write(
+            example([okCell("idle", "epoll", parameters(10), 1000)]),
+            self.directory / "results.json",
+        )
+        self.environment["PYTHONIOENCODING"] = "ascii"
+        self.assertIn("requests/s", self.succeeds("report", "."))
+        self.assertTrue((self.directory / "report.html").exists())
 
     def test_hostileText(self) -> None:
         """

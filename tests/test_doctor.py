@@ -220,14 +220,21 @@ class ProcessTests(MachineTests):
 
     def test_enoughDescriptors(self) -> None:
         """
-        The hard limit decides: the soft one can be raised to it.
+        The hard limit decides what comparisons can do.
         """
         import resource
 
-        self.assertFine(self.limits(1024, 20_000))
-        unlimited = self.limits(1024, resource.RLIM_INFINITY)
+        self.assertFine(self.limits(20_000, 20_000))
+        unlimited = self.limits(20_000, resource.RLIM_INFINITY)
         self.assertFine(unlimited)
-        self.assertEqual(unlimited.value, "soft 1,024, hard unlimited")
+        self.assertEqual(unlimited.value, "soft 20,000, hard unlimited")
+
+    def test_lowSoftLimit(self) -> None:
+        """
+        The soft limit is what a server has that is started by hand.
+        """
+        finding = self.limits(1024, 20_000)
+        self.assertAdvice(finding, "fine for comparisons", "1,024", "ulimit -n")
 
     def test_oneCore(self) -> None:
         """

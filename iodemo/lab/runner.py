@@ -36,7 +36,9 @@ LOAD_LIMIT = 0.9
 
 # twistd as its console script runs it; -c leaves the current directory on the
 # path, where a user's own twisted/plugins may be.
-_TWISTD = "from twisted.scripts.twistd import run; run()"
+_TWISTD = (
+    "import sys; from twisted.scripts.twistd import run; sys.argv[0] = 'twistd'; run()"
+)
 
 # Descriptors a server holds besides its connections.
 _SERVER_DESCRIPTORS = 32
@@ -108,6 +110,7 @@ def compare(
 
     @param path: of the results file, which is readable at every moment.
     @param command: the command line, for the record.
+    @return: what was measured; incomplete if at the first point nothing was.
     @raise OSError: if C{path} cannot be written.
     """
     observer = observer or Observer()
@@ -127,6 +130,10 @@ def compare(
         outcome["comparisons"] += comparisons(cells, plan.baseline)
         outcome["environment"]["steal_fraction"] = steal.fraction()
         results.write(outcome, path)
+        if not any(cell["status"] == "ok" for cell in outcome["cells"]):
+            # A service that nobody could serve at the first point, where it is
+            # asked the least: it will not be better at the others.
+            return outcome
     outcome["complete"] = True
     results.write(outcome, path)
     return outcome
@@ -144,7 +151,6 @@ def _measurePoint(
         cells[backend] = _cell(
             scenario, point, backend, status, reasons.get(backend), rounds[backend]
         )
-        observer.cellEnded(cells[backend])
 
     for number in range(plan.rounds):
         for backend in random.sample(plan.backends, len(plan.backends)):
@@ -167,6 +173,8 @@ def _measurePoint(
             observer.roundsEnded(left * plan.roundSeconds(point))
             if len(rounds[backend]) == plan.rounds:
                 end(backend, "ok")
+    for backend in plan.backends:
+        observer.cellEnded(cells[backend])
     return [cells[backend] for backend in plan.backends]
 
 

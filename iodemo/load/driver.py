@@ -43,6 +43,8 @@ from iodemo.load.watching import Counters, NothingToWatch, Watch
 
 _SECOND = 10**9
 _OWN_DESCRIPTORS = 16
+# What a login shell usually allows a process to open.
+_USUAL_LIMIT = 1024
 
 
 class LoadFailed(Exception):
@@ -252,7 +254,10 @@ class Driver:
         after = self._counters()
         recording.add(latencies)
         if not recording.count:
-            raise LoadFailed(f"no request was answered within {plan.seconds:g} s")
+            raise LoadFailed(
+                f"no request was answered within {plan.seconds:g} s: measure for "
+                "longer (--seconds)"
+            )
         return _round(recording, seconds, cpu / seconds, before, after)
 
     def _drive(self, length: int, recording: Recording | None = None) -> list[int]:
@@ -420,7 +425,7 @@ class Driver:
 
     def _received(self, connection: _Connection, data: bytes) -> bool:
         if not data:
-            raise LoadFailed(f"the server closed {connection.name}")
+            raise LoadFailed(f"the server closed {connection.name}{self._hint()}")
         if not connection.sent:
             raise LoadFailed(
                 f"wrong answer on {connection.name}: it came without a request"
@@ -444,8 +449,16 @@ class Driver:
         if not isinstance(error, BlockingIOError):
             raise LoadFailed(
                 f"the server dropped {connection.name} "
-                f"({errno.errorcode.get(error.errno or 0, error)})"
+                f"({errno.errorcode.get(error.errno or 0, error)}){self._hint()}"
             ) from error
+
+    def _hint(self) -> str:
+        """
+        What somebody may look at whose server takes no more connections.
+        """
+        if len(self._connections) < _USUAL_LIMIT // 2:
+            return ""
+        return "; is its limit on open files (ulimit -n) high enough?"
 
     def _counters(self) -> Counters | None:
         if self._watch is None:
