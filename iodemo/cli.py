@@ -322,15 +322,31 @@ def compare(
 
     Ctrl-C ends it early; what was finished by then is in the results.
     """
-    from iodemo.lab import results, runner
-    from iodemo.lab.environment import pinning
-    from iodemo.lab.statistics import FEWEST_ROUNDS
-    from iodemo.progress import ComparisonProgress, Interrupted, interruptible
+    from iodemo.progress import Interrupted, interruptible
 
     if quick and full:
         raise click.UsageError("--quick and --full exclude each other")
     pace = _QUICK if quick else _FULL if full else _USUAL
-    plan = _plan(names, scenarios, baseline, plugin, kind, pace, rounds, seconds, quick)
+    try:
+        with interruptible() as interruption:
+            plan = _plan(
+                names, scenarios, baseline, plugin, kind, pace, rounds, seconds, quick
+            )
+            interruption.check()
+            _measure(plan, output)
+    except Interrupted as interrupted:
+        sys.exit(128 + interrupted.signal)
+
+
+def _measure(plan: Plan, output: Path | None) -> None:
+    """
+    Make a comparison, and report it.
+    """
+    from iodemo.lab import results, runner
+    from iodemo.lab.environment import pinning
+    from iodemo.lab.statistics import FEWEST_ROUNDS
+    from iodemo.progress import ComparisonProgress, Interrupted
+
     command = shlex.join(["iodemo", *sys.argv[1:]])
     console = _console()
     directory = output or _newDirectory()
@@ -354,13 +370,12 @@ def compare(
         console.print("There is one core: server and load share it.")
     try:
         with (
-            _oneLine(directory),
-            interruptible(),
             _alone(console),
+            _oneLine(directory),
             ComparisonProgress(console, plan) as progress,
         ):
             outcome = runner.compare(plan, path, command, progress)
-    except Interrupted as interrupted:
+    except Interrupted:
         cells = results.read(path)["cells"] if path.exists() else []
         console.print(
             f"Interrupted. {_counted(len(cells), 'cell')} finished, in {path}",
@@ -373,7 +388,7 @@ def compare(
                 highlight=False,
                 soft_wrap=True,
             )
-        sys.exit(128 + interrupted.signal)
+        raise
     if not any(cell["status"] == "ok" for cell in outcome["cells"]):
         raise click.ClickException(
             f"nothing could be measured: {outcome['cells'][0]['reason']}"

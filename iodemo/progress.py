@@ -93,22 +93,47 @@ class Interrupted(BaseException):
         self.signal = number
 
 
+class Interruption:
+    """
+    Whether somebody has asked the comparison to end.
+    """
+
+    def __init__(self) -> None:
+        self._asked: int | None = None
+
+    def asked(self, number: int, frame: FrameType | None) -> None:
+        """
+        Note it, and raise L{Interrupted}: once, so that what that unwinds can
+        finish.
+        """
+        if self._asked is None:
+            self._asked = number
+            raise Interrupted(number)
+
+    def check(self) -> None:
+        """
+        Raise L{Interrupted} again if what ran meanwhile has swallowed it. Looking
+        for plugins does: Twisted takes whatever comes out of one for its fault.
+        """
+        if self._asked is not None:
+            raise Interrupted(self._asked)
+
+
 @contextmanager
-def interruptible() -> Iterator[None]:
+def interruptible() -> Iterator[Interruption]:
     """
-    Within the block, SIGINT, SIGTERM and SIGHUP raise L{Interrupted}: once, so
-    that what they unwind can finish.
+    Within the block, SIGINT, SIGTERM and SIGHUP raise L{Interrupted}; those that
+    were ignored (nohup, a job in the background) still are.
     """
-    numbers = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
-
-    def asked(number: int, frame: FrameType | None) -> None:
-        for each in numbers:
-            signal.signal(each, signal.SIG_IGN)
-        raise Interrupted(number)
-
-    before = {number: signal.signal(number, asked) for number in numbers}
+    interruption = Interruption()
+    numbers = [
+        number
+        for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+        if signal.getsignal(number) is not signal.SIG_IGN
+    ]
+    before = {number: signal.signal(number, interruption.asked) for number in numbers}
     try:
-        yield
+        yield interruption
     finally:
         for number, disposition in before.items():
             signal.signal(number, disposition)

@@ -140,6 +140,29 @@ class CompareTests(CompareTestCase):
         pairs = [set(ran[n : n + 2]) for n in range(0, 6, 2)]
         self.assertEqual(pairs, [{"poll", "epoll"}] * 3)
 
+    def test_finishedIsKept(self) -> None:
+        """
+        A cell that is finished is on disk, before its neighbours are.
+        """
+        kept: list[int] = []
+
+        class Look(runner.Observer):
+            def roundBegan(this, scenario: Scenario, point: Point, name: str) -> None:
+                kept.append(len(results.read(self.path)["cells"]))
+
+        self.compare(Point(1), Point(2), backends=("poll", "epoll"), observer=Look())
+        self.assertEqual(kept, [0, 1, 2, 3])
+
+    def test_corruptingHttp(self) -> None:
+        """
+        So has a web server that does.
+        """
+        arguments = ("iodemo-faulty", "--fault=corrupt-http", "--listen={endpoint}")
+        workload = Workload(arguments, "http:/", 0)
+        (cell,) = self.compare(Point(1), workload=workload)["cells"]
+        self.assertEqual(cell["status"], "failed")
+        self.assertIn("wrong answer", cell["reason"] or "")
+
     def test_corrupting(self) -> None:
         """
         A service that spoils one byte in a million has a reason and no number.
@@ -164,11 +187,11 @@ class CompareTests(CompareTestCase):
         """
         self.patch(child.Child, "GRACE", 0.5)
         for fault, reason in (
-            ("repeat", "wrong answer on the verifying connection"),
-            ("hang-up", "the server closed the verifying connection"),
+            ("repeat", "wrong answer on verifying connection"),
+            ("hang-up", "the server closed verifying connection"),
             ("die", "the server ended (killed by SIGKILL)"),
             ("outlive", "the server did not end within 0 s of SIGTERM"),
-            ("no-such", "the server closed the verifying connection"),
+            ("no-such", "the server closed verifying connection"),
         ):
             (cell,) = self.compare(Point(1), workload=faulty(fault))["cells"]
             self.assertEqual(cell["status"], "failed", fault)
@@ -275,24 +298,31 @@ class ChildTests(SynchronousTestCase):
 
     def test_parentDies(self) -> None:
         """
-        Whatever way the parent ends, the child ends.
+        Whatever way the parent ends, the child ends, and its children.
         """
+        grandchild = (
+            "import subprocess, sys, time; p = subprocess.Popen([sys.executable, "
+            "'-c', 'import time; time.sleep(60)']); print(p.pid, flush=True); p.wait()"
+        )
         code = (
-            "import os, sys; from iodemo.lab.child import Child; "
-            "c = Child([sys.executable, '-c', 'import time; time.sleep(60)'], None); "
-            "print(c.pid, flush=True); input()"
+            "import os, sys, time; from iodemo.lab.child import Child; "
+            "c = Child([sys.executable, '-c', sys.argv[1]], None)\n"
+            "while not c.output(): time.sleep(0.01)\n"
+            "print(c.pid, c.output(), flush=True); input()"
         )
         parent = subprocess.Popen(
-            [sys.executable, "-c", code],
+            [sys.executable, "-c", code, grandchild],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             env={**os.environ, "PYTHONPATH": faultyPath()},
         )
         assert parent.stdout is not None and parent.stdin is not None
         with parent:
-            leashed = psutil.Process(int(parent.stdout.readline()))
+            pids = map(int, parent.stdout.readline().split())
+            leashed = [psutil.Process(pid) for pid in pids]
+            self.assertEqual(len(leashed), 2)
             parent.send_signal(signal.SIGKILL)
-            _, left = psutil.wait_procs([leashed], 30)
+            _, left = psutil.wait_procs(leashed, 30)
         self.assertEqual(left, [])
 
 

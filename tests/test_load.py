@@ -202,6 +202,44 @@ class HttpExchangeTests(SynchronousTestCase):
         error = self.assertRaises(WrongAnswer, exchange.isWhole, other, head + b"ho")
         self.assertIn("the page changed", str(error))
 
+    def test_headChanged(self) -> None:
+        """
+        A field of the head that begins to change late is a wrong answer; one that
+        changed from the beginning is not, nor is the date.
+        """
+        exchange = Http("/", "localhost")
+        turn, _ = exchange.turns()
+
+        def answer(number: int, server: bytes) -> bytes:
+            return (
+                b"HTTP/1.1 200 OK\r\nDate: %d\r\nX-Request: %d\r\nServer: %s\r\n"
+                b"Content-Length: 2\r\n\r\nhi" % (number // 50, number, server)
+            )
+
+        for number in range(100):
+            self.assertTrue(exchange.isWhole(turn, answer(number, b"this")))
+        error = self.assertRaises(
+            WrongAnswer, exchange.isWhole, turn, answer(100, b"thit")
+        )
+        self.assertEqual(
+            str(error), "the head changed: server is 'thit', was 'this' before"
+        )
+
+    def test_verificationEnds(self) -> None:
+        """
+        Verification ends after so many bytes, or so many seconds.
+        """
+        exchange = Http("/", "localhost")
+        answer = b"HTTP/1.1 200 OK\r\nContent-Length: 1048576\r\n\r\n" + bytes(1 << 20)
+        turns = 0
+        for turn in exchange.verification():
+            self.assertTrue(exchange.isWhole(turn, answer))
+            turns += 1
+        self.assertEqual(turns, 16)
+        slow = Http("/", "localhost")
+        self.patch(slow, "SECONDS", 0.0)
+        self.assertEqual(list(slow.verification()), [])
+
 
 class ExchangeOfTests(SynchronousTestCase):
     """
@@ -399,7 +437,7 @@ class DriverTests(SynchronousTestCase):
             requests = 0
             while data := connection.recv(65536):
                 requests += len(data) == 64
-                # The verifying connection sends 64 bytes once only.
+                # A verifying connection sends 64 bytes once at most.
                 if requests == 5:
                     data = data[:-1] + bytes([data[-1] ^ 1])
                 connection.sendall(data)
@@ -428,7 +466,7 @@ class DriverTests(SynchronousTestCase):
             while data := connection.recv(65536):
                 connection.sendall(data + data)
 
-        self.fails(twice, "wrong answer on the verifying connection")
+        self.fails(twice, "wrong answer on verifying connection")
 
     def test_unasked(self) -> None:
         """
@@ -440,11 +478,12 @@ class DriverTests(SynchronousTestCase):
         def speak(connection: socket.socket) -> None:
             number = next(accepted)
             connection.sendall(data := connection.recv(65536))
-            # One looks whether somebody listens, one verifies, three are busy.
-            if number > 2 + 3:
+            # One looks whether somebody listens, some verify, three are busy.
+            first = 1 + driver.Driver.VERIFYING
+            if number > first + 3:
                 asked.wait(10)
                 connection.sendall(data)
-            elif number > 2:
+            elif number > first:
                 connection.sendall(connection.recv(65536))
                 asked.set()
             echo(connection)
@@ -462,17 +501,32 @@ class DriverTests(SynchronousTestCase):
 
         self.fails(swallow, "no answer for 0.1 s", patience=0.1)
 
+    def test_oneFallsSilent(self) -> None:
+        """
+        A connection that has no answer any more, while others have, is found.
+        """
+        accepted = itertools.count(1)
+
+        def fallSilent(connection: socket.socket) -> None:
+            if next(accepted) == 1 + driver.Driver.VERIFYING + 2:
+                connection.sendall(connection.recv(65536))
+                while connection.recv(65536):
+                    pass
+            echo(connection)
+
+        self.fails(fallSilent, "no answer for 0.2 s on connection 2 of 3", patience=0.2)
+
     def test_hangUp(self) -> None:
         """
         A server that closes is named with the connection it closed.
         """
-        self.fails(lambda connection: None, "the verifying connection")
+        self.fails(lambda connection: None, "verifying connection")
 
     def test_refusesMore(self) -> None:
         """
         The connection that is one too many is named.
         """
-        room = threading.Semaphore(2 + 5)
+        room = threading.Semaphore(1 + driver.Driver.VERIFYING + 5)
 
         def few(connection: socket.socket) -> None:
             if room.acquire(blocking=False):

@@ -672,7 +672,7 @@ shinyloop           skipped
   cannot watch descriptor 1024 or above
   shinyloop skipped: the run was interrupted
 
-Medians over the rounds, with 95 % intervals; latency under a closed loop.
+Medians over the rounds, each with its range; latency in a closed loop.
 ≥ the load was the limit: a lower bound.
 """  # noqa: RUF001
 
@@ -691,6 +691,6 @@ shinyloop                      skipped
   select failed: select(2) takes bitmaps of FD_SETSIZE = 1024 bits, so a process cannot watch descriptor 1024 or above
   shinyloop skipped: the run was interrupted
 
-Medians over the rounds, with 95 % intervals; latency under a closed loop.
+Medians over the rounds, each with its range; latency in a closed loop.
 ≥ the load was the limit: a lower bound.
 """  # noqa: E501, RUF001

@@ -18,6 +18,8 @@ from types import TracebackType
 from typing import IO
 
 _LEASH = Path(__file__).with_name("leash.py")
+# Nobody writes to it. Its writing end is closed when this process is no more.
+_LIFELINE, _HELD = os.pipe()
 _LOG_PREFIX = re.compile(r"^\d{4}-\d\d-\d\dT[^ ]+ \[[^]]*\] ")
 
 
@@ -37,12 +39,13 @@ class Child:
     def __init__(self, command: list[str], core: int | None) -> None:
         self._output = tempfile.TemporaryFile()  # noqa: SIM115 closed in __exit__
         self._errors = tempfile.TemporaryFile()  # noqa: SIM115 closed in __exit__
-        leash = [sys.executable, "-I", "-S", str(_LEASH), str(os.getpid())]
+        leash = [sys.executable, "-I", "-S", str(_LEASH), str(_LIFELINE)]
         self._process = subprocess.Popen(
             [*leash, "-" if core is None else str(core), *command],
             stdin=subprocess.DEVNULL,
             stdout=self._output,
             stderr=self._errors,
+            pass_fds=(_LIFELINE,),
             start_new_session=True,
         )
         self._descriptor = os.pidfd_open(self._process.pid)

@@ -162,9 +162,9 @@ def read(path: Path) -> Results:
 
     @raise ResultsError: if there is none, or it is not one this version can use.
     """
-    if path.is_dir():
-        path = path / FILE_NAME
     try:
+        if path.is_dir():
+            path = path / FILE_NAME
         text = path.read_text(encoding="utf-8")
     except OSError as error:
         raise ResultsError(f"{path}: {error.strerror}") from error
@@ -192,6 +192,7 @@ class _Wrong(Exception):
 
 _Check = Callable[[Any, str], None]
 
+_LONGEST = 10_000
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.+-]{0,63}")
 
 
@@ -202,7 +203,7 @@ def _refuseConstant(constant: str) -> None:
 def _checkHead(value: Any) -> None:
     if not isinstance(value, dict) or value.get("format") != FORMAT:
         raise _Wrong(f"not a results file: its format is not {FORMAT!r}")
-    if value.get("version") != VERSION:
+    if type(value.get("version")) is not int or value["version"] != VERSION:
         raise _Wrong(
             f"version {_show(value.get('version'))} of the format; "
             f"this iodemo reads version {VERSION}"
@@ -228,7 +229,11 @@ def _isNumber(value: Any) -> bool:
 
 
 def _isText(value: Any) -> bool:
-    return isinstance(value, str) and all(c.isprintable() or c == "\n" for c in value)
+    return (
+        isinstance(value, str)
+        and len(value) <= _LONGEST
+        and all(c.isprintable() or c == "\n" for c in value)
+    )
 
 
 def _list(check: _Check) -> _Check:
@@ -269,7 +274,7 @@ _number = _expect("a number, not negative", _isNumber)
 _count = _expect(
     "a whole number, not negative", lambda v: type(v) is int and 0 <= v < 2**63
 )
-_text = _expect("printable text", _isText)
+_text = _expect(f"printable text, at most {_LONGEST:,} characters", _isText)
 _name = _expect(
     "a name", lambda v: isinstance(v, str) and _NAME.fullmatch(v) is not None
 )

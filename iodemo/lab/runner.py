@@ -17,8 +17,9 @@ import random
 import resource
 import socket
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import cast
 
@@ -34,10 +35,17 @@ from iodemo.models import Model
 #: A load that uses this much of its core is the limit of what was measured.
 LOAD_LIMIT = 0.9
 
-# twistd as its console script runs it; -c leaves the current directory on the
-# path, where a user's own twisted/plugins may be.
-_TWISTD = (
-    "import sys; from twisted.scripts.twistd import run; sys.argv[0] = 'twistd'; run()"
+# The current directory is where a user's own twisted/plugins may be, and must not
+# hide a module of the standard library: last, not first as Python has it for -c.
+_RUN = "import sys; sys.path.append(sys.path.pop(0)); sys.argv[0] = {name!r}; "
+_TWISTD = _RUN.format(name="twistd") + "from twisted.scripts.twistd import run; run()"
+_IODEMO = _RUN.format(name="iodemo") + "from iodemo.cli import run; run()"
+
+# How a reason begins that may have to do with the number of connections.
+_LOST = (
+    "the server closed connection",
+    "the server dropped connection",
+    "the server ended",
 )
 
 # Descriptors a server holds besides its connections.
@@ -125,11 +133,9 @@ def compare(
     }
     results.write(outcome, path)
     for scenario, point in plan.points():
-        cells = _measurePoint(plan, scenario, point, observer)
-        outcome["cells"] += cells
-        outcome["comparisons"] += comparisons(cells, plan.baseline)
-        outcome["environment"]["steal_fraction"] = steal.fraction()
-        results.write(outcome, path)
+        before, compared = len(outcome["cells"]), len(outcome["comparisons"])
+        finished = partial(_keep, outcome, path, plan.baseline, steal, before, compared)
+        _measurePoint(plan, scenario, point, observer, finished)
         if not any(cell["status"] == "ok" for cell in outcome["cells"]):
             # A service that nobody could serve at the first point, where it is
             # asked the least: it will not be better at the others.
@@ -139,9 +145,40 @@ def compare(
     return outcome
 
 
+def _keep(
+    outcome: Results,
+    path: Path,
+    baseline: str,
+    steal: environment.Steal,
+    before: int,
+    compared: int,
+    cells: list[Cell],
+) -> None:
+    """
+    Write down the cells of a point that are finished so far.
+
+    @param before: how many cells the points before it have.
+    @param compared: how many comparisons.
+    """
+    outcome["cells"][before:] = cells
+    outcome["comparisons"][compared:] = comparisons(cells, baseline)
+    outcome["environment"]["steal_fraction"] = steal.fraction()
+    results.write(outcome, path)
+
+
 def _measurePoint(
-    plan: Plan, scenario: Scenario, point: Point, observer: Observer
-) -> list[Cell]:
+    plan: Plan,
+    scenario: Scenario,
+    point: Point,
+    observer: Observer,
+    finished: Callable[[list[Cell]], None],
+) -> None:
+    """
+    Measure every backend at one point.
+
+    @param finished: told of the cells that are, in the plan's order, whenever
+        there is one more.
+    """
     rounds: dict[Model, list[Round]] = {backend: [] for backend in plan.backends}
     reasons: dict[Model, str] = {}
     skipped = _tooManyDescriptors(point)
@@ -151,6 +188,7 @@ def _measurePoint(
         cells[backend] = _cell(
             scenario, point, backend, status, reasons.get(backend), rounds[backend]
         )
+        finished([cells[each] for each in plan.backends if each in cells])
 
     for number in range(plan.rounds):
         for backend in random.sample(plan.backends, len(plan.backends)):
@@ -175,7 +213,6 @@ def _measurePoint(
                 end(backend, "ok")
     for backend in plan.backends:
         observer.cellEnded(cells[backend])
-    return [cells[backend] for backend in plan.backends]
 
 
 def _tooManyDescriptors(point: Point) -> str | None:
@@ -195,6 +232,8 @@ def _explained(reason: str, backend: Model, point: Point) -> str:
     """
     connections = point.active + point.idle + _SERVER_DESCRIPTORS
     if backend.connectionLimit is None or connections < backend.connectionLimit:
+        return reason
+    if not reason.startswith(_LOST):
         return reason
     return f"{backend.limitReason}; seen here: {reason}"
 
@@ -314,7 +353,7 @@ def _loadCommand(
     plan: Plan, workload: Workload, point: Point, port: int, watched: int
 ) -> list[str]:
     return [
-        *(sys.executable, "-m", "iodemo", "load", f"tcp:127.0.0.1:{port}"),
+        *(sys.executable, "-c", _IODEMO, "load", f"tcp:127.0.0.1:{port}"),
         f"--kind={workload.kind}",
         f"--connections={point.active}",
         f"--idle={point.idle}",

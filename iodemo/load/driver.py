@@ -120,6 +120,9 @@ class Driver:
     #: Connections being made at any moment: fewer than any sane backlog.
     RAMP = 32
 
+    #: Connections that verify, so that one's bytes can be told from another's.
+    VERIFYING = 4
+
     def __init__(
         self,
         plan: Plan,
@@ -174,16 +177,15 @@ class Driver:
             except FileNotFoundError:
                 if time.monotonic() >= deadline:
                     raise LoadFailed(f"there is no {self._plan.address}") from None
+            except OSError as error:
+                raise LoadFailed(
+                    f"cannot connect to {self._plan.address}: {error.strerror or error}"
+                ) from error
             # Nothing tells a stranger that a port began to listen.
             time.sleep(0.005)
 
     def _verify(self) -> None:
         turns = self._plan.exchange.verification()
-        first = next(turns)
-        connection = self._add(
-            "the verifying connection", self._openOrFail("verifying")
-        )
-        connection.turn = first
 
         def answered(connection: _Connection) -> bool:
             turn = next(turns, None)
@@ -192,9 +194,16 @@ class Driver:
             connection.turn = turn
             return True
 
-        self._start(connection, perf_counter_ns())
-        self._exchange(answered, pending=1)
-        self._drop(connection)
+        made = []
+        for number in range(1, self.VERIFYING + 1):
+            name = f"verifying connection {number}"
+            made.append(self._add(name, self._openOrFail(name)))
+        for connection in made:
+            if answered(connection):
+                self._start(connection, perf_counter_ns())
+        self._exchange(answered, pending=len(made))
+        for connection in made:
+            self._drop(connection)
 
     def _connect(self) -> list[_Connection]:
         plan = self._plan
@@ -252,6 +261,7 @@ class Driver:
         seconds = (perf_counter_ns() - began) / _SECOND
         cpu = time.process_time() - cpu
         after = self._counters()
+        self._drain(busy)
         recording.add(latencies)
         if not recording.count:
             raise LoadFailed(
@@ -259,6 +269,19 @@ class Driver:
                 "longer (--seconds)"
             )
         return _round(recording, seconds, cpu / seconds, before, after)
+
+    def _drain(self, busy: list[_Connection]) -> None:
+        """
+        Await the answers still due, which are not counted: a connection that fell
+        silent does not show in the numbers of the others.
+        """
+
+        def answered(connection: _Connection) -> bool:
+            connection.sent = 0
+            connection.expected = b""
+            return False
+
+        self._exchange(answered, pending=len(busy))
 
     def _drive(self, length: int, recording: Recording | None = None) -> list[int]:
         """
@@ -370,7 +393,9 @@ class Driver:
     def _ready(self) -> Iterator[_Connection]:
         ready = self._epoll.poll(self._plan.patience, 1024)
         if not ready:
-            raise LoadFailed(f"no answer for {self._plan.patience:g} s")
+            waiting = [each.name for each in self._connections.values() if each.sent]
+            where = f" on {waiting[0]}" if waiting else ""
+            raise LoadFailed(f"no answer for {self._plan.patience:g} s{where}")
         for descriptor, _ in ready:
             yield self._connections[descriptor]
 

@@ -12,6 +12,7 @@ the two differ (an answer in several pieces, a C{Date} that moved on).
 from __future__ import annotations
 
 import random
+import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Protocol
@@ -132,14 +133,20 @@ class Http:
     C{GET} of one path over a kept-alive HTTP/1.1 connection.
 
     What the right page is nobody told us: it is what the first answer held, and
-    every later one must hold the same.
+    every later one must hold the same. So must the fields of its head, except
+    those that were seen to change among the first answers, as C{Date} does.
 
-    @cvar VERIFIED: bytes of body fetched before anything is timed, in at most
-        L{PAGES} pages.
+    @cvar VERIFIED: bytes of answers received before anything is timed, unless
+        that takes longer than L{SECONDS}.
+    @cvar LEARNING: answers after which no field may begin to change.
     """
 
     VERIFIED = 16 << 20
-    PAGES = 500
+    SECONDS = 2.0
+    LEARNING = 16
+    _CHANGING = frozenset([b"date", b"age"])
+    _LONGEST_HEAD = 65536
+    _MOST_DIGITS = 18
 
     def __init__(self, path: str, host: str) -> None:
         """
@@ -154,6 +161,9 @@ class Http:
             f"GET {path} HTTP/1.1\r\nHost: {host}\r\nUser-Agent: iodemo\r\n\r\n"
         ).encode("ascii")
         self._body: bytes | None = None
+        self._fixed: dict[bytes, bytes] = {}
+        self._answers = 0
+        self._received = 0
 
     def turns(self) -> tuple[Turn, Turn]:
         """See L{Exchange.turns}."""
@@ -163,12 +173,9 @@ class Http:
         """
         The page, again and again.
         """
-        fetched = 0
-        for _ in range(self.PAGES):
+        end = time.monotonic() + self.SECONDS
+        while self._received < self.VERIFIED and time.monotonic() < end:
             yield Turn(self._request, b"")
-            fetched += len(self._body or b"")
-            if fetched > self.VERIFIED:
-                break
 
     def isWhole(self, turn: Turn, received: bytes) -> bool:
         """See L{Exchange.isWhole}."""
@@ -176,7 +183,7 @@ class Http:
         if not b"HTTP/1.1 ".startswith(head[:9]):
             raise WrongAnswer(f"not an HTTP/1.1 answer: it begins {head[:20]!r}")
         if not blank:
-            if len(head) > 65536:
+            if len(head) > self._LONGEST_HEAD:
                 raise WrongAnswer("the head of the answer does not end")
             return False
         status, *lines = head.split(b"\r\n")
@@ -190,9 +197,13 @@ class Http:
         if fields.get(b"transfer-encoding", b"").lower() == b"chunked":
             body = _unchunked(rest)
         else:
-            body = _counted(rest, fields.get(b"content-length"))
+            length = fields.get(b"content-length", b"")
+            if not length.isdigit() or len(length) > self._MOST_DIGITS:
+                raise WrongAnswer("the answer has neither a Content-Length nor chunks")
+            body = _counted(rest, int(length))
         if body is None:
             return False
+        self._checkFields({b"": status, **fields})
         if self._body is None:
             self._body = body
         elif body != self._body:
@@ -201,8 +212,28 @@ class Http:
                 f"{len(self._body):,} of the first answer (choose a page that stays "
                 "the same)"
             )
+        self._answers += 1
+        self._received += len(received)
         turn.expected = received
         return True
+
+    def _checkFields(self, fields: dict[bytes, bytes]) -> None:
+        """
+        @param fields: those of a head, the first line being the field without a
+            name.
+        """
+        for name in self._CHANGING:
+            fields.pop(name, None)
+        if not self._answers:
+            self._fixed = fields
+        elif self._answers < self.LEARNING:
+            self._fixed = dict(self._fixed.items() & fields.items())
+        elif not self._fixed.items() <= fields.items():
+            name, value = min(self._fixed.items() - fields.items())
+            raise WrongAnswer(
+                f"the head changed: {_show(name)} is {_show(fields.get(name, b''))!r}, "
+                f"was {_show(value)!r} before"
+            )
 
 
 def _show(line: bytes) -> str:
@@ -214,12 +245,10 @@ def _field(line: bytes) -> tuple[bytes, bytes]:
     return name.strip().lower(), value.strip()
 
 
-def _counted(rest: bytes, length: bytes | None) -> bytes | None:
-    if length is None or not length.isdigit():
-        raise WrongAnswer("the answer has neither a Content-Length nor chunks")
-    if len(rest) > int(length):
+def _counted(rest: bytes, length: int) -> bytes | None:
+    if len(rest) > length:
         raise WrongAnswer("the answer is longer than its Content-Length")
-    return rest if len(rest) == int(length) else None
+    return rest if len(rest) == length else None
 
 
 def _unchunked(rest: bytes) -> bytes | None:

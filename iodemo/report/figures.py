@@ -140,7 +140,7 @@ def _overConnections(
     )
     said = [
         f"Requests a second, {others}{same.conditions()}. A line goes through the "
-        "medians of the rounds; its band is the 95 % interval.",
+        f"medians of the rounds; its band is their {reading.spread(results)}.",
     ]
     if any(one.bounds for one in series):
         said.append("Hollow: the load was the limit, so the value is a lower bound.")
@@ -212,8 +212,8 @@ def _latency(results: Results) -> list[Chart]:
     )
     caption = (
         f"Half of all responses came faster than p50, 99 in 100 faster than p99. "
-        f"{_chosen(results, place, rows)} Pale bars are 95 % intervals over rounds. "
-        + _absence(results, rows)
+        f"{_chosen(results, place, rows)} Pale bars: the {reading.spread(results)} "
+        "over rounds. " + _absence(results, rows)
     )
     alt = f"Dot chart of response time with {place.load()}. " + " ".join(
         f"{row.name}: "
@@ -254,7 +254,8 @@ def _cpu(results: Results) -> list[Chart]:
     caption = (
         "Filled: in the program (Python, Twisted). Hatched: in the kernel, for the "
         f"program. {_chosen(results, place, rows)} "
-        "The whisker is the 95 % interval of the sum. " + _absence(results, rows)
+        f"The whisker is the {reading.spread(results)} of the sum. "
+        + _absence(results, rows)
     )
     alt = f"Stacked bars of CPU time per request with {place.load()}. " + " ".join(
         f"{row.name}: "
@@ -320,7 +321,7 @@ def _memory(results: Results) -> list[Chart]:
         "How much resident memory grew "
         + "; ".join(f"{reach} ({listed(those)})" for reach, those in ranges.items())
         + ", divided by the number of connections between. The whisker is what the "
-        "95 % intervals at both ends allow. " + _absence(results, rows)
+        f"{reading.spread(results)} at both ends allows. " + _absence(results, rows)
     )
     alt = "Bars of memory per connection. " + " ".join(
         f"{row.name}: {reading.memory(row.spans['memory'][1])}." for row in rows

@@ -144,7 +144,7 @@ def _verdicts(results: Results) -> Iterator[Flattenable]:
         yield tags.p(
             "Each backend against ",
             tags.strong(baseline),
-            ": the ratio, its 95 % interval, and what it says.",
+            f": the ratio, its {reading.spread(results)}, and what it says.",
         )
     for title, group in reading.groups(results).items():
         yield tags.h3(title)

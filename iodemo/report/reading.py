@@ -10,6 +10,7 @@ from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
 from iodemo.lab.results import Cell, Comparison, Interval, Parameters, Results
+from iodemo.lab.statistics import ROUNDS_FOR_95
 from iodemo.models import MODELS
 
 MISSING = "–"  # noqa: RUF001
@@ -72,6 +73,16 @@ class Place(NamedTuple):
         paced = self.rate is not None
         rate = self.rate or 0.0
         return (self.service, self.payload, paced, rate, self.active, self.idle)
+
+
+def spread(results: Results) -> str:
+    """
+    What the low and high of a run are: an interval of 95 % where it has rounds
+    enough for one, and otherwise no more than the range they span.
+    """
+    rounds = [len(cell["rounds"]) for cell in results["cells"] if cell["rounds"]]
+    enough = min(rounds, default=0) >= ROUNDS_FOR_95
+    return "95 % interval" if enough else "range"
 
 
 def names(results: Results) -> list[str]:

@@ -23,9 +23,7 @@ INTERRUPTED = (
     "What follows is what it had measured."
 )
 BOUND_NOTE = f"{LOWER_BOUND.strip()} the load was the limit: a lower bound."
-INTERVAL_NOTE = (
-    "Medians over the rounds, with 95 % intervals; latency under a closed loop."
-)
+INTERVAL_NOTE = "Medians over the rounds, each with its {}; latency in a closed loop."
 VERDICTS = {
     "faster": ("▲", "green"),
     "slower": ("▼", "red"),
@@ -81,7 +79,7 @@ class ComparisonTable:
                 yield Text()
         cells = self._results["cells"]
         if any(cell["status"] == "ok" for cell in cells):
-            yield Text(INTERVAL_NOTE, "dim")
+            yield Text(INTERVAL_NOTE.format(reading.spread(self._results)), "dim")
         if any(cell["load_limited"] for cell in cells):
             yield Text(BOUND_NOTE, "dim")
 

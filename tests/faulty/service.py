@@ -37,6 +37,12 @@ class Faulty(protocol.Protocol):
                 spoiled[offset] ^= 0x01
         self.transport.write(bytes(spoiled))
 
+    def corruptHttp(self, data: bytes) -> None:
+        """A web server that spoils one byte in a million."""
+        page = b"HTTP/1.1 200 OK\r\nContent-Length: 65536\r\n\r\n" + bytes(65536)
+        for _ in range(data.count(b"\r\n\r\n")):
+            self.corrupt(page)
+
     def repeat(self, data: bytes) -> None:
         """The answer comes twice."""
         self.transport.write(data * 2)
@@ -64,6 +70,7 @@ class Faulty(protocol.Protocol):
 
 FAULTS: dict[str, Callable[[Faulty, bytes], None]] = {
     "corrupt": Faulty.corrupt,
+    "corrupt-http": Faulty.corruptHttp,
     "repeat": Faulty.repeat,
     "swallow": Faulty.swallow,
     "hang-up": Faulty.hangUp,
