@@ -16,6 +16,8 @@ from twisted.protocols.basic import LineOnlyReceiver
 from twisted.python.failure import Failure
 from zope.interface import implementer
 
+from iodemo.interfaces import ISharesNothing
+
 from . import IStreamTransport, listeningService, noDelay, renewProducer, wholeNumber
 from . import Options as BaseOptions
 
@@ -178,5 +180,14 @@ class Options(BaseOptions):
 def makeService(options: Options) -> IService:
     """
     Make the service C{twistd} runs.
+
+    @raise SystemExit: with one line to print, if nobody could hear anybody.
     """
+    from twisted.internet import reactor
+
+    if ISharesNothing.providedBy(reactor):
+        raise SystemExit(
+            f"{options.command}: this reactor's connections share no state, so nobody "
+            "would hear anybody: choose another one (see twistd --help-reactors)"
+        )
     return listeningService(options, Room(options["line-limit"], options["backlog"]))

@@ -1,0 +1,198 @@
+# -*- test-case-name: tests.test_reactors -*-
+"""
+What the reactors of this package have in common: who wants to read, who wants
+to write, and how one of them is served.
+
+It is a complete reactor on poll(2). That is what the blocking models use for all
+that is no connection (listening ports, datagrams, pipes, wakers), and what the
+others put something else in the place of.
+"""
+
+from __future__ import annotations
+
+import math
+import select
+import sys
+from collections.abc import Callable
+from typing import Any
+
+from twisted.internet import tcp
+from twisted.internet.error import ConnectionDone, ConnectionFdescWentAway
+from twisted.internet.interfaces import (
+    IReactorFDSet,
+    IReadDescriptor,
+    IWriteDescriptor,
+)
+from twisted.internet.main import CONNECTION_DONE, CONNECTION_LOST
+from twisted.internet.posixbase import PosixReactorBase
+from twisted.python import log
+from zope.interface import implementer
+
+#: What poll(2) reports of a descriptor that can be read, also for the last time.
+READABLE = select.POLLIN | select.POLLPRI | select.POLLHUP | select.POLLERR
+WRITABLE = select.POLLOUT
+
+
+@implementer(IReactorFDSet)
+class ReadinessReactor(PosixReactorBase):
+    """
+    A reactor that asks poll(2).
+
+    @ivar _reads: who wants to read, and the descriptor each had when it said so:
+        one that was closed meanwhile has none any more.
+    @ivar _writes: likewise for writing.
+    @ivar _poll: the descriptors of both.
+    """
+
+    def __init__(self) -> None:
+        self._reads: dict[IReadDescriptor, int] = {}
+        self._writes: dict[IWriteDescriptor, int] = {}
+        self._selectables: dict[int, Any] = {}
+        self._poll = select.poll()
+        super().__init__()
+
+    # IReactorFDSet
+
+    def addReader(self, reader: IReadDescriptor) -> None:
+        """See L{IReactorFDSet.addReader}."""
+        if reader not in self._reads:
+            self._reads[reader] = reader.fileno()
+            self._watch(reader, self._reads[reader])
+
+    def addWriter(self, writer: IWriteDescriptor) -> None:
+        """See L{IReactorFDSet.addWriter}."""
+        if writer not in self._writes:
+            self._writes[writer] = writer.fileno()
+            self._watch(writer, self._writes[writer])
+
+    def removeReader(self, reader: IReadDescriptor) -> None:
+        """See L{IReactorFDSet.removeReader}."""
+        descriptor = self._reads.pop(reader, None)
+        if descriptor is not None:
+            self._watch(reader, descriptor)
+
+    def removeWriter(self, writer: IWriteDescriptor) -> None:
+        """See L{IReactorFDSet.removeWriter}."""
+        descriptor = self._writes.pop(writer, None)
+        if descriptor is not None:
+            self._watch(writer, descriptor)
+
+    def removeAll(self) -> list[IReadDescriptor | IWriteDescriptor]:
+        """See L{IReactorFDSet.removeAll}."""
+        removed: list[IReadDescriptor | IWriteDescriptor] = self._removeAll(
+            list(self._reads), list(self._writes)
+        )
+        return removed
+
+    def getReaders(self) -> list[IReadDescriptor]:
+        """See L{IReactorFDSet.getReaders}."""
+        return list(self._reads)
+
+    def getWriters(self) -> list[IWriteDescriptor]:
+        """See L{IReactorFDSet.getWriters}."""
+        return list(self._writes)
+
+    def _watch(self, selectable: Any, descriptor: int) -> None:
+        """
+        Have the poller watch a descriptor for what its owner now wants.
+        """
+        mask = 0
+        if selectable in self._reads:
+            mask |= READABLE
+        if selectable in self._writes:
+            mask |= WRITABLE
+        if mask:
+            self._selectables[descriptor] = selectable
+            self._poll.register(descriptor, mask)
+        elif self._selectables.get(descriptor) is selectable:
+            # Unless the number has a new owner already.
+            del self._selectables[descriptor]
+            self._poll.unregister(descriptor)
+
+    # The loop
+
+    def wait(self, timeout: float | None) -> list[tuple[int, int]]:
+        """
+        Wait until a descriptor is ready.
+
+        @param timeout: seconds; L{None} waits for ever. It is rounded up to
+            poll's milliseconds: rounded down, the last of them would be spun away.
+        @return: descriptors and what they are ready for, as of poll(2).
+        """
+        return self._poll.poll(None if timeout is None else math.ceil(timeout * 1000))
+
+    def doIteration(self, delay: float | None) -> None:
+        """
+        Wait, and serve what is ready.
+        """
+        # mainLoop passes False for no time at all.
+        ready = self.wait(None if delay is None else float(delay))
+        for descriptor, events in ready:
+            # Gone, if one served before it took it away.
+            selectable = self._selectables.get(descriptor)
+            if selectable is not None:
+                log.callWithLogger(
+                    selectable, self._serve, selectable, descriptor, events
+                )
+
+    def _serve(self, selectable: Any, descriptor: int, events: int) -> None:
+        """
+        Let one descriptor read or write, or both; disconnect it if it is over.
+        """
+        if events & select.POLLNVAL or selectable.fileno() != descriptor:
+            self._disconnectSelectable(selectable, _WENT_AWAY, False)
+            return
+        if events & READABLE and selectable in self._reads:
+            if not self.perform(selectable, selectable.doRead, isRead=True):
+                return
+        elif events & (select.POLLHUP | select.POLLERR) and not events & WRITABLE:
+            # Nobody reads, nothing can be written, and it would be reported again.
+            self._disconnectSelectable(selectable, CONNECTION_LOST, False)
+            return
+        if events & WRITABLE and selectable in self._writes:
+            self.perform(selectable, selectable.doWrite, isRead=False)
+
+    def perform(
+        self, selectable: Any, operation: Callable[[], object], isRead: bool
+    ) -> bool:
+        """
+        Read or write; disconnect the descriptor if that was the end of it.
+
+        @return: whether it was not.
+        """
+        try:
+            why = operation()
+        except BaseException:
+            why = sys.exc_info()[1]
+            log.err()
+        if why:
+            self._disconnectSelectable(selectable, why, isRead)
+            return False
+        return True
+
+
+_WENT_AWAY = ConnectionFdescWentAway("File descriptor lost")
+
+
+def isPlainStream(reader: object) -> bool:
+    """
+    Whether reading from this connection is C{recv} and nothing more, so that a
+    reactor may do it in its own way and hand over the result by L{received}.
+
+    That it is not while the connection is being made, nor after it was aborted,
+    nor for a UNIX socket, which may receive descriptors too.
+    """
+    doRead = getattr(reader, "doRead", None)
+    return getattr(doRead, "__func__", None) is tcp.Connection.doRead
+
+
+def received(connection: tcp.Connection, data: bytes) -> ConnectionDone | None:
+    """
+    Hand over what C{recv} gave, as C{doRead} would.
+
+    @return: why the connection is over, or L{None}.
+    """
+    if not data:
+        return CONNECTION_DONE
+    connection.protocol.dataReceived(data)
+    return None

@@ -1,0 +1,501 @@
+# -*- test-case-name: tests.test_reactors -*-
+"""
+A thread per connection: each blocks in C{recv}, and the kernel's scheduler is
+the event loop.
+
+Facts. A thread that waits in C{recv} costs a stack (address space, of which the
+kernel backs what was touched: some 20 KiB here) and a task structure. To wake
+it is a context switch; in CPython it must then take the interpreter lock too.
+C{close} does not wake a thread that waits on the descriptor, and the number may
+be somebody else's before it has looked; C{shutdown} wakes it. Whether a
+descriptor blocks is a property of the open file, but a single C{send} can be
+told not to (MSG_DONTWAIT).
+
+Twisted's contract is that no two callbacks ever run at once. So there is one
+lock around all protocol code. A thread takes it once it has received something,
+and the thread that runs the reactor holds it except while it waits.
+
+Decision. The transports are Twisted's own. When one of them first asks to read,
+it is given a thread and a socket that blocks (L{_BlockingSocket}). The thread
+receives without the lock, takes it, delivers (a I{turn}), and at the end of the
+turn sends what was written, in whatever connection, without waiting. What the
+kernel does not take at once, because a peer does not read, the main thread
+sends later: nobody waits for that peer. A transport that has paused leaves its
+thread at most one C{recv} of data to keep. Only its own thread closes a socket;
+everybody else shuts it down, and so wakes it.
+
+The main thread is a readiness loop for all the rest: listening ports, outgoing
+connections until they are made, datagrams, pipes, timers, signals.
+
+Costs. Two context switches a request where an event loop has none, and memory
+for every connection, silent or not. C{IODEMO_THREADS_MAX} bounds the number of
+threads (16,000): beyond it, connections wait in the listen queue, with a line in
+the log. C{IODEMO_THREADS_STACK_KIB} is the size of a stack (256). As there is
+one lock, threads gain nothing from a second core; they did not in a Python with
+a global interpreter lock anyway.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import socket
+import threading
+from collections.abc import Callable, Iterable
+from typing import Any
+
+from twisted.internet import tcp
+from twisted.internet.base import DelayedCall
+from twisted.internet.interfaces import IReadDescriptor, IWriteDescriptor
+from twisted.internet.main import CONNECTION_LOST, installReactor
+from twisted.logger import Logger
+from twisted.python import log, threadable
+
+from iodemo.reactors.readiness import ReadinessReactor, isPlainStream, received
+
+CONFORMANCE_EXCEPTIONS = {
+    "twisted.internet.test.test_unix.UNIXAdoptStreamConnectionTestsBuilder.*": (
+        "it takes the descriptor from a transport that has a thread waiting in recv "
+        "on the same socket: a thread cannot be called back from there, and receives "
+        "what comes next"
+    ),
+}
+
+
+class ThreadsReactor(ReadinessReactor):
+    """
+    A reactor with a thread for every stream connection.
+
+    @ivar lock: held by whoever runs protocol code.
+    @ivar _holding: whether the main thread holds it.
+    @ivar _waiting: whether the main thread waits for events, without the lock.
+    @ivar _threads: the connections that have a thread.
+    @ivar _unsent: connections that were written to in this turn, in order.
+    @ivar _sending: the one whose data is being sent, at the end of a turn.
+    @ivar _full: listening ports that are not served, for want of threads.
+    """
+
+    _log = Logger()
+
+    def __init__(self) -> None:
+        self.lock = threading.Lock()
+        self.lock.acquire()
+        self._holding = True
+        self._waiting = False
+        self._awoken = False
+        self._most = _setting("IODEMO_THREADS_MAX", 16_000)
+        self._stackBytes = _setting("IODEMO_THREADS_STACK_KIB", 256) * 1024
+        self._threads: dict[object, _ConnectionThread] = {}
+        self._unsent: dict[IWriteDescriptor, None] = {}
+        self._sending: IWriteDescriptor | None = None
+        self._full: set[IReadDescriptor] = set()
+        super().__init__()
+
+    # Turns
+
+    def beginTurn(self) -> None:
+        """
+        Wait until nobody else runs protocol code. It is then this thread that
+        is Twisted's I/O thread.
+        """
+        self.lock.acquire()
+        threadable.registerAsIOThread()
+
+    def endTurn(self) -> None:
+        """
+        Send what was written, and let somebody else run.
+        """
+        self._sendAll()
+        self.lock.release()
+
+    def wait(self, timeout: float | None) -> list[tuple[int, int]]:
+        """
+        Let the other threads run until there is something to do for this one.
+        """
+        self._awoken = False
+        if self._holding:
+            if self._unsent:
+                self._sendAll()
+                # That may have run anything, so that the timeout is none any more.
+                timeout = 0
+            self._waiting = True
+            self._holding = False
+            self.lock.release()
+        try:
+            ready = super().wait(timeout)
+        finally:
+            self._waiting = False
+            self.beginTurn()
+            self._holding = True
+        # Somebody changed what is watched meanwhile: ask again what is so now.
+        return super().wait(0) if self._awoken else ready
+
+    def run(self, installSignalHandlers: bool = True) -> None:
+        """See L{twisted.internet.interfaces.IReactorCore.run}."""
+        try:
+            super().run(installSignalHandlers)
+        finally:
+            left = list(self._threads.values())
+            for thread in left:
+                thread.end()
+            # Those that wait for a turn find that theirs does not come any more.
+            self._holding = False
+            self.lock.release()
+            for thread in left:
+                thread.join()
+
+    def _awaken(self) -> None:
+        """
+        Have the main thread look again, if it does not run: then it is another
+        that changed what it waits for.
+        """
+        if self._waiting and not self._awoken:
+            self._awoken = True
+            self.wakeUp()
+
+    def callLater(
+        self, delay: float, callable: Callable[..., Any], *args: object, **kw: object
+    ) -> DelayedCall:
+        """See L{twisted.internet.interfaces.IReactorTime.callLater}."""
+        call = super().callLater(delay, callable, *args, **kw)
+        self._awaken()
+        return call
+
+    def _moveCallLaterSooner(self, delayedCall: DelayedCall) -> None:
+        super()._moveCallLaterSooner(delayedCall)
+        self._awaken()
+
+    def stop(self) -> None:
+        """See L{twisted.internet.interfaces.IReactorCore.stop}."""
+        super().stop()
+        self._awaken()
+
+    def crash(self) -> None:
+        """See L{twisted.internet.interfaces.IReactorCore.crash}."""
+        super().crash()
+        self._awaken()
+
+    # Who is served by whom
+
+    def addReader(self, reader: IReadDescriptor) -> None:
+        """
+        Serve a connection by its thread, anything else by the main thread.
+        """
+        thread = self._threads.get(reader)
+        if thread is None and _isStreamConnection(reader):
+            thread = self._startThread(reader)
+            if thread is None:
+                return
+        if thread is not None:
+            thread.resume()
+        elif reader not in self._full:
+            super().addReader(reader)
+
+    def removeReader(self, reader: IReadDescriptor) -> None:
+        """See L{twisted.internet.interfaces.IReactorFDSet.removeReader}."""
+        thread = self._threads.get(reader)
+        if thread is not None:
+            thread.pause()
+        self._full.discard(reader)
+        super().removeReader(reader)
+
+    def getReaders(self) -> list[IReadDescriptor]:
+        """See L{twisted.internet.interfaces.IReactorFDSet.getReaders}."""
+        reading: Any = [each for each, its in self._threads.items() if its.reading]
+        return [*super().getReaders(), *reading, *self._full]
+
+    def removeAll(self) -> list[IReadDescriptor | IWriteDescriptor]:
+        """See L{twisted.internet.interfaces.IReactorFDSet.removeAll}."""
+        removed: list[IReadDescriptor | IWriteDescriptor] = self._removeAll(
+            self.getReaders(), self.getWriters()
+        )
+        return removed
+
+    def addWriter(self, writer: IWriteDescriptor) -> None:
+        """
+        Send at the end of the turn; or, while that is being done, in the main
+        thread, as a producer could go on for ever.
+        """
+        if writer is self._sending:
+            self._sent = False
+        elif self._sending is None and writer in self._threads:
+            if writer not in self._writes:
+                self._unsent[writer] = None
+        else:
+            super().addWriter(writer)
+
+    def removeWriter(self, writer: IWriteDescriptor) -> None:
+        """See L{twisted.internet.interfaces.IReactorFDSet.removeWriter}."""
+        if writer is self._sending:
+            self._sent = True
+        self._unsent.pop(writer, None)
+        super().removeWriter(writer)
+
+    def getWriters(self) -> list[IWriteDescriptor]:
+        """See L{twisted.internet.interfaces.IReactorFDSet.getWriters}."""
+        return [*super().getWriters(), *self._unsent]
+
+    def _sendAll(self) -> None:
+        """
+        Send what was written in this turn, as far as the kernel takes it.
+        """
+        while self._unsent:
+            writer = next(iter(self._unsent))
+            del self._unsent[writer]
+            self._sending, self._sent = writer, False
+            try:
+                log.callWithLogger(writer, self.perform, writer, writer.doWrite, False)
+            finally:
+                self._sending = None
+            if not self._sent:
+                super().addWriter(writer)
+
+    def _watch(self, selectable: Any, descriptor: int) -> None:
+        super()._watch(selectable, descriptor)
+        self._awaken()
+
+    # Threads
+
+    def _startThread(self, connection: Any) -> _ConnectionThread | None:
+        """
+        @return: the thread, or L{None} if there can be no more; the connection is
+            then as good as lost.
+        """
+        why = f"{len(self._threads):,} threads are the most (IODEMO_THREADS_MAX)"
+        if len(self._threads) < self._most:
+            thread = _ConnectionThread(self, connection)
+            before = threading.stack_size(self._stackBytes)
+            try:
+                thread.start()
+            except RuntimeError as error:
+                why = str(error)
+            else:
+                self._threads[connection] = thread
+                return thread
+            finally:
+                threading.stack_size(before)
+        self._log.warn("refused {connection}: {why}", connection=connection, why=why)
+        self.callLater(
+            0, self._disconnectSelectable, connection, CONNECTION_LOST, False
+        )
+        return None
+
+    def _serve(self, selectable: Any, descriptor: int, events: int) -> None:
+        """
+        Accept no more connections than there may be threads.
+        """
+        if isinstance(selectable, tcp.Port):
+            room = self._most - len(self._threads)
+            if room < 1:
+                self._log.warn(
+                    "{threads} threads are the most (IODEMO_THREADS_MAX): connections "
+                    "wait until some of them end",
+                    threads=len(self._threads),
+                )
+                super().removeReader(selectable)
+                self._full.add(selectable)
+                return
+            selectable.numberAccepts = min(selectable.numberAccepts, room)
+        super()._serve(selectable, descriptor, events)
+
+    def threadEnded(self, connection: IReadDescriptor) -> None:
+        """
+        A connection is closed and its thread about to be gone.
+        """
+        del self._threads[connection]
+        if self._full:
+            self.callFromThread(self._acceptAgain)
+
+    def _acceptAgain(self) -> None:
+        while self._full:
+            super().addReader(self._full.pop())
+
+
+class _ConnectionThread(threading.Thread):
+    """
+    Receives for one connection, and delivers.
+
+    @ivar reading: whether the connection wants to be given what is received.
+    @ivar _ended: whether there is nothing to receive any more. Set by whoever
+        closes the connection, and read without the lock.
+    """
+
+    def __init__(self, reactor: ThreadsReactor, connection: Any) -> None:
+        super().__init__(name=f"iodemo {connection.logstr}", daemon=True)
+        self._reactor = reactor
+        self._connection = connection
+        self._socket = _BlockingSocket.of(connection.socket, self)
+        connection.socket = self._socket
+        connection.fileno = self._socket.fileno
+        self.reading = False
+        self._resumed = threading.Condition(reactor.lock)
+        self._ended = False
+
+    def resume(self) -> None:
+        """
+        Deliver what is received.
+        """
+        if not self.reading:
+            self.reading = True
+            self._resumed.notify()
+
+    def pause(self) -> None:
+        """
+        Deliver nothing until L{resume}.
+        """
+        self.reading = False
+
+    def end(self) -> None:
+        """
+        Close the connection's socket. The caller has the lock.
+        """
+        if self._ended:
+            return
+        self._ended = True
+        # No packet is sent for it, and a waiting recv returns. If the connection
+        # is lost already, recv has returned by itself.
+        with contextlib.suppress(OSError):
+            self._socket.shutdown(socket.SHUT_RD)
+        self._resumed.notify()
+
+    def run(self) -> None:
+        """
+        Receive and deliver, until the connection ends.
+        """
+        reactor = self._reactor
+        receive = self._receive if isPlainStream(self._connection) else self._peek
+        while not self._ended:
+            deliver = receive()
+            if self._ended:
+                break
+            reactor.beginTurn()
+            try:
+                # What came in spite of a pause is kept until the end of it.
+                self._awaitReading()
+                if not self._ended:
+                    log.callWithLogger(
+                        self._connection,
+                        reactor.perform,
+                        self._connection,
+                        deliver,
+                        True,
+                    )
+            finally:
+                reactor.endTurn()
+            if not self.reading:
+                with reactor.lock:
+                    self._awaitReading()
+        self._socket.closeNow()
+        reactor.threadEnded(self._connection)
+
+    def _awaitReading(self) -> None:
+        """
+        Wait until the connection wants to read, or has ended. The lock is free
+        meanwhile, and this thread's again afterwards.
+        """
+        while not self.reading and not self._ended:
+            self._resumed.wait()
+            threadable.registerAsIOThread()
+
+    def _receive(self) -> Callable[[], object]:
+        """
+        @return: what delivers it.
+        """
+        try:
+            data = self._socket.recv(self._connection.bufferSize)
+        except OSError:
+            return lambda: CONNECTION_LOST
+        return lambda: received(self._connection, data)
+
+    def _peek(self) -> Callable[[], object]:
+        """
+        Wait until there is something, and leave it to the transport to receive.
+        """
+        try:
+            self._socket.recv(1, socket.MSG_PEEK)
+        except OSError:
+            return lambda: CONNECTION_LOST
+        doRead: Callable[[], object] = self._connection.doRead
+        return doRead
+
+
+class _BlockingSocket(socket.socket):
+    """
+    A socket that one thread waits on: it blocks when it receives, never when it
+    sends, and closing it is left to that thread.
+    """
+
+    __slots__ = ("_original", "_thread")
+    _original: socket.socket
+    _thread: _ConnectionThread
+
+    @classmethod
+    def of(cls, original: socket.socket, thread: _ConnectionThread) -> _BlockingSocket:
+        """
+        Take over the descriptor of another socket, which stays usable.
+        """
+        blocking = cls(
+            original.family, original.type, original.proto, original.fileno()
+        )
+        blocking._original = original
+        blocking.setblocking(True)
+        blocking._thread = thread
+        return blocking
+
+    def send(self, data: Any, flags: int = 0) -> int:
+        """See L{socket.socket.send}."""
+        return super().send(data, flags | socket.MSG_DONTWAIT)
+
+    def sendmsg(
+        self,
+        buffers: Iterable[Any],
+        ancdata: Iterable[Any] = (),
+        flags: int = 0,
+        address: Any = None,
+    ) -> int:
+        """See L{socket.socket.sendmsg}."""
+        return super().sendmsg(buffers, ancdata, flags | socket.MSG_DONTWAIT, address)
+
+    def close(self) -> None:
+        """
+        Have the thread close it.
+        """
+        self._thread.end()
+
+    def closeNow(self) -> None:
+        """
+        Close it. The descriptor is one, and must be closed once.
+        """
+        self._original.detach()
+        super().close()
+
+
+def _isStreamConnection(reader: object) -> bool:
+    """
+    Whether this is a stream connection that has been made. While it is being
+    made, its C{doRead} is another than its class's.
+    """
+    return (
+        isinstance(reader, tcp.Connection)
+        and "doRead" not in vars(reader)
+        and isinstance(getattr(reader, "socket", None), socket.socket)
+    )
+
+
+def _setting(name: str, default: int) -> int:
+    """
+    A whole number from the environment.
+    """
+    text = os.environ.get(name, "")
+    if not text:
+        return default
+    if not text.isdecimal() or int(text) < 1:
+        raise SystemExit(f"{name}={text!r} is not a whole number from 1")
+    return int(text)
+
+
+def install() -> None:
+    """
+    Make this the reactor of the process.
+    """
+    installReactor(ThreadsReactor())

@@ -1,0 +1,16 @@
+"""
+The reactors, for C{twistd --reactor}. Declarations only: a plugin module is
+imported by every C{twistd} on the machine.
+"""
+
+from twisted.application.reactors import Reactor
+
+threads = Reactor(
+    "threads", "iodemo.reactors.threads", "A thread per connection (iodemo)."
+)
+busypoll = Reactor(
+    "busypoll", "iodemo.reactors.busypoll", "Every socket asked in turn (iodemo)."
+)
+uvloop = Reactor(
+    "uvloop", "iodemo.reactors.uvloop", "asyncio reactor on uvloop (iodemo)."
+)
