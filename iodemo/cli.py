@@ -556,6 +556,52 @@ def _report(runs: list[Results], directory: Path, console: Console) -> None:
     console.print(f"Report: {page}", highlight=False, soft_wrap=True)
 
 
+@main.command()
+@click.option(
+    "--reactor",
+    "name",
+    required=True,
+    metavar="NAME",
+    help="A short name, as in twistd --reactor, or a class: package.module.Class.",
+)
+@click.option("--json", "asJson", is_flag=True, help="Print JSON.")
+@click.option(
+    "--full",
+    is_flag=True,
+    help="Run all of Twisted's tests under the reactor, not its reactor tests only.",
+)
+def conform(name: str, asJson: bool, full: bool) -> None:
+    """
+    Hold a reactor against Twisted's own reactor tests.
+
+    The control is Twisted's epoll reactor, here and now. The exit status is 0 if the
+    reactor fails nothing that the control passes, apart from its documented
+    exceptions: CONFORMANCE_EXCEPTIONS in its module, reason by test.
+
+    \b
+      iodemo conform --reactor busypoll
+      iodemo conform --reactor my.package.MyReactor --json
+    """
+    from iodemo.conformance import conforming, finding, showing
+    from iodemo.progress import Interrupted, interruptible
+
+    modules = conforming.allModules() if full else conforming.reactorModules()
+    progress = showing.ConformanceProgress(_console(stderr=True), 2 * len(modules))
+    try:
+        with interruptible(), progress:
+            outcome, _ = conforming.conform(name, progress, full, modules)
+    except (finding.UnknownReactor, conforming.CannotJudge) as error:
+        raise click.ClickException(str(error)) from error
+    except Interrupted as interrupted:
+        sys.exit(128 + interrupted.signal)
+    if asJson:
+        click.echo(json.dumps(outcome, indent=1))
+    else:
+        showing.show(outcome, _console())
+    if not outcome["conforms"]:
+        sys.exit(1)
+
+
 @contextmanager
 def _oneLine(path: Path) -> Iterator[None]:
     """

@@ -36,7 +36,18 @@ class Child:
 
     GRACE = 10.0
 
-    def __init__(self, command: list[str], core: int | None) -> None:
+    def __init__(
+        self,
+        command: list[str],
+        core: int | None,
+        directory: Path | None = None,
+        passing: tuple[int, ...] = (),
+    ) -> None:
+        """
+        @param core: where to run it; L{None} for anywhere.
+        @param directory: its working directory, if not this process's.
+        @param passing: the descriptors it inherits.
+        """
         self._output = tempfile.TemporaryFile()  # noqa: SIM115 closed in __exit__
         self._errors = tempfile.TemporaryFile()  # noqa: SIM115 closed in __exit__
         leash = [sys.executable, "-I", "-S", str(_LEASH), str(_LIFELINE)]
@@ -45,8 +56,9 @@ class Child:
             stdin=subprocess.DEVNULL,
             stdout=self._output,
             stderr=self._errors,
-            pass_fds=(_LIFELINE,),
             start_new_session=True,
+            cwd=directory,
+            pass_fds=(_LIFELINE, *passing),
         )
         self._descriptor = os.pidfd_open(self._process.pid)
 
@@ -54,6 +66,11 @@ class Child:
     def pid(self) -> int:
         """Process id, also of the program after the leash."""
         return self._process.pid
+
+    @property
+    def descriptor(self) -> int:
+        """What poll(2) reports as readable once it has ended."""
+        return self._descriptor
 
     def __enter__(self) -> Child:
         return self

@@ -1,0 +1,149 @@
+# -*- test-case-name: tests.test_conform -*-
+"""
+Hold a reactor against Twisted's tests.
+"""
+
+from __future__ import annotations
+
+import platform
+from collections.abc import Sequence
+
+import twisted
+from twisted.python.modules import getModule
+
+from iodemo.conformance.finding import Subject, findReactor
+from iodemo.conformance.running import LIMIT, Job, Observer, run
+from iodemo.conformance.verdict import Outcomes, Verdict, judge
+
+#: The reactor that Twisted itself chooses on Linux.
+CONTROL = "epoll"
+
+
+class Conformance(Verdict):
+    """
+    A verdict, and what it is about.
+
+    @ivar interfaces: the reactor interfaces that its class declares.
+    @ivar missing_interfaces: those that the control declares and it does not.
+    @ivar full: whether all of Twisted's tests were run.
+    """
+
+    reactor: str
+    control: str
+    twisted: str
+    python: str
+    kernel: str
+    full: bool
+    interfaces: list[str]
+    missing_interfaces: list[str]
+
+
+class CannotJudge(Exception):
+    """There is no verdict. The message says why, and what to do."""
+
+
+def reactorModules() -> list[str]:
+    """
+    The modules of Twisted's reactor tests: those which stamp out test cases for a
+    list of reactors. (Some turn out not to: they test how that is done.)
+    """
+    package = getModule("twisted.internet.test")
+    return sorted(
+        module.name
+        for module in package.iterModules()
+        if b".makeTestCaseClasses()" in module.filePath.getContent()
+        and _isTests(module.name)
+    )
+
+
+def allModules() -> list[str]:
+    """
+    The modules of all of Twisted's tests.
+    """
+    package = getModule("twisted")
+    return sorted(each.name for each in package.walkModules() if _isTests(each.name))
+
+
+def _isTests(module: str) -> bool:
+    return module.rpartition(".")[2].startswith("test_")
+
+
+def conform(
+    name: str,
+    observer: Observer,
+    full: bool = False,
+    modules: Sequence[str] | None = None,
+    limit: float = LIMIT,
+    control: Outcomes | None = None,
+) -> tuple[Conformance, Outcomes]:
+    """
+    Judge one reactor.
+
+    @param name: a short name, or a class.
+    @param full: install the reactor, and run the whole of Twisted's tests.
+    @param modules: the modules of tests, if not all that belong to this.
+    @param limit: seconds for one test.
+    @param control: what the control did with these modules, if that is known.
+    @return: the verdict, and what the control did.
+    @raise UnknownReactor: if there is no such reactor, or not here.
+    @raise CannotJudge: if it cannot be made, or the tests cannot be run.
+    """
+    subject, standard = findReactor(name), findReactor(CONTROL)
+    build = Job(subject.dottedName, "")
+    run([build], limit, Observer())
+    if build.unbuilt is not None:
+        raise CannotJudge(f"{name} cannot be made here: {build.unbuilt}")
+    for outcome in build.outcomes.values():
+        raise CannotJudge(f"{name} cannot be made here: {outcome.reason}")
+    watching = observer if full else _Demanding(standard, observer)
+    if modules is None:
+        modules = allModules() if full else reactorModules()
+    jobs = [Job(subject.dottedName, module, full) for module in modules]
+    controls = [Job(standard.dottedName, module, full) for module in modules]
+    if control is None:
+        # In turns, so that both meet the machine in the same state.
+        pairs = zip(controls, jobs, strict=True)
+        run([job for pair in pairs for job in pair], limit, watching)
+    else:
+        run(jobs, limit, watching)
+    if control is None:
+        control = {job.module: job.outcomes for job in controls}
+    outcomes = {job.module: job.outcomes for job in jobs}
+    return {
+        "reactor": name,
+        "control": CONTROL,
+        "twisted": twisted.__version__,
+        "python": f"{platform.python_implementation()} {platform.python_version()}",
+        "kernel": f"{platform.system()} {platform.release()}",
+        "full": full,
+        "interfaces": list(subject.interfaces),
+        "missing_interfaces": [
+            each for each in standard.interfaces if each not in subject.interfaces
+        ],
+        **judge(outcomes, control, subject.exceptions),
+    }, control
+
+
+class _Demanding(Observer):
+    """
+    Goes on only as long as the control can load the tests. Where it cannot,
+    nothing would be said about any reactor, and the silence taken for praise.
+    """
+
+    def __init__(self, standard: Subject, observer: Observer) -> None:
+        self._standard = standard
+        self._observer = observer
+
+    def began(self, job: Job) -> None:
+        """See L{Observer.began}."""
+        self._observer.began(job)
+
+    def ended(self, job: Job) -> None:
+        """See L{Observer.ended}."""
+        self._observer.ended(job)
+        problem = job.outcomes.get(job.module)
+        if problem is not None and job.reactor == self._standard.dottedName:
+            raise CannotJudge(
+                f"{job.module} cannot be loaded ({problem.reason}): "
+                "pip install 'twisted[test]' installs what Twisted's tests need"
+            )

@@ -1,0 +1,153 @@
+# -*- test-case-name: tests.test_conform -*-
+"""
+The page of all backends' verdicts: C{python -m iodemo.conformance.page FILE}.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator, Sequence
+from datetime import date
+from pathlib import Path
+
+from rich.console import Console
+
+from iodemo import models
+from iodemo.conformance.conforming import (
+    CannotJudge,
+    Conformance,
+    conform,
+    reactorModules,
+)
+from iodemo.conformance.finding import UnknownReactor
+from iodemo.conformance.showing import ConformanceProgress, total
+from iodemo.conformance.verdict import Outcomes
+from iodemo.progress import Interrupted, interruptible
+
+_INTRODUCTION = """\
+Conformance
+===========
+
+.. Written by scripts/conformance. Do not edit.
+
+Every test of Twisted's own reactor test package (the ``ReactorBuilder`` classes of
+``twisted.internet.test``), run against each backend of this machine, with Twisted's
+{control} reactor as the control. A backend conforms if it fails nothing that the
+control passes, apart from its documented exceptions. ``iodemo conform --reactor NAME``
+does the same for any reactor.
+
+{when}, Twisted {twisted}, {python}, {kernel}.
+"""
+
+
+def main(path: str) -> None:
+    """
+    Judge every backend there is, and write the page.
+    """
+    console = Console(stderr=True)
+    found: list[Conformance] = []
+    absent: list[tuple[str, str]] = []
+    modules = reactorModules()
+    control: Outcomes | None = None
+    try:
+        with interruptible():
+            for model in models.MODELS:
+                reason = model.unavailable()
+                if reason is not None:
+                    absent.append((model.name, reason))
+                    continue
+                jobs = len(modules) * (1 if control else 2)
+                with ConformanceProgress(console, jobs) as progress:
+                    one, control = conform(
+                        model.name, progress, modules=modules, control=control
+                    )
+                found.append(one)
+    except Interrupted as interrupted:
+        sys.exit(128 + interrupted.signal)
+    except (CannotJudge, UnknownReactor) as error:
+        sys.exit(f"iodemo: {error}")
+    page = Path(path)
+    page.parent.mkdir(parents=True, exist_ok=True)
+    page.write_text("\n".join(pageLines(found, absent, date.today())) + "\n")
+    console.print(f"{page} is written.", highlight=False)
+
+
+def pageLines(
+    found: Sequence[Conformance], absent: Sequence[tuple[str, str]], when: date
+) -> Iterator[str]:
+    """
+    The lines of the page.
+
+    @param found: the verdicts, one at least.
+    @param absent: the backends that are not here, each with the reason.
+    """
+    yield _INTRODUCTION.format(when=when.isoformat(), **found[0])
+    yield from _listTable(
+        (
+            "backend",
+            "tests",
+            "passed",
+            "failed",
+            "skipped",
+            "of the failed, the control fails too",
+            "documented exceptions",
+            "conforms",
+            f"interfaces it lacks, of {found[0]['control']}'s",
+        ),
+        [_row(each) for each in found],
+    )
+    for title, attribute in (
+        ("Documented exceptions", "exceptions"),
+        ("Failures", "failures"),
+        ("Exceptions that nothing needed", "unneeded_exceptions"),
+        ("Skipped where the control passes", "skips"),
+    ):
+        rows = [
+            (each["reactor"], f"``{remark['test']}``", _plain(remark["reason"]))
+            for each in found
+            for remark in each[attribute]  # type: ignore[literal-required]
+        ]
+        if rows:
+            yield from ("", title, "-" * len(title), "")
+            yield from _listTable(("backend", "test", "reason"), rows)
+    if absent:
+        yield from ("", "Not here", "--------", "")
+        yield from _listTable(
+            ("backend", "reason"), [(name, _plain(why)) for name, why in absent]
+        )
+
+
+def _row(one: Conformance) -> tuple[str, ...]:
+    counts = total([*one["modules"]])
+    bad = counts["failed"] + counts["errored"]
+    return (
+        one["reactor"],
+        str(sum((counts["passed"], bad, counts["skipped"]))),
+        str(counts["passed"]),
+        str(bad),
+        str(counts["skipped"]),
+        str(len(one["shared"])),
+        str(len(one["exceptions"])),
+        "yes" if one["conforms"] else "no",
+        ", ".join(one["missing_interfaces"]) or "none",
+    )
+
+
+def _listTable(headings: Sequence[str], rows: Sequence[Sequence[str]]) -> Iterator[str]:
+    yield from (".. list-table::", "   :header-rows: 1", "")
+    for row in (headings, *rows):
+        for index, cell in enumerate(row):
+            yield f"   {'*' if index == 0 else ' '} - {cell}"
+
+
+def _plain(text: str) -> str:
+    """
+    A text as it is, in which reStructuredText would find markup.
+    """
+    for character in "\\*`|_":
+        text = text.replace(character, "\\" + character)
+    return text
+
+
+if __name__ == "__main__":
+    main(*sys.argv[1:])

@@ -1,0 +1,86 @@
+# -*- test-case-name: tests.test_conform -*-
+"""
+A reporter for trial that says what happens when it happens.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from twisted.trial.reporter import TestResult
+
+from iodemo.conformance.inside import OutcomeKind, lastLine, worse
+
+
+class StreamingReporter(TestResult):
+    """
+    Sends an event (see L{iodemo.conformance.inside}) for each test that begins,
+    and each that ends.
+
+    It accumulates nothing: failures keep alive what they have seen.
+
+    @ivar _index: of the test that is running, or comes next.
+    @ivar _unbuilt: why reactors could not be made since somebody last looked.
+    """
+
+    def __init__(
+        self, send: Callable[..., None], start: int, unbuilt: list[str]
+    ) -> None:
+        super().__init__()
+        self._send = send
+        self._index = start
+        self._unbuilt = unbuilt
+        self._running = False
+        self._outcome: OutcomeKind = "passed"
+        self._reason = ""
+
+    def startTest(self, test: Any) -> None:
+        """See L{TestResult.startTest}."""
+        super().startTest(test)
+        self._running = True
+        self._outcome, self._reason = "passed", ""
+        self._unbuilt.clear()
+        self._send(began=self._index)
+
+    def stopTest(self, test: Any) -> None:
+        """See L{TestResult.stopTest}."""
+        super().stopTest(test)
+        if self._unbuilt:
+            self._add("errored", f"no reactor could be made: {self._unbuilt[-1]}")
+        self._running = False
+        self._send(ended=self._index, outcome=self._outcome, reason=self._reason)
+        self._index += 1
+
+    def _add(self, outcome: OutcomeKind, reason: str) -> None:
+        if not self._running:
+            self._send(stray=reason)
+        elif worse(outcome, self._outcome) != self._outcome:
+            self._outcome, self._reason = outcome, reason
+
+    def addFailure(self, test: Any, fail: Any) -> None:
+        """See L{TestResult.addFailure}."""
+        self._add("failed", self._described(fail))
+
+    def addError(self, test: Any, error: Any) -> None:
+        """See L{TestResult.addError}."""
+        self._add("errored", self._described(error))
+
+    def addSkip(self, test: Any, reason: object) -> None:
+        """See L{TestResult.addSkip}."""
+        self._add("skipped", lastLine(str(reason)))
+
+    def addExpectedFailure(self, test: Any, error: Any, todo: object = None) -> None:
+        """See L{TestResult.addExpectedFailure}."""
+        self._add("skipped", f"expected to fail: {self._described(error)}")
+
+    def addUnexpectedSuccess(self, test: Any, todo: object = None) -> None:
+        """See L{TestResult.addUnexpectedSuccess}."""
+
+    def addSuccess(self, test: Any) -> None:
+        """See L{TestResult.addSuccess}."""
+
+    def _described(self, error: Any) -> str:
+        failure = self._getFailure(error)
+        name = getattr(failure.type, "__name__", str(failure.type))
+        return f"{name}: {lastLine(failure.getErrorMessage())}"

@@ -1,0 +1,478 @@
+"""
+Tests for L{iodemo.conformance}.
+"""
+
+from __future__ import annotations
+
+import json
+import signal
+import subprocess
+import sys
+from datetime import date
+
+from twisted.trial.unittest import SynchronousTestCase
+
+from iodemo.conformance.conforming import (
+    CannotJudge,
+    Conformance,
+    allModules,
+    conform,
+    reactorModules,
+)
+from iodemo.conformance.finding import UnknownReactor, findReactor
+from iodemo.conformance.inside import normalised
+from iodemo.conformance.page import pageLines
+from iodemo.conformance.running import Job, Observer, Outcome
+from iodemo.conformance.verdict import Verdict, judge
+from tests import broken_reactors
+from tests.test_cli import CommandTestCase
+
+#: Two tests, of which the first is the one that broken reactors go wrong at.
+SMALL = "twisted.internet.test.test_time"
+FIRST = f"{SMALL}.TimeTestsBuilder.test_delayedCallStopsReactor"
+SECOND = f"{SMALL}.TimeTestsBuilder.test_distantDelayedCall"
+
+PASSED = Outcome("passed")
+FAILED = Outcome("failed", "1 != 2")
+
+
+def verdictOf(
+    reactor: dict[str, Outcome],
+    control: dict[str, Outcome],
+    exceptions: dict[str, str] | None = None,
+) -> Verdict:
+    """
+    Judge one module.
+    """
+    return judge({"m": reactor}, {"m": control}, exceptions or {})
+
+
+class NameTests(SynchronousTestCase):
+    """
+    Tests for names: of tests, and of reactors.
+    """
+
+    def test_normalised(self) -> None:
+        """
+        The reactor's name is taken out of the class, and nothing else is.
+        """
+        self.assertEqual(
+            normalised(
+                "twisted.internet.test.test_tcp.TCPPortTestsBuilder_XReactorTests"
+                ".test_XReactorTests",
+                "some.module.XReactor",
+            ),
+            "twisted.internet.test.test_tcp.TCPPortTestsBuilder.test_XReactorTests",
+        )
+        self.assertEqual(normalised("a.BTests.test_c", "d.EReactor"), "a.BTests.test_c")
+
+    def test_shortName(self) -> None:
+        """
+        A short name is that of C{twistd --reactor}.
+        """
+        subject = findReactor("poll")
+        self.assertEqual(subject.dottedName, "twisted.internet.pollreactor.PollReactor")
+        self.assertIn("IReactorTCP", subject.interfaces)
+        self.assertEqual(subject.exceptions, {})
+
+    def test_dottedName(self) -> None:
+        """
+        A class is named by its module.
+        """
+        name = "twisted.internet.epollreactor.EPollReactor"
+        self.assertEqual(findReactor(name).dottedName, name)
+
+    def test_unknown(self) -> None:
+        """
+        What is no reactor, or cannot be used, is refused with one line that names
+        it.
+        """
+        for name in (
+            "nonsense",
+            "no.such.module",
+            "twisted.internet.pollreactor.NoReactor",
+            "os.path.join",
+            "iocp",
+            "default",
+        ):
+            error = self.assertRaises(UnknownReactor, findReactor, name)
+            self.assertIn(name.rpartition(".")[2], str(error))
+            self.assertNotIn("\n", str(error))
+
+    def test_modules(self) -> None:
+        """
+        Twisted's reactor tests are found by looking, and so are all its tests.
+        """
+        names = {each.rpartition("_")[2] for each in reactorModules()}
+        self.assertLessEqual(
+            {"core", "fdset", "tcp", "tls", "newtls", "udp", "unix", "process"}
+            | {"threads", "time", "socket", "stdio"},
+            names,
+        )
+        self.assertLess(set(reactorModules()), set(allModules()))
+
+
+class VerdictTests(SynchronousTestCase):
+    """
+    Tests for L{judge}.
+    """
+
+    def test_conforms(self) -> None:
+        """
+        A reactor conforms that passes what the control passes.
+        """
+        verdict = verdictOf({"a": PASSED}, {"a": PASSED})
+        self.assertTrue(verdict["conforms"])
+        self.assertEqual(
+            verdict["modules"],
+            [
+                {
+                    "module": "m",
+                    "passed": 1,
+                    "failed": 0,
+                    "errored": 0,
+                    "skipped": 0,
+                    "control": {"passed": 1, "failed": 0, "errored": 0, "skipped": 0},
+                }
+            ],
+        )
+
+    def test_failure(self) -> None:
+        """
+        One that fails what the control passes does not.
+        """
+        verdict = verdictOf({"a": FAILED, "b": PASSED}, {"a": PASSED, "b": PASSED})
+        self.assertFalse(verdict["conforms"])
+        self.assertEqual(verdict["failures"], [{"test": "a", "reason": "1 != 2"}])
+
+    def test_shared(self) -> None:
+        """
+        What both fail, each in its way, is not held against the reactor.
+        """
+        verdict = verdictOf(
+            {"a": FAILED, "b": PASSED},
+            {"a": Outcome("errored", "whatever"), "b": PASSED},
+        )
+        self.assertTrue(verdict["conforms"])
+        self.assertEqual(verdict["failures"], [])
+        self.assertEqual(verdict["shared"], [{"test": "a", "reason": "1 != 2"}])
+
+    def test_skipped(self) -> None:
+        """
+        What either skips is told, and is no failure.
+        """
+        skipped = Outcome("skipped", "not provided")
+        verdict = verdictOf(
+            {"a": skipped, "b": FAILED, "c": PASSED},
+            {"a": PASSED, "b": skipped, "c": PASSED},
+        )
+        self.assertTrue(verdict["conforms"])
+        self.assertEqual(verdict["skips"], [{"test": "a", "reason": "not provided"}])
+        self.assertEqual(verdict["unjudged"], [{"test": "b", "reason": "1 != 2"}])
+        self.assertEqual(
+            verdict["control_skips"], [{"test": "b", "reason": "not provided"}]
+        )
+
+    def test_exceptions(self) -> None:
+        """
+        A documented exception, by name or by pattern, allows a failure; one that
+        nothing needed is told.
+        """
+        verdict = verdictOf(
+            {"m.A.x": FAILED, "m.B.y": FAILED, "m.B.z": PASSED},
+            {"m.A.x": PASSED, "m.B.y": PASSED, "m.B.z": PASSED},
+            {"m.A.x": "for this", "m.B.*": "for that", "m.B.z": "stale"},
+        )
+        self.assertTrue(verdict["conforms"])
+        self.assertEqual(
+            verdict["exceptions"],
+            [
+                {"test": "m.A.x", "reason": "for this"},
+                {"test": "m.B.y", "reason": "for that"},
+            ],
+        )
+        self.assertEqual(
+            verdict["unneeded_exceptions"], [{"test": "m.B.z", "reason": "stale"}]
+        )
+
+    def test_notRun(self) -> None:
+        """
+        A test that the reactor did not get to run is one it fails.
+        """
+        verdict = verdictOf({}, {"a": PASSED})
+        self.assertEqual(
+            verdict["failures"], [{"test": "a", "reason": "it was not run"}]
+        )
+
+    def test_onlyReactor(self) -> None:
+        """
+        So is an error that only the reactor reports.
+        """
+        verdict = verdictOf({"a": PASSED, "m (no test)": FAILED}, {"a": PASSED})
+        self.assertEqual(
+            verdict["failures"], [{"test": "m (no test)", "reason": "1 != 2"}]
+        )
+
+    def test_nothing(self) -> None:
+        """
+        Where nothing was tested, nothing is said for the reactor.
+        """
+        self.assertFalse(verdictOf({}, {})["conforms"])
+
+
+class JobTests(SynchronousTestCase):
+    """
+    Tests for L{Job}.
+    """
+
+    def job(self, *events: dict[str, object]) -> Job:
+        """
+        A job that has heard of some events.
+        """
+        job = Job("x.XReactor", "m")
+        for event in events:
+            job.heard(json.dumps(event).encode())
+        return job
+
+    def test_ended(self) -> None:
+        """
+        The worse outcome counts where a name comes twice.
+        """
+        job = self.job(
+            {"tests": ["m.a", "m.a"]},
+            {"began": 0},
+            {"ended": 0, "outcome": "failed", "reason": "no"},
+            {"began": 1},
+            {"ended": 1, "outcome": "passed", "reason": ""},
+            {"finished": True},
+        )
+        self.assertTrue(job.over)
+        self.assertEqual(job.outcomes, {"m.a": Outcome("failed", "no")})
+
+    def test_lost(self) -> None:
+        """
+        A test that takes its process with it has errored; the next one begins in
+        another process.
+        """
+        job = self.job({"tests": ["m.a", "m.b"]}, {"began": 0})
+        job.lost("hung")
+        self.assertEqual(job.outcomes, {"m.a": Outcome("errored", "hung")})
+        self.assertEqual((job.start, job.over), (1, False))
+
+    def test_lostLast(self) -> None:
+        """
+        After the last test, there is nothing more to do.
+        """
+        job = self.job({"tests": ["m.a"]}, {"began": 0})
+        job.lost("hung")
+        self.assertTrue(job.over)
+
+    def test_lostBetween(self) -> None:
+        """
+        A process that comes to no test twice is not started a third time.
+        """
+        job = self.job(
+            {"tests": ["m.a", "m.b"]},
+            {"began": 0},
+            {"ended": 0, "outcome": "passed", "reason": ""},
+        )
+        job.lost("died")
+        self.assertEqual((job.start, job.over), (1, False))
+        job.heard(b'{"tests": ["m.a", "m.b"]}')
+        job.lost("died")
+        self.assertTrue(job.over)
+        self.assertEqual(job.outcomes["m.b"], Outcome("errored", "died"))
+
+    def test_lostAtOnce(self) -> None:
+        """
+        A module that cannot be loaded is over.
+        """
+        job = self.job()
+        job.lost("died")
+        self.assertTrue(job.over)
+        self.assertEqual(job.outcomes, {"m": Outcome("errored", "died")})
+
+    def test_lostAfterwards(self) -> None:
+        """
+        What happens after the last test counts too.
+        """
+        job = self.job(
+            {"tests": ["m.a"]},
+            {"began": 0},
+            {"ended": 0, "outcome": "passed", "reason": ""},
+        )
+        job.lost("hung")
+        self.assertTrue(job.over)
+        self.assertEqual(
+            job.outcomes, {"m.a": PASSED, "m (no test)": Outcome("errored", "hung")}
+        )
+
+
+class RealTests(SynchronousTestCase):
+    """
+    Real tests of Twisted's, in real processes.
+    """
+
+    def conform(self, name: str, limit: float = 60, full: bool = False) -> Conformance:
+        """
+        Judge a reactor by a small module.
+        """
+        return conform(name, Observer(), full, [SMALL], limit)[0]
+
+    def broken(self, name: str, limit: float = 60) -> Conformance:
+        """
+        Judge one of the broken reactors, which the second test does not tell from
+        a good one.
+        """
+        outcome = self.conform(f"{broken_reactors.__name__}.{name}", limit)
+        self.assertFalse(outcome["conforms"])
+        self.assertEqual([each["test"] for each in outcome["failures"]], [FIRST])
+        self.assertEqual(
+            [(each["module"], each["passed"]) for each in outcome["modules"]],
+            [(SMALL, 1)],
+        )
+        return outcome
+
+    def test_good(self) -> None:
+        """
+        poll's reactor conforms, asyncio's and our own do, by either kind of test.
+        """
+        for name in ("poll", "asyncio", "busypoll"):
+            for full in (False, True):
+                outcome = self.conform(name, full=full)
+                self.assertTrue(outcome["conforms"], outcome)
+                self.assertEqual(outcome["failures"], [])
+
+    def test_failing(self) -> None:
+        """
+        A failure has the last line of its reason.
+        """
+        outcome = self.broken("FailingReactor")
+        self.assertEqual(outcome["failures"][0]["reason"], "ValueError: and says so")
+
+    def test_excused(self) -> None:
+        """
+        The exceptions beside the reactor are its exceptions.
+        """
+        self.patch(
+            broken_reactors,
+            "CONFORMANCE_EXCEPTIONS",
+            {FIRST: "it knows no now", SECOND: "a stale one"},
+        )
+        outcome = self.conform("tests.broken_reactors.FailingReactor")
+        self.assertTrue(outcome["conforms"])
+        self.assertEqual(
+            (outcome["exceptions"], outcome["unneeded_exceptions"]),
+            (
+                [{"test": FIRST, "reason": "it knows no now"}],
+                [{"test": SECOND, "reason": "a stale one"}],
+            ),
+        )
+
+    def test_hanging(self) -> None:
+        """
+        A test that hangs is known by name, and the rest goes on without it.
+        """
+        outcome = self.broken("HangingReactor", limit=10)
+        self.assertIn("hung", outcome["failures"][0]["reason"])
+
+    def test_crashing(self) -> None:
+        """
+        So is one that takes the process with it.
+        """
+        outcome = self.broken("CrashingReactor")
+        self.assertIn("SIGABRT", outcome["failures"][0]["reason"])
+
+    def test_leaving(self) -> None:
+        """
+        Also with exit status 0.
+        """
+        outcome = self.broken("LeavingReactor")
+        self.assertIn("exit status 0", outcome["failures"][0]["reason"])
+
+    def test_unmakeable(self) -> None:
+        """
+        A reactor that cannot be made is not judged by the tests that this skips.
+        """
+        error = self.assertRaises(
+            CannotJudge, self.conform, "tests.broken_reactors.UnmakeableReactor"
+        )
+        self.assertIn("the kernel says no", str(error))
+
+    def test_unloadable(self) -> None:
+        """
+        Where the control cannot load the tests, there is no verdict.
+        """
+        error = self.assertRaises(
+            CannotJudge, conform, "poll", Observer(), False, ["twisted.test.test_none"]
+        )
+        self.assertIn("twisted.test.test_none", str(error))
+
+    def test_page(self) -> None:
+        """
+        The page is reStructuredText without complaint, and has a row for everybody.
+        """
+        lines = pageLines(
+            [
+                self.conform("poll"),
+                self.conform("tests.broken_reactors.FailingReactor"),
+            ],
+            [("iocp", "needs `Windows`_ *now*")],
+            date(2026, 11, 23),
+        )
+        text = subprocess.run(
+            [sys.executable, "-m", "docutils", "--halt=2", "--writer=pseudoxml"],
+            input="\n".join(lines),
+            stdout=subprocess.PIPE,
+            text=True,
+            check=True,
+        ).stdout
+        for word in ("poll", "FailingReactor", "ValueError", "`Windows`_ *now*"):
+            self.assertIn(word, text)
+
+
+class CommandTests(CommandTestCase):
+    """
+    The command.
+    """
+
+    def test_json(self) -> None:
+        """
+        All of Twisted's reactor tests under poll: it conforms, and says so.
+        """
+        status, output, _ = self.run_("conform", "--reactor", "poll", "--json")
+        outcome = json.loads(output)
+        self.assertLessEqual(
+            {"reactor", "control", "twisted", "python", "kernel", "modules"}
+            | {"failures", "exceptions", "unneeded_exceptions", "interfaces"}
+            | {"conforms"},
+            set(outcome),
+        )
+        self.assertEqual(outcome["failures"], [])
+        self.assertEqual((status, outcome["conforms"]), (0, True))
+        self.assertEqual((outcome["reactor"], outcome["control"]), ("poll", "epoll"))
+        self.assertGreater(sum(each["passed"] for each in outcome["modules"]), 200)
+
+    def test_unknown(self) -> None:
+        """
+        An unknown name ends in one line.
+        """
+        status, output, errors = self.run_("conform", "--reactor", "nonsense")
+        self.assertEqual((status, output), (1, ""))
+        self.assertEqual(len(errors.splitlines()), 1)
+        self.assertIn("nonsense", errors)
+
+    def test_interrupted(self) -> None:
+        """
+        Ctrl-C ends it, and whatever it has started.
+        """
+        process = self.start(
+            "conform", "--reactor", "tests.broken_reactors.HangingReactor"
+        )
+        assert process.stderr is not None
+        # The first module is over, and others run.
+        self.assertIn("tests", process.stderr.readline())
+        process.send_signal(signal.SIGINT)
+        process.communicate(timeout=60)
+        self.assertEqual(process.returncode, 128 + signal.SIGINT)
+        self.assertEqual(self.marked(), [])
