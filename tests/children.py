@@ -7,12 +7,14 @@ ends in an error after L{TIMEOUT}, which is generous and decides nothing else.
 
 from __future__ import annotations
 
+import contextlib
 import os
 import re
 import select
 import shutil
 import signal
 import socket
+import ssl
 import subprocess
 import sys
 import tempfile
@@ -83,11 +85,13 @@ class Child:
         *options: str,
         listen: str | None = None,
         systemdSocket: socket.socket | None = None,
+        reactor: str | None = None,
     ) -> None:
         self.directory = makeDirectory(test)
         self.log = b""
         listen = "tcp:0:interface=127.0.0.1" if listen is None else listen
-        line = [TWISTD, "-n", command, "--listen", listen, *options]
+        chosen = [] if reactor is None else [f"--reactor={reactor}"]
+        line = [TWISTD, "-n", *chosen, command, "--listen", listen, *options]
         passing: tuple[int, ...] = ()
         if systemdSocket is not None:
             number = systemdSocket.fileno()
@@ -110,6 +114,13 @@ class Child:
         The TCP ports it listens on, in the order of its options.
         """
         return [int(port) for port in re.findall(rb" starting on (\d+)\r?\n", self.log)]
+
+    @property
+    def pid(self) -> int:
+        """
+        Its process id.
+        """
+        return self._process.pid
 
     def connect(self) -> socket.socket:
         """
@@ -171,11 +182,15 @@ def exchange(connection: socket.socket, data: bytes, shutdown: bool = False) -> 
         if not readable and not writable:
             raise AssertionError(f"nothing after {len(received)} bytes")
         if writable:
-            left = left[connection.send(left[:65536]) :]
+            with contextlib.suppress(ssl.SSLWantWriteError):
+                left = left[connection.send(left[:65536]) :]
             if shutdown and not left:
                 connection.shutdown(socket.SHUT_WR)
         if readable:
-            piece = connection.recv(65536)
+            try:
+                piece = connection.recv(65536)
+            except ssl.SSLWantReadError:
+                continue
             received += piece
             if not piece:
                 break

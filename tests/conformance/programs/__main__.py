@@ -1,0 +1,43 @@
+"""
+Run one program under one reactor: C{NAME PROGRAM ARGUMENTS}, the last in JSON.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+from typing import Any
+
+from twisted.application.reactors import installReactor
+from twisted.logger import ILogObserver, LogLevel, globalLogBeginner
+from twisted.python.reflect import namedAny
+from zope.interface import provider
+
+from . import tell
+
+
+@provider(ILogObserver)
+def tellErrors(event: dict[str, Any]) -> None:
+    """
+    Tell the test of each error that is logged.
+    """
+    if event["log_level"] >= LogLevel.error:
+        # Under the second name if it was logged in the old way, as reactors do.
+        failure = event.get("log_failure") or event.get("failure")
+        kind = "log" if failure is None else type(failure.value).__name__
+        text = event.get("log_text") if failure is None else failure.getTraceback()
+        tell("error", type=kind, text=(text or str(event.get("log_format")))[-2000:])
+
+
+def main(backend: str, program: str, arguments: str) -> None:
+    """
+    Run it.
+    """
+    reactor = installReactor(backend)
+    globalLogBeginner.beginLoggingTo([tellErrors], redirectStandardIO=False)
+    namedAny(f"tests.conformance.programs.{program}")(reactor, **json.loads(arguments))
+    reactor.run()
+    tell("ended")
+
+
+main(*sys.argv[1:])

@@ -1,0 +1,209 @@
+"""
+Clients, of servers in the same process and of none.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import socket
+from typing import Any
+
+from twisted.internet.defer import Deferred, ensureDeferred, gatherResults
+from twisted.internet.endpoints import HostnameEndpoint, TCP4ClientEndpoint
+from twisted.internet.protocol import (
+    ClientFactory,
+    Factory,
+    Protocol,
+    ServerFactory,
+    connectionDone,
+)
+from twisted.python import log
+from twisted.python.failure import Failure
+
+from ..peers import pattern
+from ..sizes import CONNECTIONS, LARGEST_MESSAGE
+from . import tell
+from .time import Echo
+
+
+class Asking(Protocol):
+    """
+    Sends something, waits until all of it has come back, and closes.
+    """
+
+    transport: Any
+
+    def __init__(self, said: bytes) -> None:
+        self.said = said
+        self.heard = bytearray()
+        self.whenLost: Deferred[str] = Deferred()
+
+    def connectionMade(self) -> None:
+        """
+        Say it.
+        """
+        self.transport.write(self.said)
+
+    def dataReceived(self, data: bytes) -> None:
+        """
+        Hear it.
+        """
+        self.heard += data
+        if len(self.heard) >= len(self.said):
+            self.transport.loseConnection()
+
+    def connectionLost(self, reason: Failure = connectionDone) -> None:
+        """
+        Say how it went.
+        """
+        right = bytes(self.heard) == self.said
+        self.whenLost.callback(f"{type(reason.value).__name__} {right}")
+
+
+def echo(reactor: Any) -> None:
+    """
+    Connect many clients to a server of this reactor, at once.
+    """
+
+    async def ask(port: int, size: int) -> str:
+        endpoint = HostnameEndpoint(reactor, "127.0.0.1", port)
+        asking = Asking(pattern(size))
+        await endpoint.connect(Factory.forProtocol(lambda: asking))
+        return await asking.whenLost
+
+    async def main() -> None:
+        factory = ServerFactory.forProtocol(Echo)
+        port = reactor.listenTCP(0, factory, interface="127.0.0.1", backlog=200)
+        number = port.getHost().port
+        sizes = [LARGEST_MESSAGE >> each % 21 for each in range(CONNECTIONS)]
+        asked = [ensureDeferred(ask(number, size)) for size in sizes]
+        tell("asked", answers=await gatherResults(asked))
+        await port.stopListening()
+
+    _run(reactor, main())
+
+
+def refused(reactor: Any) -> None:
+    """
+    Connect to where nobody listens, in both of Twisted's ways.
+    """
+    with socket.create_server(("127.0.0.1", 0)) as nobody:
+        port = nobody.getsockname()[1]
+
+    async def main() -> None:
+        endpoint = TCP4ClientEndpoint(reactor, "127.0.0.1", port)
+        try:
+            await endpoint.connect(Factory.forProtocol(Protocol))
+        except Exception as error:
+            tell("failed", type=type(error).__name__)
+        factory = _Telling()
+        reactor.connectTCP("127.0.0.1", port, factory)
+        await factory.whenOver
+
+    _run(reactor, main())
+
+
+def unanswered(reactor: Any) -> None:
+    """
+    Connect to a listener whose queue is full, which therefore says nothing; give
+    up after a while, and once more before that.
+    """
+    listener = socket.socket()
+    listener.bind(("127.0.0.1", 0))
+    listener.listen(0)
+    address = listener.getsockname()
+    waiting = []
+    # More than are let in, or the queue is not full yet.
+    for _ in range(4):
+        each = socket.socket()
+        each.setblocking(False)
+        with contextlib.suppress(BlockingIOError):
+            each.connect(address)
+        waiting.append(each)
+
+    async def main() -> None:
+        endpoint = TCP4ClientEndpoint(reactor, address[0], address[1], timeout=1)
+        try:
+            await endpoint.connect(Factory.forProtocol(Protocol))
+        except Exception as error:
+            tell("failed", type=type(error).__name__)
+        factory = _Telling()
+        connector = reactor.connectTCP(*address, factory)
+        reactor.callLater(0.1, connector.disconnect)
+        await factory.whenOver
+        for each in (listener, *waiting):
+            each.close()
+
+    _run(reactor, main())
+
+
+def factory(reactor: Any, port: int) -> None:
+    """
+    Connect to a server of the test, say something and close; then connect
+    again, by the same connector.
+    """
+
+    async def main() -> None:
+        factory = _Telling(again=True)
+        reactor.connectTCP("127.0.0.1", port, factory)
+        await factory.whenOver
+
+    _run(reactor, main())
+
+
+class _Telling(ClientFactory):
+    """
+    Tells everything that its connector says.
+    """
+
+    noisy = False
+
+    def __init__(self, again: bool = False) -> None:
+        self.again = again
+        self.whenOver: Deferred[None] = Deferred()
+
+    def startedConnecting(self, connector: Any) -> None:
+        """
+        Tell.
+        """
+        tell("startedConnecting")
+
+    def buildProtocol(self, addr: object) -> Protocol:
+        """
+        Ask something.
+        """
+        tell("buildProtocol")
+        return Asking(b"hello")
+
+    def clientConnectionFailed(self, connector: Any, reason: Failure) -> None:
+        """
+        Tell why.
+        """
+        tell("clientConnectionFailed", reason=type(reason.value).__name__)
+        self.whenOver.callback(None)
+
+    def clientConnectionLost(self, connector: Any, reason: Failure) -> None:
+        """
+        Tell why, and perhaps connect again.
+        """
+        tell("clientConnectionLost", reason=type(reason.value).__name__)
+        if self.again:
+            self.again = False
+            connector.connect()
+        else:
+            self.whenOver.callback(None)
+
+
+def _run(reactor: Any, main: Any) -> None:
+    """
+    Run until that is over.
+    """
+
+    def start() -> None:
+        ensureDeferred(main).addErrback(_log).addBoth(lambda _: reactor.stop())
+
+    reactor.callWhenRunning(start)
+
+
+def _log(failure: Failure) -> None:
+    log.err(failure)

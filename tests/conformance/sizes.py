@@ -1,0 +1,50 @@
+"""
+How much of everything there is in these tests.
+
+Chosen so that all tests take a backend some twenty seconds of one core: enough
+connections, bytes and calls for what goes wrong now and then to go wrong.
+"""
+
+from __future__ import annotations
+
+KIB = 1024
+MIB = 1024 * KIB
+
+#: Connections that talk at once, and how many of them are slow.
+CONNECTIONS = 30
+#: Messages a connection sends, of a size between 1 byte and this.
+MESSAGES = 6
+LARGEST_MESSAGE = MIB
+#: What slow readers and writers move at a time; how often a reader does before it
+#: is slow again; what the kernel keeps for it meanwhile.
+SLOW_PIECE = 4 * KIB
+SLOW_PIECES = 15
+SLOW_BUFFER = 16 * KIB
+
+#: What is written at once just before a connection is closed.
+LAST_WORDS = 4 * MIB
+
+#: What a producer has to send. What may be in memory while nobody reads is
+#: less by far: a buffer of each kernel socket, and one in the process.
+PRODUCED = 32 * MIB
+PRODUCED_AT_ONCE = 64 * KIB
+MOST_IN_MEMORY = 14 * MIB
+
+#: Connections that come and go, this many at a time.
+VISITS = 2000
+VISITS_AT_ONCE = 100
+#: The same where each costs a process.
+VISITS_OF_PROCESSES = 500
+
+#: Timers, and the time within which all of them are due, in seconds.
+TIMERS = 1000
+TIMERS_WITHIN = 0.5
+
+#: Threads that call the reactor, and how often each does.
+CALLERS = 4
+CALLS = 500
+
+#: Connections that try to catch the reactor in two callbacks at once, and what
+#: they send it: bytes one by one, each answered.
+INTRUDERS = 50
+INTRUSIONS = 30

@@ -1,0 +1,148 @@
+"""
+From one test class to one for each backend.
+"""
+
+from __future__ import annotations
+
+import functools
+import os
+import random
+import socket
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any, ClassVar, TypeVar
+
+from twisted.trial.unittest import SkipTest, SynchronousTestCase
+
+from iodemo.models import MODELS, Model, find
+
+from ..children import TIMEOUT, Child
+from .hosting import Host
+
+_Test = TypeVar("_Test", bound=SynchronousTestCase)
+
+
+class BackendTestCase(SynchronousTestCase):
+    """
+    Tests of whatever backend a subclass is stamped for.
+
+    @cvar model: the backend.
+    """
+
+    model: ClassVar[Model]
+
+    def twistd(
+        self,
+        command: str,
+        *options: str,
+        listen: str | None = None,
+        systemdSocket: socket.socket | None = None,
+    ) -> Child:
+        """
+        Run one of the services under the backend, as C{twistd}.
+        """
+        return Child(
+            self,
+            command,
+            *options,
+            listen=listen,
+            systemdSocket=systemdSocket,
+            reactor=self.model.name,
+        )
+
+    @contextmanager
+    def host(
+        self, program: str, expecting: tuple[str, ...] = (), **arguments: Any
+    ) -> Iterator[Host]:
+        """
+        Run one of the programs under the backend, in a child process that is
+        asked to end afterwards, and must end well.
+
+        @param program: as in C{"closing.serveHalfClose"}.
+        @param expecting: the types of the errors that must be in its log.
+        """
+        host = Host(self, self.model.name, program, arguments)
+        yield host
+        host.finish()
+        self.assertEqual(sorted(host.errors), sorted(expecting), host.events)
+
+    @contextmanager
+    def randomness(self) -> Iterator[random.Random]:
+        """
+        A source of randomness that says its seed if the test fails.
+        """
+        seed = int(
+            os.environ.get("IODEMO_SEED") or random.SystemRandom().getrandbits(32)
+        )
+        try:
+            yield random.Random(seed)
+        except self.failureException as failure:
+            raise self.failureException(f"{failure} (IODEMO_SEED={seed})") from failure
+
+
+def stamped(builder: type[_Test]) -> None:
+    """
+    Decorate a test class: in its place, its module gets one for each backend.
+
+    The class itself is gone then, so that trial does not take it for a test.
+    """
+    namespace = vars(sys.modules[builder.__module__])
+    for model in _chosen():
+        name = f"{builder.__name__}_{model.name}"
+        contents = {
+            "__doc__": builder.__doc__,
+            "__module__": builder.__module__,
+            "__qualname__": name,
+            "model": model,
+        }
+        reason = model.unavailable()
+        if reason is not None:
+            contents["skip"] = f"{model.name}: {reason}"
+        namespace[name] = type(name, (builder,), contents)
+
+
+def sharedState(test: Callable[[_Test], None]) -> Callable[[_Test], None]:
+    """
+    Decorate a test in which one connection notices another within the process:
+    it is skipped where by its nature none can.
+    """
+
+    @functools.wraps(test)
+    def perhaps(case: _Test) -> None:
+        model: Model = vars(type(case))["model"]
+        if sharesNothing(model):
+            raise SkipTest(f"connections share no state under {model.name}")
+        test(case)
+
+    return perhaps
+
+
+@functools.cache
+def sharesNothing(model: Model) -> bool:
+    """
+    Whether a connection is alone with its protocol's state in this model: a
+    reactor says so of itself, in a process in which it may be installed.
+    """
+    program = (
+        "import sys\n"
+        "from twisted.application.reactors import installReactor\n"
+        "from iodemo.interfaces import ISharesNothing\n"
+        "print(ISharesNothing.providedBy(installReactor(sys.argv[1])))"
+    )
+    answer = subprocess.run(
+        [sys.executable, "-c", program, model.name],
+        stdout=subprocess.PIPE,
+        text=True,
+        timeout=TIMEOUT,
+        check=True,
+    )
+    return answer.stdout == "True\n"
+
+
+def _chosen() -> list[Model]:
+    names = os.environ.get("IODEMO_BACKENDS")
+    if names:
+        return [find(name) for name in names.split(",")]
+    return [model for model in MODELS if model.kind == "reactor"]

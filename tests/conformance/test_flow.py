@@ -1,0 +1,106 @@
+"""
+Tests for who waits for whom: producers, and peers that do not read.
+"""
+
+from __future__ import annotations
+
+from ..children import exchange, receive
+from .hosting import Host, memoryOf
+from .peers import pattern, receiveAll, reset
+from .sizes import LAST_WORDS, MOST_IN_MEMORY, PRODUCED, PRODUCED_AT_ONCE
+from .stamping import BackendTestCase, stamped
+
+_PRODUCT = pattern(PRODUCED_AT_ONCE) * (PRODUCED // PRODUCED_AT_ONCE)
+
+
+@stamped
+class ProducerTests(BackendTestCase):
+    """
+    Tests for producers, whose consumer is a peer that does not read at first.
+    """
+
+    def test_push(self) -> None:
+        """
+        A push producer is paused when the peer does not read, so that little is
+        in memory, and resumed when it does. Everything arrives, in order.
+        """
+        with self.host("flow.push") as host:
+            self.assertBounded(host)
+            host.await_("connectionLost", 2)
+        for produced in host.told("produced"):
+            self.assertGreater(produced["pauses"], 1)
+            # The last pause may be left to the end of the connection.
+            self.assertIn(produced["pauses"] - produced["resumes"], (0, 1))
+
+    def test_pull(self) -> None:
+        """
+        A pull producer is asked for no more than is sent: for each piece once.
+        """
+        with self.host("flow.pull") as host:
+            self.assertBounded(host)
+            host.await_("connectionLost", 2)
+        for produced in host.told("produced"):
+            self.assertEqual(produced["asked"], PRODUCED // PRODUCED_AT_ONCE)
+
+    def test_stopped(self) -> None:
+        """
+        A producer whose peer goes away is told to stop, once, before its
+        protocol is told that the connection is lost.
+        """
+        for program in ("flow.push", "flow.pull"):
+            with self.host(program) as host:
+                client = host.connect(receiveBuffer=4096)
+                host.await_("quiet")
+                reset(client)
+                host.await_("connectionLost")
+            names = [event["event"] for event in host.events]
+            self.assertEqual(
+                names,
+                ["listening", "quiet", "stopProducing", "connectionLost", "ended"],
+            )
+
+    def assertBounded(self, host: Host) -> None:
+        """
+        Check that little is produced and held as long as nobody reads it, and
+        that all of it arrives once somebody does.
+        """
+        host.await_("listening")
+        before = memoryOf(host.pid)
+        clients = [host.connect(receiveBuffer=4096) for _ in range(2)]
+        quiet = [host.await_("quiet", count)["produced"] for count in (1, 2)]
+        self.assertLess(max(quiet), MOST_IN_MEMORY)
+        self.assertLess(memoryOf(host.pid) - before, MOST_IN_MEMORY)
+        # Nor is more than what one of them reads produced when it does.
+        half = PRODUCED // 2
+        received = [receive(clients[0], half), b""]
+        while (produced := host.told("quiet")[-1]["produced"]) < half:
+            host.await_("quiet", len(host.told("quiet")) + 1)
+        self.assertLess(produced - half, MOST_IN_MEMORY)
+        self.assertLess(memoryOf(host.pid) - before, MOST_IN_MEMORY)
+        for client, first in zip(clients, received, strict=True):
+            self.assertTrue(first + receiveAll(client) == _PRODUCT)
+
+
+@stamped
+class ReadingTests(BackendTestCase):
+    """
+    Tests for a protocol that does not read.
+    """
+
+    def test_paused(self) -> None:
+        """
+        A transport told to pause delivers nothing until it is told to resume;
+        then it delivers everything that has come meanwhile, in order.
+        """
+        sent = pattern(LAST_WORDS)
+        with self.host("flow.read") as host:
+            client = host.connect()
+            self.assertEqual(exchange(client, b"first"), b"first")
+            host.await_("paused")
+            client.sendall(sent[:1000])
+            host.permit("look")
+            host.await_("looked")
+            self.assertEqual(host.told("readWhilePaused"), [])
+            host.permit("read")
+            self.assertEqual(receive(client, 1000), sent[:1000])
+            self.assertEqual(exchange(client, sent[1000:]), sent[1000:])

@@ -1,0 +1,91 @@
+"""
+Tests for connections that a reactor makes.
+"""
+
+from __future__ import annotations
+
+import socket
+
+from ..children import TIMEOUT, receive
+from .hosting import Host
+from .sizes import CONNECTIONS
+from .stamping import BackendTestCase, stamped
+
+
+@stamped
+class ClientTests(BackendTestCase):
+    """
+    Tests for clients.
+    """
+
+    def test_echo(self) -> None:
+        """
+        Many clients connect at once to a server under the same reactor. Each is
+        answered, whatever it says, and told once that it is not connected any more.
+        """
+        with self.host("outgoing.echo") as host:
+            asked = host.await_("asked")
+            host.await_("ended")
+        self.assertEqual(asked["answers"], ["ConnectionDone True"] * CONNECTIONS)
+
+    def test_factory(self) -> None:
+        """
+        A factory is told of everything, in order; and a connector that is over
+        can connect again.
+        """
+        with socket.create_server(("127.0.0.1", 0)) as server:
+            server.settimeout(TIMEOUT)
+            with self.host("outgoing.factory", port=server.getsockname()[1]) as host:
+                for _ in range(2):
+                    with server.accept()[0] as connection:
+                        connection.settimeout(TIMEOUT)
+                        self.assertEqual(receive(connection, 5), b"hello")
+                        connection.sendall(b"hello")
+                        self.assertEqual(connection.recv(1), b"")
+                host.await_("ended")
+        once = [
+            "startedConnecting",
+            "buildProtocol",
+            "clientConnectionLost ConnectionDone",
+        ]
+        self.assertEqual(_told(host), [*once, *once, "ended"])
+
+    def test_refused(self) -> None:
+        """
+        Where nobody listens, that is what is said.
+        """
+        with self.host("outgoing.refused") as host:
+            host.await_("ended")
+        self.assertEqual(
+            _told(host),
+            [
+                "failed ConnectionRefusedError",
+                "startedConnecting",
+                "clientConnectionFailed ConnectionRefusedError",
+                "ended",
+            ],
+        )
+
+    def test_unanswered(self) -> None:
+        """
+        Where nobody answers, a client gives up when it wanted to, or when it is
+        told to.
+        """
+        with self.host("outgoing.unanswered") as host:
+            host.await_("ended")
+        self.assertEqual(
+            _told(host),
+            [
+                "failed TimeoutError",
+                "startedConnecting",
+                "clientConnectionFailed UserError",
+                "ended",
+            ],
+        )
+
+
+def _told(host: Host) -> list[str]:
+    """
+    Everything it has told, in order.
+    """
+    return [" ".join(map(str, event.values())) for event in host.events]

@@ -1,0 +1,112 @@
+"""
+Tests for a backend as a part of C{twistd}: to the foreground and as a daemon.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import re
+import select
+import signal
+import socket
+from pathlib import Path
+
+from ..children import TIMEOUT, exchange, makeDirectory, runTwistd
+from .hosting import childrenOf, eventually
+from .stamping import BackendTestCase, stamped
+
+
+@stamped
+class TerminationTests(BackendTestCase):
+    """
+    Tests for a service that is told to end.
+    """
+
+    def test_foreground(self) -> None:
+        """
+        With connections open, it ends by the signal it was sent, leaves no file
+        and no process, and its peers see the end.
+        """
+        child = self.twistd("iodemo-echo")
+        connections = [child.connect() for _ in range(3)]
+        for connection in connections:
+            self.addCleanup(connection.close)
+            self.assertEqual(exchange(connection, b"hello"), b"hello")
+        children = [self.watch(pid) for pid in childrenOf(child.pid)]
+        self.assertEqual(child.stop(), -signal.SIGTERM)
+        for connection in connections:
+            self.assertEqual(connection.recv(1), b"")
+        for descriptor in children:
+            self.assertEnds(descriptor)
+        self.assertEqual(os.listdir(child.directory), [])
+        self.assertIn(b"Received SIGTERM, shutting down.", child.log)
+        self.assertNotIn(b"Traceback", child.log)
+
+    def test_daemon(self) -> None:
+        """
+        As a daemon it serves, says its process id and logs where it was told to,
+        begins a new log on SIGUSR1, and ends on SIGTERM.
+        """
+        directory = makeDirectory(self)
+        answer = runTwistd(
+            f"--reactor={self.model.name}",
+            "--pidfile=its.pid",
+            "--logfile=its.log",
+            "iodemo-echo",
+            "--listen=tcp:0:interface=127.0.0.1",
+            directory=directory,
+        )
+        self.assertEqual((answer.returncode, answer.stderr), (0, ""))
+        log = directory / "its.log"
+        # Once that is there, the reactor runs, and signals find it.
+        _awaitText(log, " listens on ")
+        pid = int((directory / "its.pid").read_text())
+        descriptor = self.watch(pid)
+        (port,) = re.findall(r" starting on (\d+)\n", log.read_text())
+        with socket.create_connection(("127.0.0.1", int(port)), TIMEOUT) as connection:
+            self.assertEqual(exchange(connection, b"hello"), b"hello")
+            children = [self.watch(child) for child in childrenOf(pid)]
+            signal.pidfd_send_signal(descriptor, signal.SIGUSR1)
+            eventually((directory / "its.log.1").exists, directory.iterdir)
+            self.assertEqual(exchange(connection, b"still"), b"still")
+            signal.pidfd_send_signal(descriptor, signal.SIGTERM)
+            self.assertEnds(descriptor)
+            self.assertEqual(connection.recv(1), b"")
+        for child in children:
+            self.assertEnds(child)
+        self.assertIn("Received SIGTERM, shutting down.", log.read_text())
+        self.assertEqual(sorted(os.listdir(directory)), ["its.log", "its.log.1"])
+        for each in directory.iterdir():
+            self.assertNotIn("Traceback", each.read_text())
+
+    def watch(self, pid: int) -> int:
+        """
+        Have a descriptor for a process, which ends with the test at the latest.
+        """
+        descriptor = os.pidfd_open(pid)
+        self.addCleanup(_end, descriptor)
+        return descriptor
+
+    def assertEnds(self, descriptor: int) -> None:
+        """
+        Check that a process ends.
+        """
+        ended = select.select([descriptor], [], [], TIMEOUT)[0]
+        self.assertEqual(ended, [descriptor], "it lives on")
+
+
+def _awaitText(path: Path, text: str) -> None:
+    """
+    Wait until a file contains something.
+    """
+    eventually(lambda: path.exists() and text in path.read_text(), lambda: path)
+
+
+def _end(descriptor: int) -> None:
+    """
+    End a process, if it has not ended.
+    """
+    with contextlib.suppress(ProcessLookupError):
+        signal.pidfd_send_signal(descriptor, signal.SIGKILL)
+    os.close(descriptor)
