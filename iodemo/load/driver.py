@@ -479,9 +479,10 @@ class Driver:
 
     def _hint(self) -> str:
         """
-        What somebody may look at whose server takes no more connections.
+        What somebody may look at whose own server takes no more connections. One
+        that a comparison started, and watches, has all the files it may have.
         """
-        if len(self._connections) < _USUAL_LIMIT // 2:
+        if self._watch is not None or len(self._connections) < _USUAL_LIMIT // 2:
             return ""
         return "; is its limit on open files (ulimit -n) high enough?"
 
