@@ -113,8 +113,6 @@ class _Connection:
 class Driver:
     """
     Drives one plan to its end, or to the reason why it cannot be.
-
-    @ivar phase: what is going on, for somebody who waits.
     """
 
     #: Connections being made at any moment: fewer than any sane backlog.
