@@ -62,7 +62,9 @@ def requirements() -> str:
     A digest of the files that say what has to be installed.
     """
     digest = hashlib.sha256()
-    for name in ("setup.cfg", "pyproject.toml", "setup.py"):
+    # The last is compiled when it is installed.
+    ring = "iodemo/completion/ring.pyx"
+    for name in ("setup.cfg", "pyproject.toml", "setup.py", ring):
         digest.update(f"{name}\n{read(ROOT / name)}".encode())
     return digest.hexdigest()
 

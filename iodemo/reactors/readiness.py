@@ -103,13 +103,24 @@ class ReadinessReactor(PosixReactorBase):
             mask |= WRITABLE
         if mask:
             self._selectables[descriptor] = selectable
-            self._poll.register(descriptor, mask)
         elif self._selectables.get(descriptor) is selectable:
-            # Unless the number has a new owner already.
             del self._selectables[descriptor]
-            self._poll.unregister(descriptor)
+        else:
+            return  # the number has a new owner already
+        self.watch(descriptor, mask)
 
     # The loop
+
+    def watch(self, descriptor: int, mask: int) -> None:
+        """
+        Watch a descriptor.
+
+        @param mask: for what, as of poll(2); 0 watches it no more.
+        """
+        if mask:
+            self._poll.register(descriptor, mask)
+        else:
+            self._poll.unregister(descriptor)
 
     def wait(self, timeout: float | None) -> list[tuple[int, int]]:
         """

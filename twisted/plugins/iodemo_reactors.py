@@ -14,3 +14,9 @@ busypoll = Reactor(
 uvloop = Reactor(
     "uvloop", "iodemo.reactors.uvloop", "asyncio reactor on uvloop (iodemo)."
 )
+proactor = Reactor(
+    "proactor",
+    "iodemo.reactors.proactor",
+    "Completions made from readiness (iodemo).",
+)
+uring = Reactor("uring", "iodemo.reactors.uring", "Completions by io_uring (iodemo).")

@@ -1,0 +1,78 @@
+# -*- test-case-name: tests.test_completion -*-
+"""
+What a completion queue is.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from zope.interface import Attribute, Interface
+
+
+class ICompletionQueue(Interface):
+    """
+    Operations asked for, and their results told to the object that asked, its
+    owner, when the queue waits.
+
+    An operation is a number. Results are numbers too, as the kernel has them: what
+    the system call of that name would return, or C{-errno}.
+    """
+
+    current = Attribute("The owner who is being told something; L{None} between.")
+
+    def accept(owner: Any, descriptor: int) -> int:
+        """
+        Accept connections: C{owner.accepted(connected)}, a descriptor, for each,
+        and C{owner.acceptEnded(result)} when an error ended it.
+        """
+
+    def connect(owner: Any, descriptor: int, address: Any) -> int:
+        """
+        Connect: C{owner.connectEnded(result)}.
+
+        @param address: as for L{socket.socket.connect}, resolved.
+        """
+
+    def receive(owner: Any, descriptor: int) -> int:
+        """
+        Receive until the end: C{owner.received(data)} whenever there is some, and
+        C{owner.receiveEnded(result)}, where 0 is the peer's orderly end.
+        """
+
+    def send(owner: Any, descriptor: int, data: bytes, offset: int = 0) -> int:
+        """
+        Send, waiting for room as long as it takes: C{owner.sent(result)}. Only one
+        at a time for a descriptor.
+        """
+
+    def trySend(owner: Any, descriptor: int, data: bytes) -> None:
+        """
+        Send what there is room for. Nothing is told if that is everything; if it is
+        not, C{owner.sentPart(data, result)}, before anything else is sent.
+        """
+
+    def poll(owner: Any, descriptor: int, events: int) -> int:
+        """
+        Wait for readiness: C{owner.polled(result)}, events as of poll(2), again and
+        again for as long as there is any, or C{-errno} once.
+        """
+
+    def cancel(operation: int) -> None:
+        """
+        Stop an operation. Of C{receive} and C{send} the end is told, with
+        C{-ECANCELED} unless something else came first. Of the others nothing more is
+        told, and their descriptor may be closed at once.
+        """
+
+    def close(descriptor: int) -> None:
+        """
+        Close a descriptor, after whatever was asked before.
+        """
+
+    def wait(timeout: float | None) -> None:
+        """
+        Wait until an operation has a result, and tell all there are.
+
+        @param timeout: seconds; L{None} waits for ever.
+        """

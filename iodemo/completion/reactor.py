@@ -1,0 +1,244 @@
+# -*- test-case-name: tests.test_completion -*-
+"""
+A Twisted reactor on a completion queue.
+
+TCP connections and ports, and what is built on them (TLS), are on operations of the
+queue (L{iodemo.completion.streams}). All else, UNIX connections included, which may
+receive descriptors along with bytes, is Twisted's own and goes by the queue's
+C{poll}.
+"""
+
+from __future__ import annotations
+
+import select
+import socket
+from typing import Any
+
+from twisted.internet.interfaces import IReadDescriptor, IWriteDescriptor
+from twisted.python import context, log
+
+from iodemo.completion.interfaces import ICompletionQueue
+from iodemo.completion.streams import Client, Connector, Port, Server, StreamMixin
+from iodemo.reactors.readiness import ReadinessReactor
+
+_INTERNET = (socket.AF_INET, socket.AF_INET6)
+
+
+class CompletionReactor(ReadinessReactor):
+    """
+    A reactor on any completion queue.
+
+    @ivar queue: the queue.
+    @ivar streams: the connections that began to receive and are not closed.
+    @ivar ports: the ports that accept, or will again.
+    @ivar unsent: the connections that have something to send. It is always the same
+        list, so that they can hold on to it.
+    @ivar _watches: who is polled, by descriptor.
+    @cvar serverTransport: what L{Port} makes of an accepted connection.
+    @cvar clientTransport: what L{Connector} makes.
+    """
+
+    serverTransport: Any = Server
+    clientTransport: Any = Client
+
+    def __init__(self, queue: ICompletionQueue) -> None:
+        self.queue = queue
+        self.streams: set[StreamMixin] = set()
+        self.ports: set[Port] = set()
+        self.unsent: list[StreamMixin] = []
+        self._watches: dict[int, _Watch] = {}
+        super().__init__()
+
+    # The loop
+
+    def mainLoop(self) -> None:
+        """
+        Run until stopped.
+
+        What is logged names who is being told something. One context for all does
+        that; Twisted's reactors make one for every event.
+        """
+        logged = {**context.get(log.ILogContext)}
+        ours = {log.ILogContext: _LogContext(logged, self.queue)}
+        context.call(ours, super().mainLoop)
+
+    def runUntilCurrent(self) -> None:
+        """
+        Run what is due, and send what was written.
+        """
+        super().runUntilCurrent()
+        if self.unsent:
+            if self.queue.current is not None:
+                # Somebody who is being told something called iterate(). What others
+                # have not been told yet may be that a try was not all sent: first that.
+                self.queue.wait(0)
+            unsent = self.unsent.copy()
+            self.unsent.clear()
+            for stream in unsent:
+                stream.sendWritten()
+
+    def doIteration(self, delay: float | None) -> None:
+        """
+        Wait, and have told what there is to tell.
+        """
+        # mainLoop passes False for no time at all.
+        self.queue.wait(0 if self.unsent or delay is False else delay)
+
+    # IReactorFDSet
+
+    def addReader(self, reader: IReadDescriptor) -> None:
+        """See L{IReactorFDSet.addReader}."""
+        if isinstance(reader, StreamMixin | Port):
+            reader.startReading()
+        else:
+            super().addReader(reader)
+
+    def removeReader(self, reader: IReadDescriptor) -> None:
+        """See L{IReactorFDSet.removeReader}."""
+        if isinstance(reader, StreamMixin | Port):
+            reader.stopReading()
+        else:
+            super().removeReader(reader)
+
+    def addWriter(self, writer: IWriteDescriptor) -> None:
+        """See L{IReactorFDSet.addWriter}."""
+        if isinstance(writer, StreamMixin):
+            writer.startWriting()
+        else:
+            super().addWriter(writer)
+
+    def removeWriter(self, writer: IWriteDescriptor) -> None:
+        """See L{IReactorFDSet.removeWriter}."""
+        if isinstance(writer, StreamMixin):
+            writer.stopWriting()
+        else:
+            super().removeWriter(writer)
+
+    def removeAll(self) -> list[IReadDescriptor | IWriteDescriptor]:
+        """See L{IReactorFDSet.removeAll}."""
+        removed = super().removeAll()
+        streams = [each for each in self.streams if each.reading or each.writing]
+        for each in [*self.ports, *streams]:
+            removed.append(each)
+            each.stopReading()
+        return removed
+
+    def getReaders(self) -> list[IReadDescriptor]:
+        """See L{IReactorFDSet.getReaders}."""
+        streams = [stream for stream in self.streams if stream.reading]
+        return [*super().getReaders(), *self.ports, *streams]
+
+    def getWriters(self) -> list[IWriteDescriptor]:
+        """See L{IReactorFDSet.getWriters}."""
+        streams = [stream for stream in self.streams if stream.writing]
+        return [*super().getWriters(), *streams]
+
+    def watch(self, descriptor: int, mask: int) -> None:
+        """See L{ReadinessReactor.watch}."""
+        watched = self._watches.pop(descriptor, None)
+        if watched is not None:
+            self.queue.cancel(watched.operation)
+        if mask:
+            self._watches[descriptor] = _Watch(self, descriptor, mask)
+
+    def polled(self, descriptor: int, result: int) -> None:
+        """
+        Serve a descriptor that is ready.
+
+        @param result: as of L{ICompletionQueue.poll}.
+        """
+        if result < 0:
+            del self._watches[descriptor]
+        selectable = self._selectables.get(descriptor)
+        if selectable is not None:
+            events = select.POLLNVAL if result < 0 else result
+            log.callWithLogger(selectable, self._serve, selectable, descriptor, events)
+
+    # IReactorTCP
+
+    def listenTCP(
+        self, port: Any, factory: Any, backlog: int = 50, interface: str = ""
+    ) -> Port:
+        """See L{IReactorTCP.listenTCP}."""
+        listening = Port(port, factory, backlog, interface, self)
+        listening.startListening()
+        return listening
+
+    def connectTCP(
+        self,
+        host: str,
+        port: int,
+        factory: Any,
+        timeout: float = 30,
+        bindAddress: Any = None,
+    ) -> Connector:
+        """See L{IReactorTCP.connectTCP}."""
+        connector = Connector(host, port, factory, timeout, bindAddress, self)
+        connector.connect()
+        return connector
+
+    # IReactorSocket
+
+    def adoptStreamPort(
+        self, fileDescriptor: int, addressFamily: int, factory: Any
+    ) -> Any:
+        """See L{IReactorSocket.adoptStreamPort}."""
+        if addressFamily not in _INTERNET:
+            return super().adoptStreamPort(fileDescriptor, addressFamily, factory)
+        adopted = Port._fromListeningDescriptor(
+            self, fileDescriptor, addressFamily, factory
+        )
+        adopted.startListening()
+        return adopted
+
+    def adoptStreamConnection(
+        self, fileDescriptor: int, addressFamily: int, factory: Any
+    ) -> Any:
+        """See L{IReactorSocket.adoptStreamConnection}."""
+        if addressFamily not in _INTERNET:
+            return super().adoptStreamConnection(fileDescriptor, addressFamily, factory)
+        return self.serverTransport._fromConnectedSocket(
+            fileDescriptor, addressFamily, factory, self
+        )
+
+
+class _Watch:
+    """
+    The owner of one C{poll}: the selectable has no method for it.
+    """
+
+    __slots__ = ("descriptor", "operation", "reactor")
+
+    def __init__(self, reactor: CompletionReactor, descriptor: int, mask: int) -> None:
+        self.reactor = reactor
+        self.descriptor = descriptor
+        self.operation = reactor.queue.poll(self, descriptor, mask)
+
+    def polled(self, result: int) -> None:
+        """
+        Told by the queue: the descriptor is ready.
+        """
+        self.reactor.polled(self.descriptor, result)
+
+
+class _LogContext(dict[str, Any]):
+    """
+    A log context that says who is being told something when it is asked.
+    """
+
+    def __init__(self, context: dict[str, Any], queue: ICompletionQueue) -> None:
+        super().__init__(context)
+        self._queue = queue
+
+    def copy(self) -> dict[str, Any]:
+        """
+        What a message is made from.
+        """
+        copied = dict(self)
+        prefix = getattr(self._queue.current, "logPrefix", None)
+        if prefix is not None:
+            try:
+                copied["system"] = prefix()
+            except Exception:
+                copied["system"] = "(buggy logPrefix method)"
+        return copied

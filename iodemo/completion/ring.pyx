@@ -1,0 +1,1105 @@
+# -*- test-case-name: tests.test_completion -*-
+# cython: language_level=3, boundscheck=False, wraparound=False, cdivision=True
+"""
+A completion queue of the kernel's: io_uring, through its system calls alone.
+
+Facts (io_uring_setup(2), io_uring_enter(2), io_uring_register(2); the constants are
+the kernel's include/uapi/linux/io_uring.h).
+
+  - Two rings are shared with the kernel: entries, each of which asks for an
+    operation, and results. io_uring_enter submits what is in the one and waits for
+    the other; one call does for any number of both.
+  - An operation that can be done at once is done while it is submitted. Else the
+    kernel polls the socket by itself and finishes the operation when it is ready.
+  - A "multishot" receive or accept is asked for once and has a result for everything
+    that comes, until one without IORING_CQE_F_MORE. Receiving takes a buffer from a
+    ring of buffers that all connections share, only when something is there: an idle
+    connection holds none. With no buffer left it ends with ENOBUFS.
+  - IORING_SETUP_DEFER_TASKRUN with SINGLE_ISSUER (6.1) has the kernel finish
+    operations only inside io_uring_enter, in the one thread that may submit: nothing
+    interrupts the program, and results come in batches.
+  - With IOSQE_CQE_SKIP_SUCCESS an operation has a result only if it failed.
+  - close(2) does not end operations on the descriptor: they hold the file open.
+  - When the ring of results is full the kernel keeps the rest in a list, and delivers
+    them once there is room and io_uring_enter asks.
+
+Decisions. What is asked for is collected here, in memory of our own, and submitted by
+L{RingQueue.wait}: one call an iteration. So the ring itself can be made late, by the
+thread that waits, after the process has become a daemon and another user. Every
+operation has a row in a table, and a row a generation: a result that is late finds
+that its row has another. Everything lent to the kernel (bytes to send, addresses) is
+kept until the result is there. Data is copied out of its buffer when it is told, and
+the buffer goes back at once; operations that found none wait in line for their turn.
+Whether a try to send failed is told before anything else is submitted, so nothing
+overtakes it. Readiness is asked for once at a time, and again after its owner was
+served: what is level-triggered elsewhere is so here. To close a descriptor is an
+entry like others, behind what was asked before.
+
+Costs. The memory of the rings and buffers, whatever the load: 8.4 MiB of buffers, 320
+KiB of rings. A copy of everything received. One thread. And what the kernel takes for
+an operation beyond the plain system call's work, which is less than the call itself.
+"""
+
+cimport cython
+from cpython.bytes cimport (
+    PyBytes_AS_STRING,
+    PyBytes_FromStringAndSize,
+    PyBytes_GET_SIZE,
+)
+from libc.errno cimport errno
+from libc.stdint cimport int32_t, int64_t, uint8_t, uint16_t, uint32_t, uint64_t
+from libc.stdlib cimport calloc, free, malloc, realloc
+from libc.string cimport memcpy, memmove, memset
+
+import os
+import socket
+import struct
+import weakref
+from errno import ENOMEM as _ENOMEM
+from errno import errorcode
+
+from twisted.python import log
+from zope.interface import classImplements
+
+from iodemo.completion.interfaces import ICompletionQueue
+
+cdef extern from *:
+    """
+    #include <errno.h>
+    #include <fcntl.h>
+    #include <poll.h>
+    #include <sys/mman.h>
+    #include <sys/socket.h>
+    #include <sys/syscall.h>
+    #include <unistd.h>
+
+    /* The numbers of all architectures but two, which the reactor refuses. */
+    #define IODEMO_SETUP 425
+    #define IODEMO_ENTER 426
+    #define IODEMO_REGISTER 427
+
+    #define iodemo_acquire(at) __atomic_load_n((at), __ATOMIC_ACQUIRE)
+    #define iodemo_release(at, value) \
+        __atomic_store_n((at), (value), __ATOMIC_RELEASE)
+    """
+    const int IODEMO_SETUP, IODEMO_ENTER, IODEMO_REGISTER
+    const int EAGAIN, EBUSY, ECANCELED, EEXIST, EINTR, ENOBUFS, ETIME
+    const int MSG_DONTWAIT, MSG_NOSIGNAL, MSG_WAITALL
+    const int SOCK_CLOEXEC, SOCK_NONBLOCK
+    const int PROT_READ, PROT_WRITE
+    const int MAP_SHARED, MAP_PRIVATE, MAP_ANONYMOUS, MAP_POPULATE, MADV_DONTFORK
+    void *MAP_FAILED
+    uint32_t iodemo_acquire(uint32_t *at) nogil
+    void iodemo_release(uint32_t *at, uint32_t value) nogil
+    void iodemo_release16 "iodemo_release"(uint16_t *at, uint16_t value) nogil
+    long syscall(long number, ...) nogil
+    void *mmap(void *at, size_t length, int protection, int flags, int fd, long offset)
+    int munmap(void *at, size_t length)
+    int madvise(void *at, size_t length, int advice)
+
+# The kernel's structures, under its layout and names of our own.
+
+cdef struct Entry:  # io_uring_sqe
+    uint8_t opcode
+    uint8_t flags
+    uint16_t priority
+    int32_t descriptor
+    uint64_t offset
+    uint64_t address
+    uint32_t length
+    uint32_t detail  # a union of the operations' own flags
+    uint64_t userData
+    uint16_t bufferGroup
+    uint16_t personality
+    int32_t fileIndex
+    uint64_t unused[2]
+
+cdef struct Result:  # io_uring_cqe
+    uint64_t userData
+    int32_t result
+    uint32_t flags
+
+cdef struct SubmissionOffsets:  # io_sqring_offsets
+    uint32_t head, tail, mask, entries, flags, dropped, array, unused
+    uint64_t address
+
+cdef struct CompletionOffsets:  # io_cqring_offsets
+    uint32_t head, tail, mask, entries, overflow, results, flags, unused
+    uint64_t address
+
+cdef struct Params:  # io_uring_params
+    uint32_t submissions, completions, flags, cpu, idle, features, workers
+    uint32_t unused[3]
+    SubmissionOffsets submission
+    CompletionOffsets completion
+
+cdef struct Buffer:  # io_uring_buf; the first one's last field is the ring's tail
+    uint64_t address
+    uint32_t length
+    uint16_t number
+    uint16_t tail
+
+cdef struct BufferRegistration:  # io_uring_buf_reg
+    uint64_t address
+    uint32_t entries
+    uint16_t group
+    uint16_t flags
+    uint64_t unused[3]
+
+cdef struct Timespec:  # __kernel_timespec
+    int64_t seconds
+    int64_t nanoseconds
+
+cdef struct Waiting:  # io_uring_getevents_arg
+    uint64_t signals
+    uint32_t signalsSize
+    uint32_t unused
+    uint64_t timeout
+
+cdef enum:
+    # Operations.
+    NOP = 0
+    POLL_ADD = 6
+    ACCEPT = 13
+    ASYNC_CANCEL = 14
+    CONNECT = 16
+    CLOSE = 19
+    SEND = 26
+    RECEIVE = 27
+
+    SETUP_CQSIZE = 1 << 3
+    SETUP_CLAMP = 1 << 4
+    SETUP_SUBMIT_ALL = 1 << 7
+    SETUP_SINGLE_ISSUER = 1 << 12
+    SETUP_DEFER_TASKRUN = 1 << 13
+
+    ENTER_GETEVENTS = 1 << 0
+    ENTER_EXT_ARG = 1 << 3
+
+    REGISTER_BUFFER_RING = 22
+
+    OFFSET_RINGS = 0
+    OFFSET_ENTRIES = 0x10000000
+    OVERFLOWED = 1 << 1  # in the submission ring's flags
+
+    ENTRY_BUFFER_SELECT = 1 << 5
+    ENTRY_SKIP_SUCCESS = 1 << 6
+    ACCEPT_MULTISHOT = 1 << 0
+    RECEIVE_MULTISHOT = 1 << 1
+    CANCEL_ALL = 1 << 0
+    CANCEL_ANY = 1 << 2
+
+    RESULT_BUFFER = 1 << 0
+    RESULT_MORE = 1 << 1
+    RESULT_BUFFER_SHIFT = 16
+
+    # Ours.
+    FREE = 255
+    SUBMISSIONS = 1024
+    LEAST_SUBMISSIONS = 32
+    PENDING = 256
+    ROWS = 64
+    # Buffers a whole number of pages apart would all compete for the same lines of
+    # the processor's cache.
+    BUFFER_GAP = 64
+    SIGNALS_SIZE = 8
+
+cdef uint64_t NOBODY = <uint64_t>0x7FFFFFFF  # the result of something not in the table
+cdef uint64_t TRIED = <uint64_t>1 << 63  # the result of a try; the rest numbers it
+cdef uint32_t GENERATIONS = 0x7FFFFFFF
+
+cdef struct Row:
+    uint32_t generation
+    int32_t next  # of the free ones
+    int32_t descriptor
+    uint32_t events
+    uint8_t operation  # or FREE
+    uint8_t cancelled
+    uint8_t inLine  # for a buffer
+
+cdef object queues = weakref.WeakSet()
+cdef bint checks = os.environ.get("IODEMO_DEBUG", "") not in ("", "0")
+
+
+class RingRefused(OSError):
+    """
+    The kernel gives no ring. The message says what to do.
+    """
+
+
+@cython.no_gc_clear
+cdef class RingQueue:
+    """
+    A completion queue on io_uring.
+
+    @ivar current: see L{ICompletionQueue}.
+    """
+
+    cdef object __weakref__
+    cdef public object current
+
+    # The ring, -1 while there is none, and its memory.
+    cdef int ring
+    cdef void *rings
+    cdef size_t ringsSize
+    cdef Entry *entries
+    cdef size_t entriesSize
+    cdef uint32_t *submissionHead
+    cdef uint32_t *submissionTail
+    cdef uint32_t *submissionFlags
+    cdef uint32_t submissionMask
+    cdef uint32_t submissionCount
+    cdef uint32_t *resultHead
+    cdef uint32_t *resultTail
+    cdef uint32_t resultMask
+    cdef Result *results
+    cdef uint32_t resultsWanted
+
+    # What is lent to receives. All of a buffer ring is written here, and read by the
+    # kernel.
+    cdef Buffer *buffers
+    cdef char *bufferMemory
+    cdef size_t buffersSize
+    cdef uint32_t bufferCount
+    cdef uint32_t bufferBytes
+    cdef uint16_t bufferTail
+    cdef list line  # operations that found no buffer
+
+    # What was asked for and is not submitted yet.
+    cdef Entry *pending
+    cdef size_t pendingCount
+    cdef size_t pendingRoom
+
+    # The table of operations; owners and what is lent to each are lists beside it.
+    cdef Row *rows
+    cdef int32_t rowCount
+    cdef int32_t freeRow
+    cdef uint32_t rowsInUse
+    cdef list owners
+    cdef list lent
+
+    # Owners and data of tries, alternating; how many there were before the first.
+    cdef list tried
+    cdef uint64_t triedBefore
+
+    def __cinit__(self, uint32_t buffers, uint32_t bufferBytes, uint32_t results):
+        self.ring = -1
+        self.freeRow = -1
+        self.bufferCount = buffers
+        self.bufferBytes = bufferBytes
+        self.resultsWanted = results
+        self.line = []
+        self.owners = []
+        self.lent = []
+        self.tried = []
+        self.pendingRoom = PENDING
+        self.pending = <Entry *>malloc(PENDING * sizeof(Entry))
+        if self.pending is NULL:
+            raise MemoryError()
+
+    def __init__(self, buffers, bufferBytes, results):
+        """
+        @param buffers: how many buffers all connections share, a power of two.
+        @param bufferBytes: the size of each.
+        @param results: the room for results, a power of two.
+        """
+        queues.add(self)
+
+    def __dealloc__(self):
+        self.tearDown()
+        free(self.pending)
+        free(self.rows)
+
+    # ICompletionQueue
+
+    def accept(self, owner, int descriptor):
+        """See L{ICompletionQueue.accept}."""
+        return self.begin(ACCEPT, owner, descriptor, None)
+
+    def connect(self, owner, int descriptor, address):
+        """See L{ICompletionQueue.connect}."""
+        return self.begin(CONNECT, owner, descriptor, packed(address))
+
+    def receive(self, owner, int descriptor):
+        """See L{ICompletionQueue.receive}."""
+        return self.begin(RECEIVE, owner, descriptor, None)
+
+    def send(self, owner, int descriptor, bytes data not None, Py_ssize_t offset=0):
+        """See L{ICompletionQueue.send}."""
+        operation = self.begin(SEND, owner, descriptor, data)
+        cdef Entry *entry = &self.pending[self.pendingCount - 1]
+        entry.address = <uint64_t>PyBytes_AS_STRING(data) + offset
+        entry.length = min(PyBytes_GET_SIZE(data) - offset, 0x40000000)
+        return operation
+
+    def trySend(self, owner, int descriptor, bytes data not None):
+        """See L{ICompletionQueue.trySend}."""
+        self.tryToSend(owner, descriptor, data)
+
+    def poll(self, owner, int descriptor, uint32_t events):
+        """See L{ICompletionQueue.poll}."""
+        operation = self.begin(POLL_ADD, owner, descriptor, None)
+        self.rows[<uint32_t>operation].events = events
+        self.pending[self.pendingCount - 1].detail = events
+        return operation
+
+    def cancel(self, uint64_t operation):
+        """See L{ICompletionQueue.cancel}."""
+        cdef Row *row = self.find(operation)
+        if row is NULL or row.cancelled:
+            return
+        row.cancelled = True
+        cdef Entry *entry
+        if row.inLine:
+            # Nothing of it is in the kernel. A result for it is, soon.
+            row.inLine = False
+            self.line.remove(operation)
+            entry = self.next(NOP, -1)
+            entry.userData = operation
+            return
+        cdef size_t at
+        for at in range(self.pendingCount):
+            entry = &self.pending[at]
+            if entry.userData == operation:
+                # Likewise.
+                memset(entry, 0, sizeof(Entry))
+                entry.opcode = NOP
+                entry.descriptor = -1
+                entry.userData = operation
+                return
+        entry = self.next(ASYNC_CANCEL, -1)
+        entry.address = operation
+        entry.flags = ENTRY_SKIP_SUCCESS
+        if row.operation != RECEIVE and row.operation != SEND:
+            # Its descriptor is to be free when this returns.
+            self.enter(0, 0)
+
+    def close(self, int descriptor):
+        """See L{ICompletionQueue.close}."""
+        self.next(CLOSE, descriptor).flags = ENTRY_SKIP_SUCCESS
+
+    def wait(self, timeout):
+        """See L{ICompletionQueue.wait}."""
+        if self.ring < 0:
+            self.open()
+        cdef double seconds = -1 if timeout is None else max(0, timeout)
+        cdef uint64_t tried = self.triedBefore + len(self.tried) // 2
+        cdef bint submitted = self.enter(1, seconds)
+        self.tell()
+        while not submitted or self.isOverflowing():
+            submitted = self.enter(0, 0)
+            self.tell()
+        self.forget(tried)
+        if self.line:
+            self.serveLine()
+        if checks:
+            self.check()
+
+    # For tests.
+
+    @property
+    def inFlight(self):
+        """
+        How many operations have been asked for and are not over.
+        """
+        return self.rowsInUse
+
+    # How.
+
+    cdef begin(self, int operation, owner, int descriptor, lent):
+        """
+        Put an operation into the table and among what is to be submitted.
+        """
+        if self.freeRow < 0:
+            self.addRows()
+        cdef int32_t number = self.freeRow
+        cdef Row *row = &self.rows[number]
+        self.freeRow = row.next
+        self.rowsInUse += 1
+        row.operation = operation
+        row.descriptor = descriptor
+        row.cancelled = False
+        row.inLine = False
+        self.owners[number] = owner
+        self.lent[number] = lent
+        self.ask(number)
+        return <uint64_t>row.generation << 32 | <uint64_t>number
+
+    cdef int ask(self, int32_t number) except -1:
+        """
+        Ask the kernel for the operation of a row, the first time or again.
+        """
+        cdef Row *row = &self.rows[number]
+        cdef Entry *entry = self.next(row.operation, row.descriptor)
+        entry.userData = <uint64_t>row.generation << 32 | <uint64_t>number
+        cdef bytes lent
+        if row.operation == RECEIVE:
+            entry.flags = ENTRY_BUFFER_SELECT
+            entry.priority = RECEIVE_MULTISHOT
+        elif row.operation == SEND:
+            entry.detail = MSG_NOSIGNAL | MSG_WAITALL
+        elif row.operation == ACCEPT:
+            entry.priority = ACCEPT_MULTISHOT
+            entry.detail = SOCK_CLOEXEC | SOCK_NONBLOCK
+        elif row.operation == POLL_ADD:
+            entry.detail = row.events
+        elif row.operation == CONNECT:
+            lent = self.lent[number]
+            entry.address = <uint64_t>PyBytes_AS_STRING(lent)
+            entry.offset = PyBytes_GET_SIZE(lent)
+        return 0
+
+    cdef int tryToSend(self, owner, int descriptor, bytes data) except -1:
+        cdef Entry *entry = self.next(SEND, descriptor)
+        entry.flags = ENTRY_SKIP_SUCCESS
+        entry.address = <uint64_t>PyBytes_AS_STRING(data)
+        entry.length = min(PyBytes_GET_SIZE(data), 0x40000000)
+        # To wait for all has the kernel report what is less as a failure; not to wait
+        # has it report that at once.
+        entry.detail = MSG_NOSIGNAL | MSG_WAITALL | MSG_DONTWAIT
+        entry.userData = TRIED | (self.triedBefore + len(self.tried) // 2)
+        self.tried.append(owner)
+        self.tried.append(data)
+        return 0
+
+    cdef Entry *next(self, int operation, int descriptor) except NULL:
+        """
+        An entry, to be submitted with the next ones.
+        """
+        cdef Entry *moved
+        if self.pendingCount == self.pendingRoom:
+            moved = <Entry *>realloc(
+                self.pending, 2 * self.pendingRoom * sizeof(Entry)
+            )
+            if moved is NULL:
+                raise MemoryError()
+            self.pending = moved
+            self.pendingRoom *= 2
+        cdef Entry *entry = &self.pending[self.pendingCount]
+        self.pendingCount += 1
+        memset(entry, 0, sizeof(Entry))
+        entry.opcode = operation
+        entry.descriptor = descriptor
+        entry.userData = NOBODY
+        return entry
+
+    cdef int addRows(self) except -1:
+        """
+        Make the table larger: there is no free row.
+        """
+        cdef int32_t count = max(ROWS, 2 * self.rowCount)
+        cdef Row *rows = <Row *>realloc(self.rows, count * sizeof(Row))
+        if rows is NULL:
+            raise MemoryError()
+        self.rows = rows
+        cdef int32_t number
+        for number in range(count - 1, self.rowCount - 1, -1):
+            rows[number].generation = 0
+            rows[number].operation = FREE
+            rows[number].next = self.freeRow
+            self.freeRow = number
+        self.owners.extend([None] * (count - self.rowCount))
+        self.lent.extend([None] * (count - self.rowCount))
+        self.rowCount = count
+        return 0
+
+    cdef Row *find(self, uint64_t operation):
+        """
+        The row of an operation; NULL if it is over.
+        """
+        cdef uint32_t number = <uint32_t>operation
+        if operation & TRIED or number >= <uint32_t>self.rowCount:
+            return NULL
+        cdef Row *row = &self.rows[number]
+        if row.operation == FREE or row.generation != operation >> 32:
+            return NULL
+        return row
+
+    cdef int over(self, int32_t number) except -1:
+        """
+        An operation is over: its row is another's, and nothing is lent any more.
+        """
+        cdef Row *row = &self.rows[number]
+        row.operation = FREE
+        row.generation = (row.generation + 1) & GENERATIONS
+        row.next = self.freeRow
+        self.freeRow = number
+        self.rowsInUse -= 1
+        self.owners[number] = None
+        self.lent[number] = None
+        return 0
+
+    cdef int enter(self, uint32_t least, double seconds) except -1:
+        """
+        Submit what is pending, as much of it as the kernel takes, and wait.
+
+        @param least: how many results to wait for, unless some are there.
+        @param seconds: how long at most; less than 0 is for ever.
+        @return: whether all was submitted.
+        """
+        if self.ring < 0:
+            return False
+        cdef uint32_t tail, room, count, wanted
+        cdef long done
+        cdef Timespec time
+        cdef Waiting waiting
+        memset(&waiting, 0, sizeof(waiting))
+        waiting.signalsSize = SIGNALS_SIZE
+        if seconds >= 0:
+            time.seconds = <int64_t>seconds
+            time.nanoseconds = <int64_t>((seconds - time.seconds) * 1e9)
+            waiting.timeout = <uint64_t>&time
+        while True:
+            tail = self.submissionTail[0]
+            room = self.submissionCount - (
+                tail - iodemo_acquire(self.submissionHead)
+            )
+            count = <uint32_t>min(room, self.pendingCount)
+            self.submit(tail, count)
+            wanted = tail + count - iodemo_acquire(self.submissionHead)
+            if (
+                self.pendingCount
+                or seconds == 0
+                or self.resultHead[0] != iodemo_acquire(self.resultTail)
+            ):
+                least = 0
+            with nogil:
+                done = syscall(
+                    IODEMO_ENTER,
+                    self.ring,
+                    wanted,
+                    least,
+                    ENTER_GETEVENTS | ENTER_EXT_ARG,
+                    &waiting,
+                    sizeof(waiting),
+                )
+            if done < 0:
+                if errno == EEXIST:
+                    raise RuntimeError(
+                        "this reactor runs in another thread than it first did, "
+                        "and io_uring serves the one that made it"
+                    )
+                if errno in (EINTR, ETIME, EAGAIN, EBUSY):
+                    # A signal; time is over; the kernel wants results fetched first.
+                    break
+                raise OSError(errno, os.strerror(errno))
+            if not self.pendingCount:
+                break
+        return (
+            self.pendingCount == 0
+            and iodemo_acquire(self.submissionHead) == self.submissionTail[0]
+        )
+
+    cdef void submit(self, uint32_t tail, uint32_t count) noexcept:
+        """
+        Copy the first of what is pending to where the kernel looks.
+        """
+        cdef uint32_t at = tail & self.submissionMask
+        cdef uint32_t first = min(count, self.submissionCount - at)
+        memcpy(&self.entries[at], self.pending, first * sizeof(Entry))
+        memcpy(self.entries, &self.pending[first], (count - first) * sizeof(Entry))
+        iodemo_release(self.submissionTail, tail + count)
+        self.pendingCount -= count
+        if self.pendingCount:
+            memmove(
+                self.pending,
+                &self.pending[count],
+                self.pendingCount * sizeof(Entry),
+            )
+
+    cdef bint isOverflowing(self):
+        """
+        Whether the kernel keeps results for which there was no room.
+        """
+        return iodemo_acquire(self.submissionFlags) & OVERFLOWED
+
+    cdef int tell(self) except -1:
+        """
+        Tell the results that are there now. One who is told may wait in turn, and
+        have the rest of them told in between.
+        """
+        cdef uint32_t tail = iodemo_acquire(self.resultTail)
+        cdef uint32_t head
+        cdef Result result
+        before = self.current
+        try:
+            while True:
+                head = self.resultHead[0]
+                if <int32_t>(tail - head) <= 0:
+                    break
+                result = self.results[head & self.resultMask]
+                iodemo_release(self.resultHead, head + 1)
+                try:
+                    self.completed(result.userData, result.result, result.flags)
+                except KeyboardInterrupt:
+                    raise
+                except BaseException:
+                    log.err()
+        finally:
+            self.current = before
+        return 0
+
+    cdef int completed(
+        self, uint64_t operation, int32_t result, uint32_t flags
+    ) except -1:
+        """
+        Tell one result.
+        """
+        if operation & TRIED:
+            return self.triedInVain(operation & ~TRIED, result)
+        cdef Row *row = self.find(operation)
+        if row is NULL:
+            if checks and operation != NOBODY:
+                raise AssertionError(f"the operation {operation:#x} was over")
+            return 0
+        cdef int32_t number = <int32_t><uint32_t>operation
+        cdef bint more = flags & RESULT_MORE
+        cdef int kind = row.operation
+        cdef bint cancelled
+        owner = self.owners[number]
+        self.current = owner
+        cdef bytes data
+        if kind == RECEIVE:
+            if flags & RESULT_BUFFER:
+                data = self.takeBuffer(flags >> RESULT_BUFFER_SHIFT, result)
+                if result > 0:
+                    cancelled = row.cancelled and not more
+                    if cancelled:
+                        self.over(number)
+                    elif not more:
+                        self.ask(number)  # it ended, though the stream did not
+                    if isinstance(owner, RingStream):
+                        (<RingStream>owner).take(data)
+                    else:
+                        owner.received(data)
+                    if cancelled:
+                        owner.receiveEnded(-ECANCELED)
+                    return 0
+            if more:
+                return 0
+            if row.cancelled:
+                if result >= 0 or result == -ENOBUFS:
+                    result = -ECANCELED
+            elif result == -ENOBUFS:
+                row.inLine = True
+                self.line.append(operation)
+                return 0
+            self.over(number)
+            owner.receiveEnded(result)
+        elif kind == SEND:
+            if row.cancelled and result == 0:
+                result = -ECANCELED
+            self.over(number)
+            owner.sent(result)
+        elif kind == ACCEPT:
+            if not more:
+                if row.cancelled or result < 0:
+                    self.over(number)
+                else:
+                    self.ask(number)
+            if row.cancelled:
+                if result >= 0:
+                    os.close(result)
+            elif result < 0:
+                owner.acceptEnded(result)
+            else:
+                owner.accepted(result)
+        elif kind == CONNECT:
+            cancelled = row.cancelled
+            self.over(number)
+            if not cancelled:
+                owner.connectEnded(result)
+        elif kind == POLL_ADD:
+            if row.cancelled:
+                self.over(number)
+            elif result < 0:
+                self.over(number)
+                owner.polled(result)
+            else:
+                try:
+                    owner.polled(result)
+                finally:
+                    row = self.find(operation)
+                    if row is not NULL:
+                        if row.cancelled:
+                            self.over(number)
+                        else:
+                            self.ask(number)
+        return 0
+
+    cdef int triedInVain(self, uint64_t number, int32_t result) except -1:
+        """
+        Tell that a try did not send all.
+        """
+        cdef Py_ssize_t at = 2 * <Py_ssize_t>(number - self.triedBefore)
+        owner = self.tried[at]
+        self.current = owner
+        owner.sentPart(self.tried[at + 1], result)
+        return 0
+
+    cdef int forget(self, uint64_t tried) except -1:
+        """
+        Of the tries up to this one everything is told.
+        """
+        if tried > self.triedBefore:
+            del self.tried[: 2 * (tried - self.triedBefore)]
+            self.triedBefore = tried
+        return 0
+
+    cdef bytes takeBuffer(self, uint32_t number, int32_t length):
+        """
+        Copy what is in a buffer, and lend the buffer again.
+        """
+        cdef char *memory = self.bufferMemory + <size_t>number * (
+            self.bufferBytes + BUFFER_GAP
+        )
+        data = PyBytes_FromStringAndSize(memory, length) if length > 0 else b""
+        self.lend(number)
+        iodemo_release16(&self.buffers[0].tail, self.bufferTail)
+        return data
+
+    cdef void lend(self, uint32_t number) noexcept:
+        cdef Buffer *buffer = &self.buffers[self.bufferTail & (self.bufferCount - 1)]
+        buffer.address = <uint64_t>(
+            self.bufferMemory + <size_t>number * (self.bufferBytes + BUFFER_GAP)
+        )
+        buffer.length = self.bufferBytes
+        buffer.number = number
+        self.bufferTail += 1
+
+    cdef int serveLine(self) except -1:
+        """
+        Have as many go on receiving as there are buffers, the first come first.
+        """
+        cdef Row *row
+        served = self.line[: self.bufferCount]
+        del self.line[: self.bufferCount]
+        for operation in served:
+            row = self.find(operation)
+            row.inLine = False
+            self.ask(<int32_t><uint32_t>operation)
+        return 0
+
+    cdef int check(self) except -1:
+        """
+        Hold what is counted against what is there.
+        """
+        cdef int32_t number
+        cdef uint32_t used = 0
+        for number in range(self.rowCount):
+            if self.rows[number].operation != FREE:
+                used += 1
+                if self.owners[number] is None:
+                    raise AssertionError("an operation has no owner")
+        if used != self.rowsInUse:
+            raise AssertionError(f"{used} operations, counted {self.rowsInUse}")
+        return 0
+
+    # The ring itself.
+
+    def open(self):
+        """
+        Make the ring, unless there is one. It belongs to the calling thread.
+
+        @raise RingRefused: if the kernel does not give one, with the reason.
+        """
+        if self.ring >= 0:
+            return
+        cdef Params params
+        cdef uint32_t submissions = SUBMISSIONS
+        cdef uint32_t results = self.resultsWanted
+        cdef long ring
+        while True:
+            memset(&params, 0, sizeof(params))
+            params.flags = (
+                SETUP_CQSIZE
+                | SETUP_CLAMP
+                | SETUP_SUBMIT_ALL
+                | SETUP_SINGLE_ISSUER
+                | SETUP_DEFER_TASKRUN
+            )
+            params.completions = results
+            ring = syscall(IODEMO_SETUP, submissions, &params)
+            if ring >= 0:
+                break
+            if errno != _ENOMEM or submissions <= LEAST_SUBMISSIONS:
+                raise refused("io_uring_setup", errno)
+            # Kernels count the rings as locked memory, or as the container's: less
+            # may be granted.
+            submissions //= 2
+            results = max(results // 2, 2 * submissions)
+        self.ring = ring
+        try:
+            self.map(&params)
+            self.makeBuffers()
+        except BaseException:
+            self.unmap()
+            raise
+
+    cdef int map(self, Params *params) except -1:
+        """
+        Share the rings with the kernel.
+        """
+        self.ringsSize = max(
+            params.submission.array + params.submissions * sizeof(uint32_t),
+            params.completion.results + params.completions * sizeof(Result),
+        )
+        self.rings = mapped(self.ringsSize, self.ring, OFFSET_RINGS)
+        self.entriesSize = params.submissions * sizeof(Entry)
+        self.entries = <Entry *>mapped(self.entriesSize, self.ring, OFFSET_ENTRIES)
+        cdef char *at = <char *>self.rings
+        self.submissionHead = <uint32_t *>(at + params.submission.head)
+        self.submissionTail = <uint32_t *>(at + params.submission.tail)
+        self.submissionFlags = <uint32_t *>(at + params.submission.flags)
+        self.submissionMask = params.submissions - 1
+        self.submissionCount = params.submissions
+        self.resultHead = <uint32_t *>(at + params.completion.head)
+        self.resultTail = <uint32_t *>(at + params.completion.tail)
+        self.resultMask = params.completions - 1
+        self.results = <Result *>(at + params.completion.results)
+        # Entries are submitted in the order of their places.
+        cdef uint32_t *order = <uint32_t *>(at + params.submission.array)
+        cdef uint32_t number
+        for number in range(params.submissions):
+            order[number] = number
+        return 0
+
+    cdef int makeBuffers(self) except -1:
+        """
+        Lend the buffers, as a group that receives take from.
+        """
+        cdef size_t ringSize = (self.bufferCount * sizeof(Buffer) + 4095) & ~4095
+        self.buffersSize = ringSize + self.bufferCount * <size_t>(
+            self.bufferBytes + BUFFER_GAP
+        )
+        self.buffers = <Buffer *>mapped(self.buffersSize, -1, 0)
+        self.bufferMemory = <char *>self.buffers + ringSize
+        cdef BufferRegistration registration
+        memset(&registration, 0, sizeof(registration))
+        registration.address = <uint64_t>self.buffers
+        registration.entries = self.bufferCount
+        if syscall(
+            IODEMO_REGISTER, self.ring, REGISTER_BUFFER_RING, &registration, 1
+        ) < 0:
+            raise refused("io_uring_register", errno)
+        self.bufferTail = 0
+        cdef uint32_t number
+        for number in range(self.bufferCount):
+            self.lend(number)
+        iodemo_release16(&self.buffers[0].tail, self.bufferTail)
+        return 0
+
+    cdef int tearDown(self) except -1:
+        """
+        End all operations, and give the ring back.
+        """
+        cdef Entry *entry
+        cdef uint32_t head
+        cdef size_t at
+        cdef Result *result
+        if self.ring < 0:
+            for at in range(self.pendingCount):
+                if self.pending[at].opcode == CLOSE:
+                    os.close(self.pending[at].descriptor)
+            return 0
+        entry = self.next(ASYNC_CANCEL, -1)
+        entry.detail = CANCEL_ALL | CANCEL_ANY
+        try:
+            self.enter(0, 0)
+            self.enter(0, 0)
+        except (OSError, RuntimeError):
+            pass  # in another thread: the kernel ends them when the ring is closed
+        head = self.resultHead[0]
+        while head != iodemo_acquire(self.resultTail):
+            result = &self.results[head & self.resultMask]
+            row = self.find(result.userData)
+            if row is not NULL and row.operation == ACCEPT and result.result >= 0:
+                os.close(result.result)  # nobody will know of it
+            head += 1
+        self.unmap()
+        return 0
+
+    cdef int unmap(self) except -1:
+        """
+        Give back what the kernel shares with us.
+        """
+        if self.ring >= 0:
+            os.close(self.ring)
+        if self.rings is not NULL:
+            munmap(self.rings, self.ringsSize)
+        if self.entries is not NULL:
+            munmap(self.entries, self.entriesSize)
+        if self.buffers is not NULL:
+            munmap(self.buffers, self.buffersSize)
+        self.ring = -1
+        self.rings = NULL
+        self.entries = NULL
+        self.buffers = NULL
+        return 0
+
+    cdef int forked(self) except -1:
+        """
+        In a child process, which has not the memory of the rings: whatever the
+        parent asked for is the parent's.
+        """
+        cdef int32_t number
+        if self.ring < 0:
+            return 0
+        self.rings = NULL
+        self.entries = NULL
+        self.buffers = NULL
+        self.pendingCount = 0
+        self.unmap()
+        self.line.clear()
+        self.tried.clear()
+        for number in range(self.rowCount):
+            if self.rows[number].operation != FREE:
+                self.over(number)
+        return 0
+
+
+classImplements(RingQueue, ICompletionQueue)
+
+
+def _forked():
+    cdef RingQueue queue
+    for queue in list(queues):
+        queue.forked()
+
+
+os.register_at_fork(after_in_child=_forked)
+
+
+cdef void *mapped(size_t length, int descriptor, uint64_t offset) except NULL:
+    """
+    Memory shared with the kernel, which a child process has no part in.
+    """
+    cdef int flags = MAP_SHARED | MAP_POPULATE
+    if descriptor < 0:
+        flags = MAP_PRIVATE | MAP_ANONYMOUS
+    cdef void *at = mmap(
+        NULL, length, PROT_READ | PROT_WRITE, flags, descriptor, offset
+    )
+    if at == MAP_FAILED:
+        raise refused("mmap", errno)
+    madvise(at, length, MADV_DONTFORK)
+    return at
+
+
+cdef refused(str call, int number):
+    """
+    Why there is no ring.
+    """
+    said = f"io_uring: {call} says {errorcode.get(number, number)}"
+    if number == _ENOMEM:
+        said += (
+            ", memory that may be locked, or memory at all, is used up: raise it with "
+            "'ulimit -l' or LimitMEMLOCK, or set IODEMO_URING_BUFFERS and "
+            "IODEMO_URING_RESULTS lower"
+        )
+    else:
+        said += f" ({os.strerror(number)}); see iodemo doctor"
+    return RingRefused(number, said)
+
+
+cdef bytes packed(address):
+    """
+    An address as the kernel has it: struct sockaddr_in or sockaddr_in6.
+    """
+    host, port = address[:2]
+    if not 0 <= port <= 65535:
+        # As socket.connect_ex says it.
+        raise OverflowError("connect_ex(): port must be 0-65535.")
+    if len(address) == 4:
+        host = host.partition("%")[0]
+        flow, scope = address[2:]
+        return struct.pack(
+            "=H2s4s16sI",
+            socket.AF_INET6,
+            port.to_bytes(2, "big"),
+            flow.to_bytes(4, "big"),
+            socket.inet_pton(socket.AF_INET6, host),
+            scope,
+        )
+    try:
+        number = socket.inet_aton(host)
+    except OSError:
+        number = socket.inet_aton(socket.gethostbyname(host))
+    return struct.pack("=H2s4s8x", socket.AF_INET, port.to_bytes(2, "big"), number)
+
+
+cdef class RingStream:
+    """
+    What a connection does for every exchange, without an interpreter: the first base
+    of a transport whose other bases are in Python. Everything unusual is left to them.
+
+    These are attributes of L{iodemo.completion.streams.StreamMixin} and of Twisted's
+    transports, where they are described.
+    """
+
+    cdef public object reactor
+    cdef public object protocol
+    cdef public object producer
+    cdef public object _kept
+    cdef public object _sending
+    cdef public bint connected
+    cdef public bint disconnected
+    cdef public bint disconnecting
+    cdef public bint reading
+    cdef public bint writing
+    cdef public bint TLS
+    cdef public bint _aborting
+    cdef public bint _writeDisconnected
+    cdef public bint _writeDisconnecting
+    cdef public int descriptor
+    cdef public Py_ssize_t _tempDataLen
+    cdef public list _tempDataBuffer
+
+    cdef int take(self, bytes data) except -1:
+        if self.reading and self._kept is None:
+            try:
+                self.protocol.dataReceived(data)
+            except BaseException:
+                self.failed(True)
+        else:
+            self._keep(data)
+        return 0
+
+    def received(self, bytes data not None):
+        """See L{StreamMixin.received}."""
+        self.take(data)
+
+    def write(self, data):
+        """See L{ITransport.write}."""
+        if type(data) is not bytes or self.TLS or self.producer is not None:
+            super(RingStream, self).write(data)
+            return
+        cdef Py_ssize_t length = PyBytes_GET_SIZE(data)
+        if not length or not self.connected or self._writeDisconnected:
+            return
+        self._tempDataBuffer.append(data)
+        self._tempDataLen += length
+        if not self.writing:
+            self.writing = True
+            self.reactor.unsent.append(self)
+
+    def sendWritten(self):
+        """See L{StreamMixin.sendWritten}."""
+        cdef RingQueue queue
+        if (
+            self._tempDataLen == 0
+            or len(self._tempDataBuffer) != 1
+            or self.producer is not None
+            or self._sending is not None
+            or self.disconnected
+            or self.disconnecting
+            or self._aborting
+            or self._writeDisconnecting
+        ):
+            super(RingStream, self).sendWritten()
+            return
+        queue = self.reactor.queue
+        data = self._tempDataBuffer.pop()
+        self._tempDataLen = 0
+        self.writing = False
+        queue.tryToSend(self, self.descriptor, data)

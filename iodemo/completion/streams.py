@@ -1,0 +1,445 @@
+# -*- test-case-name: tests.test_completion -*-
+"""
+Twisted's TCP transports, on a completion queue.
+
+Decision. What a connection owes Twisted (producers, half-close, TLS, addresses, the
+order in which things are told) is Twisted's own code, inherited; what is new is how
+bytes come and go. So these transports cannot drift from Twisted's, and nothing of
+them is written twice.
+
+  - Bytes that a protocol writes are collected, and sent when the reactor is about to
+    wait (L{StreamMixin.sendWritten}): many writes, one send.
+  - If nobody waits for the end of it, the send is a try that is reported only if it
+    was not all that was sent; else, and for what was left of a try, it is one that
+    the queue finishes.
+  - To stop receiving costs nothing until something comes: that is kept, and only
+    then is the operation cancelled. A protocol that pauses and resumes within one
+    call, as they do, is not worth two system calls.
+
+Cost. What is kept of a paused connection is what was received before the queue heard
+of it: one read, or for a ring the buffers that were filled meanwhile.
+"""
+
+from __future__ import annotations
+
+import socket
+import struct
+import sys
+from errno import EAGAIN, ECANCELED, ECONNABORTED, EINTR, EPERM, EPROTO
+from os import strerror
+from typing import TYPE_CHECKING, Any
+
+from twisted.internet import tcp
+from twisted.internet.abstract import FileDescriptor
+from twisted.internet.error import getConnectError
+from twisted.internet.interfaces import IDelayedCall
+from twisted.internet.main import CONNECTION_DONE, CONNECTION_LOST
+from twisted.python import log
+
+if TYPE_CHECKING:
+    from iodemo.completion.reactor import CompletionReactor
+
+#: Of accepting: the one connection is lost, and the next may be accepted at once.
+_PASSING = {ECONNABORTED, EPERM, EPROTO, EINTR, EAGAIN}
+#: Seconds until accepting is tried again when there was no descriptor left for it.
+_PATIENCE = 0.5
+
+
+class StreamMixin(tcp.Connection):
+    """
+    How a connection receives and sends.
+
+    @ivar reading: whether the protocol wants to be told what comes.
+    @ivar writing: whether there is something to be sent, or a send under way.
+    @ivar descriptor: the socket's number.
+    @ivar _receiving: the operation, if there is one.
+    @ivar _sending: likewise. What it sends is in C{dataBuffer}, from C{offset}.
+    @ivar _kept: what came while C{reading} was off, and how receiving ended, in order.
+    """
+
+    reactor: CompletionReactor
+    reading = False
+    writing = False
+    descriptor = -1
+    _receiving: int | None = None
+    _sending: int | None = None
+    _kept: list[bytes | int] | None = None
+
+    # Receiving
+
+    def startReading(self) -> None:
+        """See L{FileDescriptor.startReading}."""
+        if self.disconnected or self._aborting:
+            return
+        self.reading = True
+        if self._kept is not None:
+            self.reactor.callLater(0, self._deliverKept)
+        elif self._receiving is None:
+            self.reactor.streams.add(self)
+            self._receiving = self.reactor.queue.receive(self, self.descriptor)
+
+    def stopReading(self) -> None:
+        """See L{FileDescriptor.stopReading}."""
+        self.reading = False
+
+    def received(self, data: bytes) -> None:
+        """
+        Told by the queue: something came.
+        """
+        if self.reading and self._kept is None:
+            try:
+                self.protocol.dataReceived(data)
+            except BaseException:
+                self.failed(True)
+        else:
+            self._keep(data)
+
+    def receiveEnded(self, result: int) -> None:
+        """
+        Told by the queue: nothing more will come.
+        """
+        self._receiving = None
+        if self.disconnected or self._aborting:
+            return
+        if result == -ECANCELED:
+            if self.reading:
+                self.startReading()
+        elif self.reading and self._kept is None:
+            self._inputEnded(result)
+        else:
+            self._keep(result)
+
+    def _keep(self, item: bytes | int) -> None:
+        """
+        Keep what nobody wants now, and have no more come.
+        """
+        if self.disconnected or self._aborting:
+            return
+        if self._kept is None:
+            self._kept = []
+        self._kept.append(item)
+        if self._receiving is not None:
+            self.reactor.queue.cancel(self._receiving)
+
+    def _deliverKept(self) -> None:
+        """
+        Hand over what was kept, as long as it is wanted.
+        """
+        while self._kept and self.reading and not self.disconnected:
+            item = self._kept.pop(0)
+            if isinstance(item, int):
+                self._inputEnded(item)
+                continue
+            try:
+                self.protocol.dataReceived(item)
+            except BaseException:
+                self.failed(True)
+        if not self._kept:
+            self._kept = None
+            if self.reading:
+                self.startReading()
+
+    def _inputEnded(self, result: int) -> None:
+        self._disconnect(CONNECTION_LOST if result else CONNECTION_DONE, True)
+
+    # Sending
+
+    def startWriting(self) -> None:
+        """See L{FileDescriptor.startWriting}."""
+        if not self.writing:
+            self.writing = True
+            self.reactor.unsent.append(self)
+
+    def stopWriting(self) -> None:
+        """
+        See L{FileDescriptor.stopWriting}. What is written is sent when the reactor
+        comes to it; if there is nothing by then, nothing is.
+        """
+
+    def sendWritten(self) -> None:
+        """
+        Send what was written since this was called last.
+        """
+        if self.disconnected or self._aborting or self._sending is not None:
+            return
+        if not self._tempDataLen:
+            self.writing = False
+            if self._isAwaited():
+                self._drained()
+            return
+        data = self._takeWritten()
+        if self._isAwaited() or self._tempDataLen:
+            self._send(data, 0)
+        else:
+            self.writing = False
+            self.reactor.queue.trySend(self, self.descriptor, data)
+
+    def sentPart(self, data: bytes, result: int) -> None:
+        """
+        Told by the queue: not all of a try was sent.
+        """
+        if self.disconnected or self._aborting:
+            return
+        if result == -EAGAIN:
+            result = 0
+        if result < 0:
+            self._disconnect(CONNECTION_LOST, False)
+        else:
+            self.writing = True
+            self._send(data, result)
+
+    def sent(self, result: int) -> None:
+        """
+        Told by the queue: a send is over.
+        """
+        self._sending = None
+        if self.disconnected or self._aborting:
+            return
+        if result < 0:
+            self._disconnect(CONNECTION_LOST, False)
+            return
+        self.offset += result
+        if self.offset < len(self.dataBuffer):
+            self._send(self.dataBuffer, self.offset)
+            return
+        self.dataBuffer = b""
+        self.offset = 0
+        self.sendWritten()
+
+    def _isAwaited(self) -> bool:
+        """
+        Whether something is to happen when all is sent.
+        """
+        return bool(
+            self.producer is not None or self.disconnecting or self._writeDisconnecting
+        )
+
+    def _takeWritten(self) -> bytes:
+        """
+        Take of what was written as much as is sent at a time.
+        """
+        written = self._tempDataBuffer
+        if self._tempDataLen <= self.SEND_LIMIT or len(written) == 1:
+            data = written[0] if len(written) == 1 else b"".join(written)
+            written.clear()
+            self._tempDataLen = 0
+            return data
+        length = count = 0
+        while length < self.SEND_LIMIT:
+            length += len(written[count])
+            count += 1
+        data = b"".join(written[:count])
+        del written[:count]
+        self._tempDataLen -= length
+        return data
+
+    def _send(self, data: bytes, offset: int) -> None:
+        self.dataBuffer = data
+        self.offset = offset
+        self._sending = self.reactor.queue.send(self, self.descriptor, data, offset)
+
+    def _drained(self) -> None:
+        """
+        Everything is sent: have the producer go on, or close what was to be closed.
+        """
+        try:
+            # It finds nothing to write, and knows what comes then.
+            why = FileDescriptor.doWrite(self)
+        except BaseException:
+            self.failed(False)
+        else:
+            if why is not None and not self.disconnected:
+                self._disconnect(why, False)
+
+    def writeSomeData(self, data: bytes) -> int:
+        """See L{FileDescriptor.writeSomeData}: only L{_drained} comes here."""
+        return 0
+
+    # The end
+
+    def failed(self, isRead: bool) -> None:
+        """
+        Drop this connection for the error that its protocol let through.
+        """
+        why = sys.exc_info()[1]
+        log.err()
+        if why is not None and not self.disconnected:
+            self._disconnect(why, isRead)
+
+    def _disconnect(self, why: BaseException, isRead: bool) -> None:
+        self.reactor._disconnectSelectable(self, why, isRead)
+
+    def _closeSocket(self, orderly: bool) -> None:
+        """
+        Close the socket, after the operations on it.
+        """
+        queue = self.reactor.queue
+        for operation in (self._receiving, self._sending):
+            if operation is not None:
+                queue.cancel(operation)
+        try:
+            if not orderly:
+                linger = struct.pack("ii", 1, 0)
+                self.socket.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, linger)
+            elif self._shouldShutdown:
+                self.socket.shutdown(socket.SHUT_RDWR)
+        except OSError:
+            pass
+        self.reactor.streams.discard(self)
+        self.writing = False
+        self._kept = None
+        self._tempDataBuffer.clear()
+        self._tempDataLen = 0
+        descriptor = self.socket.detach()
+        if descriptor >= 0:
+            queue.close(descriptor)
+
+
+class Server(StreamMixin, tcp.Server):
+    """
+    A connection that was accepted.
+    """
+
+    def __init__(
+        self,
+        sock: socket.socket,
+        protocol: Any,
+        client: Any,
+        server: Any,
+        sessionno: int,
+        reactor: CompletionReactor,
+    ) -> None:
+        self.reactor = reactor
+        self.descriptor = sock.fileno()
+        tcp.Server.__init__(self, sock, protocol, client, server, sessionno, reactor)
+
+
+class Client(StreamMixin, tcp.Client):
+    """
+    A connection that is made from here.
+    """
+
+    _connecting: int | None = None
+
+    def _finishInit(
+        self, whenDone: Any, skt: Any, error: Any, reactor: CompletionReactor
+    ) -> None:
+        self.reactor = reactor
+        if skt is not None:
+            self.descriptor = skt.fileno()
+        tcp.Client._finishInit(self, whenDone, skt, error, reactor)
+
+    def doConnect(self) -> None:
+        """See L{tcp.BaseClient.doConnect}."""
+        if hasattr(self, "connector"):
+            queue = self.reactor.queue
+            self._connecting = queue.connect(self, self.descriptor, self.realAddress)
+
+    def connectEnded(self, result: int) -> None:
+        """
+        Told by the queue: connected, or not.
+        """
+        self._connecting = None
+        if result:
+            error = getConnectError((-result, strerror(-result)))
+            self.failIfNotConnected(error)
+            return
+        try:
+            self._connectDone()
+        except BaseException:
+            self.failed(False)
+
+    def _stopReadingAndWriting(self) -> None:
+        if self._connecting is not None:
+            self.reactor.queue.cancel(self._connecting)
+            self._connecting = None
+
+
+class Connector(tcp.Connector):
+    """
+    What makes L{Client}s.
+    """
+
+    def _makeTransport(self) -> Client:
+        made: Client = self.reactor.clientTransport(
+            self.host, self.port, self.bindAddress, self, self.reactor
+        )
+        return made
+
+
+class Port(tcp.Port):
+    """
+    A port that listens.
+    """
+
+    reactor: CompletionReactor
+    _accepting: int | None = None
+    _waiting: IDelayedCall | None = None
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self.transport = self.reactor.serverTransport
+
+    @property
+    def reading(self) -> bool:
+        """
+        Whether connections are being accepted.
+        """
+        return self._accepting is not None
+
+    def startReading(self) -> None:
+        """See L{FileDescriptor.startReading}."""
+        if self._accepting is None and self.connected and not self.disconnecting:
+            self.reactor.ports.add(self)
+            self._accepting = self.reactor.queue.accept(self, self.fileno())
+
+    def stopReading(self) -> None:
+        """See L{FileDescriptor.stopReading}."""
+        self.reactor.ports.discard(self)
+        if self._waiting is not None:
+            self._waiting.cancel()
+            self._waiting = None
+        if self._accepting is not None:
+            self.reactor.queue.cancel(self._accepting)
+            self._accepting = None
+
+    def accepted(self, descriptor: int) -> None:
+        """
+        Told by the queue: there is a new connection.
+        """
+        connected = socket.socket(self.addressFamily, self.socketType, 0, descriptor)
+        try:
+            address = tcp._getpeername(connected)
+        except OSError:
+            connected.close()  # its peer is gone already
+            return
+        try:
+            protocol = self.factory.buildProtocol(self._buildAddr(address))
+            if protocol is None:
+                connected.close()
+                return
+            session = self.sessionno
+            self.sessionno = session + 1
+            transport = self.transport(
+                connected, protocol, address, self, session, self.reactor
+            )
+            protocol.makeConnection(transport)
+        except BaseException:
+            log.deferr()
+
+    def acceptEnded(self, result: int) -> None:
+        """
+        Told by the queue: an error ended accepting.
+        """
+        self._accepting = None
+        if -result in _PASSING:
+            self.startReading()
+        else:
+            # Twisted's own knows how to get rid of connections for which there is no
+            # descriptor, and says so in the log.
+            self.doRead()
+            self._waiting = self.reactor.callLater(_PATIENCE, self._acceptAgain)
+
+    def _acceptAgain(self) -> None:
+        self._waiting = None
+        self.startReading()

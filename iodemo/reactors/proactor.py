@@ -1,0 +1,30 @@
+# -*- test-case-name: tests.test_completion -*-
+"""
+An emulated proactor: the program sees completions, the kernel is asked for readiness.
+
+This is what most frameworks mean by asynchronous. L{iodemo.completion.readiness} has
+the facts, the decision and the costs; it works wherever epoll or poll does.
+"""
+
+from __future__ import annotations
+
+from twisted.internet.main import installReactor
+
+from iodemo.completion.reactor import CompletionReactor
+from iodemo.completion.readiness import ReadinessQueue
+
+
+class ProactorReactor(CompletionReactor):
+    """
+    A reactor on completions that are made from readiness.
+    """
+
+    def __init__(self) -> None:
+        super().__init__(ReadinessQueue())
+
+
+def install() -> None:
+    """
+    Make this the reactor of the process.
+    """
+    installReactor(ProactorReactor())

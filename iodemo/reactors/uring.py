@@ -1,0 +1,105 @@
+# -*- test-case-name: tests.test_completion -*-
+"""
+A proactor on io_uring: the kernel does the operations, and tells their results.
+
+L{iodemo.completion.ring} has the facts, the decisions and the costs. It is an
+extension that is compiled when iodemo is installed, and needs Linux 6.1; where it
+cannot be, importing this module fails with the reason.
+
+Its memory is bounded by settings in the environment, each a power of two:
+
+  - IODEMO_URING_BUFFERS (1024): buffers that all connections share to receive.
+  - IODEMO_URING_BUFFER_KIB (8): the size of each.
+  - IODEMO_URING_RESULTS (16384): room for results. What has none is kept by the
+    kernel, and costs more.
+"""
+
+from __future__ import annotations
+
+import os
+from typing import Any
+
+from twisted.internet.main import installReactor
+
+from iodemo.completion.reactor import CompletionReactor
+from iodemo.completion.streams import Client as StreamClient
+from iodemo.completion.streams import Server as StreamServer
+from iodemo.kernel import ioUringRefusal
+
+_refusal = ioUringRefusal()
+if _refusal is not None:
+    raise ImportError(_refusal)
+
+try:
+    from iodemo.completion.ring import RingQueue, RingStream
+except ImportError as error:
+    raise ImportError(
+        f"its extension is not compiled ({error}): install a C compiler and the "
+        "headers of Python (on Debian and Ubuntu, gcc and python3-dev), then install "
+        "iodemo again with pip install --force-reinstall --no-deps iodemo"
+    ) from error
+
+_MOST = 32768
+
+
+def setting(name: str, default: int) -> int:
+    """
+    A size from the environment.
+
+    @raise ImportError: if it is not a power of two that the kernel takes.
+    """
+    text = os.environ.get(name) or str(default)
+    if text.isascii() and text.isdigit():
+        size = int(text)
+        if 0 < size <= _MOST and size & (size - 1) == 0:
+            return size
+    raise ImportError(
+        f"{name} is {text!r}, but must be a power of two up to {_MOST}; the default "
+        f"is {default}"
+    )
+
+
+class Server(RingStream, StreamServer):
+    """
+    A connection that was accepted.
+    """
+
+
+class Client(RingStream, StreamClient):
+    """
+    A connection that is made from here.
+    """
+
+
+class UringReactor(CompletionReactor):
+    """
+    A reactor on io_uring's completions.
+    """
+
+    serverTransport = Server
+    clientTransport = Client
+
+    def __init__(self) -> None:
+        self.ring = RingQueue(
+            setting("IODEMO_URING_BUFFERS", 1024),
+            setting("IODEMO_URING_BUFFER_KIB", 8) * 1024,
+            setting("IODEMO_URING_RESULTS", 16384),
+        )
+        super().__init__(self.ring)
+
+    def startRunning(self, *args: Any, **kwargs: Any) -> None:
+        """
+        See L{ReactorBase.startRunning}.
+
+        The ring is made here, in the thread and as the user that will run: a refusal
+        ends the program instead of being logged for ever.
+        """
+        super().startRunning(*args, **kwargs)
+        self.ring.open()
+
+
+def install() -> None:
+    """
+    Make this the reactor of the process.
+    """
+    installReactor(UringReactor())
