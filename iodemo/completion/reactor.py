@@ -230,15 +230,19 @@ class _LogContext(dict[str, Any]):
         super().__init__(context)
         self._queue = queue
 
+    def __getitem__(self, key: str) -> Any:
+        if key != "system":
+            return super().__getitem__(key)
+        prefix = getattr(self._queue.current, "logPrefix", None)
+        if prefix is None:
+            return super().__getitem__(key)
+        try:
+            return prefix()
+        except Exception:
+            return "(buggy logPrefix method)"
+
     def copy(self) -> dict[str, Any]:
         """
         What a message is made from.
         """
-        copied = dict(self)
-        prefix = getattr(self._queue.current, "logPrefix", None)
-        if prefix is not None:
-            try:
-                copied["system"] = prefix()
-            except Exception:
-                copied["system"] = "(buggy logPrefix method)"
-        return copied
+        return {**dict(self), "system": self["system"]}

@@ -110,13 +110,14 @@ class ReadinessQueue:
 
     def poll(self, owner: Any, descriptor: int, events: int) -> int:
         """See L{ICompletionQueue.poll}."""
-        polling = _Poll(owner, descriptor)
+        polling = _Poll(owner, descriptor, events)
         try:
             return self._begin(polling, events)
         except PermissionError:
             # A regular file, say.
-            self._ready[polling.number] = polling
-            return polling.number
+            operation = self._begin(polling, 0)
+            self._ready[operation] = polling
+            return operation
 
     def cancel(self, operation: int) -> None:
         """See L{ICompletionQueue.cancel}."""
@@ -149,7 +150,7 @@ class ReadinessQueue:
                     self._end(*self._results.popleft())
             for polling in list(self._ready.values()):
                 if not polling.cancelled:
-                    self._serve(polling, select.POLLIN)
+                    self._serve(polling, polling.events)
             for descriptor, events in ready:
                 watched = self._watched.get(descriptor)
                 # One closed and watched anew meanwhile is another's.
@@ -169,14 +170,14 @@ class ReadinessQueue:
 
     def _begin(self, operation: _Operation, events: int) -> int:
         """
-        Number an operation, and have its descriptor watched if it is to wait.
+        Have a descriptor watched for an operation if it is to wait, and number it.
         """
-        self._last += 1
-        operation.number = self._last
         if events:
             self._watch(operation, events)
-        self._operations[operation.number] = operation
-        return operation.number
+        self._last += 1
+        operation.number = self._last
+        self._operations[self._last] = operation
+        return self._last
 
     def _serve(self, operation: _Operation, events: int) -> None:
         """
@@ -386,7 +387,11 @@ class _Connect(_Operation):
 
 
 class _Poll(_Operation):
-    __slots__ = ()
+    __slots__ = ("events",)
+
+    def __init__(self, owner: Any, descriptor: int, events: int) -> None:
+        super().__init__(owner, descriptor)
+        self.events = events
 
     def perform(self, events: int) -> int | None:
         self.owner.polled(events)

@@ -326,7 +326,7 @@ cdef class RingQueue:
 
     def send(self, owner, int descriptor, bytes data not None, Py_ssize_t offset=0):
         """See L{ICompletionQueue.send}."""
-        operation = self.begin(SEND, owner, descriptor, data)
+        cdef uint64_t operation = self.begin(SEND, owner, descriptor, data)
         cdef Entry *entry = &self.pending[self.pendingCount - 1]
         entry.address = <uint64_t>PyBytes_AS_STRING(data) + offset
         entry.length = min(PyBytes_GET_SIZE(data) - offset, 0x40000000)
@@ -338,7 +338,7 @@ cdef class RingQueue:
 
     def poll(self, owner, int descriptor, uint32_t events):
         """See L{ICompletionQueue.poll}."""
-        operation = self.begin(POLL_ADD, owner, descriptor, None)
+        cdef uint64_t operation = self.begin(POLL_ADD, owner, descriptor, None)
         self.rows[<uint32_t>operation].events = events
         self.pending[self.pendingCount - 1].detail = events
         return operation
@@ -406,9 +406,13 @@ cdef class RingQueue:
 
     # How.
 
-    cdef begin(self, int operation, owner, int descriptor, lent):
+    cdef uint64_t begin(
+        self, int operation, owner, int descriptor, lent
+    ) except? 0:
         """
         Put an operation into the table and among what is to be submitted.
+
+        @return: its number, which is its row and the row's generation.
         """
         if self.freeRow < 0:
             self.addRows()
@@ -772,6 +776,7 @@ cdef class RingQueue:
         Have as many go on receiving as there are buffers, the first come first.
         """
         cdef Row *row
+        cdef uint64_t operation
         served = self.line[: self.bufferCount]
         del self.line[: self.bufferCount]
         for operation in served:

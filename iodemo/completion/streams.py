@@ -360,6 +360,8 @@ class Connector(tcp.Connector):
     What makes L{Client}s.
     """
 
+    reactor: CompletionReactor
+
     def _makeTransport(self) -> Client:
         made: Client = self.reactor.clientTransport(
             self.host, self.port, self.bindAddress, self, self.reactor
@@ -414,6 +416,7 @@ class Port(tcp.Port):
             connected.close()  # its peer is gone already
             return
         try:
+            assert self.factory is not None
             protocol = self.factory.buildProtocol(self._buildAddr(address))
             if protocol is None:
                 connected.close()
