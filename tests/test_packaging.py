@@ -11,6 +11,7 @@ dependencies from the one that runs the tests.
 from __future__ import annotations
 
 import functools
+import json
 import os
 import subprocess
 import sys
@@ -22,20 +23,26 @@ from pathlib import Path
 
 from twisted.trial.unittest import SynchronousTestCase
 
+from iodemo.kernel import ioUringRefusal
+
 ROOT = Path(__file__).resolve().parent.parent
 SERVICES = ("iodemo-echo", "iodemo-http", "iodemo-chat", "iodemo-stream")
+EXTENSIONS = ["iodemo/completion/ring"] if sys.platform == "linux" else []
 TWISTD = "from twisted.scripts.twistd import run; run()"
-SHIPPED = (".py", ".xhtml", ".css")
+SHIPPED = (".py", ".pyi", ".xhtml", ".css")
+# What is made from other files, and only ever by who installs.
+MADE = (".c", ".so")
 # What no import of a declaration or of a service may bring along: choosing the
 # reactor is twistd's, and everybody's twistd imports our declarations.
 REACTORS = "[m for m in sys.modules if re.fullmatch(r'twisted.*reactor', m)]"
 HEAVY = "[m for m in sys.modules if m in ('matplotlib', 'numpy', 'rich', 'click')]"
 
 
-def run(*command: str | Path, cwd: Path) -> str:
+def run(*command: str | Path, cwd: Path, **variables: str) -> str:
     """
     Run a command to its end, as if from somebody's shell.
 
+    @param variables: of the environment, beside what is there.
     @return: what it wrote, if it succeeded.
     @raise AssertionError: with what it wrote, if it failed.
     """
@@ -45,6 +52,7 @@ def run(*command: str | Path, cwd: Path) -> str:
         if name not in ("PYTHONPATH", "PYTHONHOME", "TRIAL_PYTHONPATH")
     }
     environment.update(PIP_NO_INDEX="1", PIP_DISABLE_PIP_VERSION_CHECK="1")
+    environment.update(variables)
     result = subprocess.run(
         command,
         cwd=cwd,
@@ -76,7 +84,9 @@ def copyCheckout() -> Path:
     for directory in ("iodemo", "twisted", "tests"):
         sources.extend((ROOT / directory).rglob("*"))
     for source in sources:
-        if source.is_file() and "__pycache__" not in source.parts:
+        if source.is_file() and not (
+            "__pycache__" in source.parts or source.suffix in MADE
+        ):
             target = copy / source.relative_to(ROOT)
             target.parent.mkdir(parents=True, exist_ok=True)
             target.write_bytes(source.read_bytes())
@@ -130,18 +140,19 @@ class Environment:
         borrowed = [path for path in sys.path if path.endswith("-packages")]
         (self.sitePackages / "borrowed.pth").write_text("\n".join(borrowed))
 
-    def python(self, *arguments: str | Path) -> str:
+    def python(self, *arguments: str | Path, **variables: str) -> str:
         """
         Run its Python, in a directory that has nothing to do with the checkout.
         """
-        return run(self._directory / "bin" / "python", *arguments, cwd=self._directory)
+        python = self._directory / "bin" / "python"
+        return run(python, *arguments, cwd=self._directory, **variables)
 
-    def install(self, *what: str | Path) -> None:
+    def install(self, *what: str | Path, **variables: str) -> None:
         """
         Install something and nothing that it depends on.
         """
         options = ["--no-deps", "--ignore-installed", "--no-build-isolation"]
-        self.python("-m", "pip", "install", *options, *what)
+        self.python("-m", "pip", "install", *options, *what, **variables)
 
     def script(self, name: str, *arguments: str) -> str:
         """
@@ -158,14 +169,17 @@ class DistributionTests(SynchronousTestCase):
 
     def test_wheel(self) -> None:
         """
-        The wheel holds the package with its data and the plugins. It holds no
-        C{twisted/__init__.py}, which would break Twisted, no tests and no cache.
+        The wheel holds the package with its data, the plugins and the extension. It
+        holds no C{twisted/__init__.py}, which would break Twisted, no tests, no
+        cache and no sources of the extension.
         """
         wheel, _ = build()
         with zipfile.ZipFile(wheel) as archive:
             names = [name for name in archive.namelist() if ".dist-info/" not in name]
         self.assertIn("twisted/plugins/iodemo_services.py", names)
-        self.assertEqual(sorted(names), sorted(shipped(ROOT)))
+        compiled = [name for name in names if name.endswith(".so")]
+        self.assertEqual([name.split(".")[0] for name in compiled], EXTENSIONS)
+        self.assertEqual(sorted(set(names) - set(compiled)), sorted(shipped(ROOT)))
 
     def test_source(self) -> None:
         """
@@ -175,8 +189,10 @@ class DistributionTests(SynchronousTestCase):
         _, source = build()
         with tarfile.open(source) as archive:
             names = {name.partition("/")[2] for name in archive.getnames()}
-        metadata = {"LICENSE", "setup.cfg", "pyproject.toml"}
+        metadata = {"LICENSE", "setup.cfg", "setup.py", "pyproject.toml"}
+        metadata.update(f"{name}.pyx" for name in EXTENSIONS)
         self.assertEqual((shipped(ROOT) | metadata) - names, set())
+        self.assertEqual([name for name in names if name.endswith(MADE)], [])
         self.assertNotIn("twisted/plugins/dropin.cache", names)
 
     def test_namespace(self) -> None:
@@ -232,6 +248,20 @@ class InstallationTests(SynchronousTestCase):
         environment = Environment()
         environment.install("--editable", checkout)
         self.check(environment, checkout.resolve())
+
+    def test_noCompiler(self) -> None:
+        """
+        Without a compiler it is installed all the same, and the reactor that needs
+        the extension says what is missing and what to do.
+        """
+        environment = Environment()
+        environment.install(copyCheckout(), CC="false")
+        listed = environment.script("iodemo", "backends", "--json")
+        backends = {backend["name"]: backend for backend in json.loads(listed)}
+        self.assertTrue(backends["epoll"]["available"])
+        self.assertFalse(backends["uring"]["available"])
+        if ioUringRefusal() is None:
+            self.assertIn("C compiler", backends["uring"]["reason"])
 
 
 class ImportTests(SynchronousTestCase):
