@@ -372,7 +372,7 @@ cdef class RingQueue:
         entry.flags = ENTRY_SKIP_SUCCESS
         if row.operation != RECEIVE and row.operation != SEND:
             # Its descriptor is to be free when this returns.
-            self.enter(0, 0)
+            self.enter(0, 0, self.pendingCount)
 
     def close(self, int descriptor):
         """See L{ICompletionQueue.close}."""
@@ -384,10 +384,11 @@ cdef class RingQueue:
             self.open()
         cdef double seconds = -1 if timeout is None else max(0, timeout)
         cdef uint64_t tried = self.triedBefore + len(self.tried) // 2
-        cdef bint submitted = self.enter(1, seconds)
+        # Not what is asked for while results are told: that may be without end.
+        cdef size_t left = self.enter(1, seconds, self.pendingCount)
         self.tell()
-        while not submitted or self.isOverflowing():
-            submitted = self.enter(0, 0)
+        while left or self.isOverflowing():
+            left = self.enter(0, 0, left)
             self.tell()
         self.forget(tried)
         if self.line:
@@ -533,17 +534,20 @@ cdef class RingQueue:
         self.lent[number] = None
         return 0
 
-    cdef int enter(self, uint32_t least, double seconds) except -1:
+    cdef Py_ssize_t enter(
+        self, uint32_t least, double seconds, size_t most
+    ) except -1:
         """
-        Submit what is pending, as much of it as the kernel takes, and wait.
+        Submit what is pending, and wait.
 
         @param least: how many results to wait for, unless some are there.
         @param seconds: how long at most; less than 0 is for ever.
-        @return: whether all was submitted.
+        @param most: how many of what is pending, the first come first.
+        @return: how many of these the kernel did not take.
         """
         if self.ring < 0:
-            return False
-        cdef uint32_t tail, room, count, wanted
+            return 0
+        cdef uint32_t tail, taken, count
         cdef long done
         cdef Timespec time
         cdef Waiting waiting
@@ -553,16 +557,16 @@ cdef class RingQueue:
             time.seconds = <int64_t>seconds
             time.nanoseconds = <int64_t>((seconds - time.seconds) * 1e9)
             waiting.timeout = <uint64_t>&time
+        most = min(most, self.pendingCount)
         while True:
             tail = self.submissionTail[0]
-            room = self.submissionCount - (
-                tail - iodemo_acquire(self.submissionHead)
-            )
-            count = <uint32_t>min(room, self.pendingCount)
+            taken = iodemo_acquire(self.submissionHead)
+            count = <uint32_t>min(self.submissionCount - (tail - taken), most)
             self.submit(tail, count)
-            wanted = tail + count - iodemo_acquire(self.submissionHead)
+            tail += count
+            most -= count
             if (
-                self.pendingCount
+                most
                 or seconds == 0
                 or self.resultHead[0] != iodemo_acquire(self.resultTail)
             ):
@@ -571,7 +575,7 @@ cdef class RingQueue:
                 done = syscall(
                     IODEMO_ENTER,
                     self.ring,
-                    wanted,
+                    tail - taken,
                     least,
                     ENTER_GETEVENTS | ENTER_EXT_ARG,
                     &waiting,
@@ -583,16 +587,13 @@ cdef class RingQueue:
                         "this reactor runs in another thread than it first did, "
                         "and io_uring serves the one that made it"
                     )
-                if errno in (EINTR, ETIME, EAGAIN, EBUSY):
-                    # A signal; time is over; the kernel wants results fetched first.
-                    break
-                raise OSError(errno, os.strerror(errno))
-            if not self.pendingCount:
+                if errno not in (EINTR, ETIME, EAGAIN, EBUSY):
+                    raise OSError(errno, os.strerror(errno))
+                # A signal; time is over; the kernel wants results fetched first.
                 break
-        return (
-            self.pendingCount == 0
-            and iodemo_acquire(self.submissionHead) == self.submissionTail[0]
-        )
+            if not most:
+                break
+        return most + (tail - iodemo_acquire(self.submissionHead))
 
     cdef void submit(self, uint32_t tail, uint32_t count) noexcept:
         """
@@ -910,8 +911,8 @@ cdef class RingQueue:
         entry = self.next(ASYNC_CANCEL, -1)
         entry.detail = CANCEL_ALL | CANCEL_ANY
         try:
-            self.enter(0, 0)
-            self.enter(0, 0)
+            self.enter(0, 0, self.pendingCount)
+            self.enter(0, 0, 0)
         except (OSError, RuntimeError):
             pass  # in another thread: the kernel ends them when the ring is closed
         head = self.resultHead[0]

@@ -1,0 +1,765 @@
+"""
+Tests for L{iodemo.completion}: what a completion queue promises, held against each
+queue with real sockets, and what is the ring's alone.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import select
+import socket
+import struct
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+from twisted.trial.unittest import SkipTest, SynchronousTestCase
+from zope.interface.verify import verifyObject
+
+from iodemo import models
+from iodemo.completion.interfaces import ICompletionQueue
+from iodemo.completion.readiness import ReadinessQueue
+
+from .children import TIMEOUT
+
+if TYPE_CHECKING:
+    from iodemo.completion.ring import RingQueue
+
+MIB = 1024 * 1024
+
+
+def makeRing(
+    buffers: int = 64, bufferBytes: int = 4096, results: int = 1024
+) -> RingQueue:
+    """
+    A ring, of a size for tests.
+    """
+    reason = models.find("uring").unavailable()
+    if reason is not None:
+        raise SkipTest(reason)
+    from iodemo.completion.ring import RingQueue
+
+    return RingQueue(buffers, bufferBytes, results)
+
+
+class Owner:
+    """
+    Who asks a queue, and remembers what it was told.
+
+    @ivar told: names and arguments, in order.
+    @ivar data: all that was received.
+    @ivar whenTold: called with the name of everything told.
+    """
+
+    def __init__(self, whenTold: Callable[[str], object] | None = None) -> None:
+        self.told: list[tuple[Any, ...]] = []
+        self.data = b""
+        self.whenTold = whenTold or (lambda name: None)
+
+    def received(self, data: bytes) -> None:
+        """See L{ICompletionQueue.receive}."""
+        self.data += data
+        self.whenTold("received")
+
+    def __getattr__(self, name: str) -> Callable[..., None]:
+        if name.startswith("_"):
+            raise AttributeError(name)
+
+        def tell(*arguments: Any) -> None:
+            self.told.append((name, *arguments))
+            self.whenTold(name)
+
+        return tell
+
+
+def listening() -> socket.socket:
+    """
+    A port of the loopback interface.
+    """
+    port = socket.socket()
+    port.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    port.bind(("127.0.0.1", 0))
+    port.listen(200)
+    port.setblocking(False)
+    return port
+
+
+class QueueTestsMixin:
+    """
+    What each queue promises.
+    """
+
+    queue: Any
+    addCleanup: Any
+    assertEqual: Any
+    assertTrue: Any
+    assertRaises: Any
+    assertIn: Any
+    flushLoggedErrors: Any
+
+    def makeQueue(self) -> Any:
+        """
+        The queue under test.
+        """
+        raise NotImplementedError
+
+    def setUp(self) -> None:
+        """
+        Make the queue.
+        """
+        self.queue = self.makeQueue()
+
+    def pair(self) -> tuple[socket.socket, socket.socket]:
+        """
+        Two ends of a TCP connection: the queue's, and the peer's.
+        """
+        with listening() as port:
+            peer = socket.create_connection(port.getsockname(), TIMEOUT)
+            port.setblocking(True)
+            ours, _ = port.accept()
+        ours.setblocking(False)
+        for end in (ours, peer):
+            self.addCleanup(end.close)
+        return ours, peer
+
+    def until(self, condition: Callable[[], bool]) -> None:
+        """
+        Wait until something is so.
+        """
+        deadline = time.monotonic() + TIMEOUT
+        while not condition():
+            self.queue.wait(TIMEOUT)
+            if time.monotonic() > deadline:
+                raise AssertionError("it never came")
+
+    def rest(self) -> None:
+        """
+        Have everything told that can be told now.
+        """
+        for _ in range(5):
+            self.queue.wait(0)
+
+    def test_interface(self) -> None:
+        """
+        It is a completion queue.
+        """
+        self.assertTrue(verifyObject(ICompletionQueue, self.queue))
+
+    def test_receive(self) -> None:
+        """
+        Whatever comes is told, again and again, and then the end.
+        """
+        ours, peer = self.pair()
+        owner = Owner()
+        self.queue.receive(owner, ours.fileno())
+        for said in (b"one", b"two" * 10000):
+            before = len(owner.data)
+            peer.sendall(said)
+            self.until(lambda: len(owner.data) == before + len(said))
+        peer.shutdown(socket.SHUT_WR)
+        self.until(lambda: bool(owner.told))
+        self.assertEqual(owner.data, b"one" + b"two" * 10000)
+        self.assertEqual(owner.told, [("receiveEnded", 0)])
+
+    def test_receiveReset(self) -> None:
+        """
+        A reset is told as the kernel's error.
+        """
+        ours, peer = self.pair()
+        owner = Owner()
+        self.queue.receive(owner, ours.fileno())
+        self.rest()
+        peer.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+        peer.close()
+        self.until(lambda: bool(owner.told))
+        self.assertEqual(owner.told, [("receiveEnded", -errno.ECONNRESET)])
+
+    def test_receiveCancelled(self) -> None:
+        """
+        A receive that is cancelled ends with that, once, submitted already or not;
+        then the bytes are another's.
+        """
+        for submitted in (False, True):
+            ours, peer = self.pair()
+            owner, heir = Owner(), Owner()
+            operation = self.queue.receive(owner, ours.fileno())
+            if submitted:
+                self.rest()
+            self.queue.cancel(operation)
+            self.queue.cancel(operation)
+            self.until(lambda owner=owner: bool(owner.told))
+            self.assertEqual(owner.told, [("receiveEnded", -errno.ECANCELED)])
+            self.queue.cancel(operation)
+            self.queue.receive(heir, ours.fileno())
+            peer.sendall(b"yours")
+            self.until(lambda heir=heir: heir.data == b"yours")
+            self.assertEqual((owner.data, len(owner.told)), (b"", 1))
+
+    def test_send(self) -> None:
+        """
+        What does not fit is sent when there is room; the result is all of it.
+        """
+        ours, peer = self.pair()
+        owner = Owner()
+        data = os.urandom(8 * MIB)
+        self.queue.send(owner, ours.fileno(), b"xx" + data, 2)
+        self.rest()
+        self.assertEqual(owner.told, [])
+        received = self.drain(peer, len(data), owner)
+        self.assertTrue(received == data)
+        self.assertEqual(owner.told, [("sent", len(data))])
+
+    def drain(self, peer: socket.socket, count: int, owner: Owner) -> bytes:
+        """
+        Read so much at the peer's end while the queue works, and until the owner was
+        told something.
+        """
+        peer.setblocking(False)
+        received = bytearray()
+        deadline = time.monotonic() + TIMEOUT
+        while len(received) < count or not owner.told:
+            self.queue.wait(0)
+            if select.select([peer], [], [], 0.01)[0]:
+                received += peer.recv(MIB)
+            if time.monotonic() > deadline:
+                raise AssertionError(f"{len(received)} of {count}, {owner.told}")
+        return bytes(received)
+
+    def test_sendToNobody(self) -> None:
+        """
+        What cannot be sent has the kernel's error for its result.
+        """
+        ours, peer = self.pair()
+        ours.shutdown(socket.SHUT_WR)
+        owner = Owner()
+        self.queue.send(owner, ours.fileno(), b"hello")
+        self.until(lambda: bool(owner.told))
+        self.assertEqual(owner.told, [("sent", -errno.EPIPE)])
+
+    def test_sendCancelled(self) -> None:
+        """
+        A send that waits for room ends when it is cancelled: with the number of
+        bytes that went, if some did.
+        """
+        ours, peer = self.pair()
+        owner = Owner()
+        ours.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 1)
+        operation = self.queue.send(owner, ours.fileno(), bytes(32 * MIB))
+        self.rest()
+        self.queue.cancel(operation)
+        self.until(lambda: bool(owner.told))
+        ((name, result),) = owner.told
+        self.assertEqual(name, "sent")
+        self.assertTrue(result == -errno.ECANCELED or 0 < result < 32 * MIB, result)
+
+    def test_trySend(self) -> None:
+        """
+        Of a try that went well nothing is told.
+        """
+        ours, peer = self.pair()
+        owner = Owner()
+        for number in range(10):
+            self.queue.trySend(owner, ours.fileno(), b"%d" % number)
+        self.rest()
+        self.assertEqual(peer.recv(100), b"0123456789")
+        self.assertEqual(owner.told, [])
+
+    def test_trySendPart(self) -> None:
+        """
+        If only a part went, that is told within the same wait, with the data, so
+        that the rest can be sent.
+        """
+        ours, peer = self.pair()
+        owner = Owner()
+        data = os.urandom(8 * MIB)
+        self.queue.trySend(owner, ours.fileno(), data)
+        self.queue.wait(0)
+        ((name, told, count),) = owner.told
+        self.assertTrue((name, told) == ("sentPart", data))
+        self.assertTrue(0 < count < len(data), count)
+        self.queue.trySend(owner, ours.fileno(), b"more")
+        self.queue.wait(0)
+        self.assertEqual(owner.told[1:], [("sentPart", b"more", -errno.EAGAIN)])
+        owner.told.clear()
+        self.queue.send(owner, ours.fileno(), data, count)
+        self.assertTrue(self.drain(peer, len(data), owner) == data)
+
+    def test_accept(self) -> None:
+        """
+        Every connection is told, with a descriptor that is not inherited.
+        """
+        port = listening()
+        self.addCleanup(port.close)
+        owner = Owner()
+        operation = self.queue.accept(owner, port.fileno())
+        self.rest()
+        peers = []
+        for _ in range(150):
+            peers.append(socket.create_connection(port.getsockname(), TIMEOUT))
+            self.addCleanup(peers[-1].close)
+        self.until(lambda: len(owner.told) == 150)
+        for name, descriptor in owner.told:
+            self.assertEqual(name, "accepted")
+            self.assertEqual(os.get_inheritable(descriptor), False)
+            os.close(descriptor)
+        self.queue.cancel(operation)
+
+    def test_acceptCancelled(self) -> None:
+        """
+        After accepting was cancelled nothing is told, and the port can be closed and
+        its address used again at once.
+        """
+        for submitted in (False, True):
+            port = listening()
+            owner = Owner()
+            operation = self.queue.accept(owner, port.fileno())
+            if submitted:
+                self.rest()
+            self.queue.cancel(operation)
+            address = port.getsockname()
+            port.close()
+            with socket.socket() as again:
+                again.bind(address)
+                again.listen()
+                socket.create_connection(address, TIMEOUT).close()
+                self.rest()
+            self.assertEqual(owner.told, [])
+
+    def test_connect(self) -> None:
+        """
+        The result of connecting is 0, or the kernel's error.
+        """
+        with listening() as port:
+            address = port.getsockname()
+            for result in (0, -errno.ECONNREFUSED):
+                owner = Owner()
+                with socket.socket() as connecting:
+                    connecting.setblocking(False)
+                    self.queue.connect(owner, connecting.fileno(), address)
+                    self.until(lambda owner=owner: bool(owner.told))
+                self.assertEqual(owner.told, [("connectEnded", result)])
+                port.close()
+
+    def test_connectIPv6(self) -> None:
+        """
+        Addresses of IPv6 have four parts.
+        """
+        with socket.socket(socket.AF_INET6) as port:
+            try:
+                port.bind(("::1", 0))
+            except OSError as error:
+                raise SkipTest(f"no IPv6 here: {error}") from error
+            port.listen()
+            owner = Owner()
+            with socket.socket(socket.AF_INET6) as connecting:
+                connecting.setblocking(False)
+                address = port.getsockname()
+                self.queue.connect(owner, connecting.fileno(), address)
+                self.until(lambda: bool(owner.told))
+            self.assertEqual(owner.told, [("connectEnded", 0)])
+
+    def test_connectCancelled(self) -> None:
+        """
+        Of connecting that was cancelled nothing is told.
+        """
+        owner = Owner()
+        with socket.socket() as full:
+            # Nobody accepts, and one may wait: the next gets no answer.
+            full.bind(("127.0.0.1", 0))
+            full.listen(0)
+            with socket.create_connection(full.getsockname(), TIMEOUT):
+                connecting = socket.socket()
+                connecting.setblocking(False)
+                operation = self.queue.connect(
+                    owner, connecting.fileno(), full.getsockname()
+                )
+                self.rest()
+                self.queue.cancel(operation)
+                connecting.close()
+                self.rest()
+        self.assertEqual(owner.told, [])
+
+    def test_connectNowhere(self) -> None:
+        """
+        An impossible port is refused where it is asked for.
+        """
+        with socket.socket() as connecting:
+            self.assertRaises(
+                OverflowError,
+                self.queue.connect,
+                Owner(),
+                connecting.fileno(),
+                ("127.0.0.1", 65536),
+            )
+
+    def test_poll(self) -> None:
+        """
+        Readiness is told for as long as there is any.
+        """
+        reading, writing = os.pipe()
+        self.addCleanup(os.close, writing)
+        self.addCleanup(os.close, reading)
+        owner = Owner()
+        operation = self.queue.poll(owner, reading, select.POLLIN)
+        self.rest()
+        self.assertEqual(owner.told, [])
+        os.write(writing, b"x")
+        self.until(lambda: len(owner.told) == 3)
+        self.assertEqual(set(owner.told), {("polled", select.POLLIN)})
+        os.read(reading, 1)
+        self.rest()
+        owner.told.clear()
+        self.rest()
+        self.assertEqual(owner.told, [])
+        os.write(writing, b"x")
+        self.queue.cancel(operation)
+        self.rest()
+        self.assertEqual(owner.told, [])
+
+    def test_pollFile(self) -> None:
+        """
+        A regular file is always ready.
+        """
+        owner = Owner()
+        with open(__file__, "rb") as file:
+            operation = self.queue.poll(owner, file.fileno(), select.POLLIN)
+            self.until(lambda: len(owner.told) >= 2)
+            self.queue.cancel(operation)
+        self.assertTrue(all(result & select.POLLIN for _, result in owner.told))
+
+    def test_close(self) -> None:
+        """
+        A descriptor is closed after what was asked of it before.
+        """
+        ours, peer = self.pair()
+        owner = Owner()
+        self.queue.trySend(owner, ours.fileno(), b"goodbye")
+        self.queue.close(ours.detach())
+        self.rest()
+        self.assertEqual(peer.recv(100), b"goodbye")
+        self.assertEqual(peer.recv(100), b"")
+
+    def test_closeReceiving(self) -> None:
+        """
+        A descriptor that was being received from is closed, though the kernel may
+        hold it for the operation, and whoever has the number next has it alone.
+        """
+        old = Owner()
+        for number in range(200):
+            ours, peer = self.pair()
+            new = Owner()
+            descriptor = ours.detach()
+            operation = self.queue.receive(new, descriptor)
+            peer.sendall(b"%d" % number)
+            self.until(lambda new=new: bool(new.data))
+            self.assertEqual((new.data, old.data[3:]), (b"%d" % number, b""))
+            peer.sendall(b"late")
+            self.queue.cancel(operation)
+            self.queue.close(descriptor)
+            self.rest()
+            peer.close()
+            self.assertEqual(new.told, [("receiveEnded", -errno.ECANCELED)])
+            old = new
+            old.data = b"old"
+
+    def test_timeout(self) -> None:
+        """
+        Waiting ends when the time is over, though nothing happened.
+        """
+        before = time.monotonic()
+        self.queue.wait(0.05)
+        self.queue.wait(0)
+        self.assertTrue(time.monotonic() - before >= 0.05)
+
+    def test_current(self) -> None:
+        """
+        Who is being told something is known meanwhile.
+        """
+        ours, peer = self.pair()
+        owner = Owner()
+        seen = []
+        owner.whenTold = lambda name: seen.append(self.queue.current is owner)
+        self.queue.receive(owner, ours.fileno())
+        peer.sendall(b"x")
+        self.until(lambda: bool(seen))
+        self.assertEqual(seen, [True])
+        self.assertEqual(self.queue.current, None)
+
+    def test_error(self) -> None:
+        """
+        An owner that fails is logged, and others are told all the same.
+        """
+        owners = []
+        for _ in range(10):
+            ours, peer = self.pair()
+            owners.append(Owner(lambda name: 1 // 0))
+            self.queue.receive(owners[-1], ours.fileno())
+            peer.sendall(b"x")
+        self.until(lambda: all(owner.data for owner in owners))
+        self.assertEqual(len(self.flushLoggedErrors(ZeroDivisionError)), 10)
+
+    def test_waitWithin(self) -> None:
+        """
+        One who is told something may wait in turn; everybody is told once.
+        """
+        owners = []
+        for _ in range(20):
+            ours, peer = self.pair()
+            owners.append(Owner(lambda name: self.queue.wait(0)))
+            self.queue.receive(owners[-1], ours.fileno())
+            peer.sendall(b"x")
+        self.until(lambda: all(owner.data for owner in owners))
+        self.rest()
+        self.assertEqual([owner.data for owner in owners], [b"x"] * 20)
+
+    def test_manyOperations(self) -> None:
+        """
+        There may be more operations than the queue has room for at once.
+        """
+        owners = []
+        for _ in range(700):
+            ours, peer = socket.socketpair()
+            for end in (ours, peer):
+                self.addCleanup(end.close)
+                end.setblocking(False)
+            owners.append(Owner())
+            self.queue.receive(owners[-1], ours.fileno())
+            peer.sendall(b"hello")
+        self.until(lambda: all(owner.data == b"hello" for owner in owners))
+
+
+class ReadinessQueueTests(QueueTestsMixin, SynchronousTestCase):
+    """
+    Tests for L{ReadinessQueue}.
+    """
+
+    def makeQueue(self) -> Any:
+        """
+        It needs nothing.
+        """
+        return ReadinessQueue()
+
+
+class RingQueueTests(QueueTestsMixin, SynchronousTestCase):
+    """
+    Tests for L{RingQueue}.
+    """
+
+    def makeQueue(self) -> Any:
+        """
+        A small ring.
+        """
+        return makeRing()
+
+    def test_counted(self) -> None:
+        """
+        What is in flight is counted, and comes back to zero.
+        """
+        ours, peer = self.pair()
+        owner = Owner()
+        operations = [
+            self.queue.receive(owner, ours.fileno()),
+            self.queue.poll(owner, peer.fileno(), select.POLLIN),
+        ]
+        self.assertEqual(self.queue.inFlight, 2)
+        for operation in operations:
+            self.queue.cancel(operation)
+        self.rest()
+        self.assertEqual(self.queue.inFlight, 0)
+
+    def test_buffersExhausted(self) -> None:
+        """
+        With more to receive than there are buffers for, everybody receives all.
+        """
+        queue = self.queue = makeRing(buffers=2, bufferBytes=1024)
+        conversations = []
+        for number in range(50):
+            ours, peer = self.pair()
+            owner = Owner()
+            data = bytes([number]) * 20000
+            queue.receive(owner, ours.fileno())
+            peer.sendall(data)
+            conversations.append((owner, data))
+        self.until(lambda: all(owner.data == data for owner, data in conversations))
+
+    def test_lineCancelled(self) -> None:
+        """
+        One that waits for a buffer can be cancelled like any other.
+        """
+        queue = self.queue = makeRing(buffers=1, bufferBytes=1024)
+        owners = []
+        operations: list[int] = []
+
+        def cancelAll(name: str) -> None:
+            for operation in operations:
+                queue.cancel(operation)
+
+        for _ in range(20):
+            ours, peer = self.pair()
+            owners.append(Owner(cancelAll))
+            operations.append(queue.receive(owners[-1], ours.fileno()))
+            peer.sendall(bytes(5000))
+        self.until(lambda: all(owner.told for owner in owners))
+        self.assertEqual(queue.inFlight, 0)
+        for owner in owners:
+            self.assertEqual(owner.told, [("receiveEnded", -errno.ECANCELED)])
+
+    def test_resultsOverflow(self) -> None:
+        """
+        With more results than the ring has room for, none is lost.
+        """
+        queue = self.queue = makeRing(results=2048)
+        # The kernel makes the ring of results no smaller than twice the other.
+        owner = Owner()
+        ours, peer = self.pair()
+        peer.sendall(b"x")
+        operations = []
+
+        def more(name: str) -> None:
+            # As many results at once as the rings do not hold, and again.
+            if len(owner.told) == 1:
+                for _ in range(5000):
+                    operations.append(queue.poll(owner, ours.fileno(), select.POLLOUT))
+
+        owner.whenTold = more
+        operations.append(queue.poll(owner, ours.fileno(), select.POLLIN))
+        self.until(lambda: len(owner.told) > 15000)
+        for operation in operations:
+            queue.cancel(operation)
+        self.rest()
+        self.assertEqual(queue.inFlight, 0)
+
+    def test_fork(self) -> None:
+        """
+        A child process has nothing of the ring: it can make one of its own, and
+        the parent's goes on.
+        """
+        ours, peer = self.pair()
+        owner = Owner()
+        self.queue.receive(owner, ours.fileno())
+        self.rest()
+        child = os.fork()
+        if not child:
+            status = 1
+            try:
+                if self.queue.inFlight == 0:
+                    heir = Owner()
+                    self.queue.poll(heir, ours.fileno(), select.POLLOUT)
+                    self.queue.wait(TIMEOUT)
+                    status = 0 if heir.told else 2
+            finally:
+                os._exit(status)
+        self.assertEqual(os.waitpid(child, 0)[1], 0)
+        peer.sendall(b"still here")
+        self.until(lambda: owner.data == b"still here")
+
+    def test_returned(self) -> None:
+        """
+        What the ring took of the process is given back with it.
+        """
+        with open("/proc/self/statm") as statm:
+            pages = int(statm.read().split()[0])
+        before = set(os.listdir("/proc/self/fd"))
+        for _ in range(20):
+            queue = makeRing(buffers=1024, bufferBytes=8192)
+            queue.wait(0)
+            queue.receive(Owner(), 0)
+            del queue
+        self.assertEqual(set(os.listdir("/proc/self/fd")), before)
+        with open("/proc/self/statm") as statm:
+            grown = int(statm.read().split()[0]) - pages
+        # One of these rings has 2,000 pages.
+        self.assertTrue(grown < 4000, grown)
+
+
+class UringTests(SynchronousTestCase):
+    """
+    Tests for how the reactor C{uring} meets a machine that does not give what it
+    needs.
+    """
+
+    def run_(self, program: str, **variables: str) -> subprocess.CompletedProcess[str]:
+        """
+        Run a program in a new Python.
+        """
+        makeRing()
+        return subprocess.run(
+            [sys.executable, "-c", program],
+            env={**os.environ, **variables},
+            capture_output=True,
+            text=True,
+            timeout=TIMEOUT,
+        )
+
+    def test_sizes(self) -> None:
+        """
+        A size that cannot be is refused, by its name and with what it can be.
+        """
+        for value in ("0", "3", "65536", "x"):
+            ended = self.run_(
+                "from twisted.application.reactors import installReactor\n"
+                "installReactor('uring')",
+                IODEMO_URING_BUFFERS=value,
+            )
+            last = ended.stderr.splitlines()[-1]
+            self.assertIn("IODEMO_URING_BUFFERS", last)
+            self.assertIn("power of two", last)
+
+    def test_lockedMemory(self) -> None:
+        """
+        Where no memory may be locked it works, if the kernel counts it otherwise,
+        or says in one line what to do.
+        """
+        ended = self.run_(
+            "import resource\n"
+            "resource.setrlimit(resource.RLIMIT_MEMLOCK, (0, 0))\n"
+            "from twisted.application.reactors import installReactor\n"
+            "reactor = installReactor('uring')\n"
+            "reactor.callWhenRunning(reactor.stop)\n"
+            "reactor.run()\n"
+            "print('ran')"
+        )
+        if ended.stdout != "ran\n":
+            self.assertIn("ulimit -l", ended.stderr.splitlines()[-1])
+
+    def test_forbidden(self) -> None:
+        """
+        Where a filter forbids io_uring the reactor is not there, with the reason.
+        """
+        ended = self.run_(FORBID + "import iodemo.reactors.uring")
+        last = ended.stderr.splitlines()[-1]
+        self.assertIn("io_uring_setup says EPERM", last)
+        self.assertIn("seccomp", last)
+
+    def test_forbiddenLater(self) -> None:
+        """
+        Where it is forbidden only after the reactor was installed, the program ends
+        with the reason, and does not go on without.
+        """
+        ended = self.run_(
+            "from twisted.application.reactors import installReactor\n"
+            "reactor = installReactor('uring')\n" + FORBID + "reactor.run()"
+        )
+        self.assertEqual(ended.returncode, 1)
+        self.assertIn("io_uring_setup says EPERM", ended.stderr.splitlines()[-1])
+
+
+# A filter (seccomp(2)) that has io_uring_setup, number 425, fail with EPERM, and
+# allows all else.
+FORBID = """
+import ctypes, struct
+program = b"".join(struct.pack("=HBBI", *instruction) for instruction in (
+    (0x20, 0, 0, 0),           # load the number of the call
+    (0x15, 0, 1, 425),         # if it is this one
+    (0x06, 0, 0, 0x00050001),  # fail with errno 1
+    (0x06, 0, 0, 0x7FFF0000),  # else allow
+))
+memory = ctypes.create_string_buffer(program, len(program))
+prepared = struct.pack("HP", 4, ctypes.addressof(memory))
+libc = ctypes.CDLL(None, use_errno=True)
+assert libc.prctl(38, 1, 0, 0, 0) == 0            # PR_SET_NO_NEW_PRIVS
+assert libc.prctl(22, 2, prepared, 0, 0) == 0     # PR_SET_SECCOMP, a filter
+"""
