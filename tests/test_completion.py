@@ -135,6 +135,19 @@ class QueueTestsMixin:
             if time.monotonic() > deadline:
                 raise AssertionError("it never came")
 
+    def untilTold(self, owner: Owner) -> None:
+        """
+        Wait until an owner was told something other than data.
+        """
+        self.until(lambda: bool(owner.told))
+
+    def untilReceived(self, owner: Owner, data: bytes) -> None:
+        """
+        Wait until an owner has received just that.
+        """
+        self.until(lambda: len(owner.data) >= len(data))
+        self.assertEqual(owner.data, data)
+
     def rest(self) -> None:
         """
         Have everything told that can be told now.
@@ -156,11 +169,11 @@ class QueueTestsMixin:
         owner = Owner()
         self.queue.receive(owner, ours.fileno())
         for said in (b"one", b"two" * 10000):
-            before = len(owner.data)
+            expected = owner.data + said
             peer.sendall(said)
-            self.until(lambda: len(owner.data) == before + len(said))
+            self.untilReceived(owner, expected)
         peer.shutdown(socket.SHUT_WR)
-        self.until(lambda: bool(owner.told))
+        self.untilTold(owner)
         self.assertEqual(owner.data, b"one" + b"two" * 10000)
         self.assertEqual(owner.told, [("receiveEnded", 0)])
 
@@ -174,7 +187,7 @@ class QueueTestsMixin:
         self.rest()
         peer.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
         peer.close()
-        self.until(lambda: bool(owner.told))
+        self.untilTold(owner)
         self.assertEqual(owner.told, [("receiveEnded", -errno.ECONNRESET)])
 
     def test_receiveCancelled(self) -> None:
@@ -190,12 +203,12 @@ class QueueTestsMixin:
                 self.rest()
             self.queue.cancel(operation)
             self.queue.cancel(operation)
-            self.until(lambda owner=owner: bool(owner.told))
+            self.untilTold(owner)
             self.assertEqual(owner.told, [("receiveEnded", -errno.ECANCELED)])
             self.queue.cancel(operation)
             self.queue.receive(heir, ours.fileno())
             peer.sendall(b"yours")
-            self.until(lambda heir=heir: heir.data == b"yours")
+            self.untilReceived(heir, b"yours")
             self.assertEqual((owner.data, len(owner.told)), (b"", 1))
 
     def test_send(self) -> None:
@@ -232,11 +245,11 @@ class QueueTestsMixin:
         """
         What cannot be sent has the kernel's error for its result.
         """
-        ours, peer = self.pair()
+        ours, _peer = self.pair()
         ours.shutdown(socket.SHUT_WR)
         owner = Owner()
         self.queue.send(owner, ours.fileno(), b"hello")
-        self.until(lambda: bool(owner.told))
+        self.untilTold(owner)
         self.assertEqual(owner.told, [("sent", -errno.EPIPE)])
 
     def test_sendCancelled(self) -> None:
@@ -244,13 +257,13 @@ class QueueTestsMixin:
         A send that waits for room ends when it is cancelled: with the number of
         bytes that went, if some did.
         """
-        ours, peer = self.pair()
+        ours, _peer = self.pair()
         owner = Owner()
         ours.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 1)
         operation = self.queue.send(owner, ours.fileno(), bytes(32 * MIB))
         self.rest()
         self.queue.cancel(operation)
-        self.until(lambda: bool(owner.told))
+        self.untilTold(owner)
         ((name, result),) = owner.told
         self.assertEqual(name, "sent")
         self.assertTrue(result == -errno.ECANCELED or 0 < result < 32 * MIB, result)
@@ -339,7 +352,7 @@ class QueueTestsMixin:
                 with socket.socket() as connecting:
                     connecting.setblocking(False)
                     self.queue.connect(owner, connecting.fileno(), address)
-                    self.until(lambda owner=owner: bool(owner.told))
+                    self.untilTold(owner)
                 self.assertEqual(owner.told, [("connectEnded", result)])
                 port.close()
 
@@ -358,7 +371,7 @@ class QueueTestsMixin:
                 connecting.setblocking(False)
                 address = port.getsockname()
                 self.queue.connect(owner, connecting.fileno(), address)
-                self.until(lambda: bool(owner.told))
+                self.untilTold(owner)
             self.assertEqual(owner.told, [("connectEnded", 0)])
 
     def test_connectCancelled(self) -> None:
@@ -454,7 +467,7 @@ class QueueTestsMixin:
             descriptor = ours.detach()
             operation = self.queue.receive(new, descriptor)
             peer.sendall(b"%d" % number)
-            self.until(lambda new=new: bool(new.data))
+            self.untilReceived(new, b"%d" % number)
             self.assertEqual((new.data, old.data[3:]), (b"%d" % number, b""))
             peer.sendall(b"late")
             self.queue.cancel(operation)

@@ -55,6 +55,8 @@ class StreamMixin(tcp.Connection):
     @ivar _receiving: the operation, if there is one.
     @ivar _sending: likewise. What it sends is in C{dataBuffer}, from C{offset}.
     @ivar _kept: what came while C{reading} was off, and how receiving ended, in order.
+    @ivar _inputOver: whether the protocol was told that nothing more will come. Of
+        Twisted's own, one that resumes then is told again.
     """
 
     reactor: CompletionReactor
@@ -64,12 +66,13 @@ class StreamMixin(tcp.Connection):
     _receiving: int | None = None
     _sending: int | None = None
     _kept: list[bytes | int] | None = None
+    _inputOver = False
 
     # Receiving
 
     def startReading(self) -> None:
         """See L{FileDescriptor.startReading}."""
-        if self.disconnected or self._aborting:
+        if self.disconnected or self._aborting or self._inputOver:
             return
         self.reading = True
         if self._kept is not None:
@@ -140,6 +143,7 @@ class StreamMixin(tcp.Connection):
                 self.startReading()
 
     def _inputEnded(self, result: int) -> None:
+        self._inputOver = True
         self._disconnect(CONNECTION_LOST if result else CONNECTION_DONE, True)
 
     # Sending

@@ -1,0 +1,516 @@
+"""
+Random lives of connections under L{CompletionReactor}, on both queues, each held
+against a model of what its two byte streams must be.
+
+The reactor is never installed: it is turned by C{iterate}. Its peers are sockets of
+the test's own. Every byte of a stream is decided by the connection and its place, so
+one that is lost, doubled, late or another connection's shows.
+
+A short run belongs to the suite. A long one, bounded by time::
+
+    IODEMO_RANDOM_SECONDS=3600 scripts/test tests.test_completion_random
+"""
+
+from __future__ import annotations
+
+import os
+import random
+import socket
+import struct
+import time
+from collections.abc import Callable
+from functools import partial
+from typing import Any
+
+from hypothesis import HealthCheck, Phase, settings
+from hypothesis import strategies as st
+from hypothesis.stateful import (
+    RuleBasedStateMachine,
+    initialize,
+    invariant,
+    precondition,
+    rule,
+    run_state_machine_as_test,
+)
+from twisted.internet.interfaces import IHalfCloseableProtocol
+from twisted.internet.protocol import Factory, Protocol, connectionDone
+from twisted.python.failure import Failure
+from twisted.trial.unittest import SkipTest, SynchronousTestCase
+from zope.interface import implementer
+
+from iodemo import models
+
+from .children import TIMEOUT
+from .conformance.peers import connectTo
+
+KIB = 1024
+SECONDS = float(os.environ.get("IODEMO_RANDOM_SECONDS", "0"))
+_PATTERN = random.Random(4).randbytes(1_000_003)
+MOST = 512 * KIB
+SIZES = st.sampled_from([1, 100, 10 * KIB, 100 * KIB, MOST])
+
+
+def stream(number: int, start: int, size: int) -> bytes:
+    """
+    A piece of the byte stream of a connection's one direction.
+    """
+    start = (start + number * 7919) % len(_PATTERN)
+    piece = _PATTERN[start : start + size]
+    return piece if len(piece) == size else piece + _PATTERN[: size - len(piece)]
+
+
+@implementer(IHalfCloseableProtocol)
+class Told(Protocol):
+    """
+    Remembers what it is told, and checks that it is told in order.
+
+    @ivar received: how many bytes.
+    @ivar paused: whether it asked to be told nothing.
+    @ivar inputEnded: whether the peer has said everything.
+    @ivar lost: why the connection is over, or L{None}.
+    """
+
+    transport: Any
+    number = -1
+
+    def __init__(self) -> None:
+        self.received = 0
+        self.paused = False
+        self.inputEnded = False
+        self.lost: Failure | None = None
+        self.mistakes: list[str] = []
+
+    def dataReceived(self, data: bytes) -> None:
+        """
+        Check it.
+        """
+        if self.number < 0:
+            self.number = struct.unpack("!H", data[:2])[0]
+            data = data[2:]
+        if self.paused or self.inputEnded or self.lost is not None:
+            self.mistakes.append("told though it was not to be")
+        if data != stream(2 * self.number, self.received, len(data)):
+            self.mistakes.append(f"other bytes from {self.received} on")
+        self.received += len(data)
+
+    def readConnectionLost(self) -> None:
+        """
+        Remember it.
+        """
+        if self.inputEnded:
+            self.mistakes.append("two ends")
+        self.inputEnded = True
+
+    def writeConnectionLost(self) -> None:
+        """
+        Nothing to remember: the peer sees it.
+        """
+
+    def connectionLost(self, reason: Failure = connectionDone) -> None:
+        """
+        Remember why.
+        """
+        if self.lost is not None:
+            self.mistakes.append("lost twice")
+        self.lost = reason
+
+
+class Life:
+    """
+    One connection: the protocol's end, the peer's end, and the model.
+
+    @ivar peer: the test's socket; L{None} when it is closed.
+    @ivar said: how many bytes the protocol has written.
+    @ivar asked: how many the peer has sent.
+    @ivar heard: how many of the protocol's bytes the peer has read.
+    @ivar saying: whether the protocol may still write.
+    @ivar closing: whether it was asked to close when all is written.
+    @ivar broken: whether an end was torn off, so that bytes may be lost.
+    """
+
+    def __init__(self, number: int, peer: socket.socket, protocol: Told) -> None:
+        self.number = number
+        self.peer: socket.socket | None = peer
+        self.protocol = protocol
+        self.said = self.asked = self.heard = 0
+        self.asking = self.saying = True
+        self.closing = self.aborted = self.broken = False
+
+    def read(self, most: int) -> bool:
+        """
+        Read at the peer's end, and check.
+
+        @return: whether that was the end of the stream.
+        """
+        assert self.peer is not None
+        try:
+            data = self.peer.recv(most)
+        except BlockingIOError:
+            return False
+        except ConnectionError:
+            assert self.broken, "a reset that nobody asked for"
+            return True
+        if not data:
+            assert not self.saying or self.closing or self.broken, "an early end"
+            if not self.broken:
+                assert self.heard == self.said, f"{self.said - self.heard} bytes lost"
+            return True
+        expected = stream(2 * self.number + 1, self.heard, len(data))
+        assert data == expected, f"other bytes from {self.heard} on"
+        self.heard += len(data)
+        assert self.heard <= self.said
+        return False
+
+
+def machineFor(makeReactor: Callable[[], Any]) -> type[RuleBasedStateMachine]:
+    """
+    The state machine for one reactor.
+    """
+
+    class Lives(RuleBasedStateMachine):
+        """
+        All that can happen to a few connections.
+        """
+
+        reactor: Any
+
+        def __init__(self) -> None:
+            super().__init__()
+            self.lives: list[Life] = []
+            self.count = 0
+            self.timers: list[list[bool]] = []
+
+        @initialize()
+        def listen(self) -> None:
+            """
+            Make the reactor and its port.
+            """
+            self.reactor = makeReactor()
+            self.reactor.startRunning(False)
+            self.protocols: list[Told] = []
+
+            def build() -> Told:
+                self.protocols.append(Told())
+                return self.protocols[-1]
+
+            factory = Factory.forProtocol(build)
+            factory.noisy = False
+            port = self.reactor.listenTCP(0, factory, interface="127.0.0.1")
+            # The connections have it from the port.
+            port.socket.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 8 * KIB)
+            self.address = ("127.0.0.1", port.getHost().port)
+            self.port = port
+
+        # What may happen
+
+        @precondition(lambda self: sum(map(self.lasts, self.lives)) < 3)
+        @rule()
+        def connect(self) -> None:
+            """
+            Somebody comes, and says who it is.
+            """
+            # Its buffer is small, so that senders have to wait.
+            peer = connectTo(self.address[1], 8 * KIB)
+            peer.setblocking(False)
+            self.until(lambda: len(self.protocols) == self.count + 1)
+            protocol = self.protocols[-1]
+            self.count += 1
+            peer.send(struct.pack("!H", self.count))
+            self.lives.append(Life(self.count, peer, protocol))
+
+        def some(self, data: Any, that: Callable[[Life], bool]) -> Life | None:
+            lives = [life for life in self.lives if that(life)]
+            return data.draw(st.sampled_from(lives)) if lives else None
+
+        @rule(data=st.data(), size=SIZES)
+        def peerAsks(self, data: Any, size: int) -> None:
+            """
+            The peer sends what fits.
+            """
+            life = self.some(data, lambda each: each.peer is not None and each.asking)
+            if life is not None and life.peer is not None:
+                piece = stream(2 * life.number, life.asked, size)
+                try:
+                    life.asked += life.peer.send(piece)
+                except BlockingIOError:
+                    pass
+                except ConnectionError:
+                    assert life.broken or life.closing or life.aborted
+                    life.asking = False
+
+        @rule(data=st.data(), size=SIZES)
+        def peerReads(self, data: Any, size: int) -> None:
+            """
+            The peer reads.
+            """
+            life = self.some(data, lambda each: each.peer is not None)
+            if life is not None and life.read(size):
+                self.forget(life)
+
+        @rule(data=st.data())
+        def peerEnds(self, data: Any) -> None:
+            """
+            The peer has said everything.
+            """
+            life = self.some(data, lambda each: each.peer is not None and each.asking)
+            if life is not None and life.peer is not None:
+                life.asking = False
+                try:
+                    life.peer.shutdown(socket.SHUT_WR)
+                except OSError:
+                    assert life.broken or life.closing or life.aborted
+
+        @rule(data=st.data(), abruptly=st.booleans())
+        def peerLeaves(self, data: Any, abruptly: bool) -> None:
+            """
+            The peer closes, with what is unread or unsent, or resets.
+            """
+            life = self.some(data, lambda each: each.peer is not None)
+            if life is not None and life.peer is not None:
+                if abruptly:
+                    life.peer.setsockopt(
+                        socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0)
+                    )
+                life.broken = True
+                life.peer.close()
+                life.peer = None
+
+        @rule(data=st.data(), size=SIZES, pieces=st.integers(1, 4))
+        def say(self, data: Any, size: int, pieces: int) -> None:
+            """
+            The protocol writes.
+            """
+            life = self.some(data, lambda each: self.lasts(each) and each.saying)
+            if life is not None:
+                sequence = []
+                for _ in range(pieces):
+                    piece = stream(2 * life.number + 1, life.said, size // pieces + 1)
+                    sequence.append(piece)
+                    life.said += len(piece)
+                if pieces == 2:
+                    life.protocol.transport.writeSequence(sequence)
+                else:
+                    for piece in sequence:
+                        life.protocol.transport.write(piece)
+
+        @rule(data=st.data())
+        def pause(self, data: Any) -> None:
+            """
+            The protocol wants to be told nothing.
+            """
+            life = self.some(data, self.lasts)
+            if life is not None:
+                life.protocol.transport.pauseProducing()
+                life.protocol.paused = True
+
+        @rule(data=st.data())
+        def resume(self, data: Any) -> None:
+            """
+            The protocol listens again.
+            """
+            life = self.some(data, lambda each: each.protocol.paused)
+            if life is not None:
+                life.protocol.paused = False
+                if self.lasts(life):
+                    life.protocol.transport.resumeProducing()
+
+        @rule(data=st.data())
+        def sayNoMore(self, data: Any) -> None:
+            """
+            The protocol closes its own direction.
+            """
+            life = self.some(data, lambda each: self.lasts(each) and each.saying)
+            if life is not None:
+                life.saying = False
+                life.protocol.transport.loseWriteConnection()
+
+        @rule(data=st.data())
+        def close(self, data: Any) -> None:
+            """
+            The protocol closes when all is written. What the peer still sends may
+            meet a closed socket, and then what was written may be lost.
+            """
+            life = self.some(data, self.lasts)
+            if life is not None:
+                life.saying = False
+                life.closing = True
+                life.broken = life.broken or life.asked != life.protocol.received
+                life.protocol.transport.loseConnection()
+                life.asking = False
+
+        @rule(data=st.data())
+        def abort(self, data: Any) -> None:
+            """
+            The protocol aborts.
+            """
+            life = self.some(data, self.lasts)
+            if life is not None:
+                life.saying = False
+                life.aborted = life.broken = True
+                life.protocol.transport.abortConnection()
+
+        @rule(delay=st.sampled_from([0, 0.001]))
+        def time(self, delay: float) -> None:
+            """
+            A timer is set.
+            """
+            fired: list[bool] = []
+            self.timers.append(fired)
+            self.reactor.callLater(delay, fired.append, True)
+
+        @rule(times=st.integers(1, 3))
+        def turn(self, times: int) -> None:
+            """
+            The reactor works a while.
+            """
+            for _ in range(times):
+                self.reactor.iterate(0)
+
+        @rule(data=st.data())
+        def settle(self, data: Any) -> None:
+            """
+            One connection is left alone until all that was said is heard.
+            """
+            life = self.some(data, self.lasts)
+            if life is not None:
+                self.conclude(life)
+
+        def conclude(self, life: Life) -> None:
+            """
+            If nothing was torn off: all that was said is heard, on both ends.
+            """
+            protocol = life.protocol
+            if life.broken or life.peer is None or protocol.paused:
+                return
+
+            def settled() -> bool:
+                over = life.heard < life.said and life.read(MOST)
+                assert not over, "it ended though all is well"
+                return life.heard == life.said and protocol.received == life.asked
+
+            self.until(settled)
+            if not life.asking:
+                self.until(lambda: protocol.inputEnded)
+
+        # What must be
+
+        @invariant()
+        def isRight(self) -> None:
+            """
+            Nobody was told anything wrong.
+            """
+            for life in self.lives:
+                assert not life.protocol.mistakes, life.protocol.mistakes
+                assert life.protocol.received <= life.asked
+
+        def lasts(self, life: Life) -> bool:
+            """
+            Whether the protocol's end is there to be used.
+            """
+            return life.protocol.lost is None and not life.closing and not life.aborted
+
+        def forget(self, life: Life) -> None:
+            """
+            The peer has seen the end.
+            """
+            if life.peer is not None:
+                life.broken = True
+                life.peer.close()
+                life.peer = None
+
+        def until(self, condition: Callable[[], bool]) -> None:
+            """
+            Have the reactor work until something is so.
+            """
+            deadline = time.monotonic() + TIMEOUT
+            while not condition():
+                self.reactor.iterate(0.001)
+                assert time.monotonic() < deadline, "it never came"
+
+        def teardown(self) -> None:
+            """
+            At the end every connection ends, every timer has fired, and nothing is
+            left in the queue but what the reactor itself waits for.
+            """
+            if not hasattr(self, "reactor"):
+                return
+            try:
+                self.isRight()
+                for life in self.lives:
+                    if self.lasts(life):
+                        life.protocol.paused = False
+                        life.protocol.transport.resumeProducing()
+                        self.conclude(life)
+                    if life.closing and not life.broken and life.peer:
+                        # What was written arrives, and then the end.
+                        self.until(partial(life.read, MOST))
+                    self.forget(life)
+                    if self.lasts(life):
+                        life.protocol.transport.abortConnection()
+                protocols = self.protocols
+                self.until(lambda: all(each.lost is not None for each in protocols))
+                self.until(lambda: all(self.timers))
+                self.isRight()
+                self.port.stopListening()
+                self.until(lambda: not self.reactor.streams and not self.reactor.ports)
+                for _ in range(3):
+                    self.reactor.iterate(0)
+                inFlight = getattr(self.reactor.queue, "inFlight", None)
+                if inFlight is not None:
+                    assert inFlight == len(self.reactor._watches), inFlight
+            finally:
+                for life in self.lives:
+                    if life.peer is not None:
+                        life.peer.close()
+                self.reactor.stop()
+                self.reactor.iterate(0)
+
+    return Lives
+
+
+class RandomTests(SynchronousTestCase):
+    """
+    Tests for both reactors.
+    """
+
+    def check(self, name: str) -> None:
+        """
+        Find a life that goes wrong.
+        """
+        reason = models.find(name).unavailable()
+        if reason is not None:
+            raise SkipTest(reason)
+        if name == "uring":
+            from iodemo.reactors.uring import UringReactor as Reactor
+        else:
+            from iodemo.reactors.proactor import (  # type: ignore[assignment]
+                ProactorReactor as Reactor,
+            )
+        deadline = time.monotonic() + SECONDS / 2
+        while True:
+            run_state_machine_as_test(
+                machineFor(Reactor),
+                settings=settings(
+                    max_examples=250 if not SECONDS else 2000,
+                    stateful_step_count=100 if not SECONDS else 200,
+                    deadline=None,
+                    database=None,
+                    print_blob=True,
+                    phases=(Phase.generate, Phase.shrink),
+                    suppress_health_check=list(HealthCheck),
+                ),
+            )
+            if time.monotonic() >= deadline:
+                break
+
+    def test_proactor(self) -> None:
+        """
+        On readiness.
+        """
+        self.check("proactor")
+
+    def test_uring(self) -> None:
+        """
+        On the ring.
+        """
+        self.check("uring")
