@@ -176,11 +176,12 @@ class SpawningTests(BackendTestCase):
 
     def test_signals(self) -> None:
         """
-        Nor do any number of signals do harm, sent by processes that end at once,
-        with a signal each: all of these are waited for. Signals that come together
-        may be one; those that come alone after that are all noticed.
+        Nor do any number of signals do harm, sent by processes that end at once: all
+        of these are waited for. Signals that come together may be one; those that
+        come alone after that are all noticed.
         """
-        script = "kill -USR2 $PPID\n" * (SIGNALS // CHILDREN)
+        # With the pipes closed first, only a signal tells that the process has ended.
+        script = "exec <&- >&- 2>&-\n" + "kill -USR2 $PPID\n" * (SIGNALS // CHILDREN)
         with self.host("faults.spawn", script=script, given=0) as host:
             keepBusy(host, "processEnded", CHILDREN)
             for _ in range(SIGNALS_ALONE):
