@@ -323,8 +323,9 @@ class QueueTestsMixin:
     def test_acceptCancelled(self) -> None:
         """
         After accepting was cancelled nothing is told, and the port can be closed and
-        its address used again at once.
+        its address used again at once. No other descriptor is closed for it.
         """
+        input = os.fstat(0)
         for submitted in (False, True):
             port = listening()
             owner = Owner()
@@ -340,6 +341,8 @@ class QueueTestsMixin:
                 socket.create_connection(address, TIMEOUT).close()
                 self.rest()
             self.assertEqual(owner.told, [])
+        # What has come to nothing has the result 0, which is no descriptor then.
+        self.assertTrue(os.path.samestat(os.fstat(0), input))
 
     def test_connect(self) -> None:
         """

@@ -361,11 +361,15 @@ cdef class RingQueue:
         for at in range(self.pendingCount):
             entry = &self.pending[at]
             if entry.userData == operation:
-                # Likewise.
+                # Likewise, unless nothing is to be told.
                 memset(entry, 0, sizeof(Entry))
                 entry.opcode = NOP
                 entry.descriptor = -1
-                entry.userData = operation
+                if row.operation == RECEIVE or row.operation == SEND:
+                    entry.userData = operation
+                else:
+                    entry.userData = NOBODY
+                    self.over(<int32_t><uint32_t>operation)
                 return
         entry = self.next(ASYNC_CANCEL, -1)
         entry.address = operation

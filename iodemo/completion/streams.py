@@ -22,10 +22,11 @@ of it: one read, or for a ring the buffers that were filled meanwhile.
 
 from __future__ import annotations
 
+import select
 import socket
 import struct
 import sys
-from errno import EAGAIN, ECANCELED, ECONNABORTED, EINTR, EPERM, EPROTO
+from errno import EAGAIN, ECANCELED, ECONNABORTED, EINTR, EMFILE, EPERM, EPROTO
 from os import strerror
 from typing import TYPE_CHECKING, Any
 
@@ -41,7 +42,8 @@ if TYPE_CHECKING:
 
 #: Of accepting: the one connection is lost, and the next may be accepted at once.
 _PASSING = {ECONNABORTED, EPERM, EPROTO, EINTR, EAGAIN}
-#: Seconds until accepting is tried again when there was no descriptor left for it.
+#: Seconds until accepting is tried again when it failed and nobody could be turned
+#: away.
 _PATIENCE = 0.5
 
 
@@ -441,12 +443,29 @@ class Port(tcp.Port):
         self._accepting = None
         if -result in _PASSING:
             self.startReading()
+            return
+        # Twisted's own knows how to get rid of connections for which there is no
+        # descriptor, and says so in the log. It has to do so for each of them: who
+        # comes later must not be turned away because of those who are gone already.
+        dismissed = result == -EMFILE and tcp._reservedFD.available()
+        self.doRead()
+        if self not in self.reactor.ports:
+            return  # somebody was accepted after all, and has closed it
+        if dismissed:
+            # To accept takes a descriptor before it looks whether anybody is there.
+            queue = self.reactor.queue
+            self._accepting = queue.poll(self, self.fileno(), select.POLLIN)
         else:
-            # Twisted's own knows how to get rid of connections for which there is no
-            # descriptor, and says so in the log.
-            self.doRead()
             self._waiting = self.reactor.callLater(_PATIENCE, self._acceptAgain)
 
+    def polled(self, result: int) -> None:
+        """
+        Told by the queue: somebody has come for whom there may be a descriptor.
+        """
+        if self._accepting is not None:
+            self.reactor.queue.cancel(self._accepting)
+        self._acceptAgain()
+
     def _acceptAgain(self) -> None:
-        self._waiting = None
+        self._accepting = self._waiting = None
         self.startReading()

@@ -19,7 +19,8 @@ from typing import Any
 from twisted.trial.unittest import SynchronousTestCase
 
 from ..children import TIMEOUT, makeDirectory
-from .peers import connectTo
+from .peers import Peer, connectTo, converse, pattern
+from .sizes import CONNECTIONS
 
 _ROOT = str(Path(__file__).parents[2])
 
@@ -153,6 +154,21 @@ class Host:
             os.killpg(self.pid, signal.SIGKILL)
             self._process.wait(TIMEOUT)
         self._process.stdout.close()
+
+
+def keepBusy(host: Host, event: str, count: int) -> None:
+    """
+    Talk on many connections until the host, which sends back what it receives, has
+    told something so many times. Only then may it start with what leads to that.
+    """
+    connections = [host.connect() for _ in range(CONNECTIONS)]
+    said = [pattern(size) for size in (1, 1000, 10000)]
+    deadline = time.monotonic() + TIMEOUT
+    while len(host.told(event)) < count:
+        if time.monotonic() > deadline:
+            raise AssertionError(f"not {count} {event}: {host.events}")
+        converse([Peer(each, said, b"".join(said)) for each in connections])
+        host.permit("start")
 
 
 def eventually(condition: Callable[[], bool], what: Callable[[], object]) -> None:

@@ -48,3 +48,22 @@ CALLS = 500
 #: they send it: bytes one by one, each answered.
 INTRUDERS = 50
 INTRUSIONS = 30
+
+#: Connections there are descriptors for, and how many come beyond them.
+ROOM = 20
+SURPLUS = 20
+
+#: Peers that vanish while they are sent something, of each of three kinds.
+VANISHING = 10
+#: Connections that are reset all at once; and where each costs a process.
+DROPPED = 2000
+DROPPED_OF_PROCESSES = 200
+
+#: Child processes, how many of them at a time, and the bytes each is given: more
+#: than a pipe holds.
+CHILDREN = 50
+CHILDREN_AT_ONCE = 10
+GIVEN = 200 * KIB
+#: Signals that all of them send, and how many are sent one by one after that.
+SIGNALS = 1000
+SIGNALS_ALONE = 20

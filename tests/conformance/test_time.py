@@ -4,12 +4,9 @@ Tests for timers, with nothing else to do and with a lot.
 
 from __future__ import annotations
 
-import time
-
-from ..children import TIMEOUT
-from .hosting import Host
-from .peers import Peer, converse, pattern
-from .sizes import CONNECTIONS, TIMERS
+from .hosting import keepBusy
+from .peers import Peer, converse
+from .sizes import TIMERS
 from .stamping import BackendTestCase, stamped
 
 
@@ -37,7 +34,7 @@ class TimerTests(BackendTestCase):
         with self.randomness() as source:
             seed = source.getrandbits(32)
             with self.host("time.many", seed=seed) as host:
-                self.keepBusy(host, "finished", 1)
+                keepBusy(host, "finished", 1)
             (end,) = host.told("finished")
             self.assertGreater(end["cancelled"], 0)
             self.assertEqual(
@@ -59,19 +56,6 @@ class TimerTests(BackendTestCase):
         nor do busy connections keep calls from being made.
         """
         with self.host("time.chain") as host:
-            self.keepBusy(host, "turned", 3)
+            keepBusy(host, "turned", 3)
             # And somebody new.
             converse([Peer(host.connect(), [b"hello"], b"hello")])
-
-    def keepBusy(self, host: Host, event: str, count: int) -> None:
-        """
-        Talk on many connections until the host has told something. Only then
-        may it start with what leads to that.
-        """
-        connections = [host.connect() for _ in range(CONNECTIONS)]
-        said = [pattern(size) for size in (1, 1000, 10000)]
-        deadline = time.monotonic() + TIMEOUT
-        while len(host.told(event)) < count:
-            self.assertLess(time.monotonic(), deadline, host.events)
-            converse([Peer(each, said, b"".join(said)) for each in connections])
-            host.permit("start")

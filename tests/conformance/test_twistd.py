@@ -6,11 +6,14 @@ from __future__ import annotations
 
 import contextlib
 import os
+import pwd
 import re
 import select
 import signal
 import socket
 from pathlib import Path
+
+from twisted.trial.unittest import SkipTest
 
 from ..children import TIMEOUT, exchange, makeDirectory, runTwistd
 from .hosting import childrenOf, eventually
@@ -49,10 +52,60 @@ class TerminationTests(BackendTestCase):
         begins a new log on SIGUSR1, and ends on SIGTERM.
         """
         directory = makeDirectory(self)
+        descriptor, pid, connection = self.daemon(directory)
+        with connection:
+            self.assertEqual(exchange(connection, b"hello"), b"hello")
+            children = [self.watch(child) for child in childrenOf(pid)]
+            signal.pidfd_send_signal(descriptor, signal.SIGUSR1)
+            eventually((directory / "its.log.1").exists, directory.iterdir)
+            self.assertEqual(exchange(connection, b"still"), b"still")
+            signal.pidfd_send_signal(descriptor, signal.SIGTERM)
+            self.assertEnds(descriptor)
+            self.assertEqual(connection.recv(1), b"")
+        for child in children:
+            self.assertEnds(child)
+        log = directory / "its.log"
+        self.assertIn("Received SIGTERM, shutting down.", log.read_text())
+        self.assertEqual(sorted(os.listdir(directory)), ["its.log", "its.log.1"])
+        for each in directory.iterdir():
+            self.assertNotIn("Traceback", each.read_text())
+
+    def test_anotherUser(self) -> None:
+        """
+        Started by root, a daemon serves as whatever user and group it is told to
+        be, all of its processes do, and ends well.
+        """
+        if os.geteuid() != 0:
+            raise SkipTest("only root can become another user")
+        nobody = pwd.getpwnam("nobody")
+        user, group = nobody.pw_uid, nobody.pw_gid
+        directory = makeDirectory(self)
+        os.chown(directory, user, group)
+        descriptor, pid, connection = self.daemon(
+            directory, f"--uid={user}", f"--gid={group}"
+        )
+        with connection:
+            self.assertEqual(exchange(connection, b"hello"), b"hello")
+            for process in (pid, *childrenOf(pid)):
+                status = Path(f"/proc/{process}/status").read_text()
+                self.assertEqual(_identities(status, "Uid"), {user})
+                self.assertEqual(_identities(status, "Gid"), {group})
+            signal.pidfd_send_signal(descriptor, signal.SIGTERM)
+            self.assertEnds(descriptor)
+            self.assertEqual(connection.recv(1), b"")
+        self.assertEqual(os.listdir(directory), ["its.log"])
+        self.assertNotIn("Traceback", (directory / "its.log").read_text())
+
+    def daemon(self, directory: Path, *options: str) -> tuple[int, int, socket.socket]:
+        """
+        Have C{iodemo-echo} as a daemon: a descriptor for its process, the process
+        id, and a connection to it.
+        """
         answer = runTwistd(
             f"--reactor={self.model.name}",
             "--pidfile=its.pid",
             "--logfile=its.log",
+            *options,
             "iodemo-echo",
             "--listen=tcp:0:interface=127.0.0.1",
             directory=directory,
@@ -64,21 +117,11 @@ class TerminationTests(BackendTestCase):
         pid = int((directory / "its.pid").read_text())
         descriptor = self.watch(pid)
         (port,) = re.findall(r" starting on (\d+)\n", log.read_text())
-        with socket.create_connection(("127.0.0.1", int(port)), TIMEOUT) as connection:
-            self.assertEqual(exchange(connection, b"hello"), b"hello")
-            children = [self.watch(child) for child in childrenOf(pid)]
-            signal.pidfd_send_signal(descriptor, signal.SIGUSR1)
-            eventually((directory / "its.log.1").exists, directory.iterdir)
-            self.assertEqual(exchange(connection, b"still"), b"still")
-            signal.pidfd_send_signal(descriptor, signal.SIGTERM)
-            self.assertEnds(descriptor)
-            self.assertEqual(connection.recv(1), b"")
-        for child in children:
-            self.assertEnds(child)
-        self.assertIn("Received SIGTERM, shutting down.", log.read_text())
-        self.assertEqual(sorted(os.listdir(directory)), ["its.log", "its.log.1"])
-        for each in directory.iterdir():
-            self.assertNotIn("Traceback", each.read_text())
+        return (
+            descriptor,
+            pid,
+            socket.create_connection(("127.0.0.1", int(port)), TIMEOUT),
+        )
 
     def watch(self, pid: int) -> int:
         """
@@ -101,6 +144,14 @@ def _awaitText(path: Path, text: str) -> None:
     Wait until a file contains something.
     """
     eventually(lambda: path.exists() and text in path.read_text(), lambda: path)
+
+
+def _identities(status: str, kind: str) -> set[int]:
+    """
+    Who a process is, by its status in /proc: really, effectively and so on.
+    """
+    (line,) = re.findall(rf"^{kind}:(.*)$", status, re.MULTILINE)
+    return set(map(int, line.split()))
 
 
 def _end(descriptor: int) -> None:
