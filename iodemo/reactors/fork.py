@@ -68,6 +68,7 @@ GRACE = 5.0
 _AGAIN = 0.25
 
 _PR_SET_PDEATHSIG = 1
+_libc = ctypes.CDLL(None, use_errno=True)
 
 _Socket = TypeVar("_Socket", bound=socket.socket)
 
@@ -283,8 +284,7 @@ class ForkReactor(ReadinessReactor):
         Be a new reactor, which knows a connection and nothing of the parent.
         """
         try:
-            libc = ctypes.CDLL(None, use_errno=True)
-            if libc.prctl(_PR_SET_PDEATHSIG, signal.SIGKILL):
+            if _libc.prctl(_PR_SET_PDEATHSIG, signal.SIGKILL):
                 raise OSError(ctypes.get_errno(), "prctl")
             if os.getppid() != parent:
                 os._exit(0)
