@@ -92,7 +92,10 @@ MODELS: tuple[Model, ...] = (
         synchronous=True,
         kernelCalls=("accept", "fork", "recv", "send"),
         description="A process per connection, as in Apache's prefork: each child "
-        "blocks in recv, and the kernel's scheduler is the event loop.",
+        "blocks in recv, and the kernel's scheduler is the event loop; children share "
+        "no state.",
+        connectionLimit=1_000,
+        limitReason="IODEMO_FORK_MAX, 1,000 unless set, bounds the processes",
     ),
     Model(
         "threads",

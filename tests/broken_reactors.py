@@ -11,6 +11,7 @@ from collections.abc import Callable
 
 from twisted.internet.base import DelayedCall
 from twisted.internet.pollreactor import PollReactor
+from twisted.python import log
 
 #: Of all of them. Tests put something in.
 CONFORMANCE_EXCEPTIONS: dict[str, str] = {}
@@ -35,6 +36,22 @@ class FailingReactor(_BrokenReactor):
     def goWrong(self) -> None:
         """Raise."""
         raise ValueError("this reactor knows no now\nand says so")
+
+
+class HauntingReactor(_BrokenReactor):
+    """Raises, and has the next of its kind in the process log an error."""
+
+    haunted = False
+
+    def __init__(self) -> None:
+        super().__init__()
+        if self.haunted:
+            log.err(RuntimeError("of an earlier test"))
+
+    def goWrong(self) -> None:
+        """Raise."""
+        HauntingReactor.haunted = True
+        raise ValueError("as asked")
 
 
 class HangingReactor(_BrokenReactor):

@@ -249,6 +249,25 @@ class JobTests(SynchronousTestCase):
         self.assertTrue(job.over)
         self.assertEqual(job.outcomes, {"m.a": Outcome("failed", "no")})
 
+    def test_left(self) -> None:
+        """
+        After a test that went wrong, the next begins in another process, if there
+        is one.
+        """
+        events: list[dict[str, object]] = [
+            {"tests": ["m.a", "m.b"]},
+            {"began": 0},
+            {"ended": 0, "outcome": "failed", "reason": "no"},
+            {"left": True},
+        ]
+        job = self.job(*events)
+        self.assertEqual((job.start, job.left, job.over), (1, True, False))
+        job.heard(b'{"tests": ["m.a", "m.b"]}')
+        self.assertFalse(job.left)
+        last = self.job({"tests": ["m.a"]}, *events[1:])
+        self.assertTrue(last.over)
+        self.assertEqual(last.outcomes, {"m.a": Outcome("failed", "no")})
+
     def test_lost(self) -> None:
         """
         A test that takes its process with it has errored; the next one begins in
@@ -349,6 +368,13 @@ class RealTests(SynchronousTestCase):
         """
         outcome = self.broken("FailingReactor")
         self.assertEqual(outcome["failures"][0]["reason"], "ValueError: and says so")
+
+    def test_haunting(self) -> None:
+        """
+        What a test that went wrong leaves behind is charged to no other.
+        """
+        outcome = self.broken("HauntingReactor")
+        self.assertEqual(outcome["failures"][0]["reason"], "ValueError: as asked")
 
     def test_excused(self) -> None:
         """

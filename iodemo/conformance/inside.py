@@ -10,6 +10,8 @@ the process with it.
   - C{{"tests": [ID, ...]}}: what there is, in the order it is run
   - C{{"began": INDEX}}
   - C{{"ended": INDEX, "outcome": OUTCOME, "reason": TEXT}}
+  - C{{"left": true}}: after a test that went wrong, which may leave behind what
+    trial would charge to the next: that one wants another process
   - C{{"stray": TEXT}}: an error that was logged outside of any test
   - C{{"unbuilt": TEXT}}: no such reactor can be made
   - C{{"finished": true}}
@@ -147,8 +149,12 @@ def _run(orders: Orders, events: Events) -> None:
             test.timeout = orders["seconds"]
     events.send(tests=[normalised(test.id(), name) for test in tests])
 
+    def leave() -> None:
+        events.send(left=True)
+        os._exit(0)
+
     def makeReporter(*_: object) -> reporter.TestResult:
-        return StreamingReporter(events.send, orders["start"], unbuilt)
+        return StreamingReporter(events.send, leave, orders["start"], unbuilt)
 
     runner.TrialRunner(makeReporter).run(unittest.TestSuite(tests[orders["start"] :]))
 

@@ -25,10 +25,18 @@ class StreamingReporter(TestResult):
     """
 
     def __init__(
-        self, send: Callable[..., None], start: int, unbuilt: list[str]
+        self,
+        send: Callable[..., None],
+        leave: Callable[[], None],
+        start: int,
+        unbuilt: list[str],
     ) -> None:
+        """
+        @param leave: what to do after a test that went wrong.
+        """
         super().__init__()
         self._send = send
+        self._leave = leave
         self._index = start
         self._unbuilt = unbuilt
         self._running = False
@@ -51,6 +59,8 @@ class StreamingReporter(TestResult):
         self._running = False
         self._send(ended=self._index, outcome=self._outcome, reason=self._reason)
         self._index += 1
+        if self._outcome in ("failed", "errored"):
+            self._leave()
 
     def _add(self, outcome: OutcomeKind, reason: str) -> None:
         if not self._running:

@@ -4,7 +4,7 @@ The processes that the tests run in, and what they report.
 
 A module of tests has a process of its own. A test that hangs, or that takes its
 process with it, is one that errored, and the rest of its module goes on in a new
-process.
+process. So it does after any test that failed or errored.
 """
 
 from __future__ import annotations
@@ -51,6 +51,7 @@ class Job:
     @ivar outcomes: what became of each test.
     @ivar start: the first test that has not begun.
     @ivar over: whether all have ended, one way or another.
+    @ivar left: whether the process has left the rest to another.
     @ivar unbuilt: why no reactor can be made.
     """
 
@@ -61,6 +62,7 @@ class Job:
         self.outcomes: dict[str, Outcome] = {}
         self.start = 0
         self.over = False
+        self.left = False
         self.unbuilt: str | None = None
         self._tests: list[str] | None = None
         self._running: str | None = None
@@ -73,6 +75,7 @@ class Job:
         event = json.loads(line)
         if "tests" in event:
             self._tests = event["tests"]
+            self.left = False
             self._progressed = False
         elif "began" in event:
             assert self._tests is not None
@@ -83,6 +86,10 @@ class Job:
             assert self._running is not None
             self._record(self._running, Outcome(event["outcome"], event["reason"]))
             self._running = None
+        elif "left" in event:
+            assert self._tests is not None
+            self.left = True
+            self.over = self.start == len(self._tests)
         elif "stray" in event:
             self._record(f"{self.module} (no test)", Outcome("errored", event["stray"]))
         elif "unbuilt" in event:
@@ -202,7 +209,7 @@ class _Process:
         """
         ended = self.child.ended
         self._read()
-        if self.job.over:
+        if self.job.over or self.job.left:
             return True
         if ended:
             how = self.child.failure or "exit status 0"

@@ -5,15 +5,18 @@ to write, and how one of them is served.
 
 It is a complete reactor on poll(2). That is what the blocking models use for all
 that is no connection (listening ports, datagrams, pipes, wakers), and what the
-others put something else in the place of.
+others put something else in the place of. They share a socket, too, that blocks
+when it receives.
 """
 
 from __future__ import annotations
 
 import math
+import os
 import select
+import socket
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Any
 
 from twisted.internet import tcp
@@ -207,3 +210,38 @@ def received(connection: tcp.Connection, data: bytes) -> ConnectionDone | None:
         return CONNECTION_DONE
     connection.protocol.dataReceived(data)
     return None
+
+
+class BlockingSocket(socket.socket):
+    """
+    A socket of a kind that can be told to wait when it receives, and yet never
+    does when it sends.
+    """
+
+    __slots__ = ()
+
+    def send(self, data: Any, flags: int = 0) -> int:
+        """See L{socket.socket.send}."""
+        return super().send(data, flags | socket.MSG_DONTWAIT)
+
+    def sendmsg(
+        self,
+        buffers: Iterable[Any],
+        ancdata: Iterable[Any] = (),
+        flags: int = 0,
+        address: Any = None,
+    ) -> int:
+        """See L{socket.socket.sendmsg}."""
+        return super().sendmsg(buffers, ancdata, flags | socket.MSG_DONTWAIT, address)
+
+
+def setting(name: str, default: int) -> int:
+    """
+    A whole number from the environment.
+    """
+    text = os.environ.get(name, "")
+    if not text:
+        return default
+    if not text.isdecimal() or int(text) < 1:
+        raise SystemExit(f"{name}={text!r} is not a whole number from 1")
+    return int(text)

@@ -16,7 +16,7 @@ lock around all protocol code. A thread takes it once it has received something,
 and the thread that runs the reactor holds it except while it waits.
 
 Decision. The transports are Twisted's own. When one of them first asks to read,
-it is given a thread and a socket that blocks (L{_BlockingSocket}). The thread
+it is given a thread and a socket that blocks (L{_ThreadSocket}). The thread
 receives without the lock, takes it, delivers (a I{turn}), and at the end of the
 turn sends what was written, in whatever connection, without waiting. What the
 kernel does not take at once, because a peer does not read, the main thread
@@ -38,10 +38,9 @@ a global interpreter lock anyway.
 from __future__ import annotations
 
 import contextlib
-import os
 import socket
 import threading
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from typing import Any
 
 from twisted.internet import tcp
@@ -51,7 +50,13 @@ from twisted.internet.main import CONNECTION_LOST, installReactor
 from twisted.logger import Logger
 from twisted.python import log, threadable
 
-from iodemo.reactors.readiness import ReadinessReactor, isPlainStream, received
+from iodemo.reactors.readiness import (
+    BlockingSocket,
+    ReadinessReactor,
+    isPlainStream,
+    received,
+    setting,
+)
 
 CONFORMANCE_EXCEPTIONS = {
     "twisted.internet.test.test_unix.UNIXAdoptStreamConnectionTestsBuilder.*": (
@@ -83,8 +88,8 @@ class ThreadsReactor(ReadinessReactor):
         self._holding = True
         self._waiting = False
         self._awoken = False
-        self._most = _setting("IODEMO_THREADS_MAX", 16_000)
-        self._stackBytes = _setting("IODEMO_THREADS_STACK_KIB", 256) * 1024
+        self._most = setting("IODEMO_THREADS_MAX", 16_000)
+        self._stackBytes = setting("IODEMO_THREADS_STACK_KIB", 256) * 1024
         self._threads: dict[object, _ConnectionThread] = {}
         self._unsent: dict[IWriteDescriptor, None] = {}
         self._sending: IWriteDescriptor | None = None
@@ -324,7 +329,7 @@ class _ConnectionThread(threading.Thread):
         super().__init__(name=f"iodemo {connection.logstr}", daemon=True)
         self._reactor = reactor
         self._connection = connection
-        self._socket = _BlockingSocket.of(connection.socket, self)
+        self._socket = _ThreadSocket.of(connection.socket, self)
         connection.socket = self._socket
         connection.fileno = self._socket.fileno
         self.reading = False
@@ -419,10 +424,9 @@ class _ConnectionThread(threading.Thread):
         return doRead
 
 
-class _BlockingSocket(socket.socket):
+class _ThreadSocket(BlockingSocket):
     """
-    A socket that one thread waits on: it blocks when it receives, never when it
-    sends, and closing it is left to that thread.
+    A socket that one thread waits on: closing it is left to that thread.
     """
 
     __slots__ = ("_original", "_thread")
@@ -430,7 +434,7 @@ class _BlockingSocket(socket.socket):
     _thread: _ConnectionThread
 
     @classmethod
-    def of(cls, original: socket.socket, thread: _ConnectionThread) -> _BlockingSocket:
+    def of(cls, original: socket.socket, thread: _ConnectionThread) -> _ThreadSocket:
         """
         Take over the descriptor of another socket, which stays usable.
         """
@@ -441,20 +445,6 @@ class _BlockingSocket(socket.socket):
         blocking.setblocking(True)
         blocking._thread = thread
         return blocking
-
-    def send(self, data: Any, flags: int = 0) -> int:
-        """See L{socket.socket.send}."""
-        return super().send(data, flags | socket.MSG_DONTWAIT)
-
-    def sendmsg(
-        self,
-        buffers: Iterable[Any],
-        ancdata: Iterable[Any] = (),
-        flags: int = 0,
-        address: Any = None,
-    ) -> int:
-        """See L{socket.socket.sendmsg}."""
-        return super().sendmsg(buffers, ancdata, flags | socket.MSG_DONTWAIT, address)
 
     def close(self) -> None:
         """
@@ -480,18 +470,6 @@ def _isStreamConnection(reader: object) -> bool:
         and "doRead" not in vars(reader)
         and isinstance(getattr(reader, "socket", None), socket.socket)
     )
-
-
-def _setting(name: str, default: int) -> int:
-    """
-    A whole number from the environment.
-    """
-    text = os.environ.get(name, "")
-    if not text:
-        return default
-    if not text.isdecimal() or int(text) < 1:
-        raise SystemExit(f"{name}={text!r} is not a whole number from 1")
-    return int(text)
 
 
 def install() -> None:

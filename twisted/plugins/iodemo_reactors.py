@@ -5,6 +5,7 @@ imported by every C{twistd} on the machine.
 
 from twisted.application.reactors import Reactor
 
+fork = Reactor("fork", "iodemo.reactors.fork", "A process per connection (iodemo).")
 threads = Reactor(
     "threads", "iodemo.reactors.threads", "A thread per connection (iodemo)."
 )
