@@ -216,6 +216,36 @@ class CompareTests(CompareTestCase):
         self.assertEqual(select["status"], "failed")
         self.assertIn("FD_SETSIZE", select["reason"] or "")
         self.assertIn("seen here: the server", select["reason"] or "")
+        self.assertNotIn("ulimit", select["reason"] or "")
+
+    def test_beyondItsLimit(self) -> None:
+        """
+        A backend whose model holds no more connections is not tried with them.
+        """
+        began: list[str] = []
+
+        class Began(runner.Observer):
+            def roundBegan(self, scenario: Scenario, point: Point, name: str) -> None:
+                began.append(f"{name} {point.connections}")
+
+        small = dataclasses.replace(
+            models.find("poll"), connectionLimit=5, limitReason="it is small"
+        )
+        self.patch(
+            models,
+            "MODELS",
+            [small if model.name == "poll" else model for model in models.MODELS],
+        )
+        outcome = self.compare(
+            Point(1, 4), Point(1, 5), backends=("poll", "epoll"), observer=Began()
+        )
+        self.assertEqual(
+            [cell["status"] for cell in outcome["cells"]], ["ok", "ok", "skipped", "ok"]
+        )
+        self.assertEqual(
+            outcome["cells"][2]["reason"], "it is small (at most 5 connections)"
+        )
+        self.assertEqual(sorted(began), ["epoll 5", "epoll 6", "poll 5"])
 
     def test_tooFewDescriptors(self) -> None:
         """

@@ -82,7 +82,7 @@ class Plan:
         About how long one round takes: starting, verifying and stopping the
         server, connecting, warming up, measuring.
         """
-        connections = point.active + point.idle
+        connections = point.connections
         return 0.9 + 2.2e-4 * connections + self.warmup + self.seconds
 
     def estimate(self) -> float:
@@ -181,7 +181,7 @@ def _measurePoint(
     """
     rounds: dict[Model, list[Round]] = {backend: [] for backend in plan.backends}
     reasons: dict[Model, str] = {}
-    skipped = _tooManyDescriptors(point)
+    tooMany = _tooManyDescriptors(point)
     cells: dict[Model, Cell] = {}
 
     def end(backend: Model, status: results.Status) -> None:
@@ -190,24 +190,25 @@ def _measurePoint(
         )
         finished([cells[each] for each in plan.backends if each in cells])
 
+    for backend in plan.backends:
+        skipped = tooMany or backend.refuses(point.connections)
+        if skipped is not None:
+            reasons[backend] = skipped
+            end(backend, "skipped")
     for number in range(plan.rounds):
         for backend in random.sample(plan.backends, len(plan.backends)):
             if backend in cells:
                 continue
             left = plan.rounds - number
-            if skipped is not None:
-                reasons[backend] = skipped
-                end(backend, "skipped")
-            else:
-                observer.roundBegan(scenario, point, backend.name)
-                try:
-                    rounds[backend].append(
-                        _measureRound(plan, scenario.workload, point, backend)
-                    )
-                    left = 1
-                except RoundFailed as failed:
-                    reasons[backend] = _explained(str(failed), backend, point)
-                    end(backend, "failed")
+            observer.roundBegan(scenario, point, backend.name)
+            try:
+                rounds[backend].append(
+                    _measureRound(plan, scenario.workload, point, backend)
+                )
+                left = 1
+            except RoundFailed as failed:
+                reasons[backend] = _explained(str(failed), backend, point)
+                end(backend, "failed")
             observer.roundsEnded(left * plan.roundSeconds(point))
             if len(rounds[backend]) == plan.rounds:
                 end(backend, "ok")
@@ -216,12 +217,12 @@ def _measurePoint(
 
 
 def _tooManyDescriptors(point: Point) -> str | None:
-    needed = point.active + point.idle + _SERVER_DESCRIPTORS
+    needed = point.connections + _SERVER_DESCRIPTORS
     _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     if hard == resource.RLIM_INFINITY or needed <= hard:
         return None
     return (
-        f"{point.active + point.idle:,} connections need {needed:,} open files, and "
+        f"{point.connections:,} connections need {needed:,} open files, and "
         f"the hard limit is {hard:,}: iodemo doctor says how to raise it"
     )
 
@@ -230,7 +231,7 @@ def _explained(reason: str, backend: Model, point: Point) -> str:
     """
     A failure, with what the model has to say to it.
     """
-    connections = point.active + point.idle + _SERVER_DESCRIPTORS
+    connections = point.connections + _SERVER_DESCRIPTORS
     if backend.connectionLimit is None or connections < backend.connectionLimit:
         return reason
     if not reason.startswith(_LOST):

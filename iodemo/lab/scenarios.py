@@ -72,6 +72,11 @@ class Point:
     active: int
     idle: int = 0
 
+    @property
+    def connections(self) -> int:
+        """All of them."""
+        return self.active + self.idle
+
 
 @dataclass(frozen=True)
 class Scenario:
