@@ -32,8 +32,8 @@ from iodemo import models
 from iodemo.lab.scenarios import SCENARIOS
 
 if TYPE_CHECKING:
+    from iodemo.lab.plan import Plan
     from iodemo.lab.results import Results
-    from iodemo.lab.runner import Plan
     from iodemo.load.round import Round
 
 _CONTEXT = {"help_option_names": ["-h", "--help"], "max_content_width": 88}
@@ -298,7 +298,7 @@ def _roundTable(measured: Round) -> Table:
 @click.option(
     "--load", "kind", metavar="KIND", help="With --plugin: echo, or http:/PATH."
 )
-@click.option("--quick", is_flag=True, help="Fewer points, 3 rounds of half a second.")
+@click.option("--quick", is_flag=True, help="Fewer points, 3 rounds of 0.3 s.")
 @click.option("--full", is_flag=True, help="9 rounds of 2 seconds.")
 def compare(
     names: str | None,
@@ -359,9 +359,9 @@ def _measure(plan: Plan, output: Path | None) -> None:
             path.replace(path.with_suffix(f".{time.strftime(_TIME, written)}.json"))
     console.print(
         f"{_counted(len(plan.backends), 'backend')}, "
-        f"{_counted(sum(1 for _ in plan.points()), 'point')}, "
+        f"{_counted(len(plan.measured()), 'point')}, "
         f"{_counted(plan.rounds, 'round')} of {plan.seconds:g} s each: "
-        f"about {_duration(plan.estimate())}.",
+        f"about {_duration(plan.estimate(runner.pace()))}.",
         highlight=False,
     )
     if plan.rounds < FEWEST_ROUNDS:
@@ -433,7 +433,7 @@ def _alone(console: Console) -> Iterator[None]:
 
 
 #: rounds, seconds, warm-up
-_QUICK = (3, 0.5, 0.25)
+_QUICK = (3, 0.3, 0.1)
 _USUAL = (5, 1.0, 0.5)
 _FULL = (9, 2.0, 0.5)
 
@@ -449,7 +449,7 @@ def _plan(
     seconds: float | None,
     quick: bool,
 ) -> Plan:
-    from iodemo.lab.runner import Plan
+    from iodemo.lab.plan import Plan
     from iodemo.lab.scenarios import (
         SCENARIOS,
         BadWorkload,
@@ -641,4 +641,6 @@ def _counted(count: int, noun: str) -> str:
 def _duration(seconds: float) -> str:
     if seconds < 90:
         return f"{seconds:.0f} s"
+    if seconds < 600:
+        return "{} min {} s".format(*divmod(10 * round(seconds / 10), 60))
     return f"{seconds / 60:.0f} min"

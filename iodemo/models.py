@@ -53,6 +53,8 @@ class Model:
     @ivar connectionLimit: how many connections the model can hold at the very
         most, whatever the machine; L{None} if it sets no limit of its own.
     @ivar limitReason: why there is such a limit, for somebody who meets it.
+    @ivar breaks: whether a server breaks beyond the limit, which is there to be
+        seen then. Otherwise it lets connections wait, and nothing happens.
     """
 
     name: str
@@ -65,6 +67,7 @@ class Model:
     needs: str | None = None
     connectionLimit: int | None = None
     limitReason: str | None = None
+    breaks: bool = False
 
     def unavailable(self) -> str | None:
         """
@@ -82,6 +85,17 @@ class Model:
             reason = " ".join(str(error).split()) or "its module cannot be imported"
             return reason if self.needs is None else f"needs {self.needs} ({reason})"
         return None
+
+    def refuses(self, connections: int) -> str | None:
+        """
+        Say why so many connections need not be tried, or L{None} if they may be:
+        because the model holds them, or because it breaks for all to see.
+        """
+        limit = self.connectionLimit
+        if limit is None or connections <= limit or self.breaks:
+            return None
+        most = f"at most {limit:,} connections"
+        return f"{self.limitReason} ({most})" if self.limitReason else most
 
 
 MODELS: tuple[Model, ...] = (
@@ -126,6 +140,7 @@ MODELS: tuple[Model, ...] = (
         connectionLimit=1024,
         limitReason="select(2) takes bitmaps of FD_SETSIZE = 1024 bits, so a process "
         "cannot watch descriptor 1024 or above",
+        breaks=True,
     ),
     Model(
         "poll",

@@ -14,8 +14,9 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.text import Text
 
+from iodemo.lab.plan import Plan
 from iodemo.lab.results import Cell, Parameters
-from iodemo.lab.runner import Observer, Plan
+from iodemo.lab.runner import Observer
 from iodemo.lab.scenarios import Point, Scenario
 
 

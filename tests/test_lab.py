@@ -12,14 +12,17 @@ import signal
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import psutil
 from twisted.trial.unittest import SynchronousTestCase
 
 from iodemo import models
 from iodemo.lab import child, environment, results, runner, scenarios
+from iodemo.lab.plan import Plan
 from iodemo.lab.results import Results
-from iodemo.lab.scenarios import ECHO, Point, Scenario, Workload
+from iodemo.lab.scenarios import ECHO, Point, Scenario, Workload, foreignWorkload
+from iodemo.load.exchanges import Echo, Http
 
 ROOT = Path(__file__).parent.parent
 
@@ -74,7 +77,7 @@ class CompareTestCase(SynchronousTestCase):
         that no process is left.
         """
         scenario = Scenario("test", "Does it work?", workload, points, points)
-        plan = runner.Plan(
+        plan = Plan(
             scenarios=((scenario, points),),
             backends=tuple(models.find(name) for name in backends),
             baseline=backends[0],
@@ -205,6 +208,62 @@ class CompareTests(CompareTestCase):
         (cell,) = self.compare(Point(1), workload=workload)["cells"]
         self.assertIn("Unknown command: no-such-plugin", cell["reason"] or "")
 
+    def test_inCommon(self) -> None:
+        """
+        What two scenarios have in common is measured once, and in the results and
+        the comparisons of both.
+        """
+        began: list[int] = []
+        ended: list[str] = []
+
+        class Observer(runner.Observer):
+            def roundBegan(self, scenario: Scenario, point: Point, name: str) -> None:
+                began.append(point.connections)
+
+            def cellEnded(self, cell: results.Cell) -> None:
+                ended.append(f"{cell['scenario']} {cell['parameters']['active']}")
+
+        both = tuple(Scenario(name, "?", ECHO, (), ()) for name in ("one", "two"))
+        plan = Plan(
+            scenarios=((both[0], (Point(1), Point(2))), (both[1], (Point(2),))),
+            backends=(models.find("epoll"), models.find("poll")),
+            baseline="epoll",
+            rounds=1,
+            seconds=0.05,
+            warmup=0.01,
+        )
+        outcome = runner.compare(plan, self.path, "iodemo compare", Observer())
+        self.assertEqual(results.read(self.path), outcome)
+        self.assertEqual(began, [1, 1, 2, 2])
+        self.assertEqual(ended, [*["one 1"] * 2, *["one 2"] * 2, *["two 2"] * 2])
+        *_, one, other, first, second = outcome["cells"]
+        self.assertEqual({**one, "scenario": "two"}, first)
+        self.assertEqual({**other, "scenario": "two"}, second)
+        self.assertEqual(
+            {each["scenario"] for each in outcome["comparisons"]}, {"one", "two"}
+        )
+
+    def test_progress(self) -> None:
+        """
+        What is told of the rounds that ended adds up to the estimate, with a cell
+        that fails in its first and one that is not tried.
+        """
+        ended: list[float] = []
+
+        class Ended(runner.Observer):
+            def roundsEnded(self, seconds: float) -> None:
+                ended.append(seconds)
+
+        small = dataclasses.replace(models.find("poll"), connectionLimit=5)
+        backends = (models.find("epoll"), models.find("select"), small)
+        scenario = Scenario("test", "?", ECHO, (), ())
+        plan = Plan(((scenario, (Point(1, 1100),)),), backends, "epoll", 2, 0.05, 0.01)
+        outcome = runner.compare(plan, self.path, "iodemo compare", Ended())
+        self.assertEqual(
+            [cell["status"] for cell in outcome["cells"]], ["ok", "failed", "skipped"]
+        )
+        self.assertAlmostEqual(sum(ended), plan.estimate())
+
     def test_failureIsTheCells(self) -> None:
         """
         Past its limit a backend fails, with a reason for a learner, and the others
@@ -216,6 +275,36 @@ class CompareTests(CompareTestCase):
         self.assertEqual(select["status"], "failed")
         self.assertIn("FD_SETSIZE", select["reason"] or "")
         self.assertIn("seen here: the server", select["reason"] or "")
+        self.assertNotIn("ulimit", select["reason"] or "")
+
+    def test_beyondItsLimit(self) -> None:
+        """
+        A backend whose model holds no more connections is not tried with them.
+        """
+        began: list[str] = []
+
+        class Began(runner.Observer):
+            def roundBegan(self, scenario: Scenario, point: Point, name: str) -> None:
+                began.append(f"{name} {point.connections}")
+
+        small = dataclasses.replace(
+            models.find("poll"), connectionLimit=5, limitReason="it is small"
+        )
+        self.patch(
+            models,
+            "MODELS",
+            [small if model.name == "poll" else model for model in models.MODELS],
+        )
+        outcome = self.compare(
+            Point(1, 4), Point(1, 5), backends=("poll", "epoll"), observer=Began()
+        )
+        self.assertEqual(
+            [cell["status"] for cell in outcome["cells"]], ["ok", "ok", "skipped", "ok"]
+        )
+        self.assertEqual(
+            outcome["cells"][2]["reason"], "it is small (at most 5 connections)"
+        )
+        self.assertEqual(sorted(began), ["epoll 5", "epoll 6", "poll 5"])
 
     def test_tooFewDescriptors(self) -> None:
         """
@@ -333,13 +422,13 @@ class ScenarioTests(SynchronousTestCase):
 
     def test_records(self) -> None:
         """
-        Every scenario has points, and takes some of them when in a hurry.
+        Every scenario has points, and takes fewer when in a hurry.
         """
         names = [scenario.name for scenario in scenarios.SCENARIOS]
         self.assertEqual(len(set(names)), len(names))
         for scenario in scenarios.SCENARIOS:
             self.assertTrue(scenario.quick)
-            self.assertLessEqual(set(scenario.quick), set(scenario.points))
+            self.assertLess(len(scenario.quick), len(scenario.points))
             self.assertIs(scenarios.findScenario(scenario.name), scenario)
 
     def test_unknown(self) -> None:
@@ -412,23 +501,85 @@ class EnvironmentTests(SynchronousTestCase):
 
 class EstimateTests(SynchronousTestCase):
     """
-    Tests for L{runner.Plan}.
+    Tests for L{Plan} and L{runner.pace}.
     """
+
+    def plan(self, name: str = "epoll", *points: Point, **fields: Any) -> Plan:
+        """
+        A plan for one backend, changed as told.
+        """
+        scenario = Scenario("test", "?", ECHO, (), ())
+        plan = Plan(
+            ((scenario, points or (Point(1),)),), (models.find(name),), name, 3, 1, 0.5
+        )
+        return dataclasses.replace(plan, **fields)
 
     def test_grows(self) -> None:
         """
         More of anything takes longer.
         """
-        scenario = Scenario("test", "?", ECHO, (Point(1),), (Point(1),))
-        plan = runner.Plan(
-            ((scenario, scenario.points),), (models.find("epoll"),), "epoll", 3, 1, 0.5
-        )
-        for change in (
-            {"rounds": 4},
-            {"seconds": 2.0},
-            {"warmup": 1.0},
-            {"backends": (models.find("epoll"), models.find("poll"))},
-            {"scenarios": ((scenario, (Point(1, 1000),)),)},
+        both = (models.find("epoll"), models.find("poll"))
+        least = self.plan().estimate()
+        for longer in (
+            self.plan(rounds=4),
+            self.plan(seconds=2.0),
+            self.plan(warmup=1.0),
+            self.plan(backends=both),
+            self.plan("epoll", Point(1, 1000)),
         ):
-            longer = dataclasses.replace(plan, **change)
-            self.assertGreater(longer.estimate(), plan.estimate(), change)
+            self.assertGreater(longer.estimate(), least)
+        self.assertGreater(self.plan().estimate(pace=2.0), least)
+        self.assertLess(self.plan().estimate(pace=2.0), 2 * least)
+
+    def test_connections(self) -> None:
+        """
+        Connections take longer with a thread or a process for each, and ever longer
+        where every one of them is looked at.
+        """
+
+        def each(name: str, connections: int) -> float:
+            many, none = (
+                self.plan(name, Point(1, count)).estimate()
+                for count in (connections, 0)
+            )
+            return (many - none) / connections
+
+        self.assertLess(each("epoll", 500), each("threads", 500))
+        self.assertLess(each("threads", 500), each("fork", 500))
+        self.assertAlmostEqual(each("uring", 9000), each("uring", 10))
+        for name in ("poll", "busypoll"):
+            self.assertGreater(each(name, 9000), 2 * each(name, 10))
+
+    def test_verifying(self) -> None:
+        """
+        What a page takes to verify is in it, for every round.
+        """
+        http = foreignWorkload("web {endpoint}", "http:/")
+        scenario = Scenario("test", "?", http, (), ())
+        web = self.plan(scenarios=((scenario, (Point(1),)),))
+        longer = web.estimate() - self.plan().estimate()
+        self.assertAlmostEqual(longer, 3 * (Http.SECONDS - Echo.SECONDS))
+
+    def test_notMeasured(self) -> None:
+        """
+        What is not tried takes no time, and what breaks less than a round; what
+        scenarios have in common takes it once.
+        """
+        select = self.plan("select", Point(1, 5000))
+        self.assertGreater(select.estimate(), 0)
+        self.assertLess(
+            select.estimate(), self.plan("poll", Point(1, 1000), rounds=1).estimate()
+        )
+        small = dataclasses.replace(models.find("epoll"), connectionLimit=5)
+        plan = self.plan("epoll", Point(1, 5), backends=(small,))
+        self.assertEqual(plan.estimate(), 0)
+        twice = self.plan(scenarios=self.plan().scenarios * 2)
+        self.assertEqual(twice.estimate(), self.plan().estimate())
+
+    def test_pace(self) -> None:
+        """
+        The pace is as slow as a server's program is to start.
+        """
+        self.patch(runner, "_TWISTD", "import threading; threading.Event().wait(0.4)")
+        self.patch(runner, "STARTING", 0.2)
+        self.assertGreaterEqual(runner.pace(), 2)

@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from dataclasses import replace
 from typing import Any
 
 from twisted.application.reactors import Reactor
@@ -64,6 +65,20 @@ class ModelsTests(SynchronousTestCase):
             model.unavailable(),
             "needs a BSD (No module named 'tests.no_such_module')",
         )
+
+    def test_refuses(self) -> None:
+        """
+        Beyond its limit a model is not tried, unless it breaks there.
+        """
+        model = models.Model("x", "Reactor", False, True, (), "")
+        self.assertIsNone(model.refuses(10**9))
+        model = replace(model, connectionLimit=1000)
+        self.assertIsNone(model.refuses(1000))
+        self.assertEqual(model.refuses(1001), "at most 1,000 connections")
+        model = replace(model, limitReason="it is small")
+        self.assertEqual(model.refuses(1001), "it is small (at most 1,000 connections)")
+        self.assertIsNone(replace(model, breaks=True).refuses(1001))
+        self.assertIsNone(models.find("select").refuses(10_000))
 
     def test_foreignReactor(self) -> None:
         """

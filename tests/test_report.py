@@ -22,6 +22,7 @@ from iodemo.lab.results import Results
 from iodemo.report import figures, headline, layout, page, reading, style
 from iodemo.report.table import comparisonTable
 from tests.results_examples import (
+    FORK_LIMIT,
     SELECT_LIMIT,
     failedCell,
     fourBackends,
@@ -233,8 +234,8 @@ class HeadlineTests(SynchronousTestCase):
         self.assertEqual(
             headline.headline(twelveBackends()),
             "With 10,000 idle connections uring served at least 165,000 requests a "
-            "second, epoll 36,000 and busypoll 210, and 7 more lay between; fork and "
-            "select failed.",
+            "second, epoll 36,000 and busypoll 210, and 7 more lay between; select "
+            "failed; fork was skipped.",
         )
 
     def test_none(self) -> None:
@@ -380,6 +381,17 @@ class FiguresTests(SynchronousTestCase):
         self.assertIn("select: failed at 1,000 idle", texts)
         self.assertIn(SELECT_LIMIT, chart.caption)
         self.assertIn("1,010 and 10,010", chart.caption)
+
+    def test_skipped(self) -> None:
+        """
+        So does one that is not tried past a point.
+        """
+        chart = figures.drawn(twelveBackends())[0]
+        texts = [text.get_text() for text in chart.figure.axes[0].texts]
+        self.assertIn("fork: skipped at 1,000 idle", texts)
+        self.assertIn(
+            f"fork skipped at 1,010 and 10,010 connections: {FORK_LIMIT}", chart.caption
+        )
 
     def test_everyLineIsNamed(self) -> None:
         """
@@ -558,6 +570,7 @@ class PageTests(SynchronousTestCase):
         for expected in (
             headline.headline(run),
             SELECT_LIMIT,
+            FORK_LIMIT,
             "▲ faster",
             "▼ slower",
             "= indistinguishable",

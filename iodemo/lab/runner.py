@@ -14,19 +14,20 @@ from __future__ import annotations
 
 import json
 import random
-import resource
 import socket
 import sys
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+import time
+from collections.abc import Callable
 from functools import partial
 from pathlib import Path
+from statistics import median
 from typing import cast
 
 import numpy
 
 from iodemo.lab import environment, results, statistics
 from iodemo.lab.child import Child, awaitFirst
+from iodemo.lab.plan import SERVER_DESCRIPTORS, STARTING, Plan
 from iodemo.lab.results import Cell, Comparison, Results
 from iodemo.lab.scenarios import Point, Scenario, Workload, parametersOf
 from iodemo.load.round import Round
@@ -47,48 +48,6 @@ _LOST = (
     "the server dropped connection",
     "the server ended",
 )
-
-# Descriptors a server holds besides its connections.
-_SERVER_DESCRIPTORS = 32
-
-
-@dataclass(frozen=True)
-class Plan:
-    """
-    A comparison to be made.
-
-    @ivar scenarios: each with the points to measure it at.
-    @ivar rounds: per cell.
-    @ivar seconds: length of a round's measured window.
-    @ivar warmup: seconds of load before it.
-    @ivar baseline: name of the backend that the others are compared with.
-    """
-
-    scenarios: tuple[tuple[Scenario, tuple[Point, ...]], ...]
-    backends: tuple[Model, ...]
-    baseline: str
-    rounds: int
-    seconds: float
-    warmup: float
-
-    def points(self) -> Iterator[tuple[Scenario, Point]]:
-        """Every point of every scenario."""
-        for scenario, points in self.scenarios:
-            for point in points:
-                yield scenario, point
-
-    def roundSeconds(self, point: Point) -> float:
-        """
-        About how long one round takes: starting, verifying and stopping the
-        server, connecting, warming up, measuring.
-        """
-        connections = point.active + point.idle
-        return 0.9 + 2.2e-4 * connections + self.warmup + self.seconds
-
-    def estimate(self) -> float:
-        """About how many seconds the whole comparison takes."""
-        rounds = self.rounds * len(self.backends)
-        return sum(self.roundSeconds(point) * rounds for _, point in self.points())
 
 
 class Observer:
@@ -132,10 +91,17 @@ def compare(
         "comparisons": [],
     }
     results.write(outcome, path)
+    measured: dict[tuple[Workload, Point], list[Cell]] = {}
     for scenario, point in plan.points():
         before, compared = len(outcome["cells"]), len(outcome["comparisons"])
         finished = partial(_keep, outcome, path, plan.baseline, steal, before, compared)
-        _measurePoint(plan, scenario, point, observer, finished)
+        there = (scenario.workload, point)
+        if there in measured:
+            finished([_cellOf(scenario, cell) for cell in measured[there]])
+        else:
+            measured[there] = _measurePoint(plan, scenario, point, observer, finished)
+        for cell in outcome["cells"][before:]:
+            observer.cellEnded(cell)
         if not any(cell["status"] == "ok" for cell in outcome["cells"]):
             # A service that nobody could serve at the first point, where it is
             # asked the least: it will not be better at the others.
@@ -172,16 +138,16 @@ def _measurePoint(
     point: Point,
     observer: Observer,
     finished: Callable[[list[Cell]], None],
-) -> None:
+) -> list[Cell]:
     """
     Measure every backend at one point.
 
     @param finished: told of the cells that are, in the plan's order, whenever
         there is one more.
+    @return: all of them.
     """
     rounds: dict[Model, list[Round]] = {backend: [] for backend in plan.backends}
     reasons: dict[Model, str] = {}
-    skipped = _tooManyDescriptors(point)
     cells: dict[Model, Cell] = {}
 
     def end(backend: Model, status: results.Status) -> None:
@@ -190,47 +156,44 @@ def _measurePoint(
         )
         finished([cells[each] for each in plan.backends if each in cells])
 
+    for backend in plan.backends:
+        refusal = plan.refusal(backend, point)
+        if refusal is not None:
+            reasons[backend] = refusal
+            end(backend, "skipped")
     for number in range(plan.rounds):
         for backend in random.sample(plan.backends, len(plan.backends)):
             if backend in cells:
                 continue
             left = plan.rounds - number
-            if skipped is not None:
-                reasons[backend] = skipped
-                end(backend, "skipped")
-            else:
-                observer.roundBegan(scenario, point, backend.name)
-                try:
-                    rounds[backend].append(
-                        _measureRound(plan, scenario.workload, point, backend)
-                    )
-                    left = 1
-                except RoundFailed as failed:
-                    reasons[backend] = _explained(str(failed), backend, point)
-                    end(backend, "failed")
-            observer.roundsEnded(left * plan.roundSeconds(point))
+            observer.roundBegan(scenario, point, backend.name)
+            try:
+                rounds[backend].append(
+                    _measureRound(plan, scenario.workload, point, backend)
+                )
+                left = 1
+            except RoundFailed as failed:
+                reasons[backend] = _explained(str(failed), backend, point)
+                end(backend, "failed")
+            each = plan.cellSeconds(scenario.workload, point, backend) / plan.rounds
+            observer.roundsEnded(left * each)
             if len(rounds[backend]) == plan.rounds:
                 end(backend, "ok")
-    for backend in plan.backends:
-        observer.cellEnded(cells[backend])
+    return [cells[backend] for backend in plan.backends]
 
 
-def _tooManyDescriptors(point: Point) -> str | None:
-    needed = point.active + point.idle + _SERVER_DESCRIPTORS
-    _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    if hard == resource.RLIM_INFINITY or needed <= hard:
-        return None
-    return (
-        f"{point.active + point.idle:,} connections need {needed:,} open files, and "
-        f"the hard limit is {hard:,}: iodemo doctor says how to raise it"
-    )
+def _cellOf(scenario: Scenario, cell: Cell) -> Cell:
+    """
+    A cell that another scenario has in common with this one.
+    """
+    return {**cell, "scenario": scenario.name}
 
 
 def _explained(reason: str, backend: Model, point: Point) -> str:
     """
     A failure, with what the model has to say to it.
     """
-    connections = point.active + point.idle + _SERVER_DESCRIPTORS
+    connections = point.connections + SERVER_DESCRIPTORS
     if backend.connectionLimit is None or connections < backend.connectionLimit:
         return reason
     if not reason.startswith(_LOST):
@@ -263,6 +226,25 @@ def _cell(
             metric: statistics.interval(values) for metric, values in columns.items()
         },
     }
+
+
+def pace() -> float:
+    """
+    How long this machine, as busy as it is, takes for what L{Plan.estimate} has
+    taken from another: the time to start a server's program, three times, against
+    that of the other.
+    """
+    pinned = environment.pinning()
+    took = []
+    for _ in range(3):
+        began = time.monotonic()
+        with Child(
+            [sys.executable, "-c", _TWISTD, "--version"],
+            pinned["server"] if pinned else None,
+        ) as twistd:
+            awaitFirst((twistd,), 60)
+        took.append(time.monotonic() - began)
+    return median(took) / STARTING
 
 
 def comparisons(cells: list[Cell], baseline: str) -> list[Comparison]:
@@ -321,7 +303,7 @@ def _measureRound(
             pinned["load"] if pinned else None,
         )
         with load:
-            deadline = 60 + 10 * plan.roundSeconds(point)
+            deadline = 60 + 10 * plan.roundSeconds(workload, point, backend)
             inTime = awaitFirst((server, load), deadline)
             if server.ended and not load.ended:
                 raise RoundFailed(_ending("the server", server))

@@ -38,7 +38,11 @@ class Turn:
 class Exchange(Protocol):
     """
     A protocol as a load sees it: one request, one answer, again.
+
+    @cvar SECONDS: how long verification takes, about or at most.
     """
+
+    SECONDS: float
 
     def turns(self) -> tuple[Turn, Turn]:
         """
@@ -71,6 +75,7 @@ class Echo:
     """
 
     VERIFIED = 16 << 20
+    SECONDS = 0.1
     _LARGEST = 64 << 10
     _POOL = 64 << 20
 

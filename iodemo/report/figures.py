@@ -179,7 +179,7 @@ def _series(
             if cell["load_limited"]:
                 bounds.add(at)
             ending = stopped = None
-        elif stopped is None:
+        elif ending is None:
             there = count(getattr(place, varied))
             kind = "idle" if varied == "idle" else "busy"
             ending = f"{backend}: {cell['status']} at {there} {kind}"

@@ -38,6 +38,9 @@ def headline(results: Results) -> str:
     more = f", and {between} more lay between" if between else ""
     failed = [cell["backend"] for cell in cells if cell["status"] == "failed"]
     end = f"; {listed(failed)} failed" if failed else ""
+    skipped = [cell["backend"] for cell in cells if cell["status"] == "skipped"]
+    were = "was" if len(skipped) == 1 else "were"
+    end += f"; {listed(skipped)} {were} skipped" if skipped else ""
     return f"With {_connections(place)} {listed(words)}{more}{end}."
 
 

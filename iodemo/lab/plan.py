@@ -1,0 +1,136 @@
+# -*- test-case-name: tests.test_lab -*-
+"""
+What a comparison measures, and how long that takes.
+
+Facts. A short round is mostly not measuring: two interpreters start, answers are
+verified, connections are made and each is served once, and all that is closed
+again. Making and closing is the larger part where there are thousands of
+connections: a process or a thread is made for each, or a server looks at all there
+are whenever a few more come, which is quadratic in their number.
+
+Decision. What was taken here, in seconds, is from one machine. All of it is CPU
+time, and goes with how long another machine takes for one part of it, which is
+quickly tried: L{STARTING}.
+
+Costs. A backend of another project is taken for one on epoll.
+"""
+
+from __future__ import annotations
+
+import resource
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from iodemo.lab.scenarios import Point, Scenario, Workload
+from iodemo.load.exchanges import exchangeOf
+from iodemo.models import Model
+
+#: Descriptors a server holds besides its connections.
+SERVER_DESCRIPTORS = 32
+
+#: C{twistd --version}, on the machine that the times below are from.
+STARTING = 0.2
+
+# A round without connections, verification and measuring.
+_ROUND = 0.4
+
+# A connection, by what the model has for each.
+_CONNECTION = {"process per connection": 3e-3, "thread per connection": 5e-4}
+_OTHER_CONNECTION = 1.5e-4
+
+# Each pair of them, by the call that looks at every one.
+_PAIR = {"select": 5e-8, "poll": 5e-8}
+_BUSY_PAIR = 1e-7
+
+
+@dataclass(frozen=True)
+class Plan:
+    """
+    A comparison to be made.
+
+    @ivar scenarios: each with the points to measure it at.
+    @ivar rounds: per cell.
+    @ivar seconds: length of a round's measured window.
+    @ivar warmup: seconds of load before it.
+    @ivar baseline: name of the backend that the others are compared with.
+    """
+
+    scenarios: tuple[tuple[Scenario, tuple[Point, ...]], ...]
+    backends: tuple[Model, ...]
+    baseline: str
+    rounds: int
+    seconds: float
+    warmup: float
+
+    def points(self) -> Iterator[tuple[Scenario, Point]]:
+        """Every point of every scenario."""
+        for scenario, points in self.scenarios:
+            for point in points:
+                yield scenario, point
+
+    def measured(self) -> frozenset[tuple[Workload, Point]]:
+        """What there is to measure: what scenarios have in common is there once."""
+        return frozenset((each.workload, point) for each, point in self.points())
+
+    def refusal(self, backend: Model, point: Point) -> str | None:
+        """
+        Say why a backend is not tried at a point, or L{None} if it is.
+        """
+        needed = point.connections + SERVER_DESCRIPTORS
+        _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+        if hard != resource.RLIM_INFINITY and needed > hard:
+            return (
+                f"{point.connections:,} connections need {needed:,} open files, and "
+                f"the hard limit is {hard:,}: iodemo doctor says how to raise it"
+            )
+        return backend.refuses(point.connections)
+
+    def estimate(self, pace: float = 1.0) -> float:
+        """
+        About how many seconds the whole comparison takes.
+
+        @param pace: of this machine, against the one that the estimate is from.
+        """
+        return sum(
+            self.cellSeconds(workload, point, backend, pace)
+            for workload, point in self.measured()
+            for backend in self.backends
+        )
+
+    def cellSeconds(
+        self, workload: Workload, point: Point, backend: Model, pace: float = 1.0
+    ) -> float:
+        """
+        About how long one backend takes at one point.
+        """
+        if self.refusal(backend, point) is not None:
+            return 0.0
+        limit = backend.connectionLimit
+        if limit is not None and limit < point.connections:
+            # It breaks, in its first round, before anything is timed.
+            return _verifying(workload) + pace * _unmeasured(limit, backend)
+        return self.rounds * self.roundSeconds(workload, point, backend, pace)
+
+    def roundSeconds(
+        self, workload: Workload, point: Point, backend: Model, pace: float = 1.0
+    ) -> float:
+        """
+        About how long one round takes.
+        """
+        unmeasured = pace * _unmeasured(point.connections, backend)
+        return unmeasured + _verifying(workload) + self.warmup + self.seconds
+
+
+def _verifying(workload: Workload) -> float:
+    return exchangeOf(workload.kind, workload.payload or 1, "localhost").SECONDS
+
+
+def _unmeasured(connections: int, backend: Model) -> float:
+    """
+    Starting, making so many connections, and ending it all.
+    """
+    each = _CONNECTION.get(backend.pattern, _OTHER_CONNECTION)
+    pair = _PAIR.get(backend.kernelCalls[0], 0.0) if backend.kernelCalls else 0.0
+    if backend.pattern == "busy polling":
+        pair = _BUSY_PAIR
+    return _ROUND + each * connections + pair * connections**2
