@@ -464,6 +464,12 @@ def machineFor(makeReactor: Callable[[], Any]) -> type[RuleBasedStateMachine]:
                         life.peer.close()
                 self.reactor.stop()
                 self.reactor.iterate(0)
+                # There are thousands of reactors in a long run: not one descriptor
+                # of theirs may wait for the garbage collector.
+                for reader in list(self.reactor._internalReaders):
+                    self.reactor.removeReader(reader)
+                    reader.connectionLost(None)
+                vars(self.reactor).clear()
 
     return Lives
 
