@@ -6,6 +6,7 @@ queue with real sockets, and what is the ring's alone.
 from __future__ import annotations
 
 import errno
+import gc
 import os
 import select
 import socket
@@ -676,6 +677,8 @@ class RingQueueTests(QueueTestsMixin, SynchronousTestCase):
         """
         What the ring took of the process is given back with it.
         """
+        # What other tests left behind must not be given back in between.
+        gc.collect()
         with open("/proc/self/statm") as statm:
             pages = int(statm.read().split()[0])
         before = set(os.listdir("/proc/self/fd"))
