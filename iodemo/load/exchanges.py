@@ -75,7 +75,7 @@ class Echo:
     """
 
     VERIFIED = 16 << 20
-    SECONDS = 0.1
+    SECONDS = 0.05
     _LARGEST = 64 << 10
     _POOL = 64 << 20
 
