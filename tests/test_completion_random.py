@@ -13,6 +13,7 @@ A short run belongs to the suite. A long one, bounded by time::
 
 from __future__ import annotations
 
+import itertools
 import os
 import random
 import socket
@@ -474,6 +475,19 @@ def machineFor(makeReactor: Callable[[], Any]) -> type[RuleBasedStateMachine]:
     return Lives
 
 
+def reactorOf(name: str) -> Callable[[], Any]:
+    """
+    The class of one of the two reactors.
+    """
+    if name == "uring":
+        from iodemo.reactors.uring import UringReactor
+
+        return UringReactor
+    from iodemo.reactors.proactor import ProactorReactor
+
+    return ProactorReactor
+
+
 class RandomTests(SynchronousTestCase):
     """
     Tests for both reactors.
@@ -486,16 +500,10 @@ class RandomTests(SynchronousTestCase):
         reason = models.find(name).unavailable()
         if reason is not None:
             raise SkipTest(reason)
-        if name == "uring":
-            from iodemo.reactors.uring import UringReactor as Reactor
-        else:
-            from iodemo.reactors.proactor import (  # type: ignore[assignment]
-                ProactorReactor as Reactor,
-            )
         deadline = time.monotonic() + SECONDS / 2
         while True:
             run_state_machine_as_test(
-                machineFor(Reactor),
+                machineFor(reactorOf(name)),
                 settings=settings(
                     max_examples=250 if not SECONDS else 2000,
                     stateful_step_count=100 if not SECONDS else 200,
@@ -508,6 +516,33 @@ class RandomTests(SynchronousTestCase):
             )
             if time.monotonic() >= deadline:
                 break
+
+    def test_everyTurn(self) -> None:
+        """
+        What is written in every turn of the reactor, more than the peer takes at
+        that time, is sent in order.
+        """
+        for name in ("proactor", "uring"):
+            if models.find(name).unavailable() is None:
+                self.checkEveryTurn(name)
+
+    def checkEveryTurn(self, name: str) -> None:
+        lives: Any = machineFor(reactorOf(name))()
+        lives.listen()
+        try:
+            lives.connect()
+            (life,) = lives.lives
+            lives.turn(3)
+            for size in itertools.islice(itertools.cycle([30, 1, 20, 20, 1]), 600):
+                piece = stream(2 * life.number + 1, life.said, size * KIB)
+                life.said += len(piece)
+                life.protocol.transport.write(piece)
+                lives.turn(1)
+                for _ in range(3):
+                    life.read(16 * KIB)
+            lives.conclude(life)
+        finally:
+            lives.teardown()
 
     def test_proactor(self) -> None:
         """

@@ -34,6 +34,7 @@ class CompletionReactor(ReadinessReactor):
     @ivar unsent: the connections that have something to send. It is always the same
         list, so that they can hold on to it.
     @ivar _watches: who is polled, by descriptor.
+    @ivar _sending: whether those that have something to send are being asked for it.
     @cvar serverTransport: what L{Port} makes of an accepted connection.
     @cvar clientTransport: what L{Connector} makes.
     """
@@ -47,6 +48,7 @@ class CompletionReactor(ReadinessReactor):
         self.ports: set[Port] = set()
         self.unsent: list[StreamMixin] = []
         self._watches: dict[int, _Watch] = {}
+        self._sending = False
         super().__init__()
 
     # The loop
@@ -67,15 +69,20 @@ class CompletionReactor(ReadinessReactor):
         Run what is due, and send what was written.
         """
         super().runUntilCurrent()
-        if self.unsent:
-            if self.queue.current is not None:
-                # Somebody who is being told something called iterate(). What others
-                # have not been told yet may be that a try was not all sent: first that.
-                self.queue.wait(0)
-            unsent = self.unsent.copy()
-            self.unsent.clear()
+        if not self.unsent:
+            return
+        if self._sending or self.queue.current is not None:
+            # Somebody called iterate() from within. What was tried and not told yet
+            # may not all have been sent: first that.
+            self.queue.wait(0)
+        unsent = self.unsent.copy()
+        self.unsent.clear()
+        before, self._sending = self._sending, True
+        try:
             for stream in unsent:
                 stream.sendWritten()
+        finally:
+            self._sending = before
 
     def doIteration(self, delay: float | None) -> None:
         """

@@ -210,7 +210,12 @@ class StreamMixin(tcp.Connection):
             return
         self.dataBuffer = b""
         self.offset = 0
-        self.sendWritten()
+        if self._tempDataLen:
+            # Not at once: were it a try, and then another before the queue waits,
+            # the second could go where the first found no room.
+            self.reactor.unsent.append(self)
+        else:
+            self.sendWritten()
 
     def _isAwaited(self) -> bool:
         """
