@@ -669,7 +669,7 @@ NARROW = """\
 idle: echo, 64 B payload
 
 10 busy, 1,000 idle connections
-backend          requests/s     p50     p99 CPU/req      RSS against epoll
+backend          requests/s     p50     p99 CPU/req   memory against epoll
 ─
 select               failed
 poll                 12,000  792 µs 1.58 ms 81.7 µs 43.0 MiB ×0.33 (0.32–0.35)
@@ -693,7 +693,7 @@ WIDE = """\
 idle: echo, 64 B payload
 
 10 busy, 1,000 idle connections
-backend                     requests/s      p50      p99  CPU/req       RSS  against epoll
+backend                     requests/s      p50      p99  CPU/req    memory  against epoll
 ─
 select                          failed
 poll            12,000 (11,800–12,200)   792 µs  1.58 ms  81.7 µs  43.0 MiB  ×0.33 (0.32–0.35) ▼ slower

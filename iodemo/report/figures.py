@@ -320,7 +320,8 @@ def _memory(results: Results) -> list[Chart]:
     caption = (
         "How much resident memory grew "
         + "; ".join(f"{reach} ({listed(those)})" for reach, those in ranges.items())
-        + ", divided by the number of connections between. The whisker is what the "
+        + ", divided by the number of connections between. What processes share "
+        "counts once. The whisker is what the "
         f"{reading.spread(results)} at both ends allows. " + _absence(results, rows)
     )
     alt = "Bars of memory per connection. " + " ".join(
