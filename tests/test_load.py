@@ -693,6 +693,21 @@ class WatchTests(SynchronousTestCase):
         used = after.user + after.system - before.user - before.system
         self.assertGreater(used, 0.34)
 
+    def test_userShare(self) -> None:
+        """
+        The two parts of CPU time are counted in full ticks, and unknown where most of
+        it may be in others.
+        """
+
+        def counters(cpu: float, user: float, processes: int) -> watching.Counters:
+            return watching.Counters(cpu, user, cpu - user, processes, {})
+
+        before = counters(1.0, 0.5, 1)
+        self.assertEqual(counters(2.0, 1.25, 1).userShareSince(before), 0.75)
+        self.assertEqual(counters(2.0, 1.25, 50).userShareSince(before), 0.75)
+        self.assertIsNone(counters(2.0, 1.25, 51).userShareSince(before))
+        self.assertIsNone(before.userShareSince(before))
+
     def test_threads(self) -> None:
         """
         Context switches of every thread count.

@@ -549,15 +549,14 @@ def _addServer(
     @param after: its counters after the last answer.
     @param share: of the requests between these, those of the window.
     """
-    # The total is exact, its two parts are counted in ticks: the ticks say how to
-    # divide it.
-    user = after.user - before.user
-    system = after.system - before.system
-    userShare = user / (user + system) if user + system > 0 else 0.0
     cpu = max(cpu, 0.0)
     measured["server_cpu_us_per_request"] = cpu * 1e6 / measured["requests"]
-    measured["server_user_s"] = cpu * userShare
-    measured["server_system_s"] = cpu * (1 - userShare)
+    # The total is exact, its two parts are counted in ticks: the ticks say how to
+    # divide it.
+    userShare = after.userShareSince(before)
+    if userShare is not None:
+        measured["server_user_s"] = cpu * userShare
+        measured["server_system_s"] = cpu * (1 - userShare)
     measured["context_switches"] = round(after.switchesSince(before) * share)
 
 

@@ -29,7 +29,7 @@ class Round(TypedDict):
     throughput: float  # requests a second
     latency_us: Latency
     server_cpu_us_per_request: float | None
-    server_user_s: float | None
+    server_user_s: float | None  # None too where many processes used too little
     server_system_s: float | None
     server_rss_kib: int | None  # RSS or, with children, PSS; with all connections open
     context_switches: int | None  # of the server, for the requests of the window

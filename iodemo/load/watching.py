@@ -8,7 +8,7 @@ either way the counters are of all of them together.
 Facts. Every process has a clock of its CPU time, to the nanosecond, and reading it
 costs a system call. What else there is to know stands in C{/proc}, in a file for
 each process or thread: to read a thousand takes as long as to serve hundreds of
-requests. CPU time is counted there in ticks of 10 ms. When a process has ended and
+requests. CPU time is counted there in full ticks of 10 ms. When a process has ended and
 its parent has waited for it, the parent's C{cutime} and C{cstime} have its CPU
 time; nothing has its context switches. Pages that processes share, as after
 C{fork}, are in the RSS of each; PSS divides them among those that share.
@@ -23,6 +23,7 @@ ended. The context switches of one that has ended meanwhile are lost.
 
 from __future__ import annotations
 
+import os
 import random
 import re
 import time
@@ -31,6 +32,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import psutil
+
+#: Seconds that the kernel counts CPU time in.
+_TICK = 1 / os.sysconf("SC_CLK_TCK")
 
 _PSS = re.compile(r"^Pss: +(\d+) kB$", re.MULTILINE)
 
@@ -44,14 +48,30 @@ class Counters:
     """
     What a server has used so far.
 
-    @ivar user: seconds of CPU time in user mode, by the kernel's coarser accounting.
+    @ivar cpu: seconds of CPU time, as of L{Watch.cpu}.
+    @ivar user: of these, in user mode, in ticks of each process.
     @ivar system: likewise in the kernel.
+    @ivar processes: how many there are.
     @ivar switches: context switches, voluntary and not, of each thread by its id.
     """
 
+    cpu: float
     user: float
     system: float
+    processes: int
     switches: dict[int, int]
+
+    def userShareSince(self, before: Counters) -> float | None:
+        """
+        The share of CPU time since C{before} that was in user mode; L{None} if most of
+        it may be in ticks that were not full, two for each process.
+        """
+        user = self.user - before.user
+        system = self.system - before.system
+        unseen = 2 * _TICK * self.processes
+        if user + system <= 0 or self.cpu - before.cpu < unseen:
+            return None
+        return min(max(user / (user + system), 0.0), 1.0)
 
     def switchesSince(self, before: Counters) -> int:
         """
@@ -120,7 +140,8 @@ class Watch:
             else:
                 user += times.user + times.children_user
                 system += times.system + times.children_system
-        return Counters(user, system, switches)
+        processes = 1 + len(self._descendants)
+        return Counters(self.cpu(), user, system, processes, switches)
 
     def memory(self) -> int | None:
         """
