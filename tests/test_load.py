@@ -9,13 +9,17 @@ import contextlib
 import itertools
 import os
 import random
+import re
 import resource
 import socket
+import subprocess
+import sys
 import threading
 import time
 from collections.abc import Callable
 
 import numpy
+import psutil
 from twisted.trial.unittest import SynchronousTestCase
 
 from iodemo.load import driver, watching
@@ -419,6 +423,31 @@ class DriverTests(SynchronousTestCase):
         self.assertGreater(measured["server_rss_kib"] or 0, 1000)
         self.assertGreater(measured["context_switches"] or 0, 0)
 
+    def test_watchChildren(self) -> None:
+        """
+        So are those of its children, where they do the work.
+        """
+        code = (
+            "import socketserver\n"
+            "class Echo(socketserver.BaseRequestHandler):\n"
+            "    def handle(self):\n"
+            "        while data := self.request.recv(65536):\n"
+            "            self.request.sendall(data)\n"
+            "server = socketserver.ForkingTCPServer(('127.0.0.1', 0), Echo)\n"
+            "print(server.server_address[1], flush=True)\n"
+            "server.serve_forever(60)"
+        )
+        server = subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE)
+        self.addCleanup(server.communicate)
+        self.addCleanup(server.kill)
+        assert server.stdout is not None
+        address = Address(socket.AF_INET, ("127.0.0.1", int(server.stdout.readline())))
+        measured = self.drive(address, watch=watching.Watch(server.pid))
+        self.assertGreater(measured["server_cpu_us_per_request"] or 0, 1)
+        self.assertGreater(measured["context_switches"] or 0, 0)
+        resident = psutil.Process(server.pid).memory_info().rss >> 10
+        self.assertLess(measured["server_rss_kib"] or 0, 2 * resident)
+
     def test_nobodyListens(self) -> None:
         """
         Without a server there is a reason at once.
@@ -545,51 +574,231 @@ class DriverTests(SynchronousTestCase):
         self.assertIn(f"the hard limit is {hard:,}", str(error))
 
 
+class Offspring:
+    """
+    A child of this process, forked, that does one thing and then stays until told.
+    """
+
+    def __init__(self, do: Callable[[], object] = lambda: None) -> None:
+        """
+        Returns when the child has done it.
+        """
+        told, self._tell = os.pipe()
+        done, say = os.pipe()
+        self.pid = os.fork()
+        if self.pid == 0:
+            try:
+                os.close(self._tell)
+                do()
+                os.write(say, b"x")
+                os.read(told, 1)
+            finally:
+                os._exit(0)
+        os.close(told)
+        os.close(say)
+        with open(done, "rb") as hears:
+            if hears.read(1) != b"x":
+                raise AssertionError("the child could not do it")
+
+    def end(self) -> None:
+        """
+        Tell it to end, and wait for it.
+        """
+        os.close(self._tell)
+        os.waitpid(self.pid, 0)
+
+
+def burn(seconds: float) -> None:
+    """
+    Use so much CPU time.
+    """
+    end = time.process_time() + seconds
+    while time.process_time() < end:
+        pass
+
+
+def switch(times: int = 500) -> None:
+    """
+    Have somebody else run, so many times.
+    """
+    for _ in range(times):
+        time.sleep(1e-6)
+
+
 class WatchTests(SynchronousTestCase):
     """
     Tests for L{watching.Watch}.
     """
 
+    def setUp(self) -> None:
+        self.watch = watching.Watch(os.getpid())
+
+    def offspring(self, do: Callable[[], object] = lambda: None) -> Offspring:
+        """
+        A child that ends with the test.
+        """
+        child = Offspring(do)
+        self.addCleanup(child.end)
+        return child
+
     def test_cpu(self) -> None:
         """
         CPU time is that of the process, much finer than a tick of 10 ms.
         """
-        watch = watching.Watch(os.getpid())
-        before = time.process_time()
-        counters = watch.read()
-        after = time.process_time()
-        self.assertLessEqual(before, counters.cpu)
-        self.assertLessEqual(counters.cpu, after)
+        self.watch.read()
+        reaped = sum(os.times()[2:4])
+        before = time.process_time() + reaped
+        cpu = self.watch.cpu()
+        after = time.process_time() + reaped
+        self.assertLessEqual(before, cpu + 1e-6)
+        self.assertLessEqual(cpu, after + 1e-6)
+
+    def test_cpuOfChildren(self) -> None:
+        """
+        CPU time of a child counts while there is one.
+        """
+        before = self.watch.cpu()
+        self.offspring(lambda: burn(0.2))
+        self.watch.read()
+        self.assertGreaterEqual(self.watch.cpu() - before, 0.2)
+
+    def test_cpuOfTheDead(self) -> None:
+        """
+        What a child has used is not lost when it ends, nor counted twice: not what it
+        used before it was found, and not what it used afterwards.
+        """
+        own = time.process_time()
+        first = self.watch.cpu()
+        found = Offspring(lambda: burn(0.2))
+        self.watch.read()
+        second = self.watch.cpu()
+        found.end()
+        third = self.watch.cpu()
+        Offspring(lambda: burn(0.2)).end()
+        last = self.watch.cpu()
+        own = time.process_time() - own
+        # The kernel counts that of the dead in ticks of 10 ms.
+        self.assertGreater(third - second, -0.03)
+        self.assertGreater(last - third, 0.17)
+        self.assertLess(last - first - own, 0.55)
+
+    def test_parts(self) -> None:
+        """
+        The time in user mode and in the kernel is that of the living and the dead.
+        """
+        before = self.watch.read()
+        self.offspring(lambda: burn(0.2))
+        Offspring(lambda: burn(0.2)).end()
+        after = self.watch.read()
+        used = after.user + after.system - before.user - before.system
+        self.assertGreater(used, 0.34)
+
+    def test_userShare(self) -> None:
+        """
+        The two parts of CPU time are counted in full ticks, and unknown where most of
+        it may be in others.
+        """
+
+        def counters(cpu: float, user: float, processes: int) -> watching.Counters:
+            return watching.Counters(cpu, user, cpu - user, processes, {})
+
+        before = counters(1.0, 0.5, 1)
+        self.assertEqual(counters(2.0, 1.25, 1).userShareSince(before), 0.75)
+        self.assertEqual(counters(2.0, 1.25, 50).userShareSince(before), 0.75)
+        self.assertIsNone(counters(2.0, 1.25, 51).userShareSince(before))
+        self.assertIsNone(before.userShareSince(before))
 
     def test_threads(self) -> None:
         """
         Context switches of every thread count.
         """
-        watch = watching.Watch(os.getpid())
         begin, end = threading.Event(), threading.Event()
 
-        def switch() -> None:
-            for _ in range(500):
-                os.sched_yield()
-                time.sleep(1e-6)
+        def run() -> None:
+            switch()
             begin.set()
             end.wait()
 
-        before = watch.read().switches
-        thread = threading.Thread(target=switch)
+        before = self.watch.read()
+        thread = threading.Thread(target=run)
         thread.start()
         begin.wait()
-        after = watch.read().switches
+        after = self.watch.read()
         end.set()
         thread.join()
-        self.assertGreaterEqual(after - before, 500)
+        self.assertGreaterEqual(after.switchesSince(before), 500)
+
+    def test_switchesOfChildren(self) -> None:
+        """
+        Context switches of children count while they are there, and one that ends
+        takes nothing from the others'.
+        """
+        first = Offspring(lambda: switch(1000))
+        before = self.watch.read()
+        first.end()
+        self.offspring(switch)
+        switches = self.watch.read().switchesSince(before)
+        self.assertGreaterEqual(switches, 500)
+
+    def test_memoryAlone(self) -> None:
+        """
+        The memory of a process alone is what it has resident.
+        """
+        used = self.watch.memory()
+        assert used is not None
+        resident = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+        self.assertGreater(used, 10_000)
+        self.assertLessEqual(used, resident)
+
+    def test_sharedMemory(self) -> None:
+        """
+        What children share with their parent counts once, however many they are, and
+        some of them stand for all.
+        """
+        shared = bytearray(os.urandom(64 << 20))
+        children = [self.offspring() for _ in range(8)]
+        everything = self.watch.memory()
+        assert everything is not None
+        self.assertGreater(everything, len(shared) >> 10)
+        resident = sum(
+            psutil.Process(pid).memory_info().rss >> 10
+            for pid in (os.getpid(), *(child.pid for child in children))
+        )
+        self.assertLess(everything, resident / 3)
+        self.patch(watching.Watch, "SAMPLE", 2)
+        some = self.watch.memory()
+        assert some is not None
+        self.assertLess(abs(some / everything - 1), 0.2)
+
+    def test_privateMemory(self) -> None:
+        """
+        What children have for themselves counts as often as there are such.
+        """
+        self.offspring()
+        before = self.watch.memory()
+        kept: list[bytes] = []
+        for _ in range(4):
+            self.offspring(lambda: kept.append(os.urandom(16 << 20)))
+        after = self.watch.memory()
+        assert before is not None and after is not None
+        self.assertGreater(after - before, 4 * 16 << 10)
+
+    def test_secretMemory(self) -> None:
+        """
+        Where the kernel does not say what is shared, there is no number.
+        """
+        self.offspring()
+        self.patch(watching, "_PSS", re.compile("nothing"))
+        self.assertIsNone(self.watch.memory())
 
     def test_gone(self) -> None:
         """
-        A process that is not there cannot be watched.
+        A process that is not there cannot be watched, nor one any longer that ended.
         """
-        child = os.fork()
-        if child == 0:
-            os._exit(0)
-        os.waitpid(child, 0)
-        self.assertRaises(watching.NothingToWatch, watching.Watch, child)
+        child = Offspring()
+        watch = watching.Watch(child.pid)
+        watch.read()
+        child.end()
+        for read in (watch.cpu, watch.read, watch.memory):
+            self.assertRaises(watching.NothingToWatch, read)
+        self.assertRaises(watching.NothingToWatch, watching.Watch, child.pid)

@@ -365,6 +365,28 @@ class FiguresTests(SynchronousTestCase):
                     del cell["summary"][metric]
         self.assertEqual(self.names(run), ["idle", "active", "latency"])
 
+    def test_undivided(self) -> None:
+        """
+        CPU time that could not be divided is drawn whole.
+        """
+        run = fourBackends()
+        dotted = "Dotted: both"
+        (chart,) = (each for each in figures.drawn(run) if each.name == "cpu")
+        self.assertNotIn(dotted, chart.caption)
+        for cell in run["cells"]:
+            if cell["backend"] == "poll" and cell["status"] == "ok":
+                del cell["summary"]["server_user_us_per_request"]
+        (chart,) = (each for each in figures.drawn(run) if each.name == "cpu")
+        self.assertIn(dotted, chart.caption)
+        self.assertRegex(chart.alt, r"poll: undivided [\d.]+ µs\.")
+        self.assertRegex(chart.alt, r"epoll: user [\d.]+ µs, system [\d.]+ µs\.")
+        legend = chart.figure.axes[0].get_legend()
+        assert legend is not None
+        self.assertEqual(
+            [text.get_text() for text in legend.get_texts()],
+            ["user", "system", "undivided"],
+        )
+
     def test_nothingMeasured(self) -> None:
         """
         Without a number there is no chart.
@@ -669,7 +691,7 @@ NARROW = """\
 idle: echo, 64 B payload
 
 10 busy, 1,000 idle connections
-backend          requests/s     p50     p99 CPU/req      RSS against epoll
+backend          requests/s     p50     p99 CPU/req   memory against epoll
 ─
 select               failed
 poll                 12,000  792 µs 1.58 ms 81.7 µs 43.0 MiB ×0.33 (0.32–0.35)
@@ -693,7 +715,7 @@ WIDE = """\
 idle: echo, 64 B payload
 
 10 busy, 1,000 idle connections
-backend                     requests/s      p50      p99  CPU/req       RSS  against epoll
+backend                     requests/s      p50      p99  CPU/req    memory  against epoll
 ─
 select                          failed
 poll            12,000 (11,800–12,200)   792 µs  1.58 ms  81.7 µs  43.0 MiB  ×0.33 (0.32–0.35) ▼ slower

@@ -16,7 +16,9 @@ in the loop itself; everything rarer is a method call. Connections are made a
 few at a time, and each makes one exchange before it counts: an idle connection
 is one that the server has accepted, served and left alone. They are closed by
 reset, so that ten thousand of them leave no port in TIME_WAIT for the next
-round.
+round. At the edges of the window only clocks are read: what of the server's
+counters takes longer is read before the first request and after the last answer,
+since a pause would leave the load answers that cost the server nothing.
 
 Costs. This loop is Python: a request costs it some 5 microseconds, most of them
 in the kernel, so that one load reaches about 200,000 a second. Its CPU time is
@@ -155,6 +157,8 @@ class Driver:
             busy = self._connect()
             self._phaseBegan(f"measuring for {self._plan.seconds:g} s")
             return self._measure(busy)
+        except NothingToWatch as error:
+            raise LoadFailed(f"the server went away: {error}") from error
         finally:
             gc.enable()
             self._close()
@@ -249,16 +253,17 @@ class Driver:
     def _measure(self, busy: list[_Connection]) -> Round:
         plan = self._plan
         recording = Recording()
+        before = self._counters()
         for connection in busy:
             self._start(connection, perf_counter_ns())
-        self._drive(int(plan.warmup * _SECOND))
-        before = self._counters()
+        warming = len(self._drive(int(plan.warmup * _SECOND)))
+        serverCpu = self._serverCpu()
         cpu = time.process_time()
         began = perf_counter_ns()
         latencies = self._drive(int(plan.seconds * _SECOND), recording)
         seconds = (perf_counter_ns() - began) / _SECOND
         cpu = time.process_time() - cpu
-        after = self._counters()
+        serverCpu = self._serverCpu() - serverCpu
         self._drain(busy)
         recording.add(latencies)
         if not recording.count:
@@ -266,7 +271,13 @@ class Driver:
                 f"no request was answered within {plan.seconds:g} s: measure for "
                 "longer (--seconds)"
             )
-        return _round(recording, seconds, cpu / seconds, before, after)
+        measured = _round(recording, seconds, cpu / seconds)
+        after = self._counters()
+        if self._watch is not None and before is not None and after is not None:
+            share = recording.count / (warming + recording.count + len(busy))
+            _addServer(measured, serverCpu, before, after, share)
+            measured["server_rss_kib"] = self._watch.memory()
+        return measured
 
     def _drain(self, busy: list[_Connection]) -> None:
         """
@@ -484,13 +495,11 @@ class Driver:
             return ""
         return "; is its limit on open files (ulimit -n) high enough?"
 
+    def _serverCpu(self) -> float:
+        return 0.0 if self._watch is None else self._watch.cpu()
+
     def _counters(self) -> Counters | None:
-        if self._watch is None:
-            return None
-        try:
-            return self._watch.read()
-        except NothingToWatch as error:
-            raise LoadFailed(f"the server went away: {error}") from error
+        return None if self._watch is None else self._watch.read()
 
     def _close(self) -> None:
         """
@@ -506,15 +515,9 @@ class Driver:
         self._epoll.close()
 
 
-def _round(
-    recording: Recording,
-    seconds: float,
-    loadCpu: float,
-    before: Counters | None,
-    after: Counters | None,
-) -> Round:
+def _round(recording: Recording, seconds: float, loadCpu: float) -> Round:
     requests = recording.count
-    result: Round = {
+    return {
         "requests": requests,
         "seconds": seconds,
         "throughput": requests / seconds,
@@ -533,19 +536,28 @@ def _round(
         "syscalls_per_request": None,
         "load_cpu_fraction": loadCpu,
     }
-    if before is not None and after is not None:
-        cpu = after.cpu - before.cpu
-        user = after.user - before.user
-        system = after.system - before.system
-        # The total is exact, its two parts are counted in ticks: the ticks say
-        # how to divide it.
-        share = user / (user + system) if user + system > 0 else 0.0
-        result["server_cpu_us_per_request"] = max(cpu, 0.0) * 1e6 / requests
-        result["server_user_s"] = max(cpu, 0.0) * share
-        result["server_system_s"] = max(cpu, 0.0) * (1 - share)
-        result["server_rss_kib"] = after.rss
-        result["context_switches"] = max(after.switches - before.switches, 0)
-    return result
+
+
+def _addServer(
+    measured: Round, cpu: float, before: Counters, after: Counters, share: float
+) -> None:
+    """
+    Add what the server used.
+
+    @param cpu: seconds, in the window.
+    @param before: its counters before the first request.
+    @param after: its counters after the last answer.
+    @param share: of the requests between these, those of the window.
+    """
+    cpu = max(cpu, 0.0)
+    measured["server_cpu_us_per_request"] = cpu * 1e6 / measured["requests"]
+    # The total is exact, its two parts are counted in ticks: the ticks say how to
+    # divide it.
+    userShare = after.userShareSince(before)
+    if userShare is not None:
+        measured["server_user_s"] = cpu * userShare
+        measured["server_system_s"] = cpu * (1 - userShare)
+    measured["context_switches"] = round(after.switchesSince(before) * share)
 
 
 def raiseDescriptorLimit(plan: Plan) -> None:

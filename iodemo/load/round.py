@@ -16,6 +16,12 @@ class Round(TypedDict):
     """
     One server, measured once. Names of units are in the keys; what is of the
     server is C{None} where no server was watched.
+
+    The memory of a server that is one process is its resident set (RSS). That of
+    one with children is the sum of their proportional set sizes (PSS), in which a
+    page that several processes share counts once, as it does in memory: the RSS of
+    each has it again. Beyond a hundred children the sum is that of a hundred,
+    scaled; it is C{None} where the kernel does not say.
     """
 
     requests: int  # answered and verified within the window
@@ -23,9 +29,9 @@ class Round(TypedDict):
     throughput: float  # requests a second
     latency_us: Latency
     server_cpu_us_per_request: float | None
-    server_user_s: float | None
+    server_user_s: float | None  # None too where many processes used too little
     server_system_s: float | None
-    server_rss_kib: int | None  # at the end of the window
-    context_switches: int | None  # of the server, in the window
+    server_rss_kib: int | None  # RSS or, with children, PSS; with all connections open
+    context_switches: int | None  # of the server, for the requests of the window
     syscalls_per_request: float | None
     load_cpu_fraction: float  # of one core

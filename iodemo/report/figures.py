@@ -27,6 +27,9 @@ CPU_PARTS = {
     "user": "server_user_us_per_request",
     "system": "server_system_us_per_request",
 }
+UNDIVIDED_NOTE = (
+    "Dotted: both, where many processes used too little for the kernel to say. "
+)
 MEMORY = "server_rss_kib"
 
 _Varied = Literal["idle", "active"]
@@ -225,8 +228,7 @@ def _latency(results: Results) -> list[Chart]:
 
 
 def _cpu(results: Results) -> list[Chart]:
-    metrics = list(CPU_PARTS.values())
-    place = reading.representative(results, metrics)
+    place = reading.representative(results, [CPU])
     if place is None:
         return []
     looks = style.looks(reading.names(results))
@@ -235,11 +237,12 @@ def _cpu(results: Results) -> list[Chart]:
             cell["backend"],
             looks[cell["backend"]],
             _shares(cell),
-            _span(cell, CPU) if reading.has(cell, [CPU]) else None,
+            _span(cell, CPU),
         )
         for cell in reading.places(results)[place]
-        if reading.has(cell, metrics)
+        if reading.has(cell, [CPU])
     ]
+    divided = all(len(row.spans) == len(CPU_PARTS) for row in rows)
     title = "CPU time of the server per request"
     figure = bars(
         Heading(
@@ -253,13 +256,17 @@ def _cpu(results: Results) -> list[Chart]:
     )
     caption = (
         "Filled: in the program (Python, Twisted). Hatched: in the kernel, for the "
-        f"program. {_chosen(results, place, rows)} "
+        f"program. {'' if divided else UNDIVIDED_NOTE}{_chosen(results, place, rows)} "
         f"The whisker is the {reading.spread(results)} of the sum. "
         + _absence(results, rows)
     )
     alt = f"Stacked bars of CPU time per request with {place.load()}. " + " ".join(
         f"{row.name}: "
-        + ", ".join(f"{p} {reading.duration(s[1])}" for p, s in row.spans.items())
+        + ", ".join(
+            f"{part} {reading.duration(span[1])}"
+            for part, span in row.spans.items()
+            if span[1]
+        )
         + "."
         for row in rows
     )
@@ -268,18 +275,20 @@ def _cpu(results: Results) -> list[Chart]:
 
 def _shares(cell: Cell) -> dict[str, Span]:
     """
-    The two parts of CPU time, scaled to the median of their sum where it is
-    known: the medians of two parts need not add up to it.
+    The two parts of CPU time, scaled to the median of their sum: the medians of two
+    parts need not add up to it. Where they are not known, the sum in their place.
     """
-    parts = {part: _span(cell, metric) for part, metric in CPU_PARTS.items()}
-    total = sum(median for _, median, _ in parts.values())
-    if not total or not reading.has(cell, [CPU]):
-        return parts
-    scale = _span(cell, CPU)[1] / total
-    return {
-        part: (low * scale, median * scale, high * scale)
-        for part, (low, median, high) in parts.items()
-    }
+    whole = _span(cell, CPU)
+    if reading.has(cell, CPU_PARTS.values()):
+        parts = {part: _span(cell, metric) for part, metric in CPU_PARTS.items()}
+        total = sum(median for _, median, _ in parts.values())
+        if total:
+            scale = whole[1] / total
+            return {
+                part: (low * scale, median * scale, high * scale)
+                for part, (low, median, high) in parts.items()
+            }
+    return {**dict.fromkeys(CPU_PARTS, (0.0, 0.0, 0.0)), "undivided": whole}
 
 
 def _memory(results: Results) -> list[Chart]:
@@ -320,7 +329,8 @@ def _memory(results: Results) -> list[Chart]:
     caption = (
         "How much resident memory grew "
         + "; ".join(f"{reach} ({listed(those)})" for reach, those in ranges.items())
-        + ", divided by the number of connections between. The whisker is what the "
+        + ", divided by the number of connections between. What processes share "
+        "counts once. The whisker is what the "
         f"{reading.spread(results)} at both ends allows. " + _absence(results, rows)
     )
     alt = "Bars of memory per connection. " + " ".join(

@@ -30,6 +30,8 @@ from iodemo.report.layout import (
 )
 from iodemo.report.style import BODY, QUIET, RULE, SMALL, Look
 
+_HATCHES = ("", "////", "....")
+
 
 @dataclass(frozen=True)
 class Row:
@@ -58,8 +60,8 @@ def bars(heading: Heading, rows: Sequence[Row], say: Callable[[float], str]) -> 
     for number, row in enumerate(rows):
         start = 0.0
         for part, (_, length, _) in row.spans.items():
-            # The second part is pale and hatched: told apart on a grey print.
-            hatch = hatches.setdefault(part, "" if not hatches else "////")
+            # Other parts are pale and hatched: told apart on a grey print.
+            hatch = hatches.setdefault(part, _HATCHES[len(hatches) % len(_HATCHES)])
             axes.barh(
                 number,
                 length,

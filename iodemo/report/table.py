@@ -124,7 +124,7 @@ class ComparisonTable:
 
     def _header(self) -> list[str]:
         against = f"against {self._baseline}" if self._baseline else "comparison"
-        return ["backend", "requests/s", "p50", "p99", "CPU/req", "RSS", against]
+        return ["backend", "requests/s", "p50", "p99", "CPU/req", "memory", against]
 
     def _columns(self, cell: Cell) -> list[Lines]:
         """
