@@ -1,6 +1,6 @@
 # -*- test-case-name: tests.test_cli -*-
 """
-The C{iodemo} command.
+The C{iodemo} command, and those of its commands that are short.
 
 Every mistake a person can make ends in one line that says what to do, and an
 exit status that is not zero; nothing here prints a traceback for bad input.
@@ -8,17 +8,9 @@ exit status that is not zero; nothing here prints a traceback for bad input.
 
 from __future__ import annotations
 
-import fcntl
 import io
 import json
-import logging
-import math
-import shlex
 import sys
-import time
-from collections.abc import Iterator
-from contextlib import contextmanager
-from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -29,31 +21,13 @@ from rich.text import Text
 
 import iodemo
 from iodemo import models
-from iodemo.lab.scenarios import SCENARIOS
+from iodemo.commandline import Seconds, showReport
+from iodemo.compare import compare
 
 if TYPE_CHECKING:
-    from iodemo.lab.plan import Plan
-    from iodemo.lab.results import Results
     from iodemo.load.round import Round
 
 _CONTEXT = {"help_option_names": ["-h", "--help"], "max_content_width": 88}
-
-
-class _Seconds(click.FloatRange):
-    """
-    A length of time, of a day at most. (NaN is in every range, to click.)
-    """
-
-    def __init__(self, min_open: bool = False) -> None:
-        super().__init__(0, 86400, min_open=min_open)
-
-    def convert(
-        self, value: Any, param: click.Parameter | None, ctx: click.Context | None
-    ) -> Any:
-        seconds = super().convert(value, param, ctx)
-        if not math.isfinite(seconds):
-            self.fail(f"{value!r} is not a number of seconds", param, ctx)
-        return seconds
 
 
 @click.group(context_settings=_CONTEXT)
@@ -68,6 +42,9 @@ def main() -> None:
       iodemo doctor            whether it is fit for measuring
       iodemo compare --quick   measure, draw, report
     """
+
+
+main.add_command(compare)
 
 
 @main.command(short_help="List every I/O model: available here, or why not.")
@@ -93,7 +70,7 @@ def backends(asJson: bool) -> None:
             "by the call" if model.synchronous else "later",
             Text("yes", style="green") if reason is None else Text(reason),
         )
-    _console().print(table)
+    Console().print(table)
 
 
 def _backendRecord(model: models.Model) -> dict[str, Any]:
@@ -131,7 +108,7 @@ def doctor() -> None:
             else Text(finding.advice, style="yellow")
         )
         table.add_row(finding.name, Text(finding.value), advice)
-    _console().print(table)
+    Console().print(table)
 
 
 @main.command(short_help="Ask one server as fast as it answers.")
@@ -161,14 +138,14 @@ def doctor() -> None:
 )
 @click.option(
     "--seconds",
-    type=_Seconds(min_open=True),
+    type=Seconds(min_open=True),
     default=5.0,
     show_default=True,
     help="Length of the measured window.",
 )
 @click.option(
     "--warmup",
-    type=_Seconds(),
+    type=Seconds(),
     default=0.5,
     show_default=True,
     metavar="SECONDS",
@@ -176,7 +153,7 @@ def doctor() -> None:
 )
 @click.option(
     "--wait",
-    type=_Seconds(),
+    type=Seconds(),
     default=0.0,
     metavar="SECONDS",
     help="Go on trying so long while nobody listens.",
@@ -223,7 +200,7 @@ def load(
         plan = Plan(address, exchange, connections, idle, seconds, warmup, wait)
         watched = None if watch is None else Watch(watch)
         raiseDescriptorLimit(plan)
-        phases = _console(stderr=True)
+        phases = Console(stderr=True)
         measured = Driver(
             plan,
             watched,
@@ -238,7 +215,7 @@ def load(
     if asJson:
         click.echo(json.dumps(measured))
     else:
-        _console().print(_roundTable(measured))
+        Console().print(_roundTable(measured))
 
 
 def _roundTable(measured: Round) -> Table:
@@ -258,254 +235,6 @@ def _roundTable(measured: Round) -> Table:
         )
     table.add_row("load CPU", f"{measured['load_cpu_fraction']:.0%} of a core")
     return table
-
-
-@main.command(short_help="Measure one service under every backend, and report.")
-@click.option(
-    "--backends",
-    "names",
-    metavar="A,B,...",
-    help="Default: all that can run here (see iodemo backends).",
-)
-@click.option(
-    "--scenarios",
-    metavar="X,Y,...",
-    help="Default: all. "
-    + " ".join(f"{each.name}: {each.question}" for each in SCENARIOS),
-)
-@click.option(
-    "--baseline",
-    metavar="NAME",
-    help=f"The backend the others are compared with.  [default: {models.BASELINE}]",
-)
-@click.option("--rounds", type=click.IntRange(1, 1000), help="Per cell.  [default: 5]")
-@click.option(
-    "--seconds",
-    type=_Seconds(min_open=True),
-    help="Measured in each round.  [default: 1]",
-)
-@click.option(
-    "--output",
-    type=click.Path(path_type=Path, file_okay=False),
-    metavar="DIR",
-    help="Where results and report go.  [default: iodemo-results/DATE]",
-)
-@click.option(
-    "--plugin",
-    metavar="COMMAND",
-    help="Measure this twistd plugin instead; {endpoint} is where to listen.",
-)
-@click.option(
-    "--load", "kind", metavar="KIND", help="With --plugin: echo, or http:/PATH."
-)
-@click.option("--quick", is_flag=True, help="Fewer points, 3 rounds of 0.3 s.")
-@click.option("--full", is_flag=True, help="9 rounds of 2 seconds.")
-def compare(
-    names: str | None,
-    scenarios: str | None,
-    baseline: str | None,
-    rounds: int | None,
-    seconds: float | None,
-    output: Path | None,
-    plugin: str | None,
-    kind: str | None,
-    quick: bool,
-    full: bool,
-) -> None:
-    """
-    Measure one service under every backend, and report.
-
-    \b
-      iodemo compare --quick
-      iodemo compare --backends select,poll,epoll --scenarios idle --output out
-      iodemo compare --plugin "web --listen={endpoint} --path=." --load http:/
-
-    Ctrl-C ends it early; what was finished by then is in the results.
-    """
-    from iodemo.progress import Interrupted, interruptible
-
-    if quick and full:
-        raise click.UsageError("--quick and --full exclude each other")
-    pace = _QUICK if quick else _FULL if full else _USUAL
-    try:
-        with interruptible() as interruption:
-            plan = _plan(
-                names, scenarios, baseline, plugin, kind, pace, rounds, seconds, quick
-            )
-            interruption.check()
-            _measure(plan, output)
-    except Interrupted as interrupted:
-        sys.exit(128 + interrupted.signal)
-
-
-def _measure(plan: Plan, output: Path | None) -> None:
-    """
-    Make a comparison, and report it.
-    """
-    from iodemo.lab import results, runner
-    from iodemo.lab.environment import pinning
-    from iodemo.lab.statistics import FEWEST_ROUNDS
-    from iodemo.progress import ComparisonProgress, Interrupted
-
-    command = shlex.join(["iodemo", *sys.argv[1:]])
-    console = _console()
-    directory = output or _newDirectory()
-    path = directory / results.FILE_NAME
-    with _oneLine(directory):
-        directory.mkdir(parents=True, exist_ok=True)
-        if path.exists():
-            # Results are never lost to later ones.
-            written = time.gmtime(path.stat().st_mtime)
-            path.replace(path.with_suffix(f".{time.strftime(_TIME, written)}.json"))
-    console.print(
-        f"{_counted(len(plan.backends), 'backend')}, "
-        f"{_counted(len(plan.measured()), 'point')}, "
-        f"{_counted(plan.rounds, 'round')} of {plan.seconds:g} s each: "
-        f"about {_duration(plan.estimate(runner.pace()))}.",
-        highlight=False,
-    )
-    if plan.rounds < FEWEST_ROUNDS:
-        console.print(f"Fewer than {FEWEST_ROUNDS} rounds show no difference for sure.")
-    if pinning() is None:
-        console.print("There is one core: server and load share it.")
-    try:
-        with (
-            _alone(console),
-            _oneLine(directory),
-            ComparisonProgress(console, plan) as progress,
-        ):
-            outcome = runner.compare(plan, path, command, progress)
-    except Interrupted:
-        cells = results.read(path)["cells"] if path.exists() else []
-        console.print(
-            f"Interrupted. {_counted(len(cells), 'cell')} finished, in {path}",
-            highlight=False,
-            soft_wrap=True,
-        )
-        if cells:
-            console.print(
-                f"To see: iodemo report {shlex.quote(str(directory))}",
-                highlight=False,
-                soft_wrap=True,
-            )
-        raise
-    if not any(cell["status"] == "ok" for cell in outcome["cells"]):
-        raise click.ClickException(
-            f"nothing could be measured: {outcome['cells'][0]['reason']}"
-        )
-    _report([outcome], directory, console)
-
-
-_TIME = "%Y-%m-%dT%H%M%S"
-
-
-def _newDirectory() -> Path:
-    """
-    A directory for a comparison that was given none: named by the time, in UTC.
-    """
-    began = Path("iodemo-results") / time.strftime(_TIME, time.gmtime())
-    directory, number = began, 1
-    with _oneLine(began):
-        while True:
-            try:
-                directory.mkdir(parents=True)
-                return directory
-            except FileExistsError:
-                number += 1
-                directory = began.with_name(f"{began.name}-{number}")
-
-
-@contextmanager
-def _alone(console: Console) -> Iterator[None]:
-    """
-    Wait until no other comparison runs: two at once would measure each other.
-
-    The lock is on a file that every run of this installation has, and goes with
-    its process.
-    """
-    with open(models.__file__, "rb") as lock:
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            console.print("Another comparison is running; waiting for it to end.")
-            fcntl.flock(lock, fcntl.LOCK_EX)
-        yield
-
-
-#: rounds, seconds, warm-up
-_QUICK = (3, 0.3, 0.1)
-_USUAL = (5, 1.0, 0.5)
-_FULL = (9, 2.0, 0.5)
-
-
-def _plan(
-    names: str | None,
-    scenarioNames: str | None,
-    baseline: str | None,
-    plugin: str | None,
-    kind: str | None,
-    pace: tuple[int, float, float],
-    rounds: int | None,
-    seconds: float | None,
-    quick: bool,
-) -> Plan:
-    from iodemo.lab.plan import Plan
-    from iodemo.lab.scenarios import (
-        SCENARIOS,
-        BadWorkload,
-        UnknownScenario,
-        findScenario,
-        foreignWorkload,
-    )
-
-    if (plugin is None) != (kind is None):
-        raise click.UsageError("--plugin and --load go together")
-    try:
-        chosen = (
-            tuple(models.available())
-            if names is None
-            else tuple(models.find(name) for name in _listed(names, "--backends"))
-        )
-        wanted = (
-            SCENARIOS
-            if scenarioNames is None
-            else tuple(
-                findScenario(name) for name in _listed(scenarioNames, "--scenarios")
-            )
-        )
-        if plugin is not None and kind is not None:
-            workload = foreignWorkload(plugin, kind)
-            wanted = tuple(replace(each, workload=workload) for each in wanted)
-    except (models.UnknownBackend, UnknownScenario, BadWorkload) as error:
-        raise click.ClickException(str(error)) from error
-    for model in chosen:
-        reason = model.unavailable()
-        if reason is not None:
-            raise click.ClickException(f"{model.name} cannot run here: {reason}")
-    present = [model.name for model in chosen]
-    if baseline is None:
-        baseline = models.BASELINE if models.BASELINE in present else present[0]
-    elif baseline not in present:
-        raise click.ClickException(
-            f"the baseline {baseline!r} is not among the backends: {', '.join(present)}"
-        )
-    return Plan(
-        scenarios=tuple(
-            (each, each.quick if quick else each.points) for each in wanted
-        ),
-        backends=chosen,
-        baseline=baseline,
-        rounds=rounds or pace[0],
-        seconds=seconds or pace[1],
-        warmup=pace[2],
-    )
-
-
-def _listed(text: str, option: str) -> list[str]:
-    names = list(dict.fromkeys(name.strip() for name in text.split(",")))
-    if not all(names):
-        raise click.UsageError(f"{option} has an empty name in it")
-    return names
 
 
 @main.command(short_help="Show results again: table, figures and page.")
@@ -535,25 +264,7 @@ def report(results: tuple[Path, ...], output: Path | None) -> None:
     except ResultsError as error:
         raise click.ClickException(str(error)) from error
     first = results[0]
-    _report(runs, output or (first if first.is_dir() else first.parent), _console())
-
-
-def _report(runs: list[Results], directory: Path, console: Console) -> None:
-    # That a home directory cannot be written to is said by matplotlib, at length,
-    # and does not matter to a report.
-    logging.getLogger("matplotlib").setLevel(logging.ERROR)
-    from iodemo import report as reports
-    from iodemo.report.table import comparisonTable
-
-    with _oneLine(directory):
-        directory.mkdir(parents=True, exist_ok=True)
-        page = reports.write(runs, directory)
-    for run in runs:
-        if len(runs) > 1:
-            began = run["environment"]["date"]
-            console.print(Text(f"\n{began}, {run['environment']['cpu']}"))
-        console.print(comparisonTable(run))
-    console.print(f"Report: {page}", highlight=False, soft_wrap=True)
+    showReport(runs, output or (first if first.is_dir() else first.parent), Console())
 
 
 @main.command()
@@ -586,7 +297,7 @@ def conform(name: str, asJson: bool, full: bool) -> None:
     from iodemo.progress import Interrupted, interruptible
 
     modules = conforming.allModules() if full else conforming.reactorModules()
-    progress = showing.ConformanceProgress(_console(stderr=True), 2 * len(modules))
+    progress = showing.ConformanceProgress(Console(stderr=True), 2 * len(modules))
     try:
         with interruptible(), progress:
             outcome, _ = conforming.conform(name, progress, full, modules)
@@ -597,26 +308,9 @@ def conform(name: str, asJson: bool, full: bool) -> None:
     if asJson:
         click.echo(json.dumps(outcome, indent=1))
     else:
-        showing.show(outcome, _console())
+        showing.show(outcome, Console())
     if not outcome["conforms"]:
         sys.exit(1)
-
-
-@contextmanager
-def _oneLine(path: Path) -> Iterator[None]:
-    """
-    Make one line of what the file system says.
-    """
-    try:
-        yield
-    except OSError as error:
-        raise click.ClickException(
-            f"cannot write to {error.filename or path}: {error.strerror or error}"
-        ) from error
-
-
-def _console(stderr: bool = False) -> Console:
-    return Console(stderr=stderr)
 
 
 def run() -> None:
@@ -632,15 +326,3 @@ def run() -> None:
     except OSError as error:
         # What was not caught nearer to its cause: output itself failed.
         sys.exit(f"iodemo: {error}")
-
-
-def _counted(count: int, noun: str) -> str:
-    return f"{count} {noun}" if count == 1 else f"{count} {noun}s"
-
-
-def _duration(seconds: float) -> str:
-    if seconds < 90:
-        return f"{seconds:.0f} s"
-    if seconds < 600:
-        return "{} min {} s".format(*divmod(10 * round(seconds / 10), 60))
-    return f"{seconds / 60:.0f} min"

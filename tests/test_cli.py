@@ -1,9 +1,11 @@
 """
-Tests for L{iodemo.cli}: the command as a person runs it, well and badly.
+Tests for L{iodemo.cli} and L{iodemo.compare}: the command as a person runs it, well
+and badly.
 """
 
 from __future__ import annotations
 
+import dataclasses
 import fcntl
 import json
 import os
@@ -19,7 +21,7 @@ from pathlib import Path
 import psutil
 from twisted.trial.unittest import SynchronousTestCase
 
-from iodemo import models
+from iodemo import compare, models
 from iodemo.lab import results
 from tests.results_examples import environment, okCell, parameters
 from tests.results_examples import results as example
@@ -262,6 +264,33 @@ class CompareTests(CommandTestCase):
         self.assertEqual((cell["service"], cell["status"]), ("web", "ok"))
         (previous,) = (self.directory / "out").glob("results.*T*.json")
         self.assertEqual(results.read(previous), written)
+
+    def test_quickIsQuick(self) -> None:
+        """
+        A quick comparison of everything that runs on Linux ends within four minutes,
+        on a machine that is a quarter slower too.
+        """
+        effort = (None, None, None, None, None, compare._QUICK, None, None, True)
+        plan = dataclasses.replace(
+            compare._plan(*effort),
+            backends=tuple(model for model in models.MODELS if model.needs is None),
+        )
+        self.assertGreater(plan.estimate(), 60)
+        self.assertLess(plan.estimate(1.25), 240)
+
+    def test_duration(self) -> None:
+        """
+        A length of time is said as closely as it can be known.
+        """
+        for seconds, said in (
+            (4.4, "4 s"),
+            (89, "89 s"),
+            (94, "1 min 30 s"),
+            (179, "3 min"),
+            (599, "10 min"),
+            (640, "11 min"),
+        ):
+            self.assertEqual(compare._duration(seconds), said)
 
     def test_oneAtATime(self) -> None:
         """

@@ -1,0 +1,288 @@
+# -*- test-case-name: tests.test_cli -*-
+"""
+The command C{iodemo compare}: its options, the plan they make, and what somebody
+sees before, during and after it. What it runs is in L{iodemo.lab}.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import shlex
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+from rich.console import Console
+
+from iodemo import models
+from iodemo.commandline import Seconds, oneLine, showReport
+from iodemo.lab.scenarios import SCENARIOS
+
+if TYPE_CHECKING:
+    from iodemo.lab.plan import Plan
+
+
+@click.command(short_help="Measure one service under every backend, and report.")
+@click.option(
+    "--backends",
+    "names",
+    metavar="A,B,...",
+    help="Default: all that can run here (see iodemo backends).",
+)
+@click.option(
+    "--scenarios",
+    metavar="X,Y,...",
+    help="Default: all. "
+    + " ".join(f"{each.name}: {each.question}" for each in SCENARIOS),
+)
+@click.option(
+    "--baseline",
+    metavar="NAME",
+    help=f"The backend the others are compared with.  [default: {models.BASELINE}]",
+)
+@click.option("--rounds", type=click.IntRange(1, 1000), help="Per cell.  [default: 5]")
+@click.option(
+    "--seconds",
+    type=Seconds(min_open=True),
+    help="Measured in each round.  [default: 1]",
+)
+@click.option(
+    "--output",
+    type=click.Path(path_type=Path, file_okay=False),
+    metavar="DIR",
+    help="Where results and report go.  [default: iodemo-results/DATE]",
+)
+@click.option(
+    "--plugin",
+    metavar="COMMAND",
+    help="Measure this twistd plugin instead; {endpoint} is where to listen.",
+)
+@click.option(
+    "--load", "kind", metavar="KIND", help="With --plugin: echo, or http:/PATH."
+)
+@click.option("--quick", is_flag=True, help="Fewer points, 3 rounds of 0.3 s.")
+@click.option("--full", is_flag=True, help="9 rounds of 2 seconds.")
+def compare(
+    names: str | None,
+    scenarios: str | None,
+    baseline: str | None,
+    rounds: int | None,
+    seconds: float | None,
+    output: Path | None,
+    plugin: str | None,
+    kind: str | None,
+    quick: bool,
+    full: bool,
+) -> None:
+    """
+    Measure one service under every backend, and report.
+
+    \b
+      iodemo compare --quick
+      iodemo compare --backends select,poll,epoll --scenarios idle --output out
+      iodemo compare --plugin "web --listen={endpoint} --path=." --load http:/
+
+    Ctrl-C ends it early; what was finished by then is in the results.
+    """
+    from iodemo.progress import Interrupted, interruptible
+
+    if quick and full:
+        raise click.UsageError("--quick and --full exclude each other")
+    effort = _QUICK if quick else _FULL if full else _USUAL
+    try:
+        with interruptible() as interruption:
+            plan = _plan(
+                names, scenarios, baseline, plugin, kind, effort, rounds, seconds, quick
+            )
+            interruption.check()
+            _measure(plan, output)
+    except Interrupted as interrupted:
+        sys.exit(128 + interrupted.signal)
+
+
+def _measure(plan: Plan, output: Path | None) -> None:
+    """
+    Make a comparison, and report it.
+    """
+    from iodemo.lab import results, runner
+    from iodemo.lab.environment import pinning
+    from iodemo.lab.statistics import FEWEST_ROUNDS
+    from iodemo.progress import ComparisonProgress, Interrupted
+
+    command = shlex.join(["iodemo", *sys.argv[1:]])
+    console = Console()
+    directory = output or _newDirectory()
+    path = directory / results.FILE_NAME
+    with oneLine(directory):
+        directory.mkdir(parents=True, exist_ok=True)
+        if path.exists():
+            # Results are never lost to later ones.
+            written = time.gmtime(path.stat().st_mtime)
+            path.replace(path.with_suffix(f".{time.strftime(_TIME, written)}.json"))
+    console.print(
+        f"{_counted(len(plan.backends), 'backend')}, "
+        f"{_counted(len(plan.measured()), 'point')}, "
+        f"{_counted(plan.rounds, 'round')} of {plan.seconds:g} s each: "
+        f"about {_duration(plan.estimate(runner.pace()))}.",
+        highlight=False,
+    )
+    if plan.rounds < FEWEST_ROUNDS:
+        console.print(f"Fewer than {FEWEST_ROUNDS} rounds show no difference for sure.")
+    if pinning() is None:
+        console.print("There is one core: server and load share it.")
+    try:
+        with (
+            _alone(console),
+            oneLine(directory),
+            ComparisonProgress(console, plan) as progress,
+        ):
+            outcome = runner.compare(plan, path, command, progress)
+    except Interrupted:
+        cells = results.read(path)["cells"] if path.exists() else []
+        console.print(
+            f"Interrupted. {_counted(len(cells), 'cell')} finished, in {path}",
+            highlight=False,
+            soft_wrap=True,
+        )
+        if cells:
+            console.print(
+                f"To see: iodemo report {shlex.quote(str(directory))}",
+                highlight=False,
+                soft_wrap=True,
+            )
+        raise
+    if not any(cell["status"] == "ok" for cell in outcome["cells"]):
+        raise click.ClickException(
+            f"nothing could be measured: {outcome['cells'][0]['reason']}"
+        )
+    showReport([outcome], directory, console)
+
+
+_TIME = "%Y-%m-%dT%H%M%S"
+
+
+def _newDirectory() -> Path:
+    """
+    A directory for a comparison that was given none: named by the time, in UTC.
+    """
+    began = Path("iodemo-results") / time.strftime(_TIME, time.gmtime())
+    directory, number = began, 1
+    with oneLine(began):
+        while True:
+            try:
+                directory.mkdir(parents=True)
+                return directory
+            except FileExistsError:
+                number += 1
+                directory = began.with_name(f"{began.name}-{number}")
+
+
+@contextmanager
+def _alone(console: Console) -> Iterator[None]:
+    """
+    Wait until no other comparison runs: two at once would measure each other.
+
+    The lock is on a file that every run of this installation has, and goes with
+    its process.
+    """
+    with open(models.__file__, "rb") as lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            console.print("Another comparison is running; waiting for it to end.")
+            fcntl.flock(lock, fcntl.LOCK_EX)
+        yield
+
+
+#: rounds, seconds, warm-up
+_QUICK = (3, 0.3, 0.1)
+_USUAL = (5, 1.0, 0.5)
+_FULL = (9, 2.0, 0.5)
+
+
+def _plan(
+    names: str | None,
+    scenarioNames: str | None,
+    baseline: str | None,
+    plugin: str | None,
+    kind: str | None,
+    effort: tuple[int, float, float],
+    rounds: int | None,
+    seconds: float | None,
+    quick: bool,
+) -> Plan:
+    from iodemo.lab.plan import Plan
+    from iodemo.lab.scenarios import (
+        SCENARIOS,
+        BadWorkload,
+        UnknownScenario,
+        findScenario,
+        foreignWorkload,
+    )
+
+    if (plugin is None) != (kind is None):
+        raise click.UsageError("--plugin and --load go together")
+    try:
+        chosen = (
+            tuple(models.available())
+            if names is None
+            else tuple(models.find(name) for name in _listed(names, "--backends"))
+        )
+        wanted = (
+            SCENARIOS
+            if scenarioNames is None
+            else tuple(
+                findScenario(name) for name in _listed(scenarioNames, "--scenarios")
+            )
+        )
+        if plugin is not None and kind is not None:
+            workload = foreignWorkload(plugin, kind)
+            wanted = tuple(replace(each, workload=workload) for each in wanted)
+    except (models.UnknownBackend, UnknownScenario, BadWorkload) as error:
+        raise click.ClickException(str(error)) from error
+    for model in chosen:
+        reason = model.unavailable()
+        if reason is not None:
+            raise click.ClickException(f"{model.name} cannot run here: {reason}")
+    present = [model.name for model in chosen]
+    if baseline is None:
+        baseline = models.BASELINE if models.BASELINE in present else present[0]
+    elif baseline not in present:
+        raise click.ClickException(
+            f"the baseline {baseline!r} is not among the backends: {', '.join(present)}"
+        )
+    return Plan(
+        scenarios=tuple(
+            (each, each.quick if quick else each.points) for each in wanted
+        ),
+        backends=chosen,
+        baseline=baseline,
+        rounds=rounds or effort[0],
+        seconds=seconds or effort[1],
+        warmup=effort[2],
+    )
+
+
+def _listed(text: str, option: str) -> list[str]:
+    names = list(dict.fromkeys(name.strip() for name in text.split(",")))
+    if not all(names):
+        raise click.UsageError(f"{option} has an empty name in it")
+    return names
+
+
+def _counted(count: int, noun: str) -> str:
+    return f"{count} {noun}" if count == 1 else f"{count} {noun}s"
+
+
+def _duration(seconds: float) -> str:
+    if seconds < 90:
+        return f"{seconds:.0f} s"
+    if seconds < 600:
+        minutes, left = divmod(10 * round(seconds / 10), 60)
+        return f"{minutes} min {left} s" if left else f"{minutes} min"
+    return f"{seconds / 60:.0f} min"
