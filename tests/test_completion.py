@@ -560,6 +560,23 @@ class ReadinessQueueTests(QueueTestsMixin, SynchronousTestCase):
         return ReadinessQueue()
 
 
+class PollQueueTests(QueueTestsMixin, SynchronousTestCase):
+    """
+    Tests for L{ReadinessQueue} where there is no epoll.
+    """
+
+    def makeQueue(self) -> Any:
+        """
+        It finds only poll.
+        """
+        epoll = select.epoll
+        del select.epoll
+        try:
+            return ReadinessQueue()
+        finally:
+            select.epoll = epoll  # type: ignore[misc]
+
+
 class RingQueueTests(QueueTestsMixin, SynchronousTestCase):
     """
     Tests for L{RingQueue}.

@@ -63,11 +63,8 @@ class ReadinessQueue:
         self._results: deque[tuple[_Operation, int]] = deque()
         self._ready: dict[int, _Poll] = {}
         self._round = 0
-        self._poller: Any
-        if hasattr(select, "epoll"):
-            self._poller = select.epoll()
-        else:
-            self._poller = select.poll()
+        self._isEpoll = hasattr(select, "epoll")
+        self._poller: Any = select.epoll() if self._isEpoll else select.poll()
 
     # ICompletionQueue
 
@@ -252,7 +249,7 @@ class ReadinessQueue:
             self._watched.pop(operation.descriptor, None)
 
     def _poll(self, timeout: float | None) -> list[tuple[int, int]]:
-        if hasattr(select, "epoll"):
+        if self._isEpoll:
             return self._poller.poll(timeout, _EVENTS)
         # Rounded down, the last millisecond would be spun away.
         return self._poller.poll(None if timeout is None else math.ceil(timeout * 1000))
@@ -363,7 +360,7 @@ class _Accept(_Operation):
             try:
                 # The family makes no difference: nobody asks for the address here.
                 with _borrowed(self.descriptor, socket.AF_INET) as listening:
-                    connected, _address = listening._accept()  # type: ignore[attr-defined]
+                    connected = listening.accept()[0].detach()
             except BlockingIOError:
                 return None
             except OSError as error:

@@ -393,13 +393,6 @@ class Port(tcp.Port):
         super().__init__(*args, **kwargs)
         self.transport = self.reactor.serverTransport
 
-    @property
-    def reading(self) -> bool:
-        """
-        Whether connections are being accepted.
-        """
-        return self._accepting is not None
-
     def startReading(self) -> None:
         """See L{FileDescriptor.startReading}."""
         if self._accepting is None and self.connected and not self.disconnecting:
