@@ -57,6 +57,9 @@ from twisted.python import log
 from zope.interface import implementer
 
 from iodemo.interfaces import ISharesNothing
+from iodemo.reactors.forkexceptions import (
+    CONFORMANCE_EXCEPTIONS as CONFORMANCE_EXCEPTIONS,
+)
 from iodemo.reactors.readiness import BlockingSocket, ReadinessReactor, setting
 from iodemo.reactors.sharedlog import SharedLog
 
