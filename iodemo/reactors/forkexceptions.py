@@ -24,8 +24,8 @@ _STOPS = (
     "the reactor of the child"
 )
 _CLOSES = (
-    "the server's protocol stops listening, which the test goes on after: in a child, "
-    "whose parent goes on listening"
+    "the factory stops listening when it builds a protocol, which ends the test: it "
+    "does so in a child, whose parent goes on listening"
 )
 
 _TESTS = {
