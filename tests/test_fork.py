@@ -284,7 +284,10 @@ class ChildTests(ForkTestCase):
         What is printed is printed once: what the parent has not written yet when a
         child is made, and what the child has not when it ends.
         """
-        with self.host("processes.printing") as host:
+        with (
+            mock.patch.dict(os.environ, PYTHONUNBUFFERED=""),
+            self.host("processes.printing") as host,
+        ):
             for _ in range(2):
                 self.visit(host).close()
             eventually(lambda: not childrenOf(host.pid), lambda: host.events)
