@@ -18,6 +18,7 @@ from twisted.internet.protocol import (
     ClientFactory,
     DatagramProtocol,
     Factory,
+    ProcessProtocol,
     Protocol,
 )
 from twisted.internet.threads import deferToThread
@@ -91,9 +92,10 @@ class Able(Protocol):
 
     def __init__(self, reactor: Any, port: int) -> None:
         self.answers: dict[bytes, Callable[[], Deferred[bytes]]] = {
-            b"thread": lambda: deferToThread(bytes, b"thread"),
-            b"process": lambda: getProcessOutput(
-                sys.executable, ("-Sc", "print(end='process')"), reactor=reactor
+            b"thread": lambda: deferToThread(_work, b"thread"),
+            b"process": self.spawn,
+            b"output": lambda: getProcessOutput(
+                sys.executable, ("-Sc", "print(end='output')"), reactor=reactor
             ),
             b"outgoing": self.askElsewhere,
             b"listening": self.askHere,
@@ -112,6 +114,16 @@ class Able(Protocol):
             self.transport.write(data)
         else:
             answer().addCallbacks(self.transport.write, log.err)
+
+    def spawn(self) -> Deferred[bytes]:
+        """
+        Wait for the end of a process, of which nothing else is to be heard.
+        """
+        answer: Deferred[bytes] = Deferred()
+        waiting = Waiting(answer)
+        command = (sys.executable, "-Sc", "")
+        self.reactor.spawnProcess(waiting, sys.executable, command, childFDs={})
+        return answer
 
     def askElsewhere(self, port: int | None = None) -> Deferred[bytes]:
         """
@@ -146,6 +158,29 @@ class Able(Protocol):
         answer: Deferred[bytes] = Deferred()
         self.reactor.callLater(0, self.reactor.callFromThread, answer.callback, b"call")
         return answer
+
+
+def _work(result: bytes) -> bytes:
+    """
+    Take a while, so that the reactor has nothing else to do.
+    """
+    threading.Event().wait(0.05)
+    return result
+
+
+class Waiting(ProcessProtocol):
+    """
+    Waits for a process to end.
+    """
+
+    def __init__(self, answer: Deferred[bytes]) -> None:
+        self.answer = answer
+
+    def processEnded(self, reason: object) -> None:
+        """
+        It has.
+        """
+        self.answer.callback(b"process")
 
 
 class Asking(Protocol):
