@@ -3,7 +3,7 @@
 A process per connection: each blocks in C{recv}, and the kernel's scheduler is
 the event loop.
 
-Facts. C{fork} copies the page tables of the process, here in about a millisecond,
+Facts. C{fork} copies the page tables of the process, here in some 3 milliseconds,
 and the descriptors; of the threads it leaves only the one that called it. A page
 is copied once either process writes to it, which Python does by counting a
 reference; C{gc.freeze} keeps the collector at least from writing to all of them.
@@ -23,7 +23,7 @@ blocks in C{recv}; when there is (a timer, an outgoing connection, a thread, a
 peer that does not read), it polls like any other. It ends with its connection.
 
 Costs. Children share nothing: what a factory counts, it counts for one connection,
-and C{stop} or C{stopListening} in a child concerns the child alone. Some 2 MiB
+and C{stop} or C{stopListening} in a child concerns the child alone. Some 3 MiB
 for each connection, a C{fork} before its first byte, and two context switches
 a request. C{IODEMO_FORK_MAX} bounds the number of processes (1,000): beyond it,
 connections wait in the listen queue, with a line in the log. Told to end, the
@@ -57,6 +57,9 @@ from twisted.python import log
 from zope.interface import implementer
 
 from iodemo.interfaces import ISharesNothing
+from iodemo.reactors.forkexceptions import (
+    CONFORMANCE_EXCEPTIONS as CONFORMANCE_EXCEPTIONS,
+)
 from iodemo.reactors.readiness import BlockingSocket, ReadinessReactor, setting
 from iodemo.reactors.sharedlog import SharedLog
 

@@ -32,6 +32,7 @@ from twisted.logger import (
     formatEvent,
     globalLogPublisher,
 )
+from twisted.python import log
 from zope.interface import implementer
 
 #: Bytes of a record. The kernel takes some 200 KiB.
@@ -84,6 +85,8 @@ class SharedLog:
         In a child: log nothing any more, and tell the parent instead.
         """
         self._reading.close()
+        # A thread may have had it, which is not here to give it back.
+        vars(log.theLogPublisher).pop("_threadable_lock", None)
         # There is no public way to be rid of observers that one has not added.
         globalLogPublisher._observers[:] = [_Teller(self._writing)]
 

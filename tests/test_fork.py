@@ -1,0 +1,351 @@
+"""
+Tests for L{iodemo.reactors.fork}: what is its own. What it has in common with
+other reactors is tested in L{tests.conformance}.
+"""
+
+from __future__ import annotations
+
+import os
+import select
+import signal
+import socket
+from collections.abc import Iterator
+from contextlib import contextmanager
+from unittest import mock
+
+from iodemo.models import find
+
+from .children import TIMEOUT, Child, exchange
+from .conformance.hosting import Host, childrenOf, descriptorsOf, eventually
+from .conformance.stamping import BackendTestCase
+
+#: Connections that are held at once.
+HELD = 500
+
+
+class ForkTestCase(BackendTestCase):
+    """
+    Tests of the reactor.
+    """
+
+    model = find("fork")
+
+    def serve(self, backlog: int = 50) -> Child:
+        """
+        Run C{iodemo-echo}.
+        """
+        listen = f"tcp:0:interface=127.0.0.1:backlog={backlog}"
+        return self.twistd("iodemo-echo", listen=listen)
+
+    def connect(self, child: Child) -> socket.socket:
+        """
+        Connect to a service, and wait for nothing. The connection ends with the
+        test.
+        """
+        connection = child.connect()
+        self.addCleanup(connection.close)
+        return connection
+
+    def visit(self, child: Child | Host) -> socket.socket:
+        """
+        Connect to a service, and be answered.
+        """
+        connection = child.connect()
+        self.addCleanup(connection.close)
+        self.assertEqual(exchange(connection, b"hello"), b"hello")
+        return connection
+
+    @contextmanager
+    def watching(self, pids: list[int]) -> Iterator[None]:
+        """
+        Check that processes end that are there at the beginning.
+        """
+        descriptors = [os.pidfd_open(pid) for pid in pids]
+        try:
+            yield
+            for descriptor in descriptors:
+                ended = select.select([descriptor], [], [], TIMEOUT)[0]
+                self.assertEqual(ended, [descriptor], "it lives on")
+        finally:
+            for descriptor in descriptors:
+                os.close(descriptor)
+
+
+class ProcessTests(ForkTestCase):
+    """
+    Tests for the processes there are, and how many.
+    """
+
+    def test_many(self) -> None:
+        """
+        There is a process for each of many connections, and each is answered while
+        all are open. A process ends with its connection; those that are left end
+        with the service, when they are asked to.
+        """
+        child = self.serve()
+        connections = [self.visit(child) for _ in range(HELD)]
+        self.assertEqual(len(childrenOf(child.pid)), HELD)
+        for connection in connections:
+            connection.sendall(b"still")
+        for connection in connections:
+            self.assertEqual(connection.recv(5), b"still")
+        left = connections[HELD // 2 :]
+        for connection in connections[: HELD // 2]:
+            connection.close()
+        eventually(
+            lambda: len(childrenOf(child.pid)) == len(left),
+            lambda: childrenOf(child.pid),
+        )
+        child.stop()
+        for connection in left:
+            self.assertEqual(connection.recv(1), b"")
+        for word in (b"Traceback", b"SIGKILL"):
+            self.assertNotIn(word, child.log)
+
+    def test_limit(self) -> None:
+        """
+        One connection too many waits, with one line in the log, until another
+        ends; those that are served notice nothing of it.
+        """
+        with mock.patch.dict(os.environ, IODEMO_FORK_MAX="5"):
+            child = self.serve()
+        connections = [self.visit(child) for _ in range(5)]
+        for _ in range(2):
+            late = self.connect(child)
+            late.sendall(b"hello")
+            child.await_(b"5 processes are the most (IODEMO_FORK_MAX)")
+            for connection in connections:
+                self.assertEqual(exchange(connection, b"still"), b"still")
+            self.assertEqual(len(childrenOf(child.pid)), 5)
+            self.assertEqual(select.select([late], [], [], 0)[0], [])
+            connections.pop(0).close()
+            self.assertEqual(late.recv(5), b"hello")
+            connections.append(late)
+        connections.pop(0).close()
+        child.await_(b"connections are accepted again")
+        self.visit(child)
+        child.stop()
+        self.assertEqual(child.log.count(b"are the most"), 1)
+        self.assertEqual(child.log.count(b"accepted again"), 1)
+
+    def test_descriptors(self) -> None:
+        """
+        A child has the socket of its connection, and no other of the parent's or
+        of another child; the parent has none of theirs.
+        """
+        child = self.serve()
+        before = descriptorsOf(child.pid)
+        held = _sockets(child.pid)
+        for _ in range(3):
+            self.visit(child)
+        self.assertEqual(descriptorsOf(child.pid), before)
+        pids = childrenOf(child.pid)
+        own = [_sockets(pid) - held for pid in pids]
+        self.assertEqual([len(each) for each in own], [1, 1, 1])
+        self.assertEqual(len(set().union(*own)), 3)
+        for pid in pids:
+            # What the children have in common is the way to the log.
+            self.assertEqual(len(_sockets(pid) & held), 1)
+
+    def test_parentKilled(self) -> None:
+        """
+        Children whose parent is killed end too, and their peers see that.
+        """
+        child = self.serve()
+        connections = [self.visit(child) for _ in range(3)]
+        with self.watching(childrenOf(child.pid)):
+            os.kill(child.pid, signal.SIGKILL)
+        for connection in connections:
+            self.assertEqual(connection.recv(1), b"")
+
+    def test_childKilled(self) -> None:
+        """
+        A child that is killed takes its own connection with it, and no other. The
+        log says so.
+        """
+        child = self.serve()
+        connection = self.visit(child)
+        (pid,) = childrenOf(child.pid)
+        others = [self.visit(child)]
+        os.kill(pid, signal.SIGKILL)
+        self.assertEqual(connection.recv(1), b"")
+        child.await_(b"the process of a connection ended with SIGKILL")
+        self.assertNotIn(pid, childrenOf(child.pid))
+        for other in [*others, self.visit(child)]:
+            self.assertEqual(exchange(other, b"still"), b"still")
+        child.stop()
+
+    def test_rude(self) -> None:
+        """
+        What a protocol does to its process it does to its connection, and to no
+        other: to leave, to be killed, to stop the reactor.
+        """
+        with self.host("processes.rude") as host:
+            other = self.visit(host)
+            for order in (b"exit", b"kill", b"stop"):
+                connection = self.visit(host)
+                connection.sendall(order)
+                self.assertEqual(connection.recv(1), b"")
+                self.assertEqual(exchange(other, b"still"), b"still")
+            eventually(
+                lambda: len(childrenOf(host.pid)) == 1, lambda: childrenOf(host.pid)
+            )
+
+    def test_hanging(self) -> None:
+        """
+        A child that does not end when it is asked to is ended.
+        """
+        with self.host("processes.rude", grace=0.1) as host:
+            connection = self.visit(host)
+            connection.sendall(b"hang")
+            host.await_("hanging")
+            with self.watching(childrenOf(host.pid)):
+                host.finish()
+            self.assertEqual(connection.recv(1), b"")
+
+
+class ChildTests(ForkTestCase):
+    """
+    Tests for what a child has of its parent, and what it can do.
+    """
+
+    def test_parentsOwn(self) -> None:
+        """
+        The parent's timers, readers, triggers, threads and signal handlers do not
+        run in a child, also when that ends; and go on in the parent.
+        """
+        with self.host("processes.parent") as host:
+            client = host.connect()
+            datagrams = socket.socket(type=socket.SOCK_DGRAM)
+            self.addCleanup(datagrams.close)
+            datagrams.settimeout(TIMEOUT)
+            datagrams.connect(("127.0.0.1", host.await_("datagrams")["port"]))
+            self.assertEqual(exchange(client, b"later"), b"later")
+            (pid,) = childrenOf(host.pid)
+            os.kill(pid, signal.SIGUSR1)
+            for _ in range(10):
+                datagrams.send(b"hello")
+                self.assertEqual(datagrams.recv(10), b"hello")
+            self.assertEqual(exchange(client, b"later"), b"later")
+            client.close()
+            host.await_("connectionLost")
+            eventually(lambda: not childrenOf(host.pid), lambda: host.events)
+        self.assertEqual(host.told("stray"), [])
+
+    def test_able(self) -> None:
+        """
+        A child can do whatever a reactor can: use threads, spawn processes,
+        connect, listen, resolve names. In between, it serves.
+        """
+        with (
+            socket.create_server(("127.0.0.1", 0)) as server,
+            self.host("processes.able", port=server.getsockname()[1]) as host,
+        ):
+            server.settimeout(TIMEOUT)
+            client = self.visit(host)
+            # Until there was a thread, or a timer, it waits in recv in between.
+            for question in (b"call", b"process", b"output", b"thread"):
+                client.sendall(question)
+                self.assertEqual(client.recv(10), question)
+                self.assertEqual(exchange(client, b"still"), b"still")
+            client.sendall(b"outgoing")
+            with server.accept()[0] as connection:
+                connection.sendall(b"outgoing")
+                self.assertEqual(client.recv(10), b"outgoing")
+            for question in (b"listening", b"name"):
+                client.sendall(question)
+                self.assertEqual(client.recv(10), question)
+
+    def test_blocks(self) -> None:
+        """
+        With nothing else to wait for, a child waits in C{recv}.
+        """
+        child = self.serve()
+        self.visit(child)
+        (pid,) = childrenOf(child.pid)
+        path = f"/proc/{pid}/syscall"
+        if not os.access(path, os.R_OK):
+            self.skipTest("only root may see what a process waits for")
+        calls = {"x86_64": "45", "aarch64": "207"}
+        expected = calls.get(os.uname().machine)
+        if expected is None:
+            self.skipTest("the number of recvfrom is not known here")
+
+        def call() -> str:
+            with open(path) as file:
+                return file.read().split()[0]
+
+        eventually(lambda: call() == expected, call)
+
+    def test_stopListening(self) -> None:
+        """
+        If a child stops listening, the parent does not, and a UNIX socket stays
+        where it is.
+        """
+        with self.host("processes.closing", path="socket") as host:
+            host.await_("listening")
+            for _ in range(2):
+                with socket.socket(socket.AF_UNIX) as connection:
+                    connection.settimeout(TIMEOUT)
+                    connection.connect(str(host.directory / "socket"))
+                    self.assertEqual(exchange(connection, b"hello"), b"hello")
+
+    def test_printed(self) -> None:
+        """
+        What is printed is printed once: what the parent has not written yet when a
+        child is made, and what the child has not when it ends.
+        """
+        with (
+            mock.patch.dict(os.environ, PYTHONUNBUFFERED=""),
+            self.host("processes.printing") as host,
+        ):
+            for _ in range(2):
+                self.visit(host).close()
+            eventually(lambda: not childrenOf(host.pid), lambda: host.events)
+        printed = [each["pid"] == host.pid for each in host.told("printed")]
+        self.assertEqual(sorted(printed), [False, False, True])
+
+    def test_log(self) -> None:
+        """
+        What children log, the parent does: once, in order, as much as is bearable,
+        and with a failure that can be given to another process. A thread of the
+        parent's that logs when a child is made does not keep that from it.
+        """
+        visits = 20
+        errors = ("ZeroDivisionError", "ZeroDivisionError", "log", "log")
+        expected: list[tuple[str, str | None]] = []
+        with self.host("processes.logging", expecting=errors * visits) as host:
+            for number in range(visits):
+                with host.connect() as connection:
+                    said = b"%d" % number
+                    self.assertEqual(exchange(connection, said), said)
+                expected += [
+                    ("made", None),
+                    (f"old {number}", None),
+                    (f"new {number}", None),
+                    (f"old failure {number}", "ZeroDivisionError"),
+                    (f"new failure {number}", "ZeroDivisionError"),
+                    (f"old failure {number}", None),
+                    (f"new failure {number}", None),
+                    (f"long {str(number) * 20}"[:16], None),
+                ]
+            eventually(lambda: not childrenOf(host.pid), lambda: host.events)
+        logged = [
+            each
+            for each in host.told("logged")
+            if each["text"].split()[0] in ("made", "old", "new", "long")
+        ]
+        self.assertEqual({each["pid"] for each in logged}, {host.pid})
+        heads = [each["text"].partition("\n")[0][:16] for each in logged]
+        failures = [each["failure"] for each in logged]
+        self.assertEqual(list(zip(heads, failures, strict=True)), expected)
+        for each in logged:
+            if "failure" in each["text"] and each["failure"] is None:
+                self.assertIn("UnpicklableError", each["text"])
+
+
+def _sockets(pid: int) -> set[str]:
+    """
+    The sockets of a process.
+    """
+    return {each.split()[1] for each in descriptorsOf(pid) if "socket:" in each}
