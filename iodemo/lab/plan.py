@@ -8,11 +8,12 @@ again. Making and closing is the larger part where there are thousands of
 connections: a process or a thread is made for each, or a server looks at all there
 are whenever a few more come, which is quadratic in their number.
 
-Decision. What was taken here, in seconds, is from one machine. All of it is CPU
-time, and goes with how long another machine takes for one part of it, which is
-quickly tried: L{STARTING}.
+Decision. What was taken here, in seconds, is from one machine that did nothing else.
+All of it is CPU time, and goes with how long another machine takes for one part of
+it, which is quickly tried: L{STARTING}.
 
-Costs. A backend of another project is taken for one on epoll.
+Costs. A machine that is busy with something else takes longer than this says. A
+backend of another project is taken for one on epoll.
 """
 
 from __future__ import annotations
@@ -28,7 +29,7 @@ from iodemo.models import Model
 #: Descriptors a server holds besides its connections.
 SERVER_DESCRIPTORS = 32
 
-#: C{twistd --version}, on the machine that the times below are from.
+#: CPU time of C{twistd --version}, on the machine that the times below are from.
 STARTING = 0.17
 
 # A round without connections, verification and measuring.
