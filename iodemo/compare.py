@@ -65,7 +65,7 @@ if TYPE_CHECKING:
 @click.option(
     "--load", "kind", metavar="KIND", help="With --plugin: echo, or http:/PATH."
 )
-@click.option("--quick", is_flag=True, help="Fewer points, 3 rounds of a quarter of a second.")
+@click.option("--quick", is_flag=True, help="Fewer points, 3 rounds of 0.25 s.")
 @click.option("--full", is_flag=True, help="9 rounds of 2 seconds.")
 def compare(
     names: str | None,
