@@ -31,6 +31,10 @@ WOBBLE = (0.985, 1.0, 1.02)  # three rounds, as factors
 IDLE = (0, 100, 1000, 10000)
 ACTIVE = (1, 10, 100, 1000)
 
+# KiB for a connection, and context switches for a request, where they are many.
+KIB = {"fork": 3100, "threads": 45}
+SWITCHES = {"fork": 1.6, "threads": 4.4}
+
 # Requests a second at each point; None is a failure.
 Curve = Sequence[float | None]
 
@@ -87,6 +91,7 @@ def okCell(
     asked: Parameters,
     throughput: float,
     kibPerConnection: float = 6.0,
+    switches: float = 0.001,
 ) -> Cell:
     """
     A cell with three rounds around C{throughput} and what goes with it.
@@ -113,7 +118,7 @@ def okCell(
             "server_user_s": 0.58,
             "server_system_s": 0.4,
             "server_rss_kib": rss,
-            "context_switches": 40,
+            "context_switches": int(rate * switches),
             "syscalls_per_request": None,
             "load_cpu_fraction": 0.41,
         }
@@ -125,7 +130,9 @@ def okCell(
         "server_user_us_per_request": interval(each * 0.6 for each in cpu),
         "server_system_us_per_request": interval(each * 0.4 for each in cpu),
         "server_rss_kib": interval(rss + extra for extra in (-40, 0, 60)),
-        "context_switches_per_request": interval((0.001, 0.001, 0.002)),
+        "context_switches_per_request": interval(
+            switches * factor for factor in (0.95, 1, 1.05)
+        ),
         "load_cpu_fraction": interval((0.40, 0.41, 0.42)),
     }
     for percentile, factor in tail.items():
@@ -267,9 +274,10 @@ def sweep(
                 if rate is None:
                     cells.append(failedCell(scenario, backend, point))
                 else:
-                    cells.append(
-                        okCell(scenario, backend, point, rate, 4 + number * 0.8)
-                    )
+                    kib = KIB.get(backend, 4 + number * 0.8)
+                    # Who multiplexes waits once for all that are ready.
+                    switches = SWITCHES.get(backend, 1 / point["active"])
+                    cells.append(okCell(scenario, backend, point, rate, kib, switches))
     return cells
 
 

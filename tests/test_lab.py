@@ -580,6 +580,7 @@ class EstimateTests(SynchronousTestCase):
         """
         The pace is as slow as a server's program is to start.
         """
-        self.patch(runner, "_TWISTD", "import threading; threading.Event().wait(0.4)")
+        busy = "import time\nwhile time.process_time() < 0.4: pass"
+        self.patch(runner, "_TWISTD", busy)
         self.patch(runner, "STARTING", 0.2)
         self.assertGreaterEqual(runner.pace(), 2)

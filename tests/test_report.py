@@ -20,6 +20,7 @@ from iodemo import models, report
 from iodemo.lab import results as resultsFile
 from iodemo.lab.results import Results
 from iodemo.report import figures, headline, layout, page, reading, style
+from iodemo.report.figures import Chart
 from iodemo.report.table import comparisonTable
 from tests.results_examples import (
     FORK_LIMIT,
@@ -342,10 +343,10 @@ class FiguresTests(SynchronousTestCase):
         """
         A whole run has every figure.
         """
-        for run in (fourBackends(), twelveBackends()):
-            self.assertEqual(
-                self.names(run), ["idle", "active", "latency", "cpu", "memory"]
-            )
+        names = ["idle", "active", "latency", "cpu", "memory"]
+        self.assertEqual(self.names(fourBackends()), names)
+        names.insert(2, "threads")
+        self.assertEqual(self.names(twelveBackends()), names)
 
     def test_oneScenario(self) -> None:
         """
@@ -429,6 +430,74 @@ class FiguresTests(SynchronousTestCase):
             for index, box in enumerate(boxes):
                 self.assertEqual(box.count_overlaps(boxes[index + 1 :]), 0)
 
+    def threads(self, run: Results) -> Chart:
+        (chart,) = (each for each in figures.drawn(run) if each.name == "threads")
+        return chart
+
+    def test_threads(self) -> None:
+        """
+        Threads and processes are drawn against epoll in three panels over the same
+        axis, the other backends thinly, and all of them named in the first.
+        """
+        run = twelveBackends()
+        chart = self.threads(run)
+        panels = chart.figure.axes
+        self.assertEqual(len(panels), 3)
+        self.assertEqual(len({panel.get_xlim() for panel in panels}), 1)
+        self.assertEqual([panel.get_yscale() for panel in panels][1], "log")
+        chart.figure.draw_without_rendering()
+        for panel, names in zip(
+            panels,
+            (set(reading.names(run)), *[{"fork", "threads", "epoll"}] * 2),
+            strict=True,
+        ):
+            texts = [text for text in panel.texts if text.get_text()]
+            self.assertEqual({text.get_text() for text in texts}, names)
+            self.assertEqual(len(texts), len(names))
+            boxes = [text.get_window_extent() for text in texts]
+            for index, box in enumerate(boxes):
+                self.assertEqual(box.count_overlaps(boxes[index + 1 :]), 0)
+            self.assertEqual(
+                sum(line.get_linewidth() == 2.4 for line in panel.lines), 3
+            )
+        self.assertIn("threads: at 1, 9,300 a second, 37.2 MiB, 4.4 context", chart.alt)
+        self.assertNotIn("uring", chart.alt)
+
+    def test_threadsEverywhere(self) -> None:
+        """
+        A point without idle connections is a point of that figure, whatever scenario
+        it was measured for, and only once.
+        """
+        run = twelveBackends()
+        run["cells"] = [
+            cell
+            for cell in run["cells"]
+            if cell["scenario"] == "idle" or cell["parameters"]["active"] != 10
+        ]
+        ticks = self.threads(run).figure.axes[-1].get_xticklabels()
+        self.assertEqual(
+            sorted(tick.get_text() for tick in ticks), ["1", "1,000", "10", "100"]
+        )
+        self.assertEqual(self.threads(run).alt.count("at 10, "), 3)
+
+    def test_threadsFailed(self) -> None:
+        """
+        A line that ends early says so in the first panel, and has its name in all.
+        """
+        run = twelveBackends()
+        for index, cell in enumerate(run["cells"]):
+            asked = cell["parameters"]
+            if (cell["backend"], asked["active"]) == ("threads", 1000):
+                run["cells"][index] = failedCell("active", "threads", asked, "too many")
+        chart = self.threads(run)
+        for panel, name in zip(
+            chart.figure.axes,
+            ("threads: failed at 1,000 busy", "threads", "threads"),
+            strict=True,
+        ):
+            self.assertIn(name, [text.get_text() for text in panel.texts])
+        self.assertIn("threads failed at 1,000 connections: too many.", chart.caption)
+
     def test_longNames(self) -> None:
         """
         Names without room at the ends of the lines go into a legend.
@@ -509,8 +578,12 @@ class FiguresTests(SynchronousTestCase):
                 interval["low"] = extremes[(index + 1) % 4]
                 interval["median"] = extremes[index % 4]
                 interval["high"] = extremes[(index + 2) % 4]
+            if cell["backend"] == "poll":
+                cell["backend"] = "threads"
         run["cells"][1]["parameters"]["idle"] = 2**63 - 1
-        for chart in figures.drawn(run):
+        charts = figures.drawn(run)
+        self.assertIn("threads", [chart.name for chart in charts])
+        for chart in charts:
             ElementTree.fromstring(chart.svg())
         self.assertEqual(self.flushWarnings(), [])
 
@@ -641,7 +714,7 @@ class PageTests(SynchronousTestCase):
             heads,
             [headline.headline(run) for run in (fourBackends(), twelveBackends())],
         )
-        self.assertEqual(len(list(root.iter("figure"))), 10)
+        self.assertEqual(len(list(root.iter("figure"))), 11)
         names = {each.name for each in (path.parent / "figures").iterdir()}
         self.assertIn("run1-idle.svg", names)
         self.assertIn("run2-idle.svg", names)

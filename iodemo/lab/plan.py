@@ -8,11 +8,12 @@ again. Making and closing is the larger part where there are thousands of
 connections: a process or a thread is made for each, or a server looks at all there
 are whenever a few more come, which is quadratic in their number.
 
-Decision. What was taken here, in seconds, is from one machine. All of it is CPU
-time, and goes with how long another machine takes for one part of it, which is
-quickly tried: L{STARTING}.
+Decision. What was taken here, in seconds, is from one machine that did nothing else.
+All of it is CPU time, and goes with how long another machine takes for one part of
+it, which is quickly tried: L{STARTING}.
 
-Costs. A backend of another project is taken for one on epoll.
+Costs. A machine that is busy with something else takes longer than this says. A
+backend of another project is taken for one on epoll.
 """
 
 from __future__ import annotations
@@ -28,18 +29,18 @@ from iodemo.models import Model
 #: Descriptors a server holds besides its connections.
 SERVER_DESCRIPTORS = 32
 
-#: C{twistd --version}, on the machine that the times below are from.
-STARTING = 0.17
+#: CPU time of C{twistd --version}, on the machine that the times below are from.
+STARTING = 0.152
 
 # A round without connections, verification and measuring.
-_ROUND = 0.3
+_ROUND = 0.4
 
 # A connection, by what the model has for each.
-_CONNECTION = {"process per connection": 9e-3, "thread per connection": 5e-4}
-_OTHER_CONNECTION = 8e-5
+_CONNECTION = {"process per connection": 10.5e-3, "thread per connection": 5e-4}
+_OTHER_CONNECTION = 9e-5
 
 # Each pair of them, by the call that looks at every one.
-_PAIR = {"select": 3.7e-8, "poll": 3.7e-8}
+_PAIR = {"select": 4.2e-8, "poll": 4.2e-8}
 _BUSY_PAIR = 1e-7
 
 

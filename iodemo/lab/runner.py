@@ -14,13 +14,12 @@ from __future__ import annotations
 
 import json
 import random
+import resource
 import socket
 import sys
-import time
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
-from statistics import median
 from typing import cast
 
 import numpy
@@ -230,21 +229,23 @@ def _cell(
 
 def pace() -> float:
     """
-    How long this machine, as busy as it is, takes for what L{Plan.estimate} has
-    taken from another: the time to start a server's program, three times, against
-    that of the other.
+    How long this machine takes for what L{Plan.estimate} has taken from another: the
+    CPU time to start a server's program, at best of three times, against that of the
+    other. CPU time, as what else runs at this moment may not do so any more at the
+    next.
     """
     pinned = environment.pinning()
     took = []
     for _ in range(3):
-        began = time.monotonic()
+        before = resource.getrusage(resource.RUSAGE_CHILDREN)
         with Child(
             [sys.executable, "-c", _TWISTD, "--version"],
             pinned["server"] if pinned else None,
         ) as twistd:
             awaitFirst((twistd,), 60)
-        took.append(time.monotonic() - began)
-    return median(took) / STARTING
+        after = resource.getrusage(resource.RUSAGE_CHILDREN)
+        took.append(after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime)
+    return min(took) / STARTING
 
 
 def comparisons(cells: list[Cell], baseline: str) -> list[Comparison]:

@@ -18,10 +18,11 @@ class Round(TypedDict):
     server is C{None} where no server was watched.
 
     The memory of a server that is one process is its resident set (RSS). That of
-    one with children is the sum of their proportional set sizes (PSS), in which a
-    page that several processes share counts once, as it does in memory: the RSS of
-    each has it again. Beyond a hundred children the sum is that of a hundred,
-    scaled; it is C{None} where the kernel does not say.
+    one with children is the sum of their proportional set sizes (PSS): a page that
+    several of them share counts once, as it does in memory, where the RSS of each
+    has it again. (One that others share too, such as the interpreter's, counts in
+    part.) Beyond a hundred children the sum is that of a hundred, scaled; it is
+    C{None} where the kernel does not say.
     """
 
     requests: int  # answered and verified within the window

@@ -15,9 +15,10 @@ import matplotlib.style
 from matplotlib.figure import Figure
 
 from iodemo.lab.results import Cell, Results
+from iodemo.models import BASELINE, MODELS
 from iodemo.report import reading, style
 from iodemo.report.layout import Heading, Span
-from iodemo.report.plots import Series, lines
+from iodemo.report.plots import Panel, Series, lines, panels
 from iodemo.report.reading import Place, count, listed
 from iodemo.report.rows import Row, bars, dots
 
@@ -31,6 +32,17 @@ UNDIVIDED_NOTE = (
     "Dotted: both, where many processes used too little for the kernel to say. "
 )
 MEMORY = "server_rss_kib"
+SWITCHES = "context_switches_per_request"
+
+BOUNDS_NOTE = "Hollow: the load was the limit, so the value is a lower bound."
+
+# There is no place for nothing on a logarithmic axis.
+_LEAST = 1e-3
+
+_BUSY_METRICS = ("throughput", MEMORY, SWITCHES)
+
+#: The models with a thread or a process for each connection.
+BLOCKING = [model.name for model in MODELS if model.blocking]
 
 _Varied = Literal["idle", "active"]
 
@@ -81,6 +93,7 @@ def drawn(results: Results) -> list[Chart]:
     with matplotlib.style.context(["default", style.PARAMETERS]):
         charts = [
             *_throughput(results),
+            *_threads(results),
             *_latency(results),
             *_cpu(results),
             *_memory(results),
@@ -146,7 +159,7 @@ def _overConnections(
         f"medians of the rounds; its band is their {reading.spread(results)}.",
     ]
     if any(one.bounds for one in series):
-        said.append("Hollow: the load was the limit, so the value is a lower bound.")
+        said.append(BOUNDS_NOTE)
     if zero:
         said.append("0 is one step left of the first number, with no scale between.")
     said += [_sentence(failure) for failure in reading.failures(cells)]
@@ -169,7 +182,12 @@ def _series(
     cells: Sequence[Cell],
     varied: _Varied,
     along: dict[int, float],
+    metric: str = "throughput",
+    scale: float = 1.0,
 ) -> Series:
+    """
+    One line of C{metric} in units of C{scale}.
+    """
     spans: dict[float, Span] = {}
     bounds = set()
     ending: str | None = None
@@ -177,9 +195,10 @@ def _series(
     for cell in cells:
         place = Place.of(cell)
         at = along[getattr(place, varied)]
-        if reading.has(cell, ["throughput"]):
-            spans[at] = _span(cell, "throughput")
-            if cell["load_limited"]:
+        if reading.has(cell, [metric]):
+            low, median, high = _span(cell, metric, least=_LEAST)
+            spans[at] = (low / scale, median / scale, high / scale)
+            if cell["load_limited"] and metric == "throughput":
                 bounds.add(at)
             ending = stopped = None
         elif ending is None:
@@ -190,6 +209,89 @@ def _series(
     if spans and max(spans) < max(along.values()) and ending is None:
         ending = backend
     return Series(backend, look, spans, frozenset(bounds), ending, stopped)
+
+
+def _threads(results: Results) -> list[Chart]:
+    """
+    What a thread or a process for each connection costs, the more of them are busy.
+
+    A point without idle connections belongs here whatever scenario it is of.
+    """
+    groups: dict[Place, dict[int, list[Cell]]] = {}
+    for place, cells in reading.places(results).items():
+        if not place.idle:
+            same = place._replace(scenario="", active=0)
+            groups.setdefault(same, {}).setdefault(place.active, cells)
+    found = []
+    for same, points in groups.items():
+        cells = [cell for active in sorted(points) for cell in points[active]]
+        drawn = {c["backend"] for c in cells if reading.has(c, _BUSY_METRICS)}
+        if len(points) > 1 and not drawn.isdisjoint(BLOCKING):
+            found.append(_overBusy(results, same, list(points), cells))
+    return found
+
+
+def _overBusy(
+    results: Results, same: Place, points: Sequence[int], cells: Sequence[Cell]
+) -> Chart:
+    along = _positions(points)
+    looks = style.looks(reading.names(results))
+    told = [*BLOCKING, BASELINE]
+    # An ok cell without all that is drawn would be missing from one panel.
+    whole = [c for c in cells if c["status"] != "ok" or reading.has(c, _BUSY_METRICS)]
+
+    def series(metric: str, scale: float = 1.0) -> list[Series]:
+        found = []
+        for name in reading.names(results):
+            its = [cell for cell in whole if cell["backend"] == name]
+            one = _series(name, looks[name], its, "active", along, metric, scale)
+            one = replace(one, aside=name not in told)
+            if metric != "throughput":
+                ending = name if one.ending and not one.aside else None
+                one = replace(one, ending=ending, stopped=None)
+            if one.spans:
+                found.append(one)
+        return found
+
+    throughput = series("throughput")
+    there = [one.name for one in throughput if not one.aside]
+    title = "A thread or a process for each connection"
+    figure = panels(
+        Heading(title, f"all busy, {same.conditions()}", "", _source(results)),
+        [
+            Panel("requests a second", throughput, tall=230.0, naming=True),
+            Panel(
+                "memory of the server, MiB (log scale)", series(MEMORY, 1024.0), True
+            ),
+            Panel("context switches per request", series(SWITCHES)),
+        ],
+        {at: count(value) for value, at in along.items()},
+        "busy connections (log scale)",
+    )
+    said = [
+        "Requests a second, memory of the server (what processes share counts once) "
+        "and context switches per request, with every connection busy. The bands are "
+        f"the {reading.spread(results)} over rounds."
+    ]
+    if len(there) < len(throughput):
+        said.append("Thin, for comparison: the others, named in the first panel.")
+    if any(one.bounds for one in throughput):
+        said.append(BOUNDS_NOTE)
+    said += map(_sentence, reading.failures(cells))
+    alt = f"Three line charts above each other: {title.lower()}. " + " ".join(
+        f"{name}: "
+        + "; ".join(
+            f"at {count(cell['parameters']['active'])}, "
+            f"{reading.rate(cell['summary']['throughput']['median'])} a second, "
+            f"{reading.memory(cell['summary'][MEMORY]['median'])}, "
+            f"{cell['summary'][SWITCHES]['median']:.2g} context switches a request"
+            for cell in whole
+            if cell["backend"] == name and cell["status"] == "ok"
+        )
+        + "."
+        for name in there
+    )
+    return Chart("threads", title, " ".join(said), alt, figure)
 
 
 def _latency(results: Results) -> list[Chart]:

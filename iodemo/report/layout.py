@@ -135,6 +135,19 @@ def apart(ticks: dict[float, str], scale: float) -> dict[float, str]:
     return kept
 
 
+def decades(low: float, high: float) -> list[float]:
+    """
+    At most five round steps on a logarithmic axis.
+    """
+    exponents = range(-2, 16)
+    for digits in ((1, 2, 5), (1, 3), (1,)):
+        steps = [digit * 10.0**power for power in exponents for digit in digits]
+        steps = [step for step in steps if low <= step <= high]
+        if len(steps) <= 5:
+            return steps
+    return steps[:: -(-len(steps) // 5)]
+
+
 def sheet(
     heading: Heading, tall: float, left: float, right: float, below: float
 ) -> tuple[Figure, Axes]:
@@ -178,3 +191,35 @@ def sheet(
         at = (MARGIN + number * PRINT * LINE - 3) / height
         figure.text(MARGIN / PAGE, at, line, size=PRINT, color=QUIET)
     return figure, axes
+
+
+def stacked(
+    heading: Heading,
+    units: Sequence[str],
+    talls: Sequence[float],
+    left: float,
+    right: float,
+    below: float,
+) -> tuple[Figure, list[Axes]]:
+    """
+    A figure with its words, and axes above each other within margins, each with its
+    unit over it.
+    """
+    title = SMALL * LINE + 5
+    gap = 14.0
+    tall = sum(talls) + len(talls) * (title + gap) - gap
+    figure, whole = sheet(heading, tall, left, right, below)
+    box = whole.get_position()
+    whole.remove()
+    point = box.height / tall
+    top = box.y1
+    found = []
+    for unit, each in zip(units, talls, strict=True):
+        figure.text(MARGIN / PAGE, top, unit, va="top", size=SMALL, color=style.TEXT)
+        top -= (title + each) * point
+        axes = figure.add_axes((box.x0, top, box.width, each * point))
+        axes.set_axisbelow(True)
+        axes.tick_params(length=0)
+        found.append(axes)
+        top -= gap * point
+    return figure, found

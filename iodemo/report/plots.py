@@ -26,9 +26,11 @@ from iodemo.report.layout import (
     Points,
     Span,
     apart,
+    decades,
     roomiest,
     sheet,
     spread,
+    stacked,
     width,
     wrapped,
 )
@@ -44,6 +46,7 @@ class Series:
     @ivar bounds: the positions whose value is a lower bound.
     @ivar ending: what happened, if it does not reach the last position.
     @ivar stopped: the first position at which it failed.
+    @ivar aside: whether it is there for comparison only.
     """
 
     name: str
@@ -52,6 +55,25 @@ class Series:
     bounds: frozenset[float] = frozenset()
     ending: str | None = None
     stopped: float | None = None
+    aside: bool = False
+
+
+@dataclass(frozen=True)
+class Panel:
+    """
+    One of several charts above each other.
+
+    @ivar unit: what the upright axis counts.
+    @ivar logarithmic: whether it does so in powers of ten; otherwise from zero.
+    @ivar tall: its height, in points.
+    @ivar naming: whether the lines that are there for comparison have names too.
+    """
+
+    unit: str
+    series: Sequence[Series]
+    logarithmic: bool = False
+    tall: float = 150.0
+    naming: bool = False
 
 
 def lines(
@@ -89,54 +111,145 @@ def lines(
     axes.set_xlabel(along, fontsize=SMALL, color=QUIET)
     axes.grid(axis="y", color=RULE)
 
-    def toPoints(x: float, y: float) -> tuple[float, float]:
-        low, end = axes.get_xlim()
-        return (x - low) / (end - low) * wide, y / max(upright) * tall
-
+    size = (wide, tall)
     for one in series:
         _line(axes, one, None if direct else named.get(one.name))
     if direct:
-        wanted = [toPoints(last, one.spans[last][1])[1] for one in ends]
-        places = spread(wanted, gap, 8, tall - 4)
-        start = toPoints(last, 0)[0]
-        for one, was, at in zip(ends, wanted, places, strict=True):
-            _leader(axes, (start + 6, was), (wide + 12, at), (wide, tall), one.look)
-            axes.annotate(
-                one.name,
-                ((wide + 15) / wide, at / tall),
-                xycoords="axes fraction",
-                va="center",
-                color=one.look.ink,
-                fontsize=SMALL,
-                annotation_clip=False,
-            )
+        _names(axes, ends, last, size)
     else:
         axes.legend(
             loc="upper left", bbox_to_anchor=(0, -46 / tall), ncols=columns, borderpad=0
         )
-    _endings(axes, series, toPoints, (wide, tall))
+    _endings(axes, series, size)
     return figure
+
+
+def panels(
+    heading: Heading, stack: Sequence[Panel], ticks: dict[float, str], along: str
+) -> Figure:
+    """
+    Lines over positions along one axis, in charts above each other.
+    """
+    first, last = min(ticks), max(ticks)
+    uprights = [_upright(panel) for panel in stack]
+    left = MARGIN + 8
+    left += max(
+        width(text, SMALL) for labels, *_ in uprights for text in labels.values()
+    )
+    ends = [[one for one in panel.series if last in one.spans] for panel in stack]
+    named = [
+        [one for one in those if panel.naming or not one.aside]
+        for panel, those in zip(stack, ends, strict=True)
+    ]
+    widest = max(
+        (width(one.name, SMALL) for those in named for one in those), default=0
+    )
+    right = min(widest, PAGE * 0.3) + 34
+    talls = [
+        max(panel.tall, 1.25 * SMALL * LINE * len(those))
+        for panel, those in zip(stack, named, strict=True)
+    ]
+    figure, charts = stacked(
+        heading, [panel.unit for panel in stack], talls, left, right, 46
+    )
+    wide = PAGE - left - right
+    span = (last - first) or 1.0
+    shown = apart(ticks, wide / (1.07 * span))
+    for axes, panel, (labels, low, high), tall, those in zip(
+        charts, stack, uprights, talls, named, strict=True
+    ):
+        axes.set_xlim(first - 0.04 * span, last + 0.03 * span)
+        if panel.logarithmic:
+            axes.set_yscale("log")
+            axes.minorticks_off()
+        axes.set_ylim(low, high)
+        axes.set_yticks(list(labels), list(labels.values()))
+        axes.set_xticks(list(shown), [])
+        axes.grid(axis="y", color=RULE)
+        for one in sorted(panel.series, key=lambda one: not one.aside):
+            _line(axes, one, None)
+        _names(axes, those, last, (wide, tall))
+        _endings(axes, panel.series, (wide, tall))
+    charts[-1].set_xticklabels(list(shown.values()))
+    charts[-1].tick_params(axis="x", pad=9)
+    charts[-1].set_xlabel(along, fontsize=SMALL, color=QUIET)
+    return figure
+
+
+def _upright(panel: Panel) -> tuple[dict[float, str], float, float]:
+    """
+    The labels of a panel's upright axis, and where it begins and ends.
+    """
+    spans = [span for one in panel.series for span in one.spans.values()]
+    high = max(span[2] for span in spans)
+    if panel.logarithmic:
+        low = min(span[0] for span in spans)
+        low, high = low / 1.5, high * 1.5
+        steps = decades(low, high)
+    else:
+        low = 0.0
+        ticks = MaxNLocator(4, steps=[1, 2, 2.5, 5, 10]).tick_values(0, high or 1)
+        steps = [float(step) for step in ticks if step >= 0]
+        high = max(steps)
+    return {step: reading.count(step) for step in steps}, low, high
+
+
+def _toPoints(axes: Axes, size: At) -> Callable[[float, float], At]:
+    """
+    Where a value is, in points from the lower left corner of axes of this size.
+    """
+    fraction = axes.transScale + axes.transLimits
+
+    def toPoints(x: float, y: float) -> At:
+        across, up = fraction.transform((x, y))
+        return float(across) * size[0], float(up) * size[1]
+
+    return toPoints
+
+
+def _names(axes: Axes, ends: Sequence[Series], last: float, size: At) -> None:
+    """
+    The name of each line at its end, as far as there is room.
+    """
+    toPoints = _toPoints(axes, size)
+    wide, tall = size
+    wanted = [toPoints(last, one.spans[last][1])[1] for one in ends]
+    places = spread(wanted, SMALL * LINE, 8, tall - 4)
+    start = toPoints(last, max(axes.get_ylim()))[0]
+    for one, was, at in zip(ends, wanted, places, strict=True):
+        _leader(axes, (start + 6, was), (wide + 12, at), size, one.look)
+        first, *more = wrapped(one.name, PAGE * 0.3, SMALL)
+        axes.annotate(
+            f"{first}…" if more else first,
+            ((wide + 15) / wide, at / tall),
+            xycoords="axes fraction",
+            va="center",
+            color=one.look.ink,
+            fontsize=SMALL,
+            annotation_clip=False,
+        )
 
 
 def _line(axes: Axes, one: Series, label: str | None) -> None:
     """
-    One line with its band; a lone point gets a whisker instead.
+    One line with its band; a lone point gets a whisker instead. What is there for
+    comparison is thin.
     """
     xs = list(one.spans)
     low, median, high = zip(*one.spans.values(), strict=True)
     color = one.look.color
-    if len(xs) > 1:
-        axes.fill_between(xs, low, high, color=color, alpha=0.18, lw=0)
-    else:
+    if len(xs) == 1:
         axes.vlines(xs, low, high, color=color)
+    elif not one.aside:
+        axes.fill_between(xs, low, high, color=color, alpha=0.18, lw=0)
     axes.plot(
         xs,
         median,
         color=color,
         ls=one.look.line,
-        lw=2.4,
+        lw=1.2 if one.aside else 2.4,
         marker=one.look.marker,
-        ms=_size(one.look),
+        ms=_size(one),
         mec="white",
         mew=0.8,
         label=label,
@@ -147,7 +260,7 @@ def _line(axes: Axes, one: Series, label: str | None) -> None:
             x,
             one.spans[x][1],
             one.look.marker,
-            ms=_size(one.look) - 1,
+            ms=_size(one) - 1,
             mfc="white",
             mec=color,
             mew=1.8,
@@ -155,20 +268,17 @@ def _line(axes: Axes, one: Series, label: str | None) -> None:
         )
 
 
-def _size(look: Look) -> float:
+def _size(one: Series) -> float:
     # A star of the same width has far less of an area.
-    return 13.0 if look.marker == "*" else 9.0
+    size = 13.0 if one.look.marker == "*" else 9.0
+    return 0.6 * size if one.aside else size
 
 
-def _endings(
-    axes: Axes,
-    series: Sequence[Series],
-    toPoints: Callable[[float, float], At],
-    size: At,
-) -> None:
+def _endings(axes: Axes, series: Sequence[Series], size: At) -> None:
     """
     Mark each line that stops early, and say why where there is most room.
     """
+    toPoints = _toPoints(axes, size)
     taken = _samples(series, toPoints)
     for one in series:
         if one.ending is None:

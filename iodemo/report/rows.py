@@ -24,6 +24,7 @@ from iodemo.report.layout import (
     PAGE,
     Heading,
     Span,
+    decades,
     sheet,
     width,
     wrapped,
@@ -119,7 +120,7 @@ def dots(heading: Heading, rows: Sequence[Row], say: Callable[[float], str]) -> 
                 solid_capstyle="butt",
             )
             axes.plot(median, number, shapes[dot], color=row.look.color, ms=8, mew=2)
-    steps = _decades(*axes.get_xlim())
+    steps = decades(*axes.get_xlim())
     axes.set_xticks(steps, [re.sub(r"\.0+ ", " ", say(step)) for step in steps])
     axes.minorticks_off()
     _key(
@@ -179,16 +180,3 @@ def _total(row: Row) -> Span:
 def _stacked(row: Row) -> Span:
     low, median, high = (sum(parts) for parts in zip(*row.spans.values(), strict=True))
     return low, median, high
-
-
-def _decades(low: float, high: float) -> list[float]:
-    """
-    At most five round steps on a logarithmic axis.
-    """
-    exponents = range(-2, 16)
-    for digits in ((1, 2, 5), (1, 3), (1,)):
-        steps = [digit * 10.0**power for power in exponents for digit in digits]
-        steps = [step for step in steps if low <= step <= high]
-        if len(steps) <= 5:
-            return steps
-    return steps[:: -(-len(steps) // 5)]
