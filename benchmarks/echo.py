@@ -1,7 +1,7 @@
 """
 An echo server as plain as it gets: C{echo.py BACKEND PORT}.
 
-C{BACKEND} is a Twisted reactor, or C{protocol-on-uvloop}: not Twisted but asyncio's own
+C{BACKEND} is a Twisted reactor, or C{on-uvloop}: not Twisted but asyncio's own
 protocols, on uvloop. It ends when its standard input does.
 """
 
@@ -106,7 +106,7 @@ def main(backend: str, port: str) -> None:
     """
     Serve until the input ends.
     """
-    if backend == "protocol-on-uvloop":
+    if backend == "on-uvloop":
         import uvloop
 
         uvloop.install()
