@@ -1049,6 +1049,7 @@ cdef class RingStream:
     cdef public object protocol
     cdef public object producer
     cdef public object _kept
+    cdef public object _receiving
     cdef public object _sending
     cdef public bint connected
     cdef public bint disconnected

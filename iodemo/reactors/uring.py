@@ -64,6 +64,19 @@ class Server(RingStream, StreamServer):
     A connection that was accepted.
     """
 
+    # What Twisted's server transport always has. With the attributes of its first
+    # base that is all, so that an idle connection has no dictionary.
+    __slots__ = (
+        "client",
+        "fileno",
+        "hostname",
+        "logstr",
+        "repstr",
+        "server",
+        "sessionno",
+        "socket",
+    )
+
 
 class Client(RingStream, StreamClient):
     """
