@@ -150,6 +150,18 @@ class StreamMixin(tcp.Connection):
 
     # Sending
 
+    def write(self, data: bytes) -> None:
+        """
+        See L{ITransport.write}: the plainest case, which is nearly every one, without
+        the five calls that Twisted's takes.
+        """
+        if type(data) is not bytes or self.TLS or self.producer is not None:
+            super().write(data)
+        elif data and self.connected and not self._writeDisconnected:
+            self._tempDataBuffer.append(data)
+            self._tempDataLen += len(data)
+            self.startWriting()
+
     def startWriting(self) -> None:
         """See L{FileDescriptor.startWriting}."""
         if not self.writing:
