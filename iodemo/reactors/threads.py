@@ -273,6 +273,7 @@ class ThreadsReactor(ReadinessReactor):
             try:
                 thread.start()
             except RuntimeError as error:
+                thread.giveBack()
                 why = str(error)
             else:
                 self._threads[connection] = thread
@@ -330,11 +331,20 @@ class _ConnectionThread(threading.Thread):
         self._reactor = reactor
         self._connection = connection
         self._socket = _ThreadSocket.of(connection.socket, self)
-        connection.socket = self._socket
-        connection.fileno = self._socket.fileno
+        self._give(self._socket)
         self.reading = False
         self._resumed = threading.Condition(reactor.lock)
         self._ended = False
+
+    def giveBack(self) -> None:
+        """
+        Have the connection as it was, if there can be no thread for it.
+        """
+        self._give(self._socket.original())
+
+    def _give(self, its: socket.socket) -> None:
+        self._connection.socket = its
+        self._connection.fileno = its.fileno
 
     def resume(self) -> None:
         """
@@ -445,6 +455,14 @@ class _ThreadSocket(BlockingSocket):
         blocking.setblocking(True)
         blocking._thread = thread
         return blocking
+
+    def original(self) -> socket.socket:
+        """
+        The socket that this one has taken over, which is alone again.
+        """
+        self.setblocking(False)
+        self.detach()
+        return self._original
 
     def close(self) -> None:
         """
