@@ -306,13 +306,10 @@ class ThreadsReactor(ReadinessReactor):
 
     def threadEnded(self, connection: IReadDescriptor) -> None:
         """
-        A connection is closed and its thread about to be gone.
+        A connection is closed and its thread about to be gone. The caller has the
+        lock.
         """
         del self._threads[connection]
-        if self._full:
-            self.callFromThread(self._acceptAgain)
-
-    def _acceptAgain(self) -> None:
         while self._full:
             super().addReader(self._full.pop())
 
@@ -401,7 +398,8 @@ class _ConnectionThread(threading.Thread):
                 with reactor.lock:
                     self._awaitReading()
         self._socket.closeNow()
-        reactor.threadEnded(self._connection)
+        with reactor.lock:
+            reactor.threadEnded(self._connection)
 
     def _awaitReading(self) -> None:
         """

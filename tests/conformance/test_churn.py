@@ -24,11 +24,11 @@ class ChurnTests(BackendTestCase):
         """
         After many connections, ended in each way, some before a word was said,
         the process has the descriptors and the threads that it had before, and
-        no children, not even dead ones.
+        no children, not even dead ones. It could be asked meanwhile who is there.
         """
         ways: list[Callable[[socket.socket], None]] = [_close, reset, _halfClose]
         visits = VISITS_OF_PROCESSES if sharesNothing(self.model) else VISITS
-        with self.host("visits.serve") as host:
+        with self.host("visits.watched") as host:
             host.await_("listening")
             descriptors, threads = descriptorsOf(host.pid), threadsOf(host.pid)
             for number in range(visits // VISITS_AT_ONCE):

@@ -4,6 +4,7 @@ A server for visitors who do not stay.
 
 from __future__ import annotations
 
+import sys
 from typing import Any
 
 from twisted.internet.protocol import Protocol, connectionDone
@@ -41,3 +42,19 @@ def serve(reactor: Any) -> None:
     Serve L{Visit}.
     """
     listen(reactor, Visit)
+
+
+def watched(reactor: Any) -> None:
+    """
+    Serve L{Visit}, and look all the time at who is there.
+    """
+
+    def look() -> None:
+        for _ in range(100):
+            reactor.getReaders()
+        reactor.callLater(0.001, look)
+
+    # If there are threads, each has its chance to change what is looked at.
+    sys.setswitchinterval(1e-6)
+    serve(reactor)
+    reactor.callWhenRunning(look)
