@@ -814,8 +814,9 @@ cdef class RingQueue:
         if self.ring >= 0:
             return
         cdef Params params
-        cdef uint32_t submissions = SUBMISSIONS
         cdef uint32_t results = self.resultsWanted
+        # The kernel wants no less room for results.
+        cdef uint32_t submissions = min(SUBMISSIONS, results)
         cdef long ring
         while True:
             memset(&params, 0, sizeof(params))
