@@ -174,9 +174,10 @@ class ForkReactor(ReadinessReactor):
         try:
             super().run(installSignalHandlers)
         finally:
-            # There are some only if it crashed.
-            for child in list(self._children.values()):
-                child.kill()
+            # There are some only if it crashed. Who runs it twice runs it still.
+            if not self._started:
+                for child in list(self._children.values()):
+                    child.kill()
 
     def _know(self, selectable: object) -> None:
         if isinstance(selectable, FileDescriptor):

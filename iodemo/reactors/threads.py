@@ -40,6 +40,7 @@ from __future__ import annotations
 import contextlib
 import socket
 import threading
+import time
 from collections.abc import Callable
 from typing import Any
 
@@ -140,14 +141,31 @@ class ThreadsReactor(ReadinessReactor):
         try:
             super().run(installSignalHandlers)
         finally:
-            left = list(self._threads.values())
-            for thread in left:
-                thread.end()
-            # Those that wait for a turn find that theirs does not come any more.
-            self._holding = False
-            self.lock.release()
-            for thread in left:
-                thread.join()
+            # Not if it crashed, as it may be run again; nor if it runs already.
+            if self._stopped and not self._started:
+                self._endThreads()
+
+    def _endThreads(self) -> None:
+        left = list(self._threads.values())
+        for thread in left:
+            thread.end()
+        # Those that wait for a turn find that theirs does not come any more.
+        self.lock.release()
+        for thread in left:
+            thread.join()
+        self.lock.acquire()
+
+    def iterate(self, delay: float = 0.0) -> None:
+        """
+        See L{twisted.internet.interfaces.IReactorCore.iterate}. In a connection's
+        thread, the main thread is what serves meanwhile.
+        """
+        if isinstance(threading.current_thread(), _ConnectionThread):
+            self.endTurn()
+            time.sleep(delay)
+            self.beginTurn()
+        else:
+            super().iterate(delay)
 
     def _awaken(self) -> None:
         """
