@@ -60,7 +60,7 @@ from iodemo.interfaces import ISharesNothing
 from iodemo.reactors.forkexceptions import (
     CONFORMANCE_EXCEPTIONS as CONFORMANCE_EXCEPTIONS,
 )
-from iodemo.reactors.readiness import BlockingSocket, ReadinessReactor, setting
+from iodemo.reactors.readiness import BlockingSocket, BoundedReactor
 from iodemo.reactors.sharedlog import SharedLog
 
 if not sys.platform.startswith("linux"):
@@ -77,7 +77,7 @@ _Socket = TypeVar("_Socket", bound=socket.socket)
 
 
 @implementer(ISharesNothing)
-class ForkReactor(ReadinessReactor):
+class ForkReactor(BoundedReactor):
     """
     A reactor with a process for every stream connection that it accepts.
 
@@ -85,8 +85,6 @@ class ForkReactor(ReadinessReactor):
 
     @ivar _children: those that have not ended, by process id.
     @ivar _known: whose descriptors a child has and should not.
-    @ivar _full: listening ports that are not served, for want of processes.
-    @ivar _overrun: whether somebody was left waiting, and that has not passed.
     @ivar _ending: whether there are to be no more children.
     @ivar _allEnded: what waits for the end of them all.
 
@@ -98,6 +96,9 @@ class ForkReactor(ReadinessReactor):
     @ivar _inherited: what the parent had, kept so that none of it is finalized.
     """
 
+    bound = ("IODEMO_FORK_MAX", 1_000)
+    unit = "processes"
+
     _log = Logger()
 
     _served: _ServedSocket | None = None
@@ -105,11 +106,8 @@ class ForkReactor(ReadinessReactor):
     _tried = False
 
     def __init__(self) -> None:
-        self._most = setting("IODEMO_FORK_MAX", 1_000)
         self._children: dict[int, _Child] = {}
         self._known: WeakSet[FileDescriptor] = WeakSet()
-        self._full: set[IReadDescriptor] = set()
-        self._overrun = False
         self._ending = False
         self._allEnded: Deferred[None] | None = None
         super().__init__()
@@ -127,30 +125,13 @@ class ForkReactor(ReadinessReactor):
                 _ForkingSocket.replaceThatOf(reader, self)
         elif getattr(reader, "socket", None) is self._served:
             self._connection = reader
-        if reader not in self._full:
-            super().addReader(reader)
+        super().addReader(reader)
 
     def addWriter(self, writer: IWriteDescriptor) -> None:
         """See L{twisted.internet.interfaces.IReactorFDSet.addWriter}."""
         if self._served is None:
             self._know(writer)
         super().addWriter(writer)
-
-    def removeReader(self, reader: IReadDescriptor) -> None:
-        """See L{twisted.internet.interfaces.IReactorFDSet.removeReader}."""
-        self._full.discard(reader)
-        super().removeReader(reader)
-
-    def getReaders(self) -> list[IReadDescriptor]:
-        """See L{twisted.internet.interfaces.IReactorFDSet.getReaders}."""
-        return [*super().getReaders(), *self._full]
-
-    def removeAll(self) -> list[IReadDescriptor | IWriteDescriptor]:
-        """See L{twisted.internet.interfaces.IReactorFDSet.removeAll}."""
-        removed: list[IReadDescriptor | IWriteDescriptor] = self._removeAll(
-            self.getReaders(), self.getWriters()
-        )
-        return removed
 
     def doIteration(self, delay: float | None) -> None:
         """See L{ReadinessReactor.doIteration}."""
@@ -189,24 +170,15 @@ class ForkReactor(ReadinessReactor):
         """
         if self._served is not None or not isinstance(selectable, tcp.Port):
             super()._serve(selectable, descriptor, events)
-        elif self._ending or len(self._children) >= self._most:
-            self._stopAccepting(selectable)
+        elif self._ending:
+            self.setAside(selectable)
+        elif len(self._children) >= self.most:
+            self.overrun(selectable)
         else:
             selectable.numberAccepts = 1
             super()._serve(selectable, descriptor, events)
             if self._served is not None:
                 self._live(self._served)
-
-    def _stopAccepting(self, port: Any) -> None:
-        super().removeReader(port)
-        self._full.add(port)
-        if not self._overrun and not self._ending:
-            self._overrun = True
-            self._log.warn(
-                "{processes:,} processes are the most (IODEMO_FORK_MAX): connections "
-                "wait until some of them end",
-                processes=len(self._children),
-            )
 
     def childEnded(self, pid: int, status: int) -> None:
         """
@@ -225,13 +197,8 @@ class ForkReactor(ReadinessReactor):
         if self._ending:
             if not self._children and self._allEnded is not None:
                 self._allEnded.callback(None)
-        elif self._full:
-            while self._full:
-                super().addReader(self._full.pop())
-        elif self._overrun:
-            # Nobody was left waiting since another one ended.
-            self._overrun = False
-            self._log.info("connections are accepted again")
+        else:
+            self.acceptAgain()
 
     def _endChildren(self) -> Deferred[None] | None:
         """
@@ -304,7 +271,6 @@ class ForkReactor(ReadinessReactor):
             inherited = vars(self).copy()
             vars(self).clear()
             self._inherited = inherited
-            self._full = set()
             self._served = connection
             super().__init__()
             self.installNameResolver(nameResolver)

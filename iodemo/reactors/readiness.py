@@ -5,8 +5,8 @@ to write, and how one of them is served.
 
 It is a complete reactor on poll(2). That is what the blocking models use for all
 that is no connection (listening ports, datagrams, pipes, wakers), and what the
-others put something else in the place of. They share a socket, too, that blocks
-when it receives.
+others put something else in the place of. They share a bound, too, on how many
+connections there are (L{BoundedReactor}), and a socket that blocks when it receives.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ import select
 import socket
 import sys
 from collections.abc import Callable, Iterable
-from typing import Any
+from typing import Any, ClassVar
 
 from twisted.internet import tcp
 from twisted.internet.error import ConnectionDone, ConnectionFdescWentAway
@@ -28,6 +28,7 @@ from twisted.internet.interfaces import (
 )
 from twisted.internet.main import CONNECTION_DONE, CONNECTION_LOST
 from twisted.internet.posixbase import PosixReactorBase
+from twisted.logger import Logger
 from twisted.python import log
 from zope.interface import implementer
 
@@ -185,6 +186,89 @@ class ReadinessReactor(PosixReactorBase):
         return True
 
 
+class BoundedReactor(ReadinessReactor):
+    """
+    A reactor that serves so many connections at once and no more. Those that come
+    then wait in the listen queue, with a line in the log.
+
+    @cvar bound: the setting that says how many, and how many there are without it.
+    @cvar unit: what there are as many of.
+    @ivar most: how many connections.
+    @ivar _full: listening ports that are not served for now.
+    @ivar _overrun: whether somebody was left waiting, and that has not passed.
+    """
+
+    bound: ClassVar[tuple[str, int]]
+    unit: ClassVar[str]
+
+    _log = Logger()
+
+    def __init__(self) -> None:
+        self.most = setting(*self.bound)
+        self._full: set[IReadDescriptor] = set()
+        self._overrun = False
+        super().__init__()
+
+    def addReader(self, reader: IReadDescriptor) -> None:
+        """See L{IReactorFDSet.addReader}."""
+        if reader not in self._full:
+            super().addReader(reader)
+
+    def removeReader(self, reader: IReadDescriptor) -> None:
+        """See L{IReactorFDSet.removeReader}."""
+        self._full.discard(reader)
+        super().removeReader(reader)
+
+    def getReaders(self) -> list[IReadDescriptor]:
+        """See L{IReactorFDSet.getReaders}."""
+        return [*super().getReaders(), *self._full]
+
+    def removeAll(self) -> list[IReadDescriptor | IWriteDescriptor]:
+        """See L{IReactorFDSet.removeAll}."""
+        removed: list[IReadDescriptor | IWriteDescriptor] = self._removeAll(
+            self.getReaders(), self.getWriters()
+        )
+        return removed
+
+    def describeBound(self) -> str:
+        """
+        Say that there are as many as there may be.
+        """
+        return f"{self.most:,} {self.unit} are the most ({self.bound[0]})"
+
+    def overrun(self, port: IReadDescriptor) -> None:
+        """
+        Serve a listening port no more, as there are as many as there may be. There
+        is a line in the log only if there was none since others could be accepted.
+        """
+        self.setAside(port)
+        if not self._overrun:
+            self._overrun = True
+            self._log.warn(
+                "{bound}: connections wait until some of them end",
+                bound=self.describeBound(),
+            )
+
+    def setAside(self, port: IReadDescriptor) -> None:
+        """
+        Serve a listening port no more.
+        """
+        super().removeReader(port)
+        self._full.add(port)
+
+    def acceptAgain(self) -> None:
+        """
+        There is one fewer: serve the listening ports.
+        """
+        if self._full:
+            while self._full:
+                super().addReader(self._full.pop())
+        elif self._overrun:
+            # Nobody was left waiting since another one ended.
+            self._overrun = False
+            self._log.info("connections are accepted again")
+
+
 _WENT_AWAY = ConnectionFdescWentAway("File descriptor lost")
 
 
@@ -235,13 +319,13 @@ class BlockingSocket(socket.socket):
         return super().sendmsg(buffers, ancdata, flags | socket.MSG_DONTWAIT, address)
 
 
-def setting(name: str, default: int) -> int:
+def setting(name: str, default: int, least: int = 1) -> int:
     """
     A whole number from the environment.
     """
     text = os.environ.get(name, "")
     if not text:
         return default
-    if not text.isdecimal() or int(text) < 1:
-        raise SystemExit(f"{name}={text!r} is not a whole number from 1")
+    if not text.isdecimal() or int(text) < least:
+        raise SystemExit(f"{name}={text!r} is not a whole number from {least}")
     return int(text)

@@ -53,7 +53,7 @@ from twisted.python import log, threadable
 
 from iodemo.reactors.readiness import (
     BlockingSocket,
-    ReadinessReactor,
+    BoundedReactor,
     isPlainStream,
     received,
     setting,
@@ -68,7 +68,7 @@ CONFORMANCE_EXCEPTIONS = {
 }
 
 
-class ThreadsReactor(ReadinessReactor):
+class ThreadsReactor(BoundedReactor):
     """
     A reactor with a thread for every stream connection.
 
@@ -78,8 +78,10 @@ class ThreadsReactor(ReadinessReactor):
     @ivar _threads: the connections that have a thread.
     @ivar _unsent: connections that were written to in this turn, in order.
     @ivar _sending: the one whose data is being sent, at the end of a turn.
-    @ivar _full: listening ports that are not served, for want of threads.
     """
+
+    bound = ("IODEMO_THREADS_MAX", 16_000)
+    unit = "threads"
 
     _log = Logger()
 
@@ -89,12 +91,10 @@ class ThreadsReactor(ReadinessReactor):
         self._holding = True
         self._waiting = False
         self._awoken = False
-        self._most = setting("IODEMO_THREADS_MAX", 16_000)
         self._stackBytes = setting("IODEMO_THREADS_STACK_KIB", 256) * 1024
         self._threads: dict[object, _ConnectionThread] = {}
         self._unsent: dict[IWriteDescriptor, None] = {}
         self._sending: IWriteDescriptor | None = None
-        self._full: set[IReadDescriptor] = set()
         super().__init__()
 
     # Turns
@@ -211,7 +211,7 @@ class ThreadsReactor(ReadinessReactor):
                 return
         if thread is not None:
             thread.resume()
-        elif reader not in self._full:
+        else:
             super().addReader(reader)
 
     def removeReader(self, reader: IReadDescriptor) -> None:
@@ -219,20 +219,12 @@ class ThreadsReactor(ReadinessReactor):
         thread = self._threads.get(reader)
         if thread is not None:
             thread.pause()
-        self._full.discard(reader)
         super().removeReader(reader)
 
     def getReaders(self) -> list[IReadDescriptor]:
         """See L{twisted.internet.interfaces.IReactorFDSet.getReaders}."""
         reading: Any = [each for each, its in self._threads.items() if its.reading]
-        return [*super().getReaders(), *reading, *self._full]
-
-    def removeAll(self) -> list[IReadDescriptor | IWriteDescriptor]:
-        """See L{twisted.internet.interfaces.IReactorFDSet.removeAll}."""
-        removed: list[IReadDescriptor | IWriteDescriptor] = self._removeAll(
-            self.getReaders(), self.getWriters()
-        )
-        return removed
+        return [*super().getReaders(), *reading]
 
     def addWriter(self, writer: IWriteDescriptor) -> None:
         """
@@ -284,8 +276,8 @@ class ThreadsReactor(ReadinessReactor):
         @return: the thread, or L{None} if there can be no more; the connection is
             then as good as lost.
         """
-        why = f"{len(self._threads):,} threads are the most (IODEMO_THREADS_MAX)"
-        if len(self._threads) < self._most:
+        why = self.describeBound()
+        if len(self._threads) < self.most:
             thread = _ConnectionThread(self, connection)
             before = threading.stack_size(self._stackBytes)
             try:
@@ -309,15 +301,9 @@ class ThreadsReactor(ReadinessReactor):
         Accept no more connections than there may be threads.
         """
         if isinstance(selectable, tcp.Port):
-            room = self._most - len(self._threads)
+            room = self.most - len(self._threads)
             if room < 1:
-                self._log.warn(
-                    "{threads} threads are the most (IODEMO_THREADS_MAX): connections "
-                    "wait until some of them end",
-                    threads=len(self._threads),
-                )
-                super().removeReader(selectable)
-                self._full.add(selectable)
+                self.overrun(selectable)
                 return
             selectable.numberAccepts = min(selectable.numberAccepts, room)
         super()._serve(selectable, descriptor, events)
@@ -328,8 +314,7 @@ class ThreadsReactor(ReadinessReactor):
         lock.
         """
         del self._threads[connection]
-        while self._full:
-            super().addReader(self._full.pop())
+        self.acceptAgain()
 
 
 class _ConnectionThread(threading.Thread):
