@@ -113,18 +113,28 @@ def _packed(event: LogEvent) -> bytes:
         if key in _PLAIN
     }
     facts["log_level"] = getattr(event.get("log_level"), "name", "info")
-    facts["log_text"] = formatEvent(event)
-    whole = eventAsText(event, includeTimestamp=False, includeSystem=False)
+    facts["log_text"] = _shortened(formatEvent(event))
+    whole = _shortened(eventAsText(event, includeTimestamp=False, includeSystem=False))
     for key in ("log_failure", "failure"):
         if key in event:
             # Whatever an exception's own methods raise.
             with contextlib.suppress(Exception):
                 failure = pickle.dumps(event[key])
-                record = pickle.dumps((facts, whole[:_LONGEST], key, failure))
+                record = pickle.dumps((facts, whole, key, failure))
                 if len(record) <= _LARGEST:
                     return record
-    facts["log_text"] = whole[:_LONGEST]
+    facts["log_text"] = whole
     return pickle.dumps((facts, "", "", b""))
+
+
+def _shortened(text: str) -> str:
+    """
+    What is bearable of a text. A traceback says at its end what went wrong.
+    """
+    if len(text) <= _LONGEST:
+        return text
+    half = _LONGEST // 2
+    return f"{text[:half]} [...] {text[-half:]}"
 
 
 def _unpacked(record: bytes) -> LogEvent:
