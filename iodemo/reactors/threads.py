@@ -30,9 +30,11 @@ connections until they are made, datagrams, pipes, timers, signals.
 Costs. Two context switches a request where an event loop has none, and memory
 for every connection, silent or not. C{IODEMO_THREADS_MAX} bounds the number of
 threads (16,000): beyond it, connections wait in the listen queue, with a line in
-the log. C{IODEMO_THREADS_STACK_KIB} is the size of a stack (256). As there is
-one lock, threads gain nothing from a second core; they did not in a Python with
-a global interpreter lock anyway.
+the log. C{IODEMO_THREADS_STACK_KIB} is the size of a stack (2,048, which is
+address space, and a page for its table: in less, code that recurses, json on deep
+data for one, ends the process before it ends in a C{RecursionError}). As there is
+one lock, threads gain nothing from a second core; they did not in a Python with a
+global interpreter lock anyway.
 """
 
 from __future__ import annotations
@@ -91,7 +93,8 @@ class ThreadsReactor(BoundedReactor):
         self._holding = True
         self._waiting = False
         self._awoken = False
-        self._stackBytes = setting("IODEMO_THREADS_STACK_KIB", 256) * 1024
+        # 32 is what Python takes at least.
+        self._stackBytes = setting("IODEMO_THREADS_STACK_KIB", 2048, 32) * 1024
         self._threads: dict[object, _ConnectionThread] = {}
         self._unsent: dict[IWriteDescriptor, None] = {}
         self._sending: IWriteDescriptor | None = None

@@ -192,17 +192,20 @@ class CloseTests(BackendTestCase):
     def test_exception(self) -> None:
         """
         A protocol that raises an exception loses its connection, and is told
-        so; the exception is logged, and nobody else notices.
+        so; the exception is logged, and nobody else notices. That it recurses
+        without end is one more exception.
         """
-        with self.host("closing.fragile", expecting=("ZeroDivisionError",)) as host:
-            other, client = host.connect(), host.connect()
-            for each in (other, client):
+        errors = ("RecursionError", "ZeroDivisionError")
+        with self.host("closing.fragile", expecting=errors) as host:
+            other, *clients = [host.connect() for _ in range(3)]
+            for each in (other, *clients):
                 self.assertEqual(exchange(each, b"hello"), b"hello")
-            client.sendall(b"break")
-            self.assertEqual(client.recv(1), b"")
-            host.await_("connectionLost")
-            self.assertEqual(exchange(other, b"still"), b"still")
-        self.assertEqual(_reasons(host)[0], "ZeroDivisionError")
+            for count, order in enumerate((b"recurse", b"break")):
+                clients[count].sendall(order)
+                self.assertEqual(clients[count].recv(1), b"")
+                host.await_("connectionLost", count + 1)
+                self.assertEqual(exchange(other, b"still"), b"still")
+        self.assertEqual(tuple(_reasons(host)[:2]), errors)
 
 
 def _reasons(host: Host) -> list[str]:

@@ -141,7 +141,7 @@ class LastWords(Telling):
 
 class Fragile(Telling):
     """
-    Sends back what it receives, and breaks when that is C{break}.
+    Sends back what it receives, and breaks when that is C{break} or C{recurse}.
     """
 
     def dataReceived(self, data: bytes) -> None:
@@ -150,6 +150,9 @@ class Fragile(Telling):
         """
         if data == b"break":
             raise ZeroDivisionError("as asked")
+        if data == b"recurse":
+            # By way of C, where each step takes a piece of the thread's stack.
+            list(map(self.dataReceived, [data]))
         self.transport.write(data)
 
 
