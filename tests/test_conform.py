@@ -327,6 +327,25 @@ class JobTests(SynchronousTestCase):
         )
 
 
+class _Simultaneous(Observer):
+    """
+    @ivar seen: the modules that were run at a time.
+    """
+
+    def __init__(self) -> None:
+        self.seen: set[str] = set()
+        self._running: list[str] = []
+
+    def began(self, job: Job) -> None:
+        """See L{Observer.began}."""
+        self._running.append(job.module)
+        self.seen.add(" and ".join(sorted(self._running)))
+
+    def ended(self, job: Job) -> None:
+        """See L{Observer.ended}."""
+        self._running.remove(job.module)
+
+
 class RealTests(SynchronousTestCase):
     """
     Real tests of Twisted's, in real processes.
@@ -433,6 +452,17 @@ class RealTests(SynchronousTestCase):
             CannotJudge, conform, "poll", Observer(), False, ["twisted.test.test_none"]
         )
         self.assertIn("twisted.test.test_none", str(error))
+
+    def test_simultaneous(self) -> None:
+        """
+        Two processes run at a time, and never the same module.
+        """
+        observer = _Simultaneous()
+        modules = [SMALL, "twisted.internet.test.test_fdset"]
+        conform("poll", observer, modules=modules)
+        both = " and ".join(sorted(modules))
+        self.assertIn(both, observer.seen)
+        self.assertLessEqual(observer.seen, {*modules, both})
 
     def test_page(self) -> None:
         """

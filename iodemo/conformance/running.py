@@ -16,7 +16,7 @@ import sys
 import tempfile
 import time
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import NamedTuple
@@ -139,6 +139,9 @@ def run(jobs: Sequence[Job], limit: float, observer: Observer) -> None:
     """
     Do the jobs.
 
+    No two that run the same module at a time: there are tests that want something
+    of which the machine has one, such as a network device by its name.
+
     @param limit: seconds for one test.
     """
     waiting = deque(jobs)
@@ -146,8 +149,8 @@ def run(jobs: Sequence[Job], limit: float, observer: Observer) -> None:
     with tempfile.TemporaryDirectory(prefix="iodemo-conform-") as scratch:
         try:
             while waiting or running:
-                while waiting and len(running) < SIMULTANEOUS:
-                    job = waiting.popleft()
+                for job in _next(waiting, running):
+                    waiting.remove(job)
                     running.append(_Process(job, limit, Path(scratch)))
                     observer.began(job)
                 _awaitAny(running)
@@ -241,6 +244,21 @@ class _Process:
                     each.kill()
         self.child.__exit__(None, None, None)
         os.close(self.events)
+
+
+def _next(waiting: Iterable[Job], running: Sequence[_Process]) -> list[Job]:
+    """
+    The jobs to begin now.
+    """
+    modules = {process.job.module for process in running}
+    jobs = []
+    for job in waiting:
+        if len(modules) == SIMULTANEOUS:
+            break
+        if job.module not in modules:
+            modules.add(job.module)
+            jobs.append(job)
+    return jobs
 
 
 def _awaitAny(processes: Sequence[_Process]) -> None:
