@@ -641,6 +641,21 @@ class RingQueueTests(QueueTestsMixin, SynchronousTestCase):
         for owner in owners:
             self.assertEqual(owner.told, [("receiveEnded", -errno.ECANCELED)])
 
+    def test_lineSilent(self) -> None:
+        """
+        One that found no buffer and has nothing to receive either holds up nobody
+        in line behind it.
+        """
+        queue = self.queue = makeRing(buffers=1, bufferBytes=1024)
+        owners = []
+        for said in (b"x", b"", b"x"):
+            ours, peer = self.pair()
+            owners.append(Owner())
+            queue.receive(owners[-1], ours.fileno())
+            peer.sendall(said)
+        self.untilReceived(owners[2], b"x")
+        self.assertEqual([owner.data for owner in owners], [b"x", b"", b"x"])
+
     def test_resultsOverflow(self) -> None:
         """
         With more results than the ring has room for, none is lost.

@@ -383,6 +383,9 @@ cdef class RingQueue:
         if self.ring < 0:
             self.open()
         cdef double seconds = -1 if timeout is None else max(0, timeout)
+        if self.line:
+            # Those who had their turn may find nothing to receive.
+            seconds = 0
         cdef uint64_t tried = self.triedBefore + len(self.tried) // 2
         # Not what is asked for while results are told: that may be without end.
         cdef size_t left = self.enter(1, seconds, self.pendingCount)
