@@ -21,7 +21,7 @@ from twisted.trial.unittest import SkipTest, SynchronousTestCase
 from zope.interface.verify import verifyObject
 
 from iodemo import models
-from iodemo.completion.interfaces import ICompletionQueue
+from iodemo.completion.interfaces import MOST_PIECES, ICompletionQueue
 from iodemo.completion.readiness import ReadinessQueue
 
 from .children import TIMEOUT
@@ -219,7 +219,24 @@ class QueueTestsMixin:
         ours, peer = self.pair()
         owner = Owner()
         data = os.urandom(8 * MIB)
-        self.queue.send(owner, ours.fileno(), b"xx" + data, 2)
+        self.queue.send(owner, ours.fileno(), [b"xx" + data], 2)
+        self.rest()
+        self.assertEqual(owner.told, [])
+        received = self.drain(peer, len(data), owner)
+        self.assertTrue(received == data)
+        self.assertEqual(owner.told, [("sent", len(data))])
+
+    def test_sendPieces(self) -> None:
+        """
+        Pieces are sent in their order, as many as may be, however few of their bytes
+        there is room for at a time.
+        """
+        ours, peer = self.pair()
+        ours.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 1)
+        owner = Owner()
+        pieces = [os.urandom(number * 16 % 16001) for number in range(MOST_PIECES)]
+        data = b"".join(pieces)
+        self.queue.send(owner, ours.fileno(), [b"xx", *pieces[1:]], 2)
         self.rest()
         self.assertEqual(owner.told, [])
         received = self.drain(peer, len(data), owner)
@@ -249,7 +266,7 @@ class QueueTestsMixin:
         ours, _peer = self.pair()
         ours.shutdown(socket.SHUT_WR)
         owner = Owner()
-        self.queue.send(owner, ours.fileno(), b"hello")
+        self.queue.send(owner, ours.fileno(), [b"hello"])
         self.untilTold(owner)
         self.assertEqual(owner.told, [("sent", -errno.EPIPE)])
 
@@ -261,7 +278,7 @@ class QueueTestsMixin:
         ours, _peer = self.pair()
         owner = Owner()
         ours.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 1)
-        operation = self.queue.send(owner, ours.fileno(), bytes(32 * MIB))
+        operation = self.queue.send(owner, ours.fileno(), [bytes(32 * MIB)])
         self.rest()
         self.queue.cancel(operation)
         self.untilTold(owner)
@@ -298,7 +315,7 @@ class QueueTestsMixin:
         self.queue.wait(0)
         self.assertEqual(owner.told[1:], [("sentPart", b"more", -errno.EAGAIN)])
         owner.told.clear()
-        self.queue.send(owner, ours.fileno(), data, count)
+        self.queue.send(owner, ours.fileno(), [data], count)
         self.assertTrue(self.drain(peer, len(data), owner) == data)
 
     def test_accept(self) -> None:

@@ -10,6 +10,10 @@ from typing import Any
 from zope.interface import Attribute, Interface
 
 
+#: How many pieces can be sent at a time: IOV_MAX of <limits.h>.
+MOST_PIECES = 1024
+
+
 class ICompletionQueue(Interface):
     """
     Operations asked for, and their results told to the object that asked, its
@@ -40,10 +44,16 @@ class ICompletionQueue(Interface):
         C{owner.receiveEnded(result)}, where 0 is the peer's orderly end.
         """
 
-    def send(owner: Any, descriptor: int, data: bytes, offset: int = 0) -> int:
+    def send(
+        owner: Any, descriptor: int, pieces: list[bytes], offset: int = 0
+    ) -> int:
         """
-        Send, waiting for room as long as it takes: C{owner.sent(result)}. Only one
-        at a time for a descriptor.
+        Send pieces in their order, waiting for room as long as it takes:
+        C{owner.sent(result)}. Only one at a time for a descriptor.
+
+        @param pieces: from one to L{MOST_PIECES}, and nobody else's while they are
+            sent.
+        @param offset: how much of the first piece to leave out.
         """
 
     def trySend(owner: Any, descriptor: int, data: bytes) -> None:

@@ -87,9 +87,11 @@ class ReadinessQueue:
         """See L{ICompletionQueue.receive}."""
         return self._begin(_Receive(owner, descriptor), select.POLLIN)
 
-    def send(self, owner: Any, descriptor: int, data: bytes, offset: int = 0) -> int:
+    def send(
+        self, owner: Any, descriptor: int, pieces: list[bytes], offset: int = 0
+    ) -> int:
         """See L{ICompletionQueue.send}."""
-        sending = _Send(owner, descriptor, memoryview(data)[offset:])
+        sending = _Send(owner, descriptor, pieces, offset)
         result = sending.attempt()
         if result is None:
             return self._begin(sending, select.POLLOUT)
@@ -321,9 +323,13 @@ class _Receive(_Operation):
 class _Send(_Operation):
     __slots__ = ("rest", "written")
 
-    def __init__(self, owner: Any, descriptor: int, data: memoryview) -> None:
+    def __init__(
+        self, owner: Any, descriptor: int, pieces: list[bytes], offset: int
+    ) -> None:
         super().__init__(owner, descriptor)
-        self.rest = data
+        self.rest: list[bytes | memoryview] = [*pieces]
+        if offset:
+            self.rest[0] = memoryview(pieces[0])[offset:]
         self.written = 0
 
     def attempt(self) -> int | None:
@@ -333,14 +339,23 @@ class _Send(_Operation):
         @return: as of L{perform}.
         """
         try:
-            count = os.write(self.descriptor, self.rest)
+            count = os.writev(self.descriptor, self.rest)
         except BlockingIOError:
             return None
         except OSError as error:
             return -_number(error)
-        self.rest = self.rest[count:]
         self.written += count
-        return None if self.rest else self.written
+        gone = 0
+        for piece in self.rest:
+            if count < len(piece):
+                break
+            count -= len(piece)
+            gone += 1
+        else:
+            return self.written
+        del self.rest[:gone]
+        self.rest[0] = memoryview(self.rest[0])[count:]
+        return None
 
     def perform(self, events: int) -> int | None:
         return self.attempt()

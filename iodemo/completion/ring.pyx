@@ -67,6 +67,7 @@ cdef extern from *:
     #include <errno.h>
     #include <sys/mman.h>
     #include <sys/socket.h>
+    #include <sys/uio.h>
     #include <unistd.h>
 
     /* The numbers of all architectures but two, which the reactor refuses. */
@@ -85,6 +86,12 @@ cdef extern from *:
     const int PROT_READ, PROT_WRITE
     const int MAP_SHARED, MAP_PRIVATE, MAP_ANONYMOUS, MAP_POPULATE, MADV_DONTFORK
     void *MAP_FAILED
+    struct iovec:
+        void *iov_base
+        size_t iov_len
+    struct msghdr:
+        iovec *msg_iov
+        size_t msg_iovlen
     uint32_t iodemo_acquire(uint32_t *at) nogil
     void iodemo_release(uint32_t *at, uint32_t value) nogil
     void iodemo_release16 "iodemo_release"(uint16_t *at, uint16_t value) nogil
@@ -156,6 +163,7 @@ cdef enum:
     # Operations.
     NOP = 0
     POLL_ADD = 6
+    SEND_MESSAGE = 9
     ACCEPT = 13
     ASYNC_CANCEL = 14
     CONNECT = 16
@@ -322,12 +330,24 @@ cdef class RingQueue:
         """See L{ICompletionQueue.receive}."""
         return self.begin(RECEIVE, owner, descriptor, None)
 
-    def send(self, owner, int descriptor, bytes data not None, Py_ssize_t offset=0):
+    def send(self, owner, int descriptor, list pieces not None, Py_ssize_t offset=0):
         """See L{ICompletionQueue.send}."""
-        cdef uint64_t operation = self.begin(SEND, owner, descriptor, data)
-        cdef Entry *entry = &self.pending[self.pendingCount - 1]
-        entry.address = <uint64_t>PyBytes_AS_STRING(data) + offset
-        entry.length = min(PyBytes_GET_SIZE(data) - offset, 0x40000000)
+        cdef bytes piece, described
+        cdef uint64_t operation
+        cdef Entry *entry
+        if len(pieces) == 1:
+            piece = pieces[0]
+            operation = self.begin(SEND, owner, descriptor, piece)
+            entry = &self.pending[self.pendingCount - 1]
+            entry.address = <uint64_t>PyBytes_AS_STRING(piece) + offset
+            entry.length = min(PyBytes_GET_SIZE(piece) - offset, 0x40000000)
+        else:
+            described = messageOf(pieces, offset)
+            operation = self.begin(SEND, owner, descriptor, (described, pieces))
+            entry = &self.pending[self.pendingCount - 1]
+            entry.opcode = SEND_MESSAGE
+            entry.address = <uint64_t>PyBytes_AS_STRING(described)
+            entry.length = 1
         return operation
 
     def trySend(self, owner, int descriptor, bytes data not None):
@@ -1012,6 +1032,29 @@ cdef refused(str call, int number):
     else:
         said += f" ({os.strerror(number)}); see iodemo doctor"
     return RingRefused(number, said)
+
+
+cdef bytes messageOf(list pieces, Py_ssize_t offset):
+    """
+    Pieces as the kernel has them: struct msghdr, and behind it an array of iovec.
+    """
+    cdef Py_ssize_t count = len(pieces), number
+    cdef bytes described = PyBytes_FromStringAndSize(
+        NULL, sizeof(msghdr) + count * sizeof(iovec)
+    )
+    cdef msghdr *message = <msghdr *>PyBytes_AS_STRING(described)
+    cdef iovec *vector = <iovec *>(message + 1)
+    cdef bytes piece
+    memset(message, 0, sizeof(msghdr))
+    message.msg_iov = vector
+    message.msg_iovlen = count
+    for number in range(count):
+        piece = pieces[number]
+        vector[number].iov_base = PyBytes_AS_STRING(piece)
+        vector[number].iov_len = PyBytes_GET_SIZE(piece)
+    vector[0].iov_base = <char *>vector[0].iov_base + offset
+    vector[0].iov_len -= offset
+    return described
 
 
 cdef bytes packed(address):

@@ -8,7 +8,10 @@ bytes come and go. So these transports cannot drift from Twisted's, and nothing 
 them is written twice.
 
   - Bytes that a protocol writes are collected, and sent when the reactor is about to
-    wait (L{StreamMixin.sendWritten}): many writes, one send.
+    wait (L{StreamMixin.sendWritten}): many writes, one send. Those that are small
+    altogether are joined for it; others are sent as they are, since the queue holds
+    what it sends: joined, much of it would be new memory, not in any cache, for every
+    connection at the same time.
   - If nobody waits for the end of it, the send is a try that is reported only if it
     was not all that was sent; else, and for what was left of a try, it is one that
     the queue finishes.
@@ -37,11 +40,15 @@ from twisted.internet.interfaces import IDelayedCall
 from twisted.internet.main import CONNECTION_DONE, CONNECTION_LOST
 from twisted.python import log
 
+from iodemo.completion.interfaces import MOST_PIECES
+
 if TYPE_CHECKING:
     from iodemo.completion.reactor import CompletionReactor
 
 #: Of accepting: the one connection is lost, and the next may be accepted at once.
 _PASSING = {ECONNABORTED, EPERM, EPROTO, EINTR, EAGAIN}
+#: How many bytes are joined at most.
+_JOINED = 32 * 1024
 #: Seconds until accepting is tried again when it failed and nobody could be turned
 #: away.
 _PATIENCE = 0.5
@@ -55,7 +62,9 @@ class StreamMixin(tcp.Connection):
     @ivar writing: whether there is something to be sent, or a send under way.
     @ivar descriptor: the socket's number.
     @ivar _receiving: the operation, if there is one.
-    @ivar _sending: likewise. What it sends is in C{dataBuffer}, from C{offset}.
+    @ivar _sending: likewise.
+    @ivar _pieces: what it sends, from C{offset} in the first of them.
+    @ivar _piecesLength: how many bytes they have. For Twisted, C{dataBuffer} is empty.
     @ivar _kept: what came while C{reading} was off, and how receiving ended, in order.
     @ivar _inputOver: whether the protocol was told that nothing more will come. Of
         Twisted's own, one that resumes then is told again.
@@ -67,6 +76,8 @@ class StreamMixin(tcp.Connection):
     descriptor = -1
     _receiving: int | None = None
     _sending: int | None = None
+    _pieces: list[bytes] = []
+    _piecesLength = 0
     _kept: list[bytes | int] | None = None
     _inputOver = False
 
@@ -185,12 +196,12 @@ class StreamMixin(tcp.Connection):
             if self._isAwaited():
                 self._drained()
             return
-        data = self._takeWritten()
-        if self._isAwaited() or self._tempDataLen:
-            self._send(data, 0)
+        pieces = self._takeWritten()
+        if self._isAwaited() or self._tempDataLen or len(pieces) > 1:
+            self._send(pieces, 0)
         else:
             self.writing = False
-            self.reactor.queue.trySend(self, self.descriptor, data)
+            self.reactor.queue.trySend(self, self.descriptor, pieces[0])
 
     def sentPart(self, data: bytes, result: int) -> None:
         """
@@ -204,7 +215,7 @@ class StreamMixin(tcp.Connection):
             self._disconnect(CONNECTION_LOST, False)
         else:
             self.writing = True
-            self._send(data, result)
+            self._send([data], result)
 
     def sent(self, result: int) -> None:
         """
@@ -216,12 +227,16 @@ class StreamMixin(tcp.Connection):
         if result < 0:
             self._disconnect(CONNECTION_LOST, False)
             return
-        self.offset += result
-        if self.offset < len(self.dataBuffer):
-            self._send(self.dataBuffer, self.offset)
-            return
-        self.dataBuffer = b""
+        offset = self.offset + result
+        pieces = self._pieces
+        self._pieces = []
         self.offset = 0
+        if offset < self._piecesLength:
+            while offset >= len(pieces[0]):
+                offset -= len(pieces.pop(0))
+            self._send(pieces, offset)
+            return
+        self._piecesLength = 0
         if self._tempDataLen:
             # Not at once: were it a try, and then another before the queue waits,
             # the second could go where the first found no room.
@@ -237,29 +252,30 @@ class StreamMixin(tcp.Connection):
             self.producer is not None or self.disconnecting or self._writeDisconnecting
         )
 
-    def _takeWritten(self) -> bytes:
+    def _isSendBufferFull(self) -> bool:
+        """See L{FileDescriptor._isSendBufferFull}."""
+        return self._piecesLength + self._tempDataLen > self.bufferSize
+
+    def _takeWritten(self) -> list[bytes]:
         """
         Take of what was written as much as is sent at a time.
         """
         written = self._tempDataBuffer
-        if self._tempDataLen <= self.SEND_LIMIT or len(written) == 1:
-            data = written[0] if len(written) == 1 else b"".join(written)
+        if self._tempDataLen <= _JOINED:
+            pieces = [b"".join(written)]
             written.clear()
             self._tempDataLen = 0
-            return data
-        length = count = 0
-        while length < self.SEND_LIMIT:
-            length += len(written[count])
-            count += 1
-        data = b"".join(written[:count])
-        del written[:count]
-        self._tempDataLen -= length
-        return data
+        else:
+            pieces = written[:MOST_PIECES]
+            del written[:MOST_PIECES]
+            self._tempDataLen -= sum(map(len, pieces))
+        return pieces
 
-    def _send(self, data: bytes, offset: int) -> None:
-        self.dataBuffer = data
+    def _send(self, pieces: list[bytes], offset: int) -> None:
+        self._pieces = pieces
+        self._piecesLength = sum(map(len, pieces))
         self.offset = offset
-        self._sending = self.reactor.queue.send(self, self.descriptor, data, offset)
+        self._sending = self.reactor.queue.send(self, self.descriptor, pieces, offset)
 
     def _drained(self) -> None:
         """
@@ -311,6 +327,7 @@ class StreamMixin(tcp.Connection):
         self.reactor.streams.discard(self)
         self.writing = False
         self._kept = None
+        self._pieces = []
         self._tempDataBuffer.clear()
         self._tempDataLen = 0
         descriptor = self.socket.detach()
