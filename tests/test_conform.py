@@ -9,7 +9,9 @@ import signal
 import subprocess
 import sys
 from datetime import date
+from io import StringIO
 
+from rich.console import Console
 from twisted.trial.unittest import SynchronousTestCase
 
 from iodemo.conformance.conforming import (
@@ -23,6 +25,7 @@ from iodemo.conformance.finding import UnknownReactor, findReactor
 from iodemo.conformance.inside import normalised
 from iodemo.conformance.page import pageLines
 from iodemo.conformance.running import Job, Observer, Outcome
+from iodemo.conformance.showing import show
 from iodemo.conformance.verdict import Verdict, judge
 from tests import broken_reactors
 from tests.test_cli import CommandTestCase
@@ -218,6 +221,70 @@ class VerdictTests(SynchronousTestCase):
         Where nothing was tested, nothing is said for the reactor.
         """
         self.assertFalse(verdictOf({}, {})["conforms"])
+
+
+class ShowTests(SynchronousTestCase):
+    """
+    Tests for L{show}.
+    """
+
+    def shown(self, full: bool) -> list[str]:
+        """
+        The lines about a reactor that fails one of three tests, and skips another as
+        the control does.
+        """
+        one = {"a": FAILED, "b": PASSED}
+        other = {"c": PASSED, "d": Outcome("skipped", "a reason")}
+        control = {
+            "some.where.test_one": {"a": PASSED, "b": PASSED},
+            "some.where.test_other": other,
+        }
+        reactor = {"some.where.test_one": one, "some.where.test_other": other}
+        console = Console(file=StringIO(), width=100)
+        show(
+            {
+                "reactor": "x",
+                "control": "epoll",
+                "twisted": "1",
+                "python": "2",
+                "kernel": "3",
+                "full": full,
+                "seconds": 89.6,
+                "interfaces": ["IReactorTime"],
+                "missing_interfaces": [],
+                **judge(reactor, control, {}),
+            },
+            console,
+        )
+        assert isinstance(console.file, StringIO)
+        return [" ".join(line.split()) for line in console.file.getvalue().split("\n")]
+
+    def test_modules(self) -> None:
+        """
+        There is a row for each module and one for all, then what went wrong, what
+        was skipped and why, the time it took, and the verdict.
+        """
+        lines = self.shown(False)
+        self.assertEqual(
+            lines[2:5],
+            [
+                "test_one 1 1 0 0 2 0 0 0",
+                "test_other 1 0 0 1 1 0 0 1",
+                "all 2 1 0 1 3 0 0 1",
+            ],
+        )
+        for line in ("a: 1 != 2", "1 test: a reason", "That took 1 min 30 s."):
+            self.assertIn(line, lines)
+        self.assertEqual(lines[-2], "x fails 1 of the tests that epoll passes.")
+
+    def test_packages(self) -> None:
+        """
+        Of all of Twisted's tests, there is a row for each package.
+        """
+        self.assertEqual(
+            self.shown(True)[2:4],
+            ["some.where 2 1 0 1 3 0 0 1", "all 2 1 0 1 3 0 0 1"],
+        )
 
 
 class JobTests(SynchronousTestCase):
@@ -501,7 +568,7 @@ class CommandTests(CommandTestCase):
         self.assertLessEqual(
             {"reactor", "control", "twisted", "python", "kernel", "modules"}
             | {"failures", "exceptions", "unneeded_exceptions", "interfaces"}
-            | {"conforms"},
+            | {"conforms", "seconds"},
             set(outcome),
         )
         self.assertEqual(outcome["failures"], [])

@@ -6,6 +6,7 @@ Hold a reactor against Twisted's tests.
 from __future__ import annotations
 
 import platform
+import time
 from collections.abc import Sequence
 
 import twisted
@@ -26,6 +27,7 @@ class Conformance(Verdict):
     @ivar interfaces: the reactor interfaces that its class declares.
     @ivar missing_interfaces: those that the control declares and it does not.
     @ivar full: whether all of Twisted's tests were run.
+    @ivar seconds: how long that took.
     """
 
     reactor: str
@@ -34,6 +36,7 @@ class Conformance(Verdict):
     python: str
     kernel: str
     full: bool
+    seconds: float
     interfaces: list[str]
     missing_interfaces: list[str]
 
@@ -88,6 +91,7 @@ def conform(
     @raise UnknownReactor: if there is no such reactor, or not here.
     @raise CannotJudge: if it cannot be made, or the tests cannot be run.
     """
+    began = time.monotonic()
     subject, standard = findReactor(name), findReactor(CONTROL)
     build = Job(subject.dottedName, "")
     run([build], limit, Observer())
@@ -116,6 +120,7 @@ def conform(
         "python": f"{platform.python_implementation()} {platform.python_version()}",
         "kernel": f"{platform.system()} {platform.release()}",
         "full": full,
+        "seconds": time.monotonic() - began,
         "interfaces": list(subject.interfaces),
         "missing_interfaces": [
             each for each in standard.interfaces if each not in subject.interfaces

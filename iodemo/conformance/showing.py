@@ -17,7 +17,7 @@ from rich.text import Text
 
 from iodemo.conformance.conforming import Conformance
 from iodemo.conformance.running import Job, Observer
-from iodemo.conformance.verdict import Counts, Remark
+from iodemo.conformance.verdict import Counts, ModuleCounts, Remark
 
 _COLUMNS = ("passed", "failed", "errored", "skipped")
 
@@ -98,21 +98,23 @@ def show(conformance: Conformance, console: Console) -> None:
 
 
 def _table(conformance: Conformance) -> Table:
+    """
+    A row for each module; of all Twisted's tests, for each package of them.
+    """
+    full = conformance["full"]
     table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0))
-    table.add_column("module", no_wrap=True)
+    table.add_column("package" if full else "module", no_wrap=True)
     for column in _COLUMNS:
         table.add_column(column, justify="right")
     table.add_column(conformance["control"], justify="right", no_wrap=True)
-    for each in conformance["modules"]:
-        module = each["module"].replace("twisted.internet.test.", "")
-        table.add_row(module, *_numbers(each), " ".join(_numbers(each["control"])))
-    table.add_section()
-    rows: list[Counts] = [*conformance["modules"]]
-    table.add_row(
-        "all",
-        *_numbers(total(rows)),
-        " ".join(_numbers(total([each["control"] for each in conformance["modules"]]))),
-    )
+    modules = conformance["modules"]
+    rows: dict[str, list[ModuleCounts]] = {}
+    for each in modules:
+        package, _, module = each["module"].rpartition(".")
+        rows.setdefault(package if full else module, []).append(each)
+    for name, those in [*rows.items(), ("all", modules)]:
+        control = total([each["control"] for each in those])
+        table.add_row(name, *_numbers(total(those)), " ".join(_numbers(control)))
     return table
 
 
@@ -162,22 +164,29 @@ def _lines(conformance: Conformance) -> Iterator[Text]:
     reasons = Counter(each["reason"] for each in conformance["control_skips"])
     if reasons:
         yield Text(f"\n{control} skips:")
-    for reason, count in reasons.items():
-        yield Text(f"  {count} tests: {reason}")
+    for reason, count in reasons.most_common():
+        tests = "1 test" if count == 1 else f"{count} tests"
+        yield Text(f"  {tests}: {reason or 'it does not say why'}")
     missing = conformance["missing_interfaces"]
     yield Text(f"\nDeclares {', '.join(conformance['interfaces']) or 'no interface'}")
     if missing:
         yield Text(f"and not {', '.join(missing)}, which {control} does")
+    yield Text(f"\nThat took {_duration(conformance['seconds'])}.")
     name = conformance["reactor"]
     if conformance["conforms"]:
-        yield Text(f"\n{name} fails nothing that {control} passes{_but(conformance)}.")
+        yield Text(f"{name} fails nothing that {control} passes{_but(conformance)}.")
     elif not conformance["failures"]:
-        yield Text(f"\nNothing was tested: {control} passes none of this.")
+        yield Text(f"Nothing was tested: {control} passes none of this.")
     else:
         count = len(conformance["failures"])
-        yield Text(f"\n{name} fails {count} of the tests that {control} passes.")
+        yield Text(f"{name} fails {count} of the tests that {control} passes.")
 
 
 def _but(conformance: Conformance) -> str:
     count = len(conformance["exceptions"])
     return f", apart from {count} documented exceptions" if count else ""
+
+
+def _duration(seconds: float) -> str:
+    minutes, rest = divmod(round(seconds), 60)
+    return f"{minutes} min {rest} s" if minutes else f"{rest} s"
