@@ -279,7 +279,8 @@ def report(results: tuple[Path, ...], output: Path | None) -> None:
 @click.option(
     "--full",
     is_flag=True,
-    help="Run all of Twisted's tests under the reactor, not its reactor tests only.",
+    help="Run all of Twisted's tests under the reactor, not its reactor tests only: "
+    "some ten thousand, in about seven minutes on two cores.",
 )
 def conform(name: str, asJson: bool, full: bool) -> None:
     """
@@ -288,6 +289,10 @@ def conform(name: str, asJson: bool, full: bool) -> None:
     The control is Twisted's epoll reactor, here and now. The exit status is 0 if the
     reactor fails nothing that the control passes, apart from its documented
     exceptions: CONFORMANCE_EXCEPTIONS in its module, reason by test.
+
+    It takes less than a minute without --full. A test that hangs for a minute is ended,
+    and named like any other that goes wrong. With --full, tests of what is not
+    installed are skipped: pip install 'twisted[all-non-platform]' brings most of it.
 
     \b
       iodemo conform --reactor busypoll
