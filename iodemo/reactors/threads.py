@@ -420,11 +420,18 @@ class _ConnectionThread(threading.Thread):
         """
         @return: what delivers it.
         """
+        data: bytes | None
         try:
             data = self._socket.recv(self._connection.bufferSize)
         except OSError:
-            return lambda: CONNECTION_LOST
-        return lambda: received(self._connection, data)
+            data = None
+        return lambda: self._deliver(data)
+
+    def _deliver(self, data: bytes | None) -> object:
+        # It may have been aborted meanwhile, and reads nothing any more.
+        if not isPlainStream(self._connection):
+            return self._connection.doRead()
+        return CONNECTION_LOST if data is None else received(self._connection, data)
 
     def _peek(self) -> Callable[[], object]:
         """
@@ -434,8 +441,7 @@ class _ConnectionThread(threading.Thread):
             self._socket.recv(1, socket.MSG_PEEK)
         except OSError:
             return lambda: CONNECTION_LOST
-        doRead: Callable[[], object] = self._connection.doRead
-        return doRead
+        return lambda: self._connection.doRead()
 
 
 class _ThreadSocket(BlockingSocket):

@@ -4,12 +4,13 @@ Tests for how connections end: in one direction, in both, at once, by mistake.
 
 from __future__ import annotations
 
+import contextlib
 import socket
 
 from ..children import exchange, receive
 from .hosting import Host
 from .peers import pattern, receiveAll, reset
-from .sizes import LAST_WORDS
+from .sizes import LAST_WORDS, MIB
 from .stamping import BackendTestCase, stamped
 
 
@@ -142,6 +143,21 @@ class ResetTests(BackendTestCase):
             host.await_("connectionLost")
             self.assertRaises(ConnectionResetError, receiveAll, client)
         self.assertEqual(_reasons(host), ["ConnectionAborted"])
+
+    def test_afterwards(self) -> None:
+        """
+        To a protocol that has aborted nothing is told any more but that its connection
+        is lost, whatever it asks for and its peer has sent.
+        """
+        count = 20
+        with self.host("closing.abort") as host:
+            for number in range(count):
+                client = host.connect()
+                with contextlib.suppress(ConnectionError):
+                    client.sendall(bytes(MIB))
+                host.await_("connectionLost", number + 1)
+        self.assertEqual(_reasons(host), ["ConnectionAborted"] * count)
+        self.assertEqual(host.told("dataReceived"), [])
 
 
 @stamped

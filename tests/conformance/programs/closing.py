@@ -139,6 +139,24 @@ class LastWords(Telling):
             self.transport.abortConnection()
 
 
+class Aborting(Telling):
+    """
+    Aborts as soon as it is told something, and wants to be told more all the same.
+    """
+
+    aborted = False
+
+    def dataReceived(self, data: bytes) -> None:
+        """
+        Do so, or tell that it was told more.
+        """
+        if self.aborted:
+            tell("dataReceived")
+        self.aborted = True
+        self.transport.abortConnection()
+        self.transport.resumeProducing()
+
+
 class Fragile(Telling):
     """
     Sends back what it receives, and breaks when that is C{break} or C{recurse}.
@@ -182,6 +200,13 @@ def lastWords(reactor: Any) -> None:
     Serve L{LastWords}.
     """
     listen(reactor, LastWords)
+
+
+def abort(reactor: Any) -> None:
+    """
+    Serve L{Aborting}.
+    """
+    listen(reactor, Aborting)
 
 
 def fragile(reactor: Any) -> None:
