@@ -76,7 +76,7 @@ class ThreadsReactor(BoundedReactor):
 
     @ivar lock: held by whoever runs protocol code.
     @ivar _holding: whether the main thread holds it.
-    @ivar _waiting: whether the main thread waits for events, without the lock.
+    @ivar _awoken: whether another has changed what the main thread waits for.
     @ivar _threads: the connections that have a thread.
     @ivar _unsent: connections that were written to in this turn, in order.
     @ivar _sending: the one whose data is being sent, at the end of a turn.
@@ -91,7 +91,6 @@ class ThreadsReactor(BoundedReactor):
         self.lock = threading.Lock()
         self.lock.acquire()
         self._holding = True
-        self._waiting = False
         self._awoken = False
         # 32 is what Python takes at least.
         self._stackBytes = setting("IODEMO_THREADS_STACK_KIB", 2048, 32) * 1024
@@ -127,16 +126,14 @@ class ThreadsReactor(BoundedReactor):
                 self._sendAll()
                 # That may have run anything, so that the timeout is none any more.
                 timeout = 0
-            self._waiting = True
             self._holding = False
             self.lock.release()
         try:
             ready = super().wait(timeout)
         finally:
-            self._waiting = False
             self.beginTurn()
             self._holding = True
-        # Somebody changed what is watched meanwhile: ask again what is so now.
+        # A descriptor may have another owner now: ask again what is so.
         return super().wait(0) if self._awoken else ready
 
     def run(self, installSignalHandlers: bool = True) -> None:
@@ -175,7 +172,7 @@ class ThreadsReactor(BoundedReactor):
         Have the main thread look again, if it does not run: then it is another
         that changed what it waits for.
         """
-        if self._waiting and not self._awoken:
+        if not self._holding and not self._awoken:
             self._awoken = True
             self.wakeUp()
 
