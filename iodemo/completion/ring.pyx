@@ -1098,6 +1098,7 @@ cdef class RingStream:
     cdef public object _kept
     cdef public object _receiving
     cdef public object _sending
+    cdef public object _pieces
     cdef public bint connected
     cdef public bint disconnected
     cdef public bint disconnecting
@@ -1109,6 +1110,8 @@ cdef class RingStream:
     cdef public bint _writeDisconnecting
     cdef public int descriptor
     cdef public Py_ssize_t _tempDataLen
+    cdef public Py_ssize_t _piecesLength
+    cdef public Py_ssize_t offset
     cdef public list _tempDataBuffer
 
     cdef int take(self, bytes data) except -1:
