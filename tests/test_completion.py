@@ -5,6 +5,7 @@ queue with real sockets, and what is the ring's alone.
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import gc
 import os
@@ -25,6 +26,7 @@ from iodemo.completion.interfaces import MOST_PIECES, ICompletionQueue
 from iodemo.completion.readiness import ReadinessQueue
 
 from .children import TIMEOUT
+from .conformance.hosting import eventually
 
 if TYPE_CHECKING:
     from iodemo.completion.ring import RingQueue
@@ -452,6 +454,102 @@ class QueueTestsMixin:
         self.queue.cancel(operation)
         self.rest()
         self.assertEqual(owner.told, [])
+
+    def ended(self) -> tuple[socket.socket, socket.socket]:
+        """
+        Two ends of a connection whose peer will say nothing more, and that has no room
+        for us to say anything.
+        """
+        ours, peer = self.pair()
+        owner = Owner()
+        self.queue.receive(owner, ours.fileno())
+        peer.shutdown(socket.SHUT_WR)
+        self.untilTold(owner)
+        self.assertEqual(owner.told, [("receiveEnded", 0)])
+        # Buffers of a size that is set grow no more.
+        ours.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, MIB // 16)
+        peer.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, MIB // 16)
+        full = False
+        while not full:
+            with contextlib.suppress(BlockingIOError):
+                while True:
+                    ours.send(bytes(MIB))
+            # What the kernel is still moving makes room once more.
+            full = not select.select([], [ours], [], 0.1)[1]
+        return ours, peer
+
+    def test_sendAfterEnd(self) -> None:
+        """
+        A send waits for room, and no thread for it, also if the peer will say nothing
+        more.
+        """
+        ours, peer = self.ended()
+        threads = os.listdir("/proc/self/task")
+        owner = Owner()
+        data = os.urandom(4 * MIB)
+        sent = 0
+        self.queue.send(owner, ours.fileno(), [data])
+        self.rest()
+        self.assertEqual(owner.told, [])
+        peer.setblocking(False)
+        received = b""
+
+        def served() -> bool:
+            nonlocal sent, received
+            if owner.told:
+                ((_, result),) = owner.told
+                owner.told.clear()
+                self.assertTrue(result > 0, result)
+                sent += result
+                if sent < len(data):
+                    self.queue.send(owner, ours.fileno(), [data], sent)
+            self.queue.wait(0)
+            with contextlib.suppress(BlockingIOError):
+                received = received[-len(data) :] + peer.recv(MIB)
+            return sent == len(data) and received.endswith(data[-MIB:])
+
+        eventually(served, lambda: (sent, len(received)))
+        self.assertTrue(received.endswith(data))
+        self.assertEqual(os.listdir("/proc/self/task"), threads)
+
+    def test_pollAfterEnd(self) -> None:
+        """
+        That a peer will say nothing more is no readiness to be sent something.
+        """
+        ours, peer = self.ended()
+        owner, other = Owner(), Owner()
+        operation = self.queue.poll(owner, ours.fileno(), select.POLLOUT)
+        duplicate = ours.dup()
+        self.addCleanup(duplicate.close)
+        cancelled = self.queue.poll(other, duplicate.fileno(), select.POLLOUT)
+        self.rest()
+        self.assertEqual(owner.told, [])
+        self.queue.cancel(cancelled)
+        peer.setblocking(False)
+
+        def told() -> bool:
+            self.queue.wait(0)
+            with contextlib.suppress(BlockingIOError):
+                peer.recv(MIB)
+            return bool(owner.told)
+
+        eventually(told, lambda: owner.told)
+        self.assertEqual(set(owner.told), {("polled", select.POLLOUT)})
+        self.queue.cancel(operation)
+        self.rest()
+        self.assertEqual(other.told, [])
+
+    def test_cancelAfterEnd(self) -> None:
+        """
+        A send that waits for room ends when it is cancelled.
+        """
+        ours, _peer = self.ended()
+        owner = Owner()
+        operation = self.queue.send(owner, ours.fileno(), [bytes(MIB)])
+        self.rest()
+        self.queue.cancel(operation)
+        self.untilTold(owner)
+        self.assertEqual(owner.told, [("sent", -errno.ECANCELED)])
 
     def test_pollFile(self) -> None:
         """

@@ -9,7 +9,6 @@ from typing import Any
 
 from zope.interface import Attribute, Interface
 
-
 #: How many pieces can be sent at a time: IOV_MAX of <limits.h>.
 MOST_PIECES = 1024
 
@@ -44,12 +43,11 @@ class ICompletionQueue(Interface):
         C{owner.receiveEnded(result)}, where 0 is the peer's orderly end.
         """
 
-    def send(
-        owner: Any, descriptor: int, pieces: list[bytes], offset: int = 0
-    ) -> int:
+    def send(owner: Any, descriptor: int, pieces: list[bytes], offset: int = 0) -> int:
         """
         Send pieces in their order, waiting for room as long as it takes:
-        C{owner.sent(result)}. Only one at a time for a descriptor.
+        C{owner.sent(result)}, which may be less than all though never nothing. Only
+        one at a time for a descriptor.
 
         @param pieces: from one to L{MOST_PIECES}, and nobody else's while they are
             sent.

@@ -19,6 +19,11 @@ the kernel's include/uapi/linux/io_uring.h).
     operations only inside io_uring_enter, in the one thread that may submit: nothing
     interrupts the program, and results come in batches.
   - With IOSQE_CQE_SKIP_SUCCESS an operation has a result only if it failed.
+  - The kernel's own polling also ends at EPOLLRDHUP, asked for or not: a socket whose
+    peer will send no more is always ready to it. A send that waits for room there is
+    tried again at once, 128 times, and then left to a worker, a thread in which send
+    blocks, but sendmsg heeds O_NONBLOCK and fails with EAGAIN (io_uring/poll.c; seen
+    here on 6.18). epoll reports what it was asked for.
   - close(2) does not end operations on the descriptor: they hold the file open.
   - When the ring of results is full the kernel keeps the rest in a list, and delivers
     them once there is room and io_uring_enter asks.
@@ -32,7 +37,9 @@ kept until the result is there. Data is copied out of its buffer when it is told
 the buffer goes back at once; operations that found none wait in line for their turn.
 Whether a try to send failed is told before the connection is asked for more, so nothing
 overtakes it. Readiness is asked for once at a time, and again after its owner was
-served: what is level-triggered elsewhere is so here. To close a descriptor is an
+served: what is level-triggered elsewhere is so here. What waits for room on a socket
+whose peer will send no more is put aside: an epoll watches those, and the ring the
+epoll. To close a descriptor is an
 entry like others, behind what was asked before.
 
 Costs. The memory of the rings and buffers, whatever the load: 8.1 MiB of buffers, 320
@@ -51,6 +58,7 @@ from libc.stdlib cimport free, malloc, realloc
 from libc.string cimport memcpy, memmove, memset
 
 import os
+import select
 import socket
 import struct
 import weakref
@@ -65,6 +73,7 @@ from iodemo.completion.interfaces import ICompletionQueue
 cdef extern from *:
     """
     #include <errno.h>
+    #include <poll.h>
     #include <sys/mman.h>
     #include <sys/socket.h>
     #include <sys/uio.h>
@@ -83,6 +92,7 @@ cdef extern from *:
     const int EAGAIN, EBUSY, ECANCELED, EEXIST, EINTR, ENOBUFS, ETIME
     const int MSG_DONTWAIT, MSG_NOSIGNAL, MSG_WAITALL
     const int SOCK_CLOEXEC, SOCK_NONBLOCK
+    const int POLLIN, POLLOUT, POLLERR, POLLHUP, POLLNVAL
     const int PROT_READ, PROT_WRITE
     const int MAP_SHARED, MAP_PRIVATE, MAP_ANONYMOUS, MAP_POPULATE, MADV_DONTFORK
     void *MAP_FAILED
@@ -163,12 +173,12 @@ cdef enum:
     # Operations.
     NOP = 0
     POLL_ADD = 6
-    SEND_MESSAGE = 9
+    SEND = 9  # sendmsg
     ACCEPT = 13
     ASYNC_CANCEL = 14
     CONNECT = 16
     CLOSE = 19
-    SEND = 26
+    TRY = 26  # send
     RECEIVE = 27
 
     SETUP_CQSIZE = 1 << 3
@@ -209,6 +219,7 @@ cdef enum:
     SIGNALS_SIZE = 8
 
 cdef uint64_t NOBODY = <uint64_t>0x7FFFFFFF  # the result of something not in the table
+cdef uint64_t ASIDE = <uint64_t>0x7FFFFFFE  # what is put aside is ready
 cdef uint64_t TRIED = <uint64_t>1 << 63  # the result of a try; the rest numbers it
 cdef uint32_t GENERATIONS = 0x7FFFFFFF
 
@@ -221,6 +232,7 @@ cdef struct Row:
     uint8_t operation  # or FREE
     uint8_t cancelled
     uint8_t inLine  # for a buffer
+    uint8_t aside  # watched by epoll
 
 cdef object queues = weakref.WeakSet()
 cdef bint checks = os.environ.get("IODEMO_DEBUG", "") not in ("", "0")
@@ -270,6 +282,13 @@ cdef class RingQueue:
     cdef uint16_t bufferTail
     cdef list line  # operations that found no buffer
 
+    # What is put aside, by descriptor; the epoll that watches it, if there ever was
+    # any; descriptors whose peers will send no more.
+    cdef dict aside
+    cdef object epoll
+    cdef bint epollWatched
+    cdef set ended
+
     # What was asked for and is not submitted yet.
     cdef Entry *pending
     cdef size_t pendingCount
@@ -295,6 +314,8 @@ cdef class RingQueue:
         self.bufferBytes = bufferBytes
         self.resultsWanted = results
         self.line = []
+        self.aside = {}
+        self.ended = set()
         self.owners = []
         self.lent = []
         self.tried = []
@@ -332,22 +353,10 @@ cdef class RingQueue:
 
     def send(self, owner, int descriptor, list pieces not None, Py_ssize_t offset=0):
         """See L{ICompletionQueue.send}."""
-        cdef bytes piece, described
-        cdef uint64_t operation
-        cdef Entry *entry
-        if len(pieces) == 1:
-            piece = pieces[0]
-            operation = self.begin(SEND, owner, descriptor, piece)
-            entry = &self.pending[self.pendingCount - 1]
-            entry.address = <uint64_t>PyBytes_AS_STRING(piece) + offset
-            entry.length = min(PyBytes_GET_SIZE(piece) - offset, 0x40000000)
-        else:
-            described = messageOf(pieces, offset)
-            operation = self.begin(SEND, owner, descriptor, (described, pieces))
-            entry = &self.pending[self.pendingCount - 1]
-            entry.opcode = SEND_MESSAGE
-            entry.address = <uint64_t>PyBytes_AS_STRING(described)
-            entry.length = 1
+        cdef uint64_t operation = self.begin(
+            SEND, owner, descriptor, (messageOf(pieces, offset), pieces)
+        )
+        self.rows[<uint32_t>operation].events = POLLOUT
         return operation
 
     def trySend(self, owner, int descriptor, bytes data not None):
@@ -368,10 +377,13 @@ cdef class RingQueue:
             return
         row.cancelled = True
         cdef Entry *entry
-        if row.inLine:
+        if row.inLine or row.aside:
             # Nothing of it is in the kernel. A result for it is, soon.
-            row.inLine = False
-            self.line.remove(operation)
+            if row.inLine:
+                row.inLine = False
+                self.line.remove(operation)
+            else:
+                self.takeBack(row, operation)
             entry = self.next(NOP, -1)
             entry.userData = operation
             return
@@ -396,6 +408,7 @@ cdef class RingQueue:
 
     def close(self, int descriptor):
         """See L{ICompletionQueue.close}."""
+        self.ended.discard(descriptor)
         self.next(CLOSE, descriptor).flags = ENTRY_SKIP_SUCCESS
 
     def wait(self, timeout):
@@ -448,6 +461,7 @@ cdef class RingQueue:
         row.descriptor = descriptor
         row.cancelled = False
         row.inLine = False
+        row.aside = False
         self.owners[number] = owner
         self.lent[number] = lent
         self.ask(number)
@@ -462,11 +476,17 @@ cdef class RingQueue:
         cdef Entry *entry = self.next(row.operation, row.descriptor)
         entry.userData = <uint64_t>row.generation << 32 | <uint64_t>number
         cdef bytes lent
+        row.aside = False
         if row.operation == RECEIVE:
             entry.flags = ENTRY_BUFFER_SELECT
             entry.priority = RECEIVE_MULTISHOT
         elif row.operation == SEND:
+            lent = self.lent[number][0]
+            entry.address = <uint64_t>PyBytes_AS_STRING(lent)
+            entry.length = 1
             entry.detail = MSG_NOSIGNAL | MSG_WAITALL
+            if row.descriptor in self.ended:
+                entry.detail |= MSG_DONTWAIT
         elif row.operation == ACCEPT:
             entry.priority = ACCEPT_MULTISHOT
             entry.detail = SOCK_CLOEXEC | SOCK_NONBLOCK
@@ -479,7 +499,7 @@ cdef class RingQueue:
         return 0
 
     cdef int tryToSend(self, owner, int descriptor, bytes data) except -1:
-        cdef Entry *entry = self.next(SEND, descriptor)
+        cdef Entry *entry = self.next(TRY, descriptor)
         entry.flags = ENTRY_SKIP_SUCCESS
         entry.address = <uint64_t>PyBytes_AS_STRING(data)
         entry.length = min(PyBytes_GET_SIZE(data), 0x40000000)
@@ -677,6 +697,8 @@ cdef class RingQueue:
         """
         if operation & TRIED:
             return self.triedInVain(operation & ~TRIED, result)
+        if operation == ASIDE:
+            return self.askAside()
         cdef Row *row = self.find(operation)
         if row is NULL:
             if checks and operation != NOBODY:
@@ -714,9 +736,14 @@ cdef class RingQueue:
                 row.inLine = True
                 self.line.append(operation)
                 return 0
+            if result == 0:
+                self.ended.add(row.descriptor)
             self.over(number)
             owner.receiveEnded(result)
         elif kind == SEND:
+            if result == -EAGAIN and not row.cancelled:
+                self.putAside(number)
+                return 0
             if row.cancelled and result == 0:
                 result = -ECANCELED
             self.over(number)
@@ -745,9 +772,11 @@ cdef class RingQueue:
             elif result < 0:
                 self.over(number)
                 owner.polled(result)
+            elif not result & (row.events | POLLERR | POLLHUP | POLLNVAL):
+                self.putAside(number)
             else:
                 try:
-                    owner.polled(result)
+                    owner.polled(result & (row.events | POLLERR | POLLHUP | POLLNVAL))
                 finally:
                     row = self.find(operation)
                     if row is not NULL:
@@ -811,19 +840,95 @@ cdef class RingQueue:
             self.ask(<int32_t><uint32_t>operation)
         return 0
 
+    cdef int putAside(self, int32_t number) except -1:
+        """
+        Ask for the operation of a row again when its descriptor is ready, and have
+        epoll tell that.
+        """
+        cdef Row *row = &self.rows[number]
+        if self.epoll is None:
+            self.epoll = select.epoll()
+        row.aside = True
+        there = self.aside.setdefault(row.descriptor, [])
+        there.append(<uint64_t>row.generation << 32 | <uint64_t>number)
+        if len(there) == 1:
+            self.epoll.register(row.descriptor, row.events)
+        else:
+            self.epoll.modify(row.descriptor, self.wanted(there))
+        self.watchEpoll()
+        return 0
+
+    cdef uint32_t wanted(self, list operations):
+        """
+        What all of these wait for.
+        """
+        cdef uint64_t operation
+        cdef uint32_t events = 0
+        for operation in operations:
+            events |= self.rows[<uint32_t>operation].events
+        return events
+
+    cdef int watchEpoll(self) except -1:
+        """
+        Have the ring watch the epoll, as long as that has something to watch.
+        """
+        cdef Entry *entry
+        if self.aside and not self.epollWatched:
+            entry = self.next(POLL_ADD, self.epoll.fileno())
+            entry.detail = POLLIN
+            entry.userData = ASIDE
+            self.epollWatched = True
+        return 0
+
+    cdef int takeBack(self, Row *row, uint64_t operation) except -1:
+        """
+        Forget an operation that was put aside.
+        """
+        row.aside = False
+        there = self.aside[row.descriptor]
+        there.remove(operation)
+        try:
+            if there:
+                self.epoll.modify(row.descriptor, self.wanted(there))
+            else:
+                del self.aside[row.descriptor]
+                self.epoll.unregister(row.descriptor)
+        except OSError:
+            pass  # closed by somebody who did not say so; epoll forgot it too
+        return 0
+
+    cdef int askAside(self) except -1:
+        """
+        Ask again for what was put aside and is ready.
+        """
+        cdef uint64_t operation
+        self.epollWatched = False
+        for descriptor, _ in self.epoll.poll(0):
+            self.epoll.unregister(descriptor)
+            for operation in self.aside.pop(descriptor):
+                self.ask(<int32_t><uint32_t>operation)
+        self.watchEpoll()
+        return 0
+
     cdef int check(self) except -1:
         """
         Hold what is counted against what is there.
         """
         cdef int32_t number
         cdef uint32_t used = 0
+        cdef uint32_t aside = 0
         for number in range(self.rowCount):
             if self.rows[number].operation != FREE:
                 used += 1
+                aside += self.rows[number].aside
                 if self.owners[number] is None:
                     raise AssertionError("an operation has no owner")
         if used != self.rowsInUse:
             raise AssertionError(f"{used} operations, counted {self.rowsInUse}")
+        if aside != sum(map(len, self.aside.values())):
+            raise AssertionError(f"{aside} operations aside, of {self.aside}")
+        if self.aside and not self.epollWatched:
+            raise AssertionError("nobody watches what was put aside")
         return 0
 
     # The ring itself.
@@ -957,6 +1062,10 @@ cdef class RingQueue:
         """
         if self.ring >= 0:
             os.close(self.ring)
+        if self.epoll is not None:
+            self.epoll.close()
+            self.epoll = None
+            self.epollWatched = False
         if self.rings is not NULL:
             munmap(self.rings, self.ringsSize)
         if self.entries is not NULL:
@@ -984,6 +1093,7 @@ cdef class RingQueue:
         self.unmap()
         self.line.clear()
         self.tried.clear()
+        self.aside.clear()
         for number in range(self.rowCount):
             if self.rows[number].operation != FREE:
                 self.over(number)
