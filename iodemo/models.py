@@ -119,6 +119,8 @@ MODELS: tuple[Model, ...] = (
         kernelCalls=("accept", "clone", "recv", "send"),
         description="A thread per connection, as in Apache's worker: each thread "
         "blocks in recv, and protocol code runs under one lock.",
+        connectionLimit=16_000,
+        limitReason="IODEMO_THREADS_MAX, 16,000 unless set, bounds the threads",
     ),
     Model(
         "busypoll",

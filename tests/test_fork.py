@@ -19,9 +19,6 @@ from .children import TIMEOUT, Child, exchange
 from .conformance.hosting import Host, childrenOf, descriptorsOf, eventually
 from .conformance.stamping import BackendTestCase
 
-#: Connections that are held at once.
-HELD = 500
-
 
 class ForkTestCase(BackendTestCase):
     """
@@ -30,21 +27,11 @@ class ForkTestCase(BackendTestCase):
 
     model = find("fork")
 
-    def serve(self, backlog: int = 50) -> Child:
+    def serve(self) -> Child:
         """
         Run C{iodemo-echo}.
         """
-        listen = f"tcp:0:interface=127.0.0.1:backlog={backlog}"
-        return self.twistd("iodemo-echo", listen=listen)
-
-    def connect(self, child: Child) -> socket.socket:
-        """
-        Connect to a service, and wait for nothing. The connection ends with the
-        test.
-        """
-        connection = child.connect()
-        self.addCleanup(connection.close)
-        return connection
+        return self.twistd("iodemo-echo")
 
     def visit(self, child: Child | Host) -> socket.socket:
         """
@@ -73,60 +60,8 @@ class ForkTestCase(BackendTestCase):
 
 class ProcessTests(ForkTestCase):
     """
-    Tests for the processes there are, and how many.
+    Tests for the processes there are.
     """
-
-    def test_many(self) -> None:
-        """
-        There is a process for each of many connections, and each is answered while
-        all are open. A process ends with its connection; those that are left end
-        with the service, when they are asked to.
-        """
-        child = self.serve()
-        connections = [self.visit(child) for _ in range(HELD)]
-        self.assertEqual(len(childrenOf(child.pid)), HELD)
-        for connection in connections:
-            connection.sendall(b"still")
-        for connection in connections:
-            self.assertEqual(connection.recv(5), b"still")
-        left = connections[HELD // 2 :]
-        for connection in connections[: HELD // 2]:
-            connection.close()
-        eventually(
-            lambda: len(childrenOf(child.pid)) == len(left),
-            lambda: childrenOf(child.pid),
-        )
-        child.stop()
-        for connection in left:
-            self.assertEqual(connection.recv(1), b"")
-        for word in (b"Traceback", b"SIGKILL"):
-            self.assertNotIn(word, child.log)
-
-    def test_limit(self) -> None:
-        """
-        One connection too many waits, with one line in the log, until another
-        ends; those that are served notice nothing of it.
-        """
-        with mock.patch.dict(os.environ, IODEMO_FORK_MAX="5"):
-            child = self.serve()
-        connections = [self.visit(child) for _ in range(5)]
-        for _ in range(2):
-            late = self.connect(child)
-            late.sendall(b"hello")
-            child.await_(b"5 processes are the most (IODEMO_FORK_MAX)")
-            for connection in connections:
-                self.assertEqual(exchange(connection, b"still"), b"still")
-            self.assertEqual(len(childrenOf(child.pid)), 5)
-            self.assertEqual(select.select([late], [], [], 0)[0], [])
-            connections.pop(0).close()
-            self.assertEqual(late.recv(5), b"hello")
-            connections.append(late)
-        connections.pop(0).close()
-        child.await_(b"connections are accepted again")
-        self.visit(child)
-        child.stop()
-        self.assertEqual(child.log.count(b"are the most"), 1)
-        self.assertEqual(child.log.count(b"accepted again"), 1)
 
     def test_descriptors(self) -> None:
         """

@@ -36,6 +36,10 @@ VISITS_AT_ONCE = 100
 #: The same where each costs a process.
 VISITS_OF_PROCESSES = 500
 
+#: Connections that are held at once, and the same where each costs a process.
+HELD = 2000
+HELD_OF_PROCESSES = 500
+
 #: Timers, and the time within which all of them are due, in seconds.
 TIMERS = 1000
 TIMERS_WITHIN = 0.5

@@ -7,6 +7,7 @@ from __future__ import annotations
 import functools
 import os
 import random
+import resource
 import socket
 import subprocess
 import sys
@@ -68,6 +69,20 @@ class BackendTestCase(SynchronousTestCase):
         host.finish()
         self.assertEqual(sorted(host.errors), sorted(expecting), host.events)
 
+    def room(self, most: int, mostProcesses: int) -> int:
+        """
+        How many connections a test can have at once: as many as it wants at the very
+        most, this process may open and the backend serve; and another number where
+        each costs a process. It comes by hundreds.
+        """
+        if sharesNothing(self.model):
+            return mostProcesses
+        soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+        self.addCleanup(resource.setrlimit, resource.RLIMIT_NOFILE, (soft, hard))
+        resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+        limit = self.model.connectionLimit or hard
+        return min(most, (min(limit, hard) // 100 - 1) * 100)
+
     @contextmanager
     def randomness(self) -> Iterator[random.Random]:
         """
@@ -88,8 +103,20 @@ def stamped(builder: type[_Test]) -> None:
 
     The class itself is gone then, so that trial does not take it for a test.
     """
+    _stamp(builder, _chosen())
+
+
+def stampedFor(*names: str) -> Callable[[type[_Test]], None]:
+    """
+    The same, for some backends that have in common what others have not.
+    """
+    models = [model for model in _chosen() if model.name in names]
+    return functools.partial(_stamp, models=models)
+
+
+def _stamp(builder: type[_Test], models: list[Model]) -> None:
     namespace = vars(sys.modules[builder.__module__])
-    for model in _chosen():
+    for model in models:
         name = f"{builder.__name__}_{model.name}"
         contents = {
             "__doc__": builder.__doc__,

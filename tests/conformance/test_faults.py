@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import contextlib
 import os
-import resource
 import signal
 
 from ..children import receive
@@ -25,7 +24,7 @@ from .sizes import (
     VANISHING,
     VISITS_AT_ONCE,
 )
-from .stamping import BackendTestCase, sharedState, sharesNothing, stamped
+from .stamping import BackendTestCase, sharedState, stamped
 
 # The share of a core that only somebody who never waits takes, however busy the
 # machine is.
@@ -121,7 +120,7 @@ class VanishingTests(BackendTestCase):
         Of many connections that are reset at the same moment, each end is told
         once; their descriptors are given back, and somebody else is served.
         """
-        count = self.countDropped()
+        count = self.room(DROPPED, DROPPED_OF_PROCESSES)
         connections = []
         with self.host("visits.serve") as host:
             host.await_("listening")
@@ -142,19 +141,6 @@ class VanishingTests(BackendTestCase):
             )
             converse([Peer(host.connect(), [b"hello"], b"hello")])
         self.assertEqual(len(host.told("gone")), count + 1)
-
-    def countDropped(self) -> int:
-        """
-        How many connections to have: as many as this process may open, and the
-        backend serve.
-        """
-        if sharesNothing(self.model):
-            return DROPPED_OF_PROCESSES
-        soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-        self.addCleanup(resource.setrlimit, resource.RLIMIT_NOFILE, (soft, hard))
-        resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
-        most = self.model.connectionLimit or hard
-        return min(DROPPED, (most // VISITS_AT_ONCE - 1) * VISITS_AT_ONCE)
 
 
 @stamped
