@@ -7,6 +7,8 @@ connections, bytes and calls for what goes wrong now and then to go wrong.
 
 from __future__ import annotations
 
+import os
+
 KIB = 1024
 MIB = 1024 * KIB
 
@@ -35,6 +37,12 @@ VISITS = 2000
 VISITS_AT_ONCE = 100
 #: The same where each costs a process.
 VISITS_OF_PROCESSES = 500
+#: How many come after those, to see that memory does not grow; 0 is as many again.
+VISITS_AFTER = int(os.environ.get("IODEMO_VISITS", "0"))
+#: By how much it may: what is there by chance, and where a connection has a stack
+#: also as deep as the deepest of those that are kept for the next one.
+MOST_GROWTH = MIB
+MOST_GROWTH_OF_STACKS = 8 * MIB
 
 #: Connections that are held at once, and the same where each costs a process.
 HELD = 2000

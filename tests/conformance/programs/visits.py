@@ -11,6 +11,7 @@ from twisted.internet.protocol import Protocol, connectionDone
 from twisted.python.failure import Failure
 
 from . import listen, tell
+from .time import Echo
 
 
 class Visit(Protocol):
@@ -58,3 +59,10 @@ def watched(reactor: Any) -> None:
     sys.setswitchinterval(1e-6)
     serve(reactor)
     reactor.callWhenRunning(look)
+
+
+def echo(reactor: Any) -> None:
+    """
+    Serve L{Echo}.
+    """
+    listen(reactor, Echo)
