@@ -280,7 +280,8 @@ def report(results: tuple[Path, ...], output: Path | None) -> None:
     "--full",
     is_flag=True,
     help="Run all of Twisted's tests under the reactor, not its reactor tests only: "
-    "some ten thousand, in about seven minutes on two cores.",
+    "some ten thousand, in three to ten minutes on two cores. Not as root: one of them "
+    "takes from /dev/null the permission to write to it.",
 )
 def conform(name: str, asJson: bool, full: bool) -> None:
     """
@@ -290,9 +291,10 @@ def conform(name: str, asJson: bool, full: bool) -> None:
     reactor fails nothing that the control passes, apart from its documented
     exceptions: CONFORMANCE_EXCEPTIONS in its module, reason by test.
 
-    It takes less than a minute without --full. A test that hangs for a minute is ended,
-    and named like any other that goes wrong. With --full, tests of what is not
-    installed are skipped: pip install 'twisted[all-non-platform]' brings most of it.
+    It takes about a minute without --full; ten for fork, under which many tests end
+    only when their time is over. A test that hangs for a minute is ended, and named
+    like any other that goes wrong. With --full, tests of what is not installed are
+    skipped: pip install 'twisted[all-non-platform]' brings most of it.
 
     \b
       iodemo conform --reactor busypoll
