@@ -1212,6 +1212,8 @@ cdef class RingStream:
     cdef public bint connected
     cdef public bint disconnected
     cdef public bint disconnecting
+    cdef public bint producerPaused
+    cdef public bint streamingProducer
     cdef public bint reading
     cdef public bint writing
     cdef public bint TLS
@@ -1240,7 +1242,7 @@ cdef class RingStream:
 
     def write(self, data):
         """See L{ITransport.write}."""
-        if type(data) is not bytes or self.TLS or self.producer is not None:
+        if type(data) is not bytes or self.TLS:
             super(RingStream, self).write(data)
             return
         cdef Py_ssize_t length = PyBytes_GET_SIZE(data)
@@ -1248,6 +1250,8 @@ cdef class RingStream:
             return
         self._tempDataBuffer.append(data)
         self._tempDataLen += length
+        if self.producer is not None:
+            self._maybePauseProducer()
         if not self.writing:
             self.writing = True
             self.reactor.unsent.append(self)
@@ -1258,7 +1262,10 @@ cdef class RingStream:
         if (
             self._tempDataLen == 0
             or len(self._tempDataBuffer) != 1
-            or self.producer is not None
+            or (
+                self.producer is not None
+                and (self.producerPaused or not self.streamingProducer)
+            )
             or self._sending is not None
             or self.disconnected
             or self.disconnecting

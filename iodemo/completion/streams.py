@@ -166,11 +166,13 @@ class StreamMixin(tcp.Connection):
         See L{ITransport.write}: the plainest case, which is nearly every one, without
         the five calls that Twisted's takes.
         """
-        if type(data) is not bytes or self.TLS or self.producer is not None:
+        if type(data) is not bytes or self.TLS:
             super().write(data)
         elif data and self.connected and not self._writeDisconnected:
             self._tempDataBuffer.append(data)
             self._tempDataLen += len(data)
+            if self.producer is not None:
+                self._maybePauseProducer()
             self.startWriting()
 
     def startWriting(self) -> None:
@@ -248,8 +250,14 @@ class StreamMixin(tcp.Connection):
         """
         Whether something is to happen when all is sent.
         """
+        # A producer who is not paused writes when it likes, and waits for nothing.
         return bool(
-            self.producer is not None or self.disconnecting or self._writeDisconnecting
+            self.disconnecting
+            or self._writeDisconnecting
+            or (
+                self.producer is not None
+                and (self.producerPaused or not self.streamingProducer)
+            )
         )
 
     def _isSendBufferFull(self) -> bool:
