@@ -5,14 +5,16 @@ Tests for L{iodemo.conformance}.
 from __future__ import annotations
 
 import json
+import os
 import signal
+import stat
 import subprocess
 import sys
 from datetime import date
 from io import StringIO
 
 from rich.console import Console
-from twisted.trial.unittest import SynchronousTestCase
+from twisted.trial.unittest import SkipTest, SynchronousTestCase
 
 from iodemo.conformance.conforming import (
     CannotJudge,
@@ -24,7 +26,7 @@ from iodemo.conformance.conforming import (
 from iodemo.conformance.finding import UnknownReactor, findReactor
 from iodemo.conformance.inside import normalised
 from iodemo.conformance.page import pageLines
-from iodemo.conformance.running import Job, Observer, Outcome
+from iodemo.conformance.running import Job, Observer, Outcome, run
 from iodemo.conformance.showing import show
 from iodemo.conformance.verdict import Verdict, judge
 from tests import broken_reactors
@@ -519,6 +521,22 @@ class RealTests(SynchronousTestCase):
             CannotJudge, conform, "poll", Observer(), False, ["twisted.test.test_none"]
         )
         self.assertIn("twisted.test.test_none", str(error))
+
+    def test_harmless(self) -> None:
+        """
+        The test that takes /dev/null from everybody when root runs it is skipped
+        for root.
+        """
+        if os.geteuid() != 0:
+            raise SkipTest("only root can do harm")
+        before = os.stat(os.devnull).st_mode
+        self.addCleanup(os.chmod, os.devnull, stat.S_IMODE(before))
+        module = "twisted.test.test_logfile"
+        job = Job("twisted.internet.pollreactor.PollReactor", module, True)
+        run([job], 60, Observer())
+        test = f"{module}.LogFileTests.test_cantChangeFileMode"
+        self.assertEqual(job.outcomes[test].kind, "skipped")
+        self.assertEqual(os.stat(os.devnull).st_mode, before)
 
     def test_simultaneous(self) -> None:
         """
