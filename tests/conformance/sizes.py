@@ -67,8 +67,9 @@ SURPLUS = 20
 
 #: Peers that vanish while they are sent something, of each of three kinds.
 VANISHING = 10
-#: Connections that are reset all at once; and where each costs a process.
-DROPPED = 2000
+#: Connections that are reset all at once; and where each costs a thread or a process.
+DROPPED = 10_000
+DROPPED_OF_THREADS = 2000
 DROPPED_OF_PROCESSES = 200
 
 #: Child processes, how many of them at a time, and the bytes each is given: more
