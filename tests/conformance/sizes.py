@@ -77,6 +77,7 @@ DROPPED_OF_PROCESSES = 200
 CHILDREN = 50
 CHILDREN_AT_ONCE = 10
 GIVEN = 200 * KIB
-#: Signals that all of them send, and how many are sent one by one after that.
-SIGNALS = 1000
+#: Signals of each kind that all of them send, and how many are sent one by one after
+#: that.
+SIGNALS = 5000
 SIGNALS_ALONE = 20

@@ -169,7 +169,8 @@ class SpawningTests(BackendTestCase):
         of these are waited for. Signals that come together may be one; those that
         come alone after that are all noticed.
         """
-        script = "kill -USR2 $PPID\n" * (SIGNALS // CHILDREN)
+        # The end of a child is a signal, too, and must be found among many others.
+        script = "kill -USR2 $PPID; kill -CHLD $PPID\n" * (SIGNALS // CHILDREN)
         with self.host("faults.spawn", script=script, given=0) as host:
             keepBusy(host, "processEnded", CHILDREN)
             for _ in range(SIGNALS_ALONE):
