@@ -1,4 +1,4 @@
-# -*- test-case-name: tests.test_completion -*-
+# -*- test-case-name: tests.test_uring -*-
 """
 A proactor on io_uring: the kernel does the operations, and tells their results.
 
