@@ -25,7 +25,7 @@ from .sizes import (
     VANISHING,
     VISITS_AT_ONCE,
 )
-from .stamping import BackendTestCase, sharedState, stamped
+from .stamping import BackendTestCase, sharedState, stamped, stampedFor
 
 # The share of a core that only somebody who never waits takes, however busy the
 # machine is.
@@ -45,7 +45,7 @@ class CrowdTests(BackendTestCase):
         wait, and the process does not compute because of them. When somebody
         leaves, somebody else is served.
         """
-        with self.host("faults.crowded", room=ROOM) as host:
+        with self.host("faults.crowded", room=ROOM, reserved=True) as host:
             empty = host.await_("empty")["share"]
             inside = [host.connect() for _ in range(ROOM)]
             converse([Peer(each, [b"hello"], b"hello") for each in inside])
@@ -74,6 +74,31 @@ class CrowdTests(BackendTestCase):
             )
             left += [host.connect() for _ in range(ROOM - len(left))]
             converse([Peer(each, [b"hello"], b"hello") for each in left])
+
+
+@stampedFor("proactor", "uring")
+class WaitingCrowdTests(BackendTestCase):
+    """
+    Tests for reactors that do not compute without end, as Twisted's own do, when
+    they cannot even get rid of those for whom they have no descriptors.
+    """
+
+    def test_crowd(self) -> None:
+        """
+        Those wait, and are served when others have left.
+        """
+        with self.host("faults.crowded", room=ROOM, reserved=False) as host:
+            inside = [host.connect() for _ in range(ROOM)]
+            converse([Peer(each, [b"hello"], b"hello") for each in inside])
+            waiting = [host.connect() for _ in range(ROOM)]
+            for each in waiting:
+                each.sendall(b"hello")
+            converse([Peer(each, [b"still"], b"still") for each in inside])
+            host.permit("measure")
+            self.assertLess(host.await_("full")["share"], _SPINNING)
+            for each in inside:
+                each.close()
+            converse([Peer(each, [b" there"], b"hello there") for each in waiting])
 
 
 @stamped

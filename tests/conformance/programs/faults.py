@@ -13,6 +13,7 @@ from collections.abc import Callable
 from typing import Any
 from weakref import WeakSet
 
+from twisted.internet import tcp
 from twisted.internet.interfaces import IPushProducer
 from twisted.internet.protocol import ProcessProtocol
 from twisted.python.failure import Failure
@@ -29,11 +30,17 @@ from .visits import Visit
 _MEASURED = 0.5
 
 
-def crowded(reactor: Any, room: int) -> None:
+def crowded(reactor: Any, room: int, reserved: bool) -> None:
     """
     Serve L{Visit}, with descriptors for so many connections. Tell for how much of
     its time the process computes: with nobody there, and once permitted.
+
+    @param reserved: whether Twisted has one descriptor more, which it gives up to get
+        rid of those for whom there is none.
     """
+    if not reserved:
+        # As when another thread was quicker to take it.
+        tcp._reservedFD = tcp._NullFileDescriptorReservation()
     reactor.callLater(0, _leaveRoom, room)
     listen(reactor, Visit)
     reactor.callLater(0, _measure, reactor, "empty")
