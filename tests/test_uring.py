@@ -2,19 +2,88 @@
 Tests for L{iodemo.reactors.uring}: what is its own. What it has in common with
 other reactors is tested in L{tests.conformance}, and its queue in
 L{tests.test_completion}.
+
+All of L{tests.conformance} can be run with hardly any buffers, and hardly any room
+for results::
+
+    IODEMO_URING_BUFFERS=1 IODEMO_URING_BUFFER_KIB=1 IODEMO_URING_RESULTS=1 \
+        IODEMO_BACKENDS=uring scripts/test tests.conformance
 """
 
 from __future__ import annotations
 
+import errno
 import os
+import signal
 import subprocess
 import sys
+from unittest import mock
 
 from twisted.trial.unittest import SkipTest, SynchronousTestCase
 
 from iodemo.models import find
 
 from .children import TIMEOUT
+from .conformance.hosting import descriptorsOf, eventually
+from .conformance.peers import Peer, connectTo, converse, pattern, reset
+from .conformance.sizes import LAST_WORDS, SLOW_BUFFER
+from .conformance.stamping import BackendTestCase, stampedFor
+
+#: Connections that speak at the same moment; how many of them are told more than they
+#: take at once; and what the others say.
+CROWD = 300
+SLOW = 10
+SAID = 5000
+
+
+@stampedFor("uring")
+class ScarcityTests(BackendTestCase):
+    """
+    Tests for a server that has less of something than its connections need at once.
+    """
+
+    def test_buffers(self) -> None:
+        """
+        With two buffers for all of them, each is served.
+        """
+        self.checkCrowd(IODEMO_URING_BUFFERS="2", IODEMO_URING_BUFFER_KIB="1")
+
+    def test_results(self) -> None:
+        """
+        With room for two results nothing is lost.
+        """
+        self.checkCrowd(IODEMO_URING_RESULTS="2")
+
+    def checkCrowd(self, **sizes: str) -> None:
+        """
+        Have many connections speak, and end, at the same moment.
+        """
+        with mock.patch.dict(os.environ, sizes), self.host("visits.serve") as host:
+            host.await_("listening")
+            descriptors = descriptorsOf(host.pid)
+            peers = []
+            for number in range(CROWD):
+                isSlow = number < SLOW
+                connection = connectTo(host.port, SLOW_BUFFER if isSlow else None)
+                self.addCleanup(connection.close)
+                said = pattern(LAST_WORDS if isSlow else SAID)
+                peers.append(Peer(connection, [said], said, slowReader=isSlow))
+            # It finds all of it when it goes on.
+            os.kill(host.pid, signal.SIGSTOP)
+            for peer in peers:
+                peer.write()
+            os.kill(host.pid, signal.SIGCONT)
+            converse(peers)
+            os.kill(host.pid, signal.SIGSTOP)
+            for peer in peers:
+                reset(peer.connection)
+            os.kill(host.pid, signal.SIGCONT)
+            host.await_("gone", CROWD)
+            eventually(
+                lambda: len(descriptorsOf(host.pid)) == len(descriptors),
+                lambda: (descriptors, descriptorsOf(host.pid)),
+            )
+            converse([Peer(host.connect(), [b"hello"], b"hello")])
 
 
 class UringTests(SynchronousTestCase):
@@ -23,7 +92,9 @@ class UringTests(SynchronousTestCase):
     needs.
     """
 
-    def run_(self, program: str, **variables: str) -> subprocess.CompletedProcess[str]:
+    def run_(
+        self, program: str, *arguments: str, **variables: str
+    ) -> subprocess.CompletedProcess[str]:
         """
         Run a program in a new Python.
         """
@@ -31,7 +102,7 @@ class UringTests(SynchronousTestCase):
         if reason is not None:
             raise SkipTest(reason)
         return subprocess.run(
-            [sys.executable, "-c", program],
+            [sys.executable, "-c", program, *arguments],
             env={**os.environ, **variables},
             capture_output=True,
             text=True,
@@ -43,14 +114,22 @@ class UringTests(SynchronousTestCase):
         A size that cannot be is refused, by its name and with what it can be.
         """
         for value in ("0", "3", "65536", "x"):
-            ended = self.run_(
-                "from twisted.application.reactors import installReactor\n"
-                "installReactor('uring')",
-                IODEMO_URING_BUFFERS=value,
-            )
+            ended = self.run_(INSTALL, IODEMO_URING_BUFFERS=value)
             last = ended.stderr.splitlines()[-1]
             self.assertIn("IODEMO_URING_BUFFERS", last)
             self.assertIn("power of two", last)
+
+    def test_least(self) -> None:
+        """
+        The smallest sizes are enough to run.
+        """
+        ended = self.run_(
+            INSTALL + RUN,
+            IODEMO_URING_BUFFERS="1",
+            IODEMO_URING_BUFFER_KIB="1",
+            IODEMO_URING_RESULTS="1",
+        )
+        self.assertEqual((ended.stdout, ended.stderr), ("ran\n", ""))
 
     def test_lockedMemory(self) -> None:
         """
@@ -59,50 +138,92 @@ class UringTests(SynchronousTestCase):
         """
         ended = self.run_(
             "import resource\n"
-            "resource.setrlimit(resource.RLIMIT_MEMLOCK, (0, 0))\n"
-            "from twisted.application.reactors import installReactor\n"
-            "reactor = installReactor('uring')\n"
-            "reactor.callWhenRunning(reactor.stop)\n"
-            "reactor.run()\n"
-            "print('ran')"
+            "resource.setrlimit(resource.RLIMIT_MEMLOCK, (0, 0))\n" + INSTALL + RUN
         )
         if ended.stdout != "ran\n":
             self.assertIn("ulimit -l", ended.stderr.splitlines()[-1])
+
+    def test_littleMemory(self) -> None:
+        """
+        Where there is memory for a small ring only, it works with that.
+        """
+        ended = self.run_(INSTALL + refusing(SETUP, errno.ENOMEM, above=100) + RUN)
+        self.assertEqual((ended.stdout, ended.stderr), ("ran\n", ""))
+
+    def test_noMemory(self) -> None:
+        """
+        Where there is none, for the ring or for its buffers, it says in one line what
+        to do, on import or, if there was some then, where the program ends.
+        """
+        for program in (
+            refusing(SETUP, errno.ENOMEM) + "import iodemo.reactors.uring",
+            INSTALL + refusing(SETUP, errno.ENOMEM) + RUN,
+            INSTALL + refusing(REGISTER, errno.ENOMEM) + RUN,
+        ):
+            ended = self.run_(program)
+            self.assertEqual((ended.returncode, ended.stdout), (1, ""))
+            last = ended.stderr.splitlines()[-1]
+            self.assertIn("says ENOMEM", last)
+            self.assertIn("ulimit -l", last)
 
     def test_forbidden(self) -> None:
         """
         Where a filter forbids io_uring the reactor is not there, with the reason.
         """
-        ended = self.run_(FORBID + "import iodemo.reactors.uring")
+        forbid = refusing(SETUP, errno.EPERM)
+        ended = self.run_(forbid + "import iodemo.reactors.uring")
         last = ended.stderr.splitlines()[-1]
         self.assertIn("io_uring_setup says EPERM", last)
         self.assertIn("seccomp", last)
+        program = "from twisted.scripts.twistd import run\nrun()"
+        ended = self.run_(forbid + program, "-n", "--reactor=uring", "iodemo-echo")
+        self.assertEqual(ended.returncode, 1)
+        self.assertIn(last.partition(": ")[2], ended.stderr + ended.stdout)
 
     def test_forbiddenLater(self) -> None:
         """
         Where it is forbidden only after the reactor was installed, the program ends
         with the reason, and does not go on without.
         """
-        ended = self.run_(
-            "from twisted.application.reactors import installReactor\n"
-            "reactor = installReactor('uring')\n" + FORBID + "reactor.run()"
-        )
-        self.assertEqual(ended.returncode, 1)
+        ended = self.run_(INSTALL + refusing(SETUP, errno.EPERM) + RUN)
+        self.assertEqual((ended.returncode, ended.stdout), (1, ""))
         self.assertIn("io_uring_setup says EPERM", ended.stderr.splitlines()[-1])
 
 
-# A filter (seccomp(2)) that has io_uring_setup, number 425, fail with EPERM, and
-# allows all else.
-FORBID = """
-import ctypes, struct
+#: A program that installs the reactor, and what runs it then.
+INSTALL = """
+from twisted.application.reactors import installReactor
+reactor = installReactor("uring")
+"""
+RUN = """
+reactor.callWhenRunning(reactor.stop)
+reactor.run()
+print("ran")
+"""
+
+# The numbers of the system calls.
+SETUP = 425
+REGISTER = 427
+
+
+def refusing(call: int, error: int, above: int = 0) -> str:
+    """
+    Program text that has a system call fail from there on, by a filter (seccomp(2)).
+
+    @param above: of which numbers as its first argument.
+    """
+    return f"""
+import ctypes, struct, sys
 program = b"".join(struct.pack("=HBBI", *instruction) for instruction in (
-    (0x20, 0, 0, 0),           # load the number of the call
-    (0x15, 0, 1, 425),         # if it is this one
-    (0x06, 0, 0, 0x00050001),  # fail with errno 1
-    (0x06, 0, 0, 0x7FFF0000),  # else allow
+    (0x20, 0, 0, 0),                          # load the number of the call
+    (0x15, 0, 3, {call}),                     # if it is this one,
+    (0x20, 0, 0, 16 + 4 * (sys.byteorder == "big")),  # load its first argument,
+    (0x25, 0, 1, {above}),                    # and if that is above,
+    (0x06, 0, 0, 0x00050000 | {error}),       # fail;
+    (0x06, 0, 0, 0x7FFF0000),                 # else allow
 ))
 memory = ctypes.create_string_buffer(program, len(program))
-prepared = struct.pack("HP", 4, ctypes.addressof(memory))
+prepared = struct.pack("HP", 6, ctypes.addressof(memory))
 libc = ctypes.CDLL(None, use_errno=True)
 assert libc.prctl(38, 1, 0, 0, 0) == 0            # PR_SET_NO_NEW_PRIVS
 assert libc.prctl(22, 2, prepared, 0, 0) == 0     # PR_SET_SECCOMP, a filter
