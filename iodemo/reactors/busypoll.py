@@ -1,4 +1,4 @@
-# -*- test-case-name: tests.test_reactors -*-
+# -*- test-case-name: tests.conformance -*-
 """
 Busy polling: non-blocking sockets and no multiplexing. Every socket is asked in
 turn, for ever.

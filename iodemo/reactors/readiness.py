@@ -1,4 +1,4 @@
-# -*- test-case-name: tests.test_reactors -*-
+# -*- test-case-name: tests.conformance -*-
 """
 What the reactors of this package have in common: who wants to read, who wants
 to write, and how one of them is served.

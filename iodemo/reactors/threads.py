@@ -1,4 +1,4 @@
-# -*- test-case-name: tests.test_reactors -*-
+# -*- test-case-name: tests.test_threads -*-
 """
 A thread per connection: each blocks in C{recv}, and the kernel's scheduler is
 the event loop.

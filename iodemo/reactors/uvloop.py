@@ -1,4 +1,4 @@
-# -*- test-case-name: tests.test_reactors -*-
+# -*- test-case-name: tests.test_uvloop -*-
 """
 Twisted's asyncio reactor on uvloop.
 

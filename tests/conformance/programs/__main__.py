@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import json
 import sys
+import warnings
 from typing import Any
 
 from twisted.application.reactors import installReactor
@@ -19,9 +20,11 @@ from . import tell
 @provider(ILogObserver)
 def tellErrors(event: dict[str, Any]) -> None:
     """
-    Tell the test of each error that is logged.
+    Tell the test of each error that is logged, also of what is left open.
     """
-    if event["log_level"] >= LogLevel.error:
+    if event["log_level"] >= LogLevel.error or "ResourceWarning" in str(
+        event.get("category")
+    ):
         # Under the second name if it was logged in the old way, as reactors do.
         failure = event.get("log_failure") or event.get("failure")
         kind = "log" if failure is None else type(failure.value).__name__
@@ -33,6 +36,7 @@ def main(backend: str, program: str, arguments: str) -> None:
     """
     Run it.
     """
+    warnings.simplefilter("always", ResourceWarning)
     reactor = installReactor(backend)
     globalLogBeginner.beginLoggingTo([tellErrors], redirectStandardIO=False)
     namedAny(f"tests.conformance.programs.{program}")(reactor, **json.loads(arguments))

@@ -1,0 +1,97 @@
+"""
+Servers that run short of threads, and one that has to wait in the middle of a turn.
+"""
+
+from __future__ import annotations
+
+import os
+import resource
+from pathlib import Path
+from typing import Any
+
+from twisted.internet.protocol import ClientFactory
+from twisted.logger import (
+    ILogObserver,
+    LogLevel,
+    formatEvent,
+    globalLogPublisher,
+)
+from zope.interface import implementer
+
+from . import listen, tell
+from .closing import Telling, TellingEcho
+
+
+@implementer(ILogObserver)
+def _tellWarnings(event: Any) -> None:
+    if event["log_level"] is LogLevel.warn:
+        tell("warning", text=formatEvent(event))
+
+
+def confined(reactor: Any, room: int) -> None:
+    """
+    Serve L{TellingEcho}, with so much more memory, in bytes, to address.
+    """
+    globalLogPublisher.addObserver(_tellWarnings)
+    pages = int(Path("/proc/self/statm").read_text().split()[0])
+    _, hard = resource.getrlimit(resource.RLIMIT_AS)
+    addressed = pages * os.sysconf("SC_PAGESIZE")
+    resource.setrlimit(resource.RLIMIT_AS, (addressed + room, hard))
+    listen(reactor, TellingEcho)
+
+
+class Calling(TellingEcho):
+    """
+    Connects elsewhere when it is told C{connect}, and tells what becomes of that.
+    Sends back all else.
+    """
+
+    def __init__(self, reactor: Any, port: int) -> None:
+        self.reactor = reactor
+        self.port = port
+
+    def dataReceived(self, data: bytes) -> None:
+        """
+        Do it.
+        """
+        if data == b"connect":
+            factory = ClientFactory.forProtocol(Telling)
+            factory.noisy = False
+            self.reactor.connectTCP("127.0.0.1", self.port, factory)
+        else:
+            super().dataReceived(data)
+
+
+def calling(reactor: Any, port: int) -> None:
+    """
+    Serve L{Calling}.
+    """
+    globalLogPublisher.addObserver(_tellWarnings)
+    listen(reactor, lambda: Calling(reactor, port))
+
+
+class Waiting(TellingEcho):
+    """
+    Sends C{later} back when a timer has fired, for which it waits by running the
+    reactor itself. Sends back all else.
+    """
+
+    def __init__(self, reactor: Any) -> None:
+        self.reactor = reactor
+
+    def dataReceived(self, data: bytes) -> None:
+        """
+        Wait, or do not.
+        """
+        if data == b"later":
+            call = self.reactor.callLater(0.2, tell, "fired")
+            while call.active():
+                self.reactor.iterate(0.01)
+        super().dataReceived(data)
+
+
+def waiting(reactor: Any) -> None:
+    """
+    Serve L{Waiting}.
+    """
+    listen(reactor, lambda: Waiting(reactor))

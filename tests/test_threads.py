@@ -1,0 +1,109 @@
+"""
+Tests for L{iodemo.reactors.threads}: what is its own. What it has in common with
+other reactors is tested in L{tests.conformance}.
+"""
+
+from __future__ import annotations
+
+import os
+import socket
+from unittest import mock
+
+from iodemo.models import find
+
+from .children import TIMEOUT, exchange, makeDirectory, receive, runTwistd
+from .conformance.hosting import descriptorsOf, eventually
+from .conformance.stamping import BackendTestCase
+
+#: A stack, in KiB, of which few fit anywhere.
+_LARGE = 1024 * 1024
+
+
+class ThreadsTests(BackendTestCase):
+    """
+    Tests of the reactor.
+    """
+
+    model = find("threads")
+
+    def test_noThread(self) -> None:
+        """
+        If no more threads can be had, connections are refused with a line in the log
+        that says so, and nothing is left of them; those that have one notice nothing.
+        """
+        with (
+            mock.patch.dict(os.environ, IODEMO_THREADS_STACK_KIB=str(_LARGE)),
+            self.host("shortage.confined", room=_LARGE * 1024 * 5 // 2) as host,
+        ):
+            inside = [host.connect() for _ in range(2)]
+            for each in inside:
+                self.assertEqual(exchange(each, b"hello"), b"hello")
+            descriptors = descriptorsOf(host.pid)
+            for count in range(1, 4):
+                self.assertEqual(host.connect().recv(1), b"")
+                host.await_("connectionLost", count)
+            for each in inside:
+                self.assertEqual(exchange(each, b"still"), b"still")
+            eventually(
+                lambda: len(descriptorsOf(host.pid)) == len(descriptors),
+                lambda: (descriptors, descriptorsOf(host.pid)),
+            )
+            inside.pop().close()
+            host.await_("connectionLost", 4)
+        warnings = [event["text"] for event in host.told("warning")]
+        self.assertEqual(len(warnings), 3)
+        for text in warnings:
+            self.assertRegex(text, "^refused .*: can't start new thread$")
+
+    def test_outgoing(self) -> None:
+        """
+        So is an outgoing connection if there are as many as there may be.
+        """
+        with (
+            socket.create_server(("127.0.0.1", 0)) as server,
+            mock.patch.dict(os.environ, IODEMO_THREADS_MAX="2"),
+            self.host("shortage.calling", port=server.getsockname()[1]) as host,
+        ):
+            server.settimeout(TIMEOUT)
+            clients = [host.connect(), host.connect()]
+            for each in clients:
+                self.assertEqual(exchange(each, b"hello"), b"hello")
+            clients[0].sendall(b"connect")
+            with server.accept()[0] as connection:
+                connection.settimeout(TIMEOUT)
+                self.assertEqual(connection.recv(1), b"")
+            host.await_("connectionLost")
+            for each in clients:
+                self.assertEqual(exchange(each, b"still"), b"still")
+        self.assertEqual(len(host.told("connectionMade")), 3)
+        (warning,) = host.told("warning")
+        self.assertIn(": 2 threads are the most (IODEMO_THREADS_MAX)", warning["text"])
+
+    def test_iterate(self) -> None:
+        """
+        A protocol that runs the reactor itself to wait for something gets it, and
+        others are served meanwhile.
+        """
+        with self.host("shortage.waiting") as host:
+            client, other = host.connect(), host.connect()
+            client.sendall(b"later")
+            while not host.told("fired"):
+                self.assertEqual(exchange(other, b"hello"), b"hello")
+            self.assertEqual(receive(client, 5), b"later")
+
+    def test_settings(self) -> None:
+        """
+        What is no number, or is too small a one, is refused with a sentence.
+        """
+        for name, value, least in (
+            ("IODEMO_THREADS_MAX", "many", 1),
+            ("IODEMO_THREADS_MAX", "0", 1),
+            ("IODEMO_THREADS_STACK_KIB", "31", 32),
+        ):
+            with mock.patch.dict(os.environ, {name: value}):
+                answer = runTwistd(
+                    "--reactor=threads", "iodemo-echo", directory=makeDirectory(self)
+                )
+            self.assertEqual(answer.returncode, 1)
+            said = f"{name}={value!r} is not a whole number from {least}\n"
+            self.assertEqual(answer.stderr, said)
