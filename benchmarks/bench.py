@@ -1,10 +1,13 @@
 """
 What the completion reactors are to reach, measured: C{scripts/bench}.
 
-A closed loop of a C client against one echo server at a time, each pinned to a core of
-its own. Every round starts a fresh server; the rounds of all servers are shuffled; what
-is compared is medians, with 95 % bootstrap intervals of their ratio. System calls are
-counted by perf in a pass of its own.
+One server at a time and its client, each pinned to a core of its own. Every round
+starts a fresh server; the rounds of all servers are shuffled; what is compared is
+medians, with 95 % bootstrap intervals of their ratio. System calls are counted by perf
+in a pass of its own.
+
+There are plain echo servers (C{echo.py}, C{server.c}), and iodemo's own services as
+users start them, with C{twistd}. The client is C{client.c}; over TLS, C{tlsclient.py}.
 """
 
 from __future__ import annotations
@@ -24,6 +27,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from statistics import median
+from typing import NamedTuple
 
 import click
 import psutil
@@ -32,12 +37,37 @@ from rich.progress import track
 from rich.table import Table
 
 from iodemo.lab.statistics import interval, ratio
+from tests.certificates import tlsEndpoint, writeCertificate
 
 HERE = Path(__file__).resolve().parent
-BYTES = "64"
+TWISTD = str(Path(sys.executable).with_name("twistd"))
 DESCRIPTORS = 12_000
 PATIENCE = 30.0
+WARMUP = "0.5"
 SECOND = ("sleep", "1")
+#: Services by what the client does with them, where that is not a plain echo.
+SERVICES = {
+    "http": ("iodemo-http",),
+    "tls": ("iodemo-echo",),
+    "stream": ("iodemo-stream",),
+    "sink": ("iodemo-stream", "--sink"),
+}
+#: What the client counts in bytes.
+BULK = ("stream", "sink")
+
+
+class Cell(NamedTuple):
+    """
+    One server, and what is done with it.
+
+    @ivar work: C{"echo"}, or a key of L{SERVICES}.
+    @ivar server: a reactor, or C{"on-uvloop"} or C{"c"}.
+    """
+
+    work: str
+    server: str
+    busy: int
+    idle: int
 
 
 @dataclass(frozen=True)
@@ -46,19 +76,44 @@ class Target:
     One server's throughput against another's.
     """
 
+    work: str
     server: str
     baseline: str
     busy: int
     idle: int
     least: float
 
+    @property
+    def cells(self) -> tuple[Cell, Cell]:
+        """
+        What is compared.
+        """
+        return (
+            Cell(self.work, self.server, self.busy, self.idle),
+            Cell(self.work, self.baseline, self.busy, self.idle),
+        )
+
 
 TARGETS = (
-    Target("uring", "epoll", 100, 0, 3.0),
-    Target("uring", "epoll", 10, 10_000, 3.0),
-    Target("uring", "on-uvloop", 100, 0, 1.15),
-    Target("uring", "c", 100, 0, 0.95),
-    Target("proactor", "epoll", 100, 0, 2.0),
+    Target("echo", "uring", "epoll", 100, 0, 3.0),
+    Target("echo", "uring", "epoll", 10, 10_000, 3.0),
+    Target("echo", "uring", "on-uvloop", 100, 0, 1.15),
+    Target("echo", "uring", "c", 100, 0, 0.95),
+    Target("echo", "proactor", "epoll", 100, 0, 2.0),
+    Target("stream", "uring", "epoll", 10, 0, 1.0),
+    Target("sink", "uring", "epoll", 10, 0, 1.0),
+    Target("http", "uring", "epoll", 100, 0, 1.0),
+    Target("http", "proactor", "epoll", 100, 0, 1.0),
+    Target("tls", "uring", "epoll", 100, 0, 1.0),
+    Target("tls", "proactor", "epoll", 100, 0, 1.0),
+)
+EXPLANATION = (
+    "echo: 64 bytes, by a plain protocol. http: the small page of iodemo-http. tls: 64 "
+    "bytes over TLS, by iodemo-echo. stream, sink: bytes from iodemo-stream and to "
+    "iodemo-stream --sink, in writes of 64 KiB. on-uvloop: asyncio's own protocol on "
+    "uvloop. c: epoll in C. client: how much of its core the client used, which is in "
+    "C, for tls in Python. calls: system calls an exchange. idle KiB: memory of one "
+    "more idle connection."
 )
 MOST_CALLS = 0.25
 MOST_KIB = 1.2
@@ -80,6 +135,7 @@ class Bench:
             self.programs[name] = str(directory / name)
             source = str(HERE / f"{name}.c")
             subprocess.run(["cc", "-O2", "-o", self.programs[name], source], check=True)
+        self.certificate = writeCertificate(directory)
 
     def prepare(self, core: int) -> None:
         """
@@ -90,19 +146,19 @@ class Bench:
             os.sched_setscheduler(0, os.SCHED_FIFO, os.sched_param(50))
 
     @contextmanager
-    def server(self, name: str) -> Iterator[tuple[subprocess.Popen[bytes], str]]:
+    def server(
+        self, work: str, name: str
+    ) -> Iterator[tuple[subprocess.Popen[bytes], str]]:
         """
         Run a server: its process, and its port.
         """
         with socket.socket() as free:
             free.bind(("127.0.0.1", 0))
             port = str(free.getsockname()[1])
-        command = [sys.executable, str(HERE / "echo.py"), name, port]
-        if name == "c":
-            command = [self.programs["server"], port]
         with subprocess.Popen(
-            command,
+            self.serverCommand(work, name, port),
             stdin=subprocess.PIPE,
+            stdout=subprocess.DEVNULL,
             preexec_fn=lambda: self.prepare(self.serverCore),
         ) as process:
             try:
@@ -111,29 +167,46 @@ class Bench:
             finally:
                 process.kill()
 
-    def ask(self, port: str, busy: int, idle: int, seconds: float) -> dict[str, float]:
+    def serverCommand(self, work: str, name: str, port: str) -> list[str]:
         """
-        Run the client: what it says.
+        How a server is started.
         """
-        asked = subprocess.run(
-            [
-                self.programs["client"],
-                *(port, str(busy), str(idle), BYTES, "0.5", str(seconds)),
-            ],
-            stdout=subprocess.PIPE,
-            check=True,
-            timeout=PATIENCE + seconds,
-            preexec_fn=lambda: self.prepare(self.clientCore),
-        )
+        if name == "c":
+            return [self.programs["server"], port]
+        if work == "echo":
+            return [sys.executable, str(HERE / "echo.py"), name, port]
+        endpoint = f"tcp:{port}:interface=127.0.0.1"
+        if work == "tls":
+            endpoint = tlsEndpoint(self.certificate, int(port))
+        twistd = [TWISTD, "-n", "--pidfile=", f"--reactor={name}"]
+        return [*twistd, *SERVICES[work], "--listen", endpoint]
+
+    def clientCommand(
+        self, work: str, port: str, busy: int, idle: int, seconds: float
+    ) -> list[str]:
+        """
+        How its client is started.
+        """
+        if work == "tls":
+            client = [sys.executable, str(HERE / "tlsclient.py"), str(self.certificate)]
+            return [*client, port, str(busy), WARMUP, str(seconds)]
+        client = [self.programs["client"], work]
+        return [*client, port, str(busy), str(idle), WARMUP, str(seconds)]
+
+    def measure(self, cell: Cell) -> dict[str, float]:
+        """
+        What the client says of a fresh server.
+        """
+        with self.server(cell.work, cell.server) as (_, port):
+            asked = subprocess.run(
+                self.clientCommand(cell.work, port, cell.busy, cell.idle, self.seconds),
+                stdout=subprocess.PIPE,
+                check=True,
+                timeout=PATIENCE + self.seconds,
+                preexec_fn=lambda: self.prepare(self.clientCore),
+            )
         answer: dict[str, float] = json.loads(asked.stdout)
         return answer
-
-    def throughput(self, name: str, busy: int, idle: int) -> float:
-        """
-        Exchanges a second with a fresh server.
-        """
-        with self.server(name) as (_, port):
-            return self.ask(port, busy, idle, self.seconds)["throughput"]
 
     def memory(self, name: str) -> float:
         """
@@ -141,13 +214,10 @@ class Bench:
         """
         sizes = []
         for idle in (100, 10_000):
-            with self.server(name) as (process, port):
+            with self.server("echo", name) as (process, port):
                 watched = psutil.Process(process.pid)
                 client = subprocess.Popen(
-                    [
-                        self.programs["client"],
-                        *(port, "10", str(idle), BYTES, "0.5", "3"),
-                    ],
+                    self.clientCommand("echo", port, 10, idle, 3),
                     stdout=subprocess.DEVNULL,
                 )
                 most = 0
@@ -163,11 +233,10 @@ class Bench:
         """
         if shutil.which("perf") is None:
             return None
-        with self.server(name) as (process, port):
+        with self.server("echo", name) as (process, port):
             event = "raw_syscalls:sys_enter"
             client = subprocess.Popen(
-                [self.programs["client"], port, "100", "0", BYTES, "1", "3"],
-                stdout=subprocess.PIPE,
+                self.clientCommand("echo", port, 100, 0, 3), stdout=subprocess.PIPE
             )
             time.sleep(1.5)
             counted = subprocess.run(
@@ -198,7 +267,7 @@ def await_(port: int, process: subprocess.Popen[bytes]) -> None:
 
 @click.command()
 @click.option("--rounds", default=5, show_default=True, help="Servers of each kind.")
-@click.option("--seconds", default=2.0, show_default=True, help="Length of a round.")
+@click.option("--seconds", default=1.5, show_default=True, help="Length of a round.")
 @click.option(
     "--realtime",
     is_flag=True,
@@ -207,29 +276,33 @@ def await_(port: int, process: subprocess.Popen[bytes]) -> None:
 def main(rounds: int, seconds: float, realtime: bool) -> None:
     """
     Measure what the completion reactors are to reach, and say whether they do.
+
+    Plain echo servers and iodemo's services, each under the reactor in question and
+    under what it is held against: a fresh server for every round, in random order,
+    server and client on a core each. It takes four minutes on two cores that do nothing
+    else.
     """
     resource.setrlimit(resource.RLIMIT_NOFILE, (DESCRIPTORS, DESCRIPTORS))
     if len(os.sched_getaffinity(0)) < 2:
         raise click.ClickException("two cores are needed, for server and client")
     if shutil.which("cc") is None:
         raise click.ClickException("a C compiler is needed: install gcc")
-    cells = {(t.server, t.busy, t.idle) for t in TARGETS}
-    cells |= {(t.baseline, t.busy, t.idle) for t in TARGETS}
+    cells = {cell for target in TARGETS for cell in target.cells}
     plan = sorted(cells) * rounds
     random.shuffle(plan)
-    measured: dict[tuple[str, int, int], list[float]] = {cell: [] for cell in cells}
+    measured: dict[Cell, list[dict[str, float]]] = {cell: [] for cell in cells}
     errors = Console(stderr=True)
     with tempfile.TemporaryDirectory() as directory:
         bench = Bench(Path(directory), seconds, realtime)
         for cell in track(plan, "rounds", console=errors):
-            measured[cell].append(bench.throughput(*cell))
+            measured[cell].append(bench.measure(cell))
         calls = bench.calls("uring")
         memory = bench.memory("uring")
     show(measured, calls, memory)
 
 
 def show(
-    measured: dict[tuple[str, int, int], list[float]],
+    measured: dict[Cell, list[dict[str, float]]],
     calls: float | None,
     memory: float,
 ) -> None:
@@ -237,42 +310,52 @@ def show(
     Print what was measured, and what it says of the targets.
     """
     console = Console()
-    table = tableOf("server", "busy", "idle", "exchanges/s", "95 %")
-    for (name, busy, idle), values in sorted(measured.items()):
-        found = interval(values)
-        between = f"{found['low']:,.0f}\N{EN DASH}{found['high']:,.0f}"
-        median = f"{found['median']:,.0f}"
-        table.add_row(name, f"{busy:,}", f"{idle:,}", median, between)
-    console.print(table)
-    table = tableOf("target", "busy", "aim", "measured", "95 %", "")
-    for target in TARGETS:
-        ratios = ratio(
-            measured[target.server, target.busy, target.idle],
-            measured[target.baseline, target.busy, target.idle],
+    throughputs = {
+        cell: [each["throughput"] for each in rounds]
+        for cell, rounds in measured.items()
+    }
+    table = tableOf("", "server", "busy", "idle", "a second", "95 %", "client")
+    works = ("echo", *SERVICES)
+    for cell in sorted(measured, key=lambda c: (works.index(c.work), c.idle, c.server)):
+        found = interval(throughputs[cell])
+        scale, unit = (1e-6, " MB") if cell.work in BULK else (1, "")
+        low, middle, high = (
+            f"{found[key] * scale:,.0f}" for key in ("low", "median", "high")
         )
-        assert ratios is not None
-        middle, low, high = ratios
         table.add_row(
-            f"{target.server} / {target.baseline}",
-            f"{target.busy}" + (f" + {target.idle:,} idle" if target.idle else ""),
+            cell.work,
+            cell.server,
+            f"{cell.busy:,}",
+            f"{cell.idle:,}",
+            f"{middle}{unit}",
+            f"{low}\N{EN DASH}{high}",
+            f"{median(each['load_cpu'] for each in measured[cell]):.0%}",
+        )
+    console.print(table)
+    table = tableOf("target", "busy + idle", "aim", "measured", "95 %", "")
+    for target in TARGETS:
+        ratios = ratio(*(throughputs[cell] for cell in target.cells))
+        assert ratios is not None
+        times, least, most = ratios
+        table.add_row(
+            f"{target.work}, {target.server} / {target.baseline}",
+            f"{target.busy}" + (f" + {target.idle:,}" if target.idle else ""),
             f"≥ {target.least:.2f}",
-            f"{middle:.2f}",
-            f"{low:.2f}\N{EN DASH}{high:.2f}",
-            "met" if middle >= target.least else "not met",
+            f"{times:.2f}",
+            f"{least:.2f}\N{EN DASH}{most:.2f}",
+            "met" if times >= target.least else "not met",
         )
     aim = f"≤ {MOST_CALLS}"
     if calls is None:
-        table.add_row("uring, calls", "100", aim, "unknown", "", "needs perf")
+        table.add_row("echo, uring, calls", "100", aim, "unknown", "", "needs perf")
     else:
         met = "met" if calls <= MOST_CALLS else "not met"
-        table.add_row("uring, calls", "100", aim, f"{calls:.2f}", "", met)
+        table.add_row("echo, uring, calls", "100", aim, f"{calls:.2f}", "", met)
     met = "met" if memory <= MOST_KIB else "not met"
-    table.add_row("uring, idle KiB", "10", f"≤ {MOST_KIB}", f"{memory:.2f}", "", met)
+    aim = f"≤ {MOST_KIB}"
+    table.add_row("echo, uring, idle KiB", "10", aim, f"{memory:.2f}", "", met)
     console.print(table)
-    console.print(
-        "on-uvloop: asyncio's own protocol on uvloop. c: epoll in C. calls: system "
-        "calls an exchange. idle KiB: memory of one more idle connection."
-    )
+    console.print(EXPLANATION)
 
 
 def tableOf(*columns: str) -> Table:

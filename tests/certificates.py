@@ -1,5 +1,5 @@
 """
-Throwaway TLS certificates, for tests.
+Throwaway TLS certificates, for tests and benchmarks.
 """
 
 from __future__ import annotations
@@ -49,12 +49,12 @@ def writeCertificate(directory: Path) -> Path:
     return path
 
 
-def tlsEndpoint(certificate: Path) -> str:
+def tlsEndpoint(certificate: Path, port: int = 0) -> str:
     """
-    The endpoint string of a server with this certificate, on any port.
+    The endpoint string of a server with this certificate, on any port or this one.
     """
     path = quoted(certificate)
-    return f"ssl:0:interface=127.0.0.1:privateKey={path}:certKey={path}"
+    return f"ssl:{port}:interface=127.0.0.1:privateKey={path}:certKey={path}"
 
 
 def startTLS(connection: socket.socket, certificate: Path) -> ssl.SSLSocket:
