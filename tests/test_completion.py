@@ -731,6 +731,7 @@ class RingQueueTests(QueueTestsMixin, SynchronousTestCase):
             peer.sendall(data)
             conversations.append((owner, data))
         self.until(lambda: all(owner.data == data for owner, data in conversations))
+        self.assertIn(queue.buffersOut, (0, None))
 
     def test_lineCancelled(self) -> None:
         """
@@ -751,6 +752,7 @@ class RingQueueTests(QueueTestsMixin, SynchronousTestCase):
             peer.sendall(bytes(5000))
         self.until(lambda: all(owner.told for owner in owners))
         self.assertEqual(queue.inFlight, 0)
+        self.assertIn(queue.buffersOut, (0, None))
         for owner in owners:
             self.assertEqual(owner.told, [("receiveEnded", -errno.ECANCELED)])
 

@@ -461,6 +461,8 @@ def machineFor(makeReactor: Callable[[], Any]) -> type[RuleBasedStateMachine]:
                 queue, watches = self.reactor.queue, self.reactor._watches
                 if hasattr(queue, "inFlight"):
                     self.until(lambda: queue.inFlight == len(watches))
+                if hasattr(queue, "buffersOut"):
+                    self.until(lambda: queue.buffersOut in (0, None))
             finally:
                 for life in self.lives:
                     if life.peer is not None:

@@ -159,6 +159,11 @@ cdef struct BufferRegistration:  # io_uring_buf_reg
     uint16_t flags
     uint64_t unused[3]
 
+cdef struct BufferStatus:  # io_uring_buf_status
+    uint32_t group
+    uint32_t head
+    uint32_t unused[8]
+
 cdef struct Timespec:  # __kernel_timespec
     int64_t seconds
     int64_t nanoseconds
@@ -191,6 +196,7 @@ cdef enum:
     ENTER_EXT_ARG = 1 << 3
 
     REGISTER_BUFFER_RING = 22
+    REGISTER_BUFFER_STATUS = 26  # since Linux 6.8
 
     OFFSET_RINGS = 0
     OFFSET_ENTRIES = 0x10000000
@@ -440,6 +446,20 @@ cdef class RingQueue:
         How many operations have been asked for and are not over.
         """
         return self.rowsInUse
+
+    @property
+    def buffersOut(self):
+        """
+        How many buffers the kernel has filled, or lost, that were not lent to it again;
+        L{None} if it does not say how many it has.
+        """
+        cdef BufferStatus status
+        memset(&status, 0, sizeof(status))
+        if syscall(
+            IODEMO_REGISTER, self.ring, REGISTER_BUFFER_STATUS, &status, 1
+        ) < 0:
+            return None
+        return self.bufferCount - <uint16_t>(self.bufferTail - <uint16_t>status.head)
 
     # How.
 
@@ -917,10 +937,14 @@ cdef class RingQueue:
         cdef int32_t number
         cdef uint32_t used = 0
         cdef uint32_t aside = 0
+        cdef uint32_t inLine = 0
+        cdef uint32_t filled = 0
+        cdef uint32_t head
         for number in range(self.rowCount):
             if self.rows[number].operation != FREE:
                 used += 1
                 aside += self.rows[number].aside
+                inLine += self.rows[number].inLine
                 if self.owners[number] is None:
                     raise AssertionError("an operation has no owner")
         if used != self.rowsInUse:
@@ -929,6 +953,15 @@ cdef class RingQueue:
             raise AssertionError(f"{aside} operations aside, of {self.aside}")
         if self.aside and not self.epollWatched:
             raise AssertionError("nobody watches what was put aside")
+        if inLine != <uint32_t>len(self.line):
+            raise AssertionError(f"{inLine} operations in line, of {self.line}")
+        head = self.resultHead[0]
+        while head != iodemo_acquire(self.resultTail):
+            filled += self.results[head & self.resultMask].flags & RESULT_BUFFER
+            head += 1
+        out = self.buffersOut
+        if out is not None and out != filled and not self.isOverflowing():
+            raise AssertionError(f"{out} buffers out, of which {filled} have results")
         return 0
 
     # The ring itself.
