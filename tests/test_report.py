@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import copy
 import io
+import math
 import random
 import re
 from collections import Counter
@@ -277,6 +278,18 @@ class LayoutTests(SynchronousTestCase):
         """
         self.assertEqual(layout.spread([50.0, 10.0], 10, 0, 100), [50.0, 10.0])
 
+    def test_decades(self) -> None:
+        """
+        There are at most five steps, and one between any two numbers that are 2.5
+        times apart.
+        """
+        chance = random.Random(3)
+        for _ in range(1000):
+            low = 10 ** chance.uniform(-3.9, 14)
+            high = low * 10 ** chance.uniform(math.log10(2.5001), 16)
+            steps = layout.decades(low, min(high, 2e15))
+            self.assertTrue(1 <= len(steps) <= 5, (low, high, steps))
+
     def test_wrapped(self) -> None:
         """
         No line is wider than its room, and no letter is lost.
@@ -479,6 +492,21 @@ class FiguresTests(SynchronousTestCase):
             sorted(tick.get_text() for tick in ticks), ["1", "1,000", "10", "100"]
         )
         self.assertEqual(self.threads(run).alt.count("at 10, "), 3)
+
+    def test_threadsAlike(self) -> None:
+        """
+        Memory between two steps of its axis is drawn all the same.
+        """
+        cells = [
+            okCell("active", name, parameters(active), 1000.0)
+            for name in ("threads", "epoll")
+            for active in (1, 10)
+        ]
+        for cell in cells:
+            for end in cell["summary"]["server_rss_kib"]:
+                cell["summary"]["server_rss_kib"][end] = 31.5 * 1024  # type: ignore[literal-required]
+        (_, memory, _) = self.threads(results(cells)).figure.axes
+        self.assertNotEqual(list(memory.get_yticks()), [])
 
     def test_threadsFailed(self) -> None:
         """

@@ -139,7 +139,7 @@ def decades(low: float, high: float) -> list[float]:
     """
     At most five round steps on a logarithmic axis.
     """
-    exponents = range(-2, 16)
+    exponents = range(-4, 16)
     for digits in ((1, 2, 5), (1, 3), (1,)):
         steps = [digit * 10.0**power for power in exponents for digit in digits]
         steps = [step for step in steps if low <= step <= high]

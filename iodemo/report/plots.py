@@ -180,11 +180,13 @@ def _upright(panel: Panel) -> tuple[dict[float, str], float, float]:
     """
     The labels of a panel's upright axis, and where it begins and ends.
     """
-    spans = [span for one in panel.series for span in one.spans.values()]
-    high = max(span[2] for span in spans)
+    values = [
+        value for one in panel.series for span in one.spans.values() for value in span
+    ]
+    low, high = min(values), max(values)
     if panel.logarithmic:
-        low = min(span[0] for span in spans)
-        low, high = low / 1.5, high * 1.5
+        # More than 2.5 apart, so that there is a step between.
+        low, high = low / 1.6, high * 1.6
         steps = decades(low, high)
     else:
         low = 0.0
