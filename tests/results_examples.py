@@ -19,6 +19,7 @@ from iodemo.lab.results import (
     Results,
     Verdict,
 )
+from iodemo.lab.statistics import COMPARED
 from iodemo.load.round import Round
 
 SELECT_LIMIT = (
@@ -150,6 +151,27 @@ def okCell(
     }
 
 
+def pipesCell(backend: str, ready: int, watched: int, call: float) -> Cell:
+    """
+    A cell of pipes, with C{call} microseconds in the multiplexer.
+    """
+    asked: Parameters = {**parameters(ready, watched - ready), "payload": 1}
+    whole = call + 1.8 * ready
+    cell = okCell("pipes", backend, asked, 1e6 / whole)
+    cell["service"] = "pipes"
+    cell["summary"]["latency_us.p50"] = interval(whole * factor for factor in WOBBLE)
+    cell["summary"]["us_per_call"] = interval(call * factor for factor in WOBBLE)
+    for each, factor in zip(cell["rounds"], WOBBLE, strict=True):
+        each["us_per_call"] = call * factor
+        each["server_rss_kib"] = each["context_switches"] = None
+        each["server_user_s"] = each["server_system_s"] = None
+        each["server_cpu_us_per_request"] = None
+    for metric in list(cell["summary"]):
+        if metric.startswith(("server_", "context_")):
+            del cell["summary"][metric]
+    return cell
+
+
 def failedCell(
     scenario: str, backend: str, asked: Parameters, reason: str = SELECT_LIMIT
 ) -> Cell:
@@ -231,7 +253,9 @@ def comparisons(cells: Iterable[Cell], baseline: str) -> list[Comparison]:
                 or cell["parameters"] != reference["parameters"]
             ):
                 continue
-            for metric in ("throughput", "latency_us.p99", "server_cpu_us_per_request"):
+            for metric in COMPARED:
+                if metric not in cell["summary"]:
+                    continue
                 ours, its = cell["summary"][metric], reference["summary"][metric]
                 low, high = ours["low"] / its["high"], ours["high"] / its["low"]
                 found.append(
@@ -248,6 +272,25 @@ def comparisons(cells: Iterable[Cell], baseline: str) -> list[Comparison]:
                     }
                 )
     return found
+
+
+def fivePipes() -> list[Cell]:
+    """
+    The cells of the scenario of pipes.
+    """
+    cells: list[Cell] = []
+    for ready, some in ((1, (10, 1000, 10_000)), (100, (100, 10_000))):
+        for watched in some:
+            point: Parameters = {**parameters(ready, watched - ready), "payload": 1}
+            for backend in ("select", "poll"):
+                if backend == "select" and watched > 1000:
+                    cells.append(failedCell("pipes", backend, point))
+                    cells[-1]["service"] = "pipes"
+                else:
+                    cells.append(pipesCell(backend, ready, watched, 0.13 * watched))
+            for backend, call in (("epoll", 0.75), ("proactor", 1.8), ("uring", 1.5)):
+                cells.append(pipesCell(backend, ready, watched, call * ready**0.5))
+    return cells
 
 
 def _verdict(low: float, high: float, moreIsFaster: bool) -> Verdict:

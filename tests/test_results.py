@@ -14,7 +14,7 @@ from typing import Any
 from twisted.trial.unittest import SynchronousTestCase
 
 from iodemo.lab import results
-from tests.results_examples import failedCell, okCell, parameters
+from tests.results_examples import failedCell, okCell, parameters, pipesCell
 from tests.results_examples import results as example
 
 
@@ -33,6 +33,7 @@ class ResultsFileTests(SynchronousTestCase):
                 okCell("idle", "epoll", asked, 40_000),
                 okCell("idle", "poll", asked, 30_000),
                 failedCell("idle", "select", asked),
+                pipesCell("epoll", 1, 10, 0.8),
             ]
         )
 
@@ -136,6 +137,16 @@ class ResultsFileTests(SynchronousTestCase):
         del self.example["cells"][1]["rounds"][2]["latency_us"]["p99"]  # type: ignore[misc]
         self.assertIn(
             "the file.cells[1].rounds[2].latency_us has no 'p99'",
+            self.refused(json.dumps(self.example)),
+        )
+
+    def test_addedKeys(self) -> None:
+        """
+        Keys that only some rounds have must be right where they are.
+        """
+        self.example["cells"][3]["rounds"][1]["us_per_call"] = -1
+        self.assertIn(
+            "the file.cells[3].rounds[1].us_per_call is -1, expected a number",
             self.refused(json.dumps(self.example)),
         )
 

@@ -70,7 +70,10 @@ class Environment(TypedDict):
 
 
 class Parameters(TypedDict):
-    """What was asked of the server in one cell."""
+    """
+    What was asked of the server in one cell. In the scenario C{pipes}, for a
+    connection read a pipe: C{active} of them are ready at a time.
+    """
 
     active: int  # connections with one request in flight each
     idle: int  # further connections, open and silent
@@ -289,7 +292,7 @@ _parameters = _object(
         "tls": _flag,
     }
 )
-_round = _object(
+_served = _object(
     {
         "requests": _count,
         "seconds": _number,
@@ -304,7 +307,14 @@ _round = _object(
         "load_cpu_fraction": _number,
     }
 )
+_ofPipes = _object({"us_per_call": _number})
 _interval = _object({"median": _number, "low": _number, "high": _number})
+
+
+def _round(value: Any, where: str) -> None:
+    _served(value, where)
+    if "us_per_call" in value:
+        _ofPipes(value, where)
 
 
 def _summary(value: Any, where: str) -> None:

@@ -50,6 +50,7 @@ COMPARED: dict[str, bool] = {
     "throughput": True,
     "latency_us.p99": False,
     "server_cpu_us_per_request": False,
+    "us_per_call": False,
 }
 
 # Student's t, 97.5 %, for 1 to 30 degrees of freedom.
@@ -86,6 +87,7 @@ def metrics(rounds: Sequence[Round]) -> dict[str, list[float]]:
         put("server_rss_kib", each["server_rss_kib"])
         put("context_switches_per_request", _each(each["context_switches"], requests))
         put("load_cpu_fraction", each["load_cpu_fraction"])
+        put("us_per_call", each.get("us_per_call"))
     return {
         metric: values
         for metric, values in columns.items()

@@ -12,7 +12,16 @@ Latency = TypedDict(
 )
 
 
-class Round(TypedDict):
+class OfPipes(TypedDict, total=False):
+    """
+    What a round has that L{iodemo.lab.pipes} measured. A request of it is one
+    operation, its window is all of them together, and there is no server.
+    """
+
+    us_per_call: float  # the median time in the multiplexer, of one operation
+
+
+class Round(OfPipes):
     """
     One server, measured once. Names of units are in the keys; what is of the
     server is C{None} where no server was watched.

@@ -1,0 +1,291 @@
+# -*- test-case-name: tests.test_pipes -*-
+"""
+Pipes within one process, and a multiplexer that finds those with something in them:
+what the multiplexer alone costs. A program of its own, without reactor or network.
+
+Facts. This is the test that multiplexers have been compared by since 2000: of N
+descriptors one, or a few, are ready at every call, each as often as any other
+(Kegel's Poller_bench; libevent's bench; Kerrisk, The Linux Programming Interface,
+table 63-9). On Linux a pipe that is opened for both reading and writing takes one
+descriptor. A poll that must not wait leaves out the wait queues, which is most of its
+work, so it has to be one that may. It leaves them out too from the first ready
+descriptor on, so it costs less when more are ready.
+
+Decisions. An operation is what Kegel timed: a byte is written into each of the pipes
+chosen, the multiplexer is asked until it has named all of them, and each is read when
+it is named. Within it, the time in the multiplexer is counted for itself. Writing is
+part of the whole because it is there that the kernel tells epoll and io_uring of the
+byte, where poll and select look for it. The choice, and holding what was found against
+it, are not. Every pipe is found once before anything is timed, and every byte is
+another than the one before. One descriptor a pipe is why select takes part up to a
+thousand of them.
+
+Costs. Some 0.1 microseconds of each time are the clock's, and of the whole some 1.8
+are the write and the read, from Python. The time of C{proactor} and C{uring} includes
+telling an object for each descriptor that it is ready.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import random
+import select
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import partial
+from itertools import cycle
+from math import ceil
+from time import perf_counter_ns
+from typing import TYPE_CHECKING, Any
+
+from iodemo.load.round import Round
+
+if TYPE_CHECKING:
+    from iodemo.completion.interfaces import ICompletionQueue
+
+_LETTERS = [bytes((number,)) for number in range(256)]
+
+# How many are found at once before anything is timed: one by one, ten thousand would
+# take poll longer than the measurement.
+_BATCH = 100
+
+# Results a ring has room for, as by default under the reactor.
+_RESULTS = 16384
+
+
+class WrongFind(Exception):
+    """A multiplexer named other descriptors than were ready. The message says which."""
+
+
+@dataclass(frozen=True)
+class Multiplexer:
+    """
+    One that watches some descriptors for input.
+
+    @ivar wait: wait until one of them, or more, are ready.
+    @ivar ready: the descriptors that an answer of C{wait} names.
+    """
+
+    wait: Callable[[], Any]
+    ready: Callable[[Any], list[int]]
+
+
+def _select(descriptors: list[int]) -> Multiplexer:
+    return Multiplexer(
+        partial(select.select, descriptors, (), ()), lambda answer: answer[0]
+    )
+
+
+def _registered(poller: Any, descriptors: list[int]) -> Multiplexer:
+    for descriptor in descriptors:
+        poller.register(descriptor, select.POLLIN)
+    return Multiplexer(
+        poller.poll, lambda answer: [descriptor for descriptor, _ in answer]
+    )
+
+
+def _poll(descriptors: list[int]) -> Multiplexer:
+    return _registered(select.poll(), descriptors)
+
+
+def _epoll(descriptors: list[int]) -> Multiplexer:
+    return _registered(select.epoll(), descriptors)
+
+
+def _told(queue: ICompletionQueue, descriptors: list[int]) -> Multiplexer:
+    told: list[int] = []
+
+    def ready(answer: None) -> list[int]:
+        found = told.copy()
+        told.clear()
+        return found
+
+    for descriptor in descriptors:
+        queue.poll(_Owner(descriptor, told), descriptor, select.POLLIN)
+    return Multiplexer(partial(queue.wait, None), ready)
+
+
+def _proactor(descriptors: list[int]) -> Multiplexer:
+    from iodemo.completion.readiness import ReadinessQueue
+
+    return _told(ReadinessQueue(), descriptors)
+
+
+def _uring(descriptors: list[int]) -> Multiplexer:
+    from iodemo.completion.ring import RingQueue
+
+    # Nothing is received here: one buffer is the least it takes.
+    return _told(RingQueue(1, 4096, _RESULTS), descriptors)
+
+
+class _Owner:
+    """
+    Who asked a queue to watch a descriptor.
+    """
+
+    __slots__ = ("_descriptor", "_told")
+
+    def __init__(self, descriptor: int, told: list[int]) -> None:
+        self._descriptor = descriptor
+        self._told = told
+
+    def polled(self, result: int) -> None:
+        """
+        Told by the queue: the descriptor is ready.
+        """
+        self._told.append(self._descriptor)
+
+
+#: What each backend waits with. Those that are not here have none of their own.
+MULTIPLEXERS: dict[str, Callable[[list[int]], Multiplexer]] = {
+    "select": _select,
+    "poll": _poll,
+    "epoll": _epoll,
+    "proactor": _proactor,
+    "uring": _uring,
+}
+
+
+@contextmanager
+def opened(count: int) -> Iterator[list[int]]:
+    """
+    So many pipes, each of one descriptor, non-blocking.
+    """
+    pipes: list[int] = []
+    try:
+        for _ in range(count):
+            reading, writing = os.pipe()
+            try:
+                both = os.O_RDWR | os.O_NONBLOCK | os.O_CLOEXEC
+                pipes.append(os.open(f"/proc/self/fd/{reading}", both))
+            finally:
+                os.close(reading)
+                os.close(writing)
+        yield pipes
+    finally:
+        for pipe in pipes:
+            os.close(pipe)
+
+
+def measure(
+    multiplexer: Multiplexer, pipes: list[int], active: int, seconds: float
+) -> Round:
+    """
+    Verify, then measure for C{seconds}, and for one operation at the least.
+
+    @param pipes: what the multiplexer watches.
+    @param active: how many of them are ready at a time.
+    @return: the round, in which a request is one operation.
+    @raise WrongFind: if the multiplexer is not to be believed.
+    """
+    letters = cycle(_LETTERS)
+    for first in range(0, len(pipes), _BATCH):
+        _operation(multiplexer, pipes[first : first + _BATCH], next(letters))
+    whole: list[int] = []
+    within: list[int] = []
+    until = perf_counter_ns() + int(seconds * 1e9)
+    for chosen in _choices(pipes, active):
+        spent, waited = _operation(multiplexer, chosen, next(letters))
+        whole.append(spent)
+        within.append(waited)
+        if perf_counter_ns() >= until:
+            break
+    return _round(whole, within)
+
+
+def _choices(pipes: list[int], active: int) -> Iterator[list[int]]:
+    """
+    So many pipes at a time, dealt from a deck that is shuffled again and again.
+    """
+    deck = pipes.copy()
+    while True:
+        random.shuffle(deck)
+        for first in range(0, len(deck) - active + 1, active):
+            yield deck[first : first + active]
+
+
+def _operation(
+    multiplexer: Multiplexer, chosen: list[int], letter: bytes
+) -> tuple[int, int]:
+    """
+    Write into some pipes, find them, and read.
+
+    @return: the nanoseconds all of it took, and those of them in the multiplexer.
+    """
+    wait, ready, write, read = multiplexer.wait, multiplexer.ready, os.write, os.read
+    clock = perf_counter_ns
+    found: list[tuple[int, bytes]] = []
+    within = 0
+    began = clock()
+    for pipe in chosen:
+        write(pipe, letter)
+    while len(found) < len(chosen):
+        asked = clock()
+        answer = wait()
+        within += clock() - asked
+        named = ready(answer)
+        if not named:
+            raise WrongFind(f"it named {len(found)} pipes, and {len(chosen)} are ready")
+        for pipe in named:
+            try:
+                found.append((pipe, read(pipe, 2)))
+            except BlockingIOError as error:
+                raise WrongFind(f"pipe {pipe} is not ready, and was named") from error
+    whole = clock() - began
+    if sorted(found) != sorted((pipe, letter) for pipe in chosen):
+        raise WrongFind(f"it named {sorted(found)} for {letter!r} in {sorted(chosen)}")
+    return whole, within
+
+
+def _round(whole: list[int], within: list[int]) -> Round:
+    """
+    @param whole: the nanoseconds of each operation.
+    @param within: those of them in the multiplexer.
+    """
+    count, total = len(whole), sum(whole)
+    whole.sort()
+    within.sort()
+
+    def percentile(percent: float, of: list[int] = whole) -> float:
+        return of[ceil(count * percent / 100) - 1] / 1e3
+
+    return {
+        "requests": count,
+        "seconds": total / 1e9,
+        "throughput": count * 1e9 / total,
+        "latency_us": {
+            "p50": percentile(50),
+            "p90": percentile(90),
+            "p99": percentile(99),
+            "p99.9": percentile(99.9),
+            "max": percentile(100),
+        },
+        "server_cpu_us_per_request": None,
+        "server_user_s": None,
+        "server_system_s": None,
+        "server_rss_kib": None,
+        "context_switches": None,
+        "syscalls_per_request": None,
+        "load_cpu_fraction": 0.0,
+        "us_per_call": percentile(50, within),
+    }
+
+
+def main() -> None:
+    """
+    C{pipes MULTIPLEXER PIPES ACTIVE SECONDS}: print one round, as JSON.
+    """
+    name, count, active, seconds = sys.argv[1:]
+    with opened(int(count)) as pipes:
+        multiplexer = MULTIPLEXERS[name](pipes)
+        try:
+            measured = measure(multiplexer, pipes, int(active), float(seconds))
+        except WrongFind as error:
+            sys.exit(str(error))
+        print(json.dumps(measured), flush=True)
+        # The kernel ends all of this at once. A ring that is asked to end ten thousand
+        # polls before takes most of a second.
+        os._exit(0)

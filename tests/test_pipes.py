@@ -1,0 +1,267 @@
+"""
+Tests for L{iodemo.lab.pipes}, over all its multiplexers.
+"""
+
+from __future__ import annotations
+
+import gc
+import json
+import os
+import resource
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from itertools import chain
+from typing import Any
+
+from twisted.trial.unittest import SynchronousTestCase
+
+from iodemo import models
+from iodemo.lab import pipes
+from iodemo.lab.pipes import MULTIPLEXERS, Multiplexer, WrongFind
+from iodemo.load.round import Round
+
+Change = Callable[[list[int], list[int]], list[int]]
+
+
+def available() -> Iterator[str]:
+    """
+    The backends that run here and have a multiplexer.
+    """
+    return (each.name for each in models.available() if each.name in MULTIPLEXERS)
+
+
+def changed(
+    multiplexer: Multiplexer, change: Change, watched: list[int]
+) -> Multiplexer:
+    """
+    A multiplexer that names what C{change} makes of those it watches and those that
+    are ready.
+    """
+
+    def ready(answer: Any) -> list[int]:
+        return change(watched, multiplexer.ready(answer))
+
+    return Multiplexer(multiplexer.wait, ready)
+
+
+class MeasureTests(SynchronousTestCase):
+    """
+    Tests for L{pipes.measure}, in this process.
+    """
+
+    def test_whichThereAre(self) -> None:
+        """
+        There is one for every backend that has a multiplexer of its own, and for no
+        other name.
+        """
+        self.assertLessEqual({"select", "poll", "epoll", "proactor"}, set(available()))
+        self.assertLessEqual(set(MULTIPLEXERS), {model.name for model in models.MODELS})
+
+    def test_round(self) -> None:
+        """
+        Whatever the number of those that are ready, what is measured adds up.
+        """
+        for name in available():
+            for count, active in ((10, 1), (130, 7), (130, 130)):
+                with pipes.opened(count) as opened:
+                    measured = pipes.measure(
+                        MULTIPLEXERS[name](opened), opened, active, 0.01
+                    )
+                spent = measured["seconds"]
+                self.assertEqual(set(measured), set(Round.__annotations__))
+                self.assertGreater(measured["requests"], 0)
+                self.assertAlmostEqual(
+                    measured["throughput"] * spent, measured["requests"]
+                )
+                self.assertGreater(measured["us_per_call"], 0)
+                latency = measured["latency_us"]
+                # Of the whole, a part.
+                self.assertLess(measured["us_per_call"], latency["p50"])
+                self.assertLessEqual(latency["p50"], latency["p99"])
+                self.assertLessEqual(latency["p99"], latency["max"])
+                self.assertLessEqual(latency["max"] / 1e6, spent)
+
+    def test_leastIsOne(self) -> None:
+        """
+        One operation is measured however short the time.
+        """
+        for name in available():
+            with pipes.opened(3) as opened:
+                measured = pipes.measure(MULTIPLEXERS[name](opened), opened, 1, 0.0)
+            self.assertEqual(measured["requests"], 1, name)
+
+    def test_everyPipe(self) -> None:
+        """
+        Each pipe is chosen as often as any other, in an order that changes.
+        """
+        choices = pipes._choices(list(range(6)), 2)
+        rounds = [[next(choices) for _ in range(3)] for _ in range(20)]
+        for dealt in rounds:
+            self.assertEqual(sorted(chain(*dealt)), list(range(6)))
+        self.assertGreater(len({str(dealt) for dealt in rounds}), 1)
+
+    def test_again(self) -> None:
+        """
+        The same pipe is found when it is ready again at once, and so is the next.
+        """
+        for name in available():
+            with pipes.opened(3) as opened:
+                multiplexer = MULTIPLEXERS[name](opened)
+                for chosen in ([0], [0], [1], [0, 1, 2], [2], [2]):
+                    pipes._operation(multiplexer, [opened[n] for n in chosen], b"x")
+
+    def test_wrong(self) -> None:
+        """
+        A multiplexer that names what is not ready, the same one twice, or none at all
+        has no number, whichever it is.
+        """
+        changes: list[tuple[Change, str]] = [
+            (lambda watched, ready: watched, "is not ready, and was named"),
+            (lambda watched, ready: ready * 2, "is not ready, and was named"),
+            (lambda watched, ready: [], "it named 0 pipes, and 10 are ready"),
+        ]
+        for name in available():
+            for change, said in changes:
+                with pipes.opened(20) as opened:
+                    wrong = changed(MULTIPLEXERS[name](opened), change, opened)
+                    error = self.assertRaises(
+                        WrongFind, pipes._operation, wrong, opened[:10], b"x"
+                    )
+                self.assertIn(said, str(error), name)
+
+    def test_partly(self) -> None:
+        """
+        One that names some at a time is asked until it has named all.
+        """
+        for name in available():
+            with pipes.opened(7) as opened:
+                waits = 0
+                multiplexer = MULTIPLEXERS[name](opened)
+
+                def wait(multiplexer: Multiplexer = multiplexer) -> Any:
+                    nonlocal waits
+                    waits += 1
+                    return multiplexer.wait()
+
+                def some(answer: Any, multiplexer: Multiplexer = multiplexer) -> Any:
+                    return multiplexer.ready(answer)[:2]
+
+                pipes._operation(Multiplexer(wait, some), opened, b"x")
+            self.assertEqual(waits, 4, name)
+
+    def test_wrongByte(self) -> None:
+        """
+        A pipe with anything but the byte just written has no number.
+        """
+        for name in available():
+            with pipes.opened(5) as opened:
+                multiplexer = MULTIPLEXERS[name](opened)
+                os.write(opened[3], b"?")
+                error = self.assertRaises(
+                    WrongFind, pipes.measure, multiplexer, opened, 1, 0.0
+                )
+                self.assertIn(f"({opened[3]}, b'?", str(error), name)
+
+    def test_verified(self) -> None:
+        """
+        Every pipe is found before anything is timed.
+        """
+        for name in available():
+            with pipes.opened(250) as opened:
+                multiplexer = MULTIPLEXERS[name](opened)
+                found: set[int] = set()
+
+                def ready(
+                    answer: Any,
+                    multiplexer: Multiplexer = multiplexer,
+                    found: set[int] = found,
+                ) -> list[int]:
+                    named = multiplexer.ready(answer)
+                    found.update(named)
+                    return named
+
+                pipes.measure(Multiplexer(multiplexer.wait, ready), opened, 1, 0.0)
+                self.assertEqual(found, set(opened), name)
+
+    def test_closed(self) -> None:
+        """
+        No descriptor is left of the pipes and of what watched them.
+        """
+        for name in available():
+            gc.collect()
+            before = os.listdir("/proc/self/fd")
+            with pipes.opened(10) as opened:
+                pipes.measure(MULTIPLEXERS[name](opened), opened, 1, 0.0)
+            gc.collect()
+            self.assertEqual(os.listdir("/proc/self/fd"), before, name)
+
+    def test_tooMany(self) -> None:
+        """
+        Of pipes that cannot all be had none is left.
+        """
+        soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+        before = os.listdir("/proc/self/fd")
+        highest = max(map(int, before))
+        resource.setrlimit(resource.RLIMIT_NOFILE, (highest + 10, hard))
+        try:
+            with self.assertRaises(OSError), pipes.opened(highest + 10):
+                self.fail("there are more than may be")
+        finally:
+            resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+        self.assertEqual(os.listdir("/proc/self/fd"), before)
+
+
+class ProgramTests(SynchronousTestCase):
+    """
+    The program, as the laboratory runs it.
+    """
+
+    def run_(self, *arguments: str) -> tuple[int, str, str]:
+        """
+        @return: exit status, standard output, standard error.
+        """
+        code = "from iodemo.lab.pipes import main; main()"
+        ended = subprocess.run(
+            [sys.executable, "-c", code, *arguments],
+            capture_output=True,
+            text=True,
+            timeout=120,
+        )
+        return ended.returncode, ended.stdout, ended.stderr
+
+    def test_reports(self) -> None:
+        """
+        It prints a round.
+        """
+        for name in available():
+            status, output, errors = self.run_(name, "20", "3", "0.01")
+            self.assertEqual((status, errors), (0, ""), name)
+            self.assertGreater(json.loads(output)["us_per_call"], 0)
+
+    def test_beyondSelect(self) -> None:
+        """
+        What select cannot watch ends the program with the reason.
+        """
+        status, output, errors = self.run_("select", "1100", "1", "0.01")
+        self.assertEqual((status, output), (1, ""))
+        self.assertIn("filedescriptor out of range in select()", errors)
+
+    def test_wrong(self) -> None:
+        """
+        A multiplexer that is wrong ends it with what is wrong, and no number.
+        """
+        code = (
+            "from iodemo.lab import pipes\n"
+            "liar = pipes.Multiplexer(lambda: None, lambda answer: [])\n"
+            "pipes.MULTIPLEXERS['poll'] = lambda descriptors: liar\n"
+            "pipes.main()"
+        )
+        ended = subprocess.run(
+            [sys.executable, "-c", code, "poll", "20", "3", "0.01"],
+            capture_output=True,
+            text=True,
+            timeout=120,
+        )
+        self.assertEqual((ended.returncode, ended.stdout), (1, ""))
+        self.assertEqual(ended.stderr, "it named 0 pipes, and 20 are ready\n")
