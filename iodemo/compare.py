@@ -216,10 +216,13 @@ def _plan(
     seconds: float | None,
     quick: bool,
 ) -> Plan:
+    from iodemo.lab.pipes import MULTIPLEXERS
     from iodemo.lab.plan import Plan
     from iodemo.lab.scenarios import (
+        PIPES,
         SCENARIOS,
         BadWorkload,
+        Pipes,
         UnknownScenario,
         findScenario,
         foreignWorkload,
@@ -242,7 +245,14 @@ def _plan(
         )
         if plugin is not None and kind is not None:
             workload = foreignWorkload(plugin, kind)
-            wanted = tuple(replace(each, workload=workload) for each in wanted)
+            hosts = [not isinstance(each.workload, Pipes) for each in wanted]
+            if scenarioNames is not None and not all(hosts):
+                raise click.ClickException(f"the scenario {PIPES} hosts no plugin")
+            wanted = tuple(
+                replace(each, workload=workload)
+                for each, does in zip(wanted, hosts, strict=True)
+                if does
+            )
     except (models.UnknownBackend, UnknownScenario, BadWorkload) as error:
         raise click.ClickException(str(error)) from error
     for model in chosen:
@@ -256,7 +266,7 @@ def _plan(
         raise click.ClickException(
             f"the baseline {baseline!r} is not among the backends: {', '.join(present)}"
         )
-    return Plan(
+    plan = Plan(
         scenarios=tuple(
             (each, each.quick if quick else each.points) for each in wanted
         ),
@@ -266,6 +276,12 @@ def _plan(
         seconds=seconds or effort[1],
         warmup=effort[2],
     )
+    if not plan.measured():
+        raise click.ClickException(
+            f"the scenario {PIPES} is about {', '.join(MULTIPLEXERS)}, and none of "
+            f"them is among the backends: {', '.join(present)}"
+        )
+    return plan
 
 
 def _listed(text: str, option: str) -> list[str]:

@@ -23,6 +23,7 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from iodemo import compare, models
 from iodemo.lab import results
+from iodemo.lab.scenarios import SCENARIOS, Workload
 from tests.results_examples import environment, okCell, parameters
 from tests.results_examples import results as example
 from tests.test_lab import faultyPath
@@ -278,6 +279,18 @@ class CompareTests(CommandTestCase):
         self.assertGreater(plan.estimate(), 60)
         self.assertLess(plan.estimate(1.25), 240)
 
+    def test_pluginHasNoPipes(self) -> None:
+        """
+        A comparison of somebody's plugin is one of servers alone.
+        """
+        plan = compare._plan(
+            None, None, None, "x {endpoint}", "echo", compare._QUICK, None, None, True
+        )
+        self.assertEqual(
+            [scenario.name for scenario, _ in plan.scenarios],
+            [each.name for each in SCENARIOS if isinstance(each.workload, Workload)],
+        )
+
     def test_duration(self) -> None:
         """
         A length of time is said as closely as it can be known.
@@ -333,6 +346,14 @@ class CompareTests(CommandTestCase):
                 "the baseline 'epoll' is not among the backends: poll",
             ),
             (("--plugin=web", "--load=http:/"), "put {endpoint}"),
+            (
+                ("--plugin=x {endpoint}", "--load=echo", "--scenarios=idle,pipes"),
+                "the scenario pipes hosts no plugin",
+            ),
+            (
+                ("--scenarios=pipes", "--backends=asyncio,threads"),
+                "none of them is among the backends: asyncio, threads",
+            ),
             (("--plugin=web {endpoint}", "--load=x"), "no load of kind 'x'"),
             (("--output=file/out",), "cannot write to file/out"),
         ):

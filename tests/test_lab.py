@@ -19,9 +19,17 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from iodemo import models
 from iodemo.lab import child, environment, results, runner, scenarios
+from iodemo.lab.pipes import MULTIPLEXERS
 from iodemo.lab.plan import Plan
 from iodemo.lab.results import Results
-from iodemo.lab.scenarios import ECHO, Point, Scenario, Workload, foreignWorkload
+from iodemo.lab.scenarios import (
+    ECHO,
+    Pipes,
+    Point,
+    Scenario,
+    Workload,
+    foreignWorkload,
+)
 from iodemo.load.exchanges import Echo, Http
 
 ROOT = Path(__file__).parent.parent
@@ -68,7 +76,7 @@ class CompareTestCase(SynchronousTestCase):
         self,
         *points: Point,
         backends: tuple[str, ...] = ("epoll",),
-        workload: Workload = ECHO,
+        workload: Workload | Pipes = ECHO,
         rounds: int = 1,
         observer: runner.Observer | None = None,
     ) -> Results:
@@ -127,6 +135,63 @@ class CompareTests(CompareTestCase):
             },
         )
         self.assertTrue(outcome["complete"])
+
+    def test_pipes(self) -> None:
+        """
+        Pipes are measured with the multiplexer of every backend that has one, and the
+        time in it is compared too.
+        """
+        names = tuple(model.name for model in models.available())
+        outcome = self.compare(
+            Point(1, 9), Point(5), backends=names, workload=Pipes(), rounds=2
+        )
+        having = [name for name in names if name in MULTIPLEXERS]
+        self.assertLess(len(having), len(names))
+        cells = outcome["cells"]
+        self.assertEqual([cell["backend"] for cell in cells], having * 2)
+        for cell in cells:
+            self.assertEqual((cell["status"], cell["reason"]), ("ok", None))
+            self.assertEqual(cell["service"], "pipes")
+            self.assertEqual(len(cell["rounds"]), 2)
+            self.assertGreater(cell["summary"]["us_per_call"]["low"], 0)
+            self.assertNotIn("server_rss_kib", cell["summary"])
+        # The first of all has no multiplexer, and compares with nobody.
+        self.assertNotIn(names[0], having)
+        self.assertEqual(outcome["comparisons"], [])
+        outcome = self.compare(
+            Point(1, 9), backends=("epoll", "poll"), workload=Pipes(), rounds=1
+        )
+        self.assertEqual(
+            {each["metric"] for each in outcome["comparisons"]},
+            {"throughput", "latency_us.p99", "us_per_call"},
+        )
+
+    def test_pipesBeyondSelect(self) -> None:
+        """
+        Past its limit select fails with pipes as with connections, and the others
+        are measured all the same.
+        """
+        outcome = self.compare(
+            Point(1, 1100), backends=("epoll", "select"), workload=Pipes()
+        )
+        epoll, select = outcome["cells"]
+        self.assertEqual(epoll["status"], "ok")
+        self.assertEqual(select["status"], "failed")
+        self.assertIn("FD_SETSIZE", select["reason"] or "")
+        self.assertIn("seen here: the program ended", select["reason"] or "")
+
+    def test_pipesKilled(self) -> None:
+        """
+        A program that is killed, or reports nothing, fails its cell.
+        """
+        for code, reason in (
+            ("import os; os.kill(os.getpid(), 9)", "the program ended (killed by"),
+            ("pass", "nothing was reported"),
+        ):
+            self.patch(runner, "_PIPES", code)
+            (cell,) = self.compare(Point(1, 9), workload=Pipes())["cells"]
+            self.assertEqual(cell["status"], "failed")
+            self.assertIn(reason, cell["reason"] or "")
 
     def test_order(self) -> None:
         """
@@ -262,6 +327,24 @@ class CompareTests(CompareTestCase):
         self.assertEqual(
             [cell["status"] for cell in outcome["cells"]], ["ok", "failed", "skipped"]
         )
+        self.assertAlmostEqual(sum(ended), plan.estimate())
+
+    def test_progressOfPipes(self) -> None:
+        """
+        So it does with pipes.
+        """
+        ended: list[float] = []
+
+        class Ended(runner.Observer):
+            def roundsEnded(self, seconds: float) -> None:
+                ended.append(seconds)
+
+        backends = tuple(map(models.find, ("threads", "epoll", "select")))
+        scenario = Scenario("test", "?", Pipes(), (), ())
+        points = (Point(1, 1100), Point(1, 9))
+        plan = Plan(((scenario, points),), backends, "epoll", 2, 0.05, 0.01)
+        runner.compare(plan, self.path, "iodemo compare", Ended())
+        self.assertEqual(len(ended), 7)
         self.assertAlmostEqual(sum(ended), plan.estimate())
 
     def test_failureIsTheCells(self) -> None:
@@ -559,6 +642,23 @@ class EstimateTests(SynchronousTestCase):
         web = self.plan(scenarios=((scenario, (Point(1),)),))
         longer = web.estimate() - self.plan().estimate()
         self.assertAlmostEqual(longer, 3 * (Http.SECONDS - Echo.SECONDS))
+
+    def test_pipes(self) -> None:
+        """
+        Pipes take those backends' time that have a multiplexer, a share of the seconds
+        that a server is measured, and no warm-up.
+        """
+        scenario = Scenario("test", "?", Pipes(), (), ())
+        plan = self.plan("epoll", scenarios=((scenario, (Point(1, 9),)),))
+        longer = dataclasses.replace(plan, seconds=5, warmup=9).estimate()
+        self.assertAlmostEqual(longer - plan.estimate(), 3 * 4 * Pipes.SHARE)
+        more = dataclasses.replace(plan, scenarios=((scenario, (Point(1, 999),)),))
+        self.assertGreater(more.estimate(), plan.estimate())
+        self.assertGreater(plan.estimate(pace=2.0), plan.estimate())
+        none = dataclasses.replace(plan, backends=(models.find("threads"),))
+        self.assertEqual(none.measured(), frozenset())
+        both = dataclasses.replace(plan, backends=(*plan.backends, *none.backends))
+        self.assertEqual(both.estimate(), plan.estimate())
 
     def test_notMeasured(self) -> None:
         """

@@ -22,7 +22,8 @@ import resource
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from iodemo.lab.scenarios import Point, Scenario, Workload
+from iodemo.lab.pipes import MULTIPLEXERS
+from iodemo.lab.scenarios import Pipes, Point, Scenario, Workload
 from iodemo.load.exchanges import exchangeOf
 from iodemo.models import Model
 
@@ -42,6 +43,10 @@ _OTHER_CONNECTION = 9e-5
 # Each pair of them, by the call that looks at every one.
 _PAIR = {"select": 4.2e-8, "poll": 4.2e-8}
 _BUSY_PAIR = 1e-7
+
+# A round of pipes without measuring, and what each pipe adds to that.
+_PIPES_ROUND = 0.1
+_PIPE = 2e-5
 
 
 @dataclass(frozen=True)
@@ -64,14 +69,23 @@ class Plan:
     warmup: float
 
     def points(self) -> Iterator[tuple[Scenario, Point]]:
-        """Every point of every scenario."""
+        """Every point of every scenario that there is a backend for."""
         for scenario, points in self.scenarios:
-            for point in points:
-                yield scenario, point
+            if self.backendsFor(scenario.workload):
+                for point in points:
+                    yield scenario, point
 
-    def measured(self) -> frozenset[tuple[Workload, Point]]:
+    def measured(self) -> frozenset[tuple[Workload | Pipes, Point]]:
         """What there is to measure: what scenarios have in common is there once."""
         return frozenset((each.workload, point) for each, point in self.points())
+
+    def backendsFor(self, workload: Workload | Pipes) -> tuple[Model, ...]:
+        """
+        The backends that are measured with a workload.
+        """
+        if isinstance(workload, Workload):
+            return self.backends
+        return tuple(each for each in self.backends if each.name in MULTIPLEXERS)
 
     def refusal(self, backend: Model, point: Point) -> str | None:
         """
@@ -81,8 +95,8 @@ class Plan:
         _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
         if hard != resource.RLIM_INFINITY and needed > hard:
             return (
-                f"{point.connections:,} connections need {needed:,} open files, and "
-                f"the hard limit is {hard:,}: iodemo doctor says how to raise it"
+                f"{needed:,} open files are needed, and the hard limit is {hard:,}: "
+                "iodemo doctor says how to raise it"
             )
         return backend.refuses(point.connections)
 
@@ -95,11 +109,15 @@ class Plan:
         return sum(
             self.cellSeconds(workload, point, backend, pace)
             for workload, point in self.measured()
-            for backend in self.backends
+            for backend in self.backendsFor(workload)
         )
 
     def cellSeconds(
-        self, workload: Workload, point: Point, backend: Model, pace: float = 1.0
+        self,
+        workload: Workload | Pipes,
+        point: Point,
+        backend: Model,
+        pace: float = 1.0,
     ) -> float:
         """
         About how long one backend takes at one point.
@@ -109,29 +127,44 @@ class Plan:
         limit = backend.connectionLimit
         if limit is not None and limit < point.connections:
             # It breaks, in its first round, before anything is timed.
-            return _verifying(workload) + pace * _unmeasured(limit, backend)
+            return _unmeasured(workload, limit, backend, pace)
         return self.rounds * self.roundSeconds(workload, point, backend, pace)
 
     def roundSeconds(
-        self, workload: Workload, point: Point, backend: Model, pace: float = 1.0
+        self,
+        workload: Workload | Pipes,
+        point: Point,
+        backend: Model,
+        pace: float = 1.0,
     ) -> float:
         """
         About how long one round takes.
         """
-        unmeasured = pace * _unmeasured(point.connections, backend)
-        return unmeasured + _verifying(workload) + self.warmup + self.seconds
+        unmeasured = _unmeasured(workload, point.connections, backend, pace)
+        return unmeasured + sum(self.window(workload))
+
+    def window(self, workload: Workload | Pipes) -> tuple[float, float]:
+        """
+        How long a round warms up, and is measured, in seconds.
+        """
+        if isinstance(workload, Pipes):
+            # Verifying them is warming up.
+            return 0.0, self.seconds * workload.SHARE
+        return self.warmup, self.seconds
 
 
-def _verifying(workload: Workload) -> float:
-    return exchangeOf(workload.kind, workload.payload or 1, "localhost").SECONDS
-
-
-def _unmeasured(connections: int, backend: Model) -> float:
+def _unmeasured(
+    workload: Workload | Pipes, connections: int, backend: Model, pace: float
+) -> float:
     """
-    Starting, making so many connections, and ending it all.
+    Starting, making so many connections, verifying, and ending it all.
     """
+    if isinstance(workload, Pipes):
+        return pace * (_PIPES_ROUND + _PIPE * connections)
     each = _CONNECTION.get(backend.pattern, _OTHER_CONNECTION)
     pair = _PAIR.get(backend.kernelCalls[0], 0.0) if backend.kernelCalls else 0.0
     if backend.pattern == "busy polling":
         pair = _BUSY_PAIR
-    return _ROUND + each * connections + pair * connections**2
+    making = _ROUND + each * connections + pair * connections**2
+    exchange = exchangeOf(workload.kind, workload.payload or 1, "localhost")
+    return pace * making + exchange.SECONDS

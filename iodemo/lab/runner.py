@@ -28,7 +28,7 @@ from iodemo.lab import environment, results, statistics
 from iodemo.lab.child import Child, awaitFirst
 from iodemo.lab.plan import SERVER_DESCRIPTORS, STARTING, Plan
 from iodemo.lab.results import Cell, Comparison, Results
-from iodemo.lab.scenarios import Point, Scenario, Workload, parametersOf
+from iodemo.lab.scenarios import Pipes, Point, Scenario, Workload, parametersOf
 from iodemo.load.round import Round
 from iodemo.models import Model
 
@@ -39,6 +39,7 @@ LOAD_LIMIT = 0.9
 # hide a module of the standard library: last, not first as Python has it for -c.
 _RUN = "import sys; sys.path.append(sys.path.pop(0)); sys.argv[0] = {name!r}; "
 _TWISTD = _RUN.format(name="twistd") + "from twisted.scripts.twistd import run; run()"
+_PIPES = _RUN.format(name="pipes") + "from iodemo.lab.pipes import main; main()"
 _IODEMO = _RUN.format(name="iodemo") + "from iodemo.cli import run; run()"
 
 # How a reason begins that may have to do with the number of connections.
@@ -46,6 +47,7 @@ _LOST = (
     "the server closed connection",
     "the server dropped connection",
     "the server ended",
+    "the program ended",
 )
 
 
@@ -90,7 +92,7 @@ def compare(
         "comparisons": [],
     }
     results.write(outcome, path)
-    measured: dict[tuple[Workload, Point], list[Cell]] = {}
+    measured: dict[tuple[Workload | Pipes, Point], list[Cell]] = {}
     for scenario, point in plan.points():
         before, compared = len(outcome["cells"]), len(outcome["comparisons"])
         finished = partial(_keep, outcome, path, plan.baseline, steal, before, compared)
@@ -145,7 +147,8 @@ def _measurePoint(
         there is one more.
     @return: all of them.
     """
-    rounds: dict[Model, list[Round]] = {backend: [] for backend in plan.backends}
+    backends = plan.backendsFor(scenario.workload)
+    rounds: dict[Model, list[Round]] = {backend: [] for backend in backends}
     reasons: dict[Model, str] = {}
     cells: dict[Model, Cell] = {}
 
@@ -153,15 +156,15 @@ def _measurePoint(
         cells[backend] = _cell(
             scenario, point, backend, status, reasons.get(backend), rounds[backend]
         )
-        finished([cells[each] for each in plan.backends if each in cells])
+        finished([cells[each] for each in backends if each in cells])
 
-    for backend in plan.backends:
+    for backend in backends:
         refusal = plan.refusal(backend, point)
         if refusal is not None:
             reasons[backend] = refusal
             end(backend, "skipped")
     for number in range(plan.rounds):
-        for backend in random.sample(plan.backends, len(plan.backends)):
+        for backend in random.sample(backends, len(backends)):
             if backend in cells:
                 continue
             left = plan.rounds - number
@@ -178,7 +181,7 @@ def _measurePoint(
             observer.roundsEnded(left * each)
             if len(rounds[backend]) == plan.rounds:
                 end(backend, "ok")
-    return [cells[backend] for backend in plan.backends]
+    return [cells[backend] for backend in backends]
 
 
 def _cellOf(scenario: Scenario, cell: Cell) -> Cell:
@@ -284,13 +287,15 @@ def comparisons(cells: list[Cell], baseline: str) -> list[Comparison]:
 
 
 def _measureRound(
-    plan: Plan, workload: Workload, point: Point, backend: Model
+    plan: Plan, workload: Workload | Pipes, point: Point, backend: Model
 ) -> Round:
     """
-    One fresh server, measured once.
+    One fresh server, or one fresh program with pipes, measured once.
 
     @raise RoundFailed: if it has no number.
     """
+    if isinstance(workload, Pipes):
+        return _measurePipes(plan, workload, point, backend)
     port = _freePort()
     pinned = environment.pinning()
     server = Child(
@@ -320,6 +325,23 @@ def _measureRound(
         if server.failure:
             raise RoundFailed(_ending("the server", server))
     return measured
+
+
+def _measurePipes(plan: Plan, pipes: Pipes, point: Point, backend: Model) -> Round:
+    pinned = environment.pinning()
+    _, seconds = plan.window(pipes)
+    arguments = (point.connections, point.active, seconds)
+    program = Child(
+        [sys.executable, "-c", _PIPES, backend.name, *map(str, arguments)],
+        pinned["server"] if pinned else None,
+    )
+    with program:
+        deadline = 60 + 10 * plan.roundSeconds(pipes, point, backend)
+        if not awaitFirst((program,), deadline):
+            raise RoundFailed(f"the program did not end within {deadline:.0f} s")
+        if program.failure:
+            raise RoundFailed(_ending("the program", program))
+        return _parsed(program.output())
 
 
 def _serverCommand(backend: Model, workload: Workload, port: int) -> list[str]:
@@ -386,4 +408,4 @@ def _parsed(output: str) -> Round:
     try:
         return cast(Round, json.loads(output))
     except ValueError as error:
-        raise RoundFailed("the load did not report") from error
+        raise RoundFailed("nothing was reported") from error

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import shlex
 from dataclasses import dataclass
+from typing import ClassVar
 
 from iodemo.lab.results import Parameters
 from iodemo.load.exchanges import exchangeOf
@@ -34,6 +35,23 @@ class Workload:
     def service(self) -> str:
         """The service's name in results."""
         return self.command[0].removeprefix("iodemo-")
+
+
+@dataclass(frozen=True)
+class Pipes:
+    """
+    No plugin and nothing to ask of one: pipes within one process, and the multiplexer
+    of a backend that finds those that are ready (L{iodemo.lab.pipes}).
+
+    @cvar service: its name in results.
+    @cvar payload: bytes in a pipe that is ready.
+    @cvar SHARE: of the seconds that others are measured in a round. A quarter of one is
+        some 70,000 operations of the quicker multiplexers.
+    """
+
+    service: ClassVar[str] = "pipes"
+    payload: ClassVar[int] = 1
+    SHARE: ClassVar[float] = 0.25
 
 
 class BadWorkload(ValueError):
@@ -65,8 +83,8 @@ def foreignWorkload(command: str, kind: str) -> Workload:
 @dataclass(frozen=True)
 class Point:
     """
-    @ivar active: connections with one request in flight each.
-    @ivar idle: further connections, open and silent.
+    @ivar active: connections with one request in flight each, or pipes that are ready.
+    @ivar idle: further ones, open and silent.
     """
 
     active: int
@@ -91,12 +109,15 @@ class Scenario:
 
     name: str
     question: str
-    workload: Workload
+    workload: Workload | Pipes
     points: tuple[Point, ...]
     quick: tuple[Point, ...]
 
 
 ECHO = Workload(("iodemo-echo", "--listen={endpoint}"), "echo", payload=64)
+
+#: The scenario without a service.
+PIPES = "pipes"
 
 SCENARIOS: tuple[Scenario, ...] = (
     Scenario(
@@ -112,6 +133,16 @@ SCENARIOS: tuple[Scenario, ...] = (
         ECHO,
         points=tuple(Point(10, idle) for idle in (0, 100, 1000, 10_000)),
         quick=tuple(Point(10, idle) for idle in (0, 1000, 5000)),
+    ),
+    Scenario(
+        PIPES,
+        "What does the multiplexer alone cost?",
+        Pipes(),
+        points=(
+            *(Point(1, watched - 1) for watched in (10, 100, 1000, 10_000)),
+            *(Point(100, watched - 100) for watched in (100, 1000, 10_000)),
+        ),
+        quick=tuple(Point(1, watched - 1) for watched in (10, 1000, 10_000)),
     ),
 )
 
@@ -131,7 +162,7 @@ def findScenario(name: str) -> Scenario:
     raise UnknownScenario(f"no scenario named {name!r}: choose from {names}")
 
 
-def parametersOf(point: Point, workload: Workload) -> Parameters:
+def parametersOf(point: Point, workload: Workload | Pipes) -> Parameters:
     """
     A point and a workload as results record them.
     """
