@@ -14,22 +14,25 @@ from itertools import pairwise
 from pathlib import Path
 from xml.etree import ElementTree
 
+import numpy
 from rich.console import Console
 from twisted.trial.unittest import SynchronousTestCase
 
 from iodemo import models, report
 from iodemo.lab import results as resultsFile
-from iodemo.lab.results import Results
-from iodemo.report import figures, headline, layout, page, reading, style
+from iodemo.lab.results import Cell, Results
+from iodemo.report import figures, headline, layout, page, published, reading, style
 from iodemo.report.figures import Chart
 from iodemo.report.table import comparisonTable
 from tests.results_examples import (
     FORK_LIMIT,
     SELECT_LIMIT,
     failedCell,
+    fivePipes,
     fourBackends,
     okCell,
     parameters,
+    pipesCell,
     results,
     skippedCell,
     sweep,
@@ -105,11 +108,28 @@ class TableTests(SynchronousTestCase):
         """
         self.assertEqual(terminal(small(), 120), WIDE)
 
+    def test_pipes(self) -> None:
+        """
+        Pipes have a table of their own kind, and a note on it.
+        """
+        text = terminal(results(fivePipes()), 80)
+        for expected in (
+            "pipes: in one process, without a network",
+            "\n1 ready of 10,000 pipes\n",
+            "backend            calls/s     p50     p99 multiplexer against epoll\n",
+            "poll                   768 1.30 ms 2.47 ms     1.30 ms",
+            "\nOf pipes: a call with its write and read; multiplexer: the call alone.",
+        ):
+            self.assertIn(expected, text)
+        for unexpected in ("connections", "CPU/req", "requests/s"):
+            self.assertNotIn(unexpected, text)
+
     def test_nothingIsCut(self) -> None:
         """
         Whatever the width, no line is longer and no letter is lost.
         """
         run = twelveBackends()
+        run["cells"] += fivePipes()
         run["cells"][0]["backend"] = "a-name-that-goes-on-" + "and-on-" * 6 + "ends"
         complete = Counter(re.sub(r"[\s─]", "", terminal(run, 400)))
         for width in (60, 80, 120):
@@ -239,6 +259,20 @@ class HeadlineTests(SynchronousTestCase):
             "second, epoll 36,000 and busypoll 210, and 7 more lay between; select "
             "failed; fork was skipped.",
         )
+
+    def test_pipes(self) -> None:
+        """
+        A run of pipes alone says how long a call takes where most are watched; one
+        that has servers too says nothing of pipes.
+        """
+        self.assertEqual(
+            headline.headline(results(fivePipes())),
+            "With 1 ready of 10,000 pipes epoll took 0.750 µs a call, uring 1.50 µs, "
+            "proactor 1.80 µs and poll 1.30 ms; select failed.",
+        )
+        both = fourBackends()
+        both["cells"] += fivePipes()
+        self.assertEqual(headline.headline(both), headline.headline(fourBackends()))
 
     def test_none(self) -> None:
         """
@@ -526,6 +560,95 @@ class FiguresTests(SynchronousTestCase):
             self.assertIn(name, [text.get_text() for text in panel.texts])
         self.assertIn("threads failed at 1,000 connections: too many.", chart.caption)
 
+    def pipes(self, cells: list[Cell]) -> list[Chart]:
+        return [
+            chart
+            for chart in figures.drawn(results(cells))
+            if chart.name.startswith("pipes")
+        ]
+
+    def test_pipes(self) -> None:
+        """
+        The whole operation and the time in the multiplexer are drawn over the same
+        axis, both logarithmic; a chart for each number of pipes that are ready.
+        """
+        one, hundred = self.pipes(fivePipes())
+        self.assertIn("the one of many", one.title)
+        self.assertIn("the 100 of many", hundred.title)
+        for chart in (one, hundred):
+            whole, alone = chart.figure.axes
+            self.assertEqual(whole.get_xlim(), alone.get_xlim())
+            self.assertEqual({whole.get_yscale(), alone.get_yscale()}, {"log"})
+            chart.figure.draw_without_rendering()
+            for panel in chart.figure.axes:
+                texts = [text for text in panel.texts if text.get_text()]
+                boxes = [text.get_window_extent() for text in texts]
+                for index, box in enumerate(boxes):
+                    self.assertEqual(box.count_overlaps(boxes[index + 1 :]), 0)
+            said = [text.get_text() for text in whole.texts if text.get_text()]
+            self.assertIn("select: failed at 10,000 pipes", said)
+            self.assertEqual(
+                {text.get_text() for text in alone.texts if text.get_text()},
+                {"select", "poll", "epoll", "proactor", "uring"},
+            )
+            self.assertIn(
+                f"select failed at 10,000 pipes: {SELECT_LIMIT}", chart.caption
+            )
+        self.assertIn("poll: of 10, 3.10 µs, 1.30 µs in the multiplexer;", one.alt)
+        self.assertIn(
+            "proactor: of 100, 198 µs, 18.0 µs in the multiplexer", hundred.alt
+        )
+
+    def test_pipesPublished(self) -> None:
+        """
+        Where one is ready the published curves are there, dashed, grey and named, and
+        the caption has the source of each.
+        """
+        one, hundred = self.pipes(fivePipes())
+        drawn = [
+            line
+            for line in one.figure.axes[0].lines
+            if line.get_color() == style.PALE and line.get_linewidth() == 1.2
+        ]
+        self.assertEqual(len(drawn), len(published.CURVES))
+        named = {text.get_text() for text in one.figure.axes[0].texts}
+        for curve, line in zip(published.CURVES, drawn, strict=True):
+            self.assertTrue(line.is_dashed())
+            self.assertEqual(
+                numpy.asarray(line.get_ydata()).tolist(),
+                list(curve.microseconds.values()),
+            )
+            self.assertIn(f"{curve.call} {curve.year}", named)
+            self.assertIn(f"{curve.year}: {published.SOURCES[curve.year]}", one.caption)
+        self.assertEqual({curve.year for curve in published.CURVES}, {2001, 2006, 2010})
+        self.assertNotIn(
+            style.PALE, [line.get_color() for line in hundred.figure.axes[0].lines]
+        )
+        self.assertNotIn("Kegel", hundred.caption)
+
+    def test_pipesFew(self) -> None:
+        """
+        One point is enough to stand beside what was published, and a cell without the
+        time in the multiplexer stands nowhere.
+        """
+        (chart,) = self.pipes([pipesCell("epoll", 1, 1000, 0.7)])
+        ticks = [tick.get_text() for tick in chart.figure.axes[1].get_xticklabels()]
+        self.assertEqual(ticks, ["10,000", "1,000", "100", "10"])
+        cell = pipesCell("epoll", 1, 1000, 0.7)
+        del cell["summary"]["us_per_call"]
+        self.assertEqual(self.pipes([cell]), [])
+        self.assertEqual(self.pipes([failedCell("pipes", "poll", parameters(1))]), [])
+
+    def test_pipesApart(self) -> None:
+        """
+        Pipes are on no chart of servers.
+        """
+        run = twelveBackends()
+        before = [(chart.caption, chart.alt) for chart in figures.drawn(run)]
+        run["cells"] += fivePipes()
+        after = [(chart.caption, chart.alt) for chart in figures.drawn(run)]
+        self.assertEqual(after[:-2], before)
+
     def test_longNames(self) -> None:
         """
         Names without room at the ends of the lines go into a legend.
@@ -609,11 +732,47 @@ class FiguresTests(SynchronousTestCase):
             if cell["backend"] == "poll":
                 cell["backend"] = "threads"
         run["cells"][1]["parameters"]["idle"] = 2**63 - 1
+        for cell in fivePipes():
+            for interval in cell["summary"].values():
+                interval["low"], interval["median"], interval["high"] = extremes[:3]
+            run["cells"].append(cell)
         charts = figures.drawn(run)
         self.assertIn("threads", [chart.name for chart in charts])
         for chart in charts:
             ElementTree.fromstring(chart.svg())
         self.assertEqual(self.flushWarnings(), [])
+
+
+class PublishedTests(SynchronousTestCase):
+    """
+    Tests for L{published.CURVES}.
+    """
+
+    def test_asPrinted(self) -> None:
+        """
+        The curves of Kerrisk are his tables, in seconds for 100,000 operations; that
+        of Kegel is his, in microseconds.
+        """
+        printed = {
+            2006: """
+                poll    1.12  6.8   157   1750
+                select  1.28  7.1   151   1087
+                epoll   0.65  0.68  0.89  0.97
+            """,
+            2010: """
+                poll    0.61  2.9   35    990
+                select  0.73  3.0   35    930
+                epoll   0.41  0.42  0.53  0.66
+            """,
+        }
+        expected = [published.Curve("poll", 2001, {100: 48, 1000: 1162, 10000: 14702})]
+        for year, table in printed.items():
+            for line in table.split("\n")[1:-1]:
+                call, *seconds = line.split()
+                watched = zip((10, 100, 1000, 10000), seconds, strict=True)
+                us = {n: round(float(each) * 1e6 / 1e5, 9) for n, each in watched}
+                expected.append(published.Curve(call, year, us))
+        self.assertEqual(list(published.CURVES), expected)
 
 
 class PageTests(SynchronousTestCase):
@@ -706,6 +865,32 @@ class PageTests(SynchronousTestCase):
         ):
             self.assertIn(expected, text)
 
+    def test_pipes(self) -> None:
+        """
+        The verdicts and numbers of pipes are those that pipes have, and those of
+        servers have none of theirs.
+        """
+        run = fourBackends()
+        whole = results([*run["cells"], *fivePipes()])
+        root = self.parsed(self.page(whole)[1])
+        sections: dict[str, list[str]] = {}
+        title = ""
+        for element in root.iter():
+            if element.tag == "h3":
+                title = "".join(element.itertext()).partition(":")[0]
+            elif element.tag in ("summary", "th"):
+                sections.setdefault(title, []).append("".join(element.itertext()))
+        for there in (
+            "Time in the multiplexer per call",
+            "calls/s",
+            "in the multiplexer",
+        ):
+            self.assertIn(there, sections["pipes"])
+            self.assertNotIn(there, sections["idle"])
+        for there in ("CPU time of the server per request", "memory", "requests/s"):
+            self.assertNotIn(there, sections["pipes"])
+            self.assertIn(there, sections["idle"])
+
     def test_interrupted(self) -> None:
         """
         A run that did not end says so, and one that did does not.
@@ -783,7 +968,8 @@ class ExamplesTests(SynchronousTestCase):
         The examples are results files as L{resultsFile.read} lets them through.
         """
         path = Path(self.mktemp())
-        for run in (fourBackends(), twelveBackends(), small(), hostile()):
+        pipes = results(fivePipes())
+        for run in (fourBackends(), twelveBackends(), small(), hostile(), pipes):
             resultsFile.write(run, path)
             self.assertEqual(resultsFile.read(path), run)
 

@@ -19,6 +19,7 @@ from iodemo.models import BASELINE, MODELS
 from iodemo.report import reading, style
 from iodemo.report.layout import Heading, Span
 from iodemo.report.plots import Panel, Series, lines, panels
+from iodemo.report.published import CURVES, SOURCES, WHO
 from iodemo.report.reading import Place, count, listed
 from iodemo.report.rows import Row, bars, dots
 
@@ -32,6 +33,8 @@ UNDIVIDED_NOTE = (
     "Dotted: both, where many processes used too little for the kernel to say. "
 )
 MEMORY = "server_rss_kib"
+OPERATION = "latency_us.p50"
+CALL = "us_per_call"
 SWITCHES = "context_switches_per_request"
 
 BOUNDS_NOTE = "Hollow: the load was the limit, so the value is a lower bound."
@@ -40,11 +43,13 @@ BOUNDS_NOTE = "Hollow: the load was the limit, so the value is a lower bound."
 _LEAST = 1e-3
 
 _BUSY_METRICS = ("throughput", MEMORY, SWITCHES)
+_PIPES_METRICS = (OPERATION, CALL)
 
 #: The models with a thread or a process for each connection.
 BLOCKING = [model.name for model in MODELS if model.blocking]
 
-_Varied = Literal["idle", "active"]
+_Varied = Literal["idle", "active", "connections"]
+_NOUNS: dict[_Varied, str] = {"idle": "idle", "active": "busy", "connections": "pipes"}
 
 
 @dataclass(frozen=True)
@@ -90,13 +95,15 @@ def drawn(results: Results) -> list[Chart]:
     """
     The figures that these results have the data for.
     """
+    served = reading.ofPipes(results, False)
     with matplotlib.style.context(["default", style.PARAMETERS]):
         charts = [
-            *_throughput(results),
-            *_threads(results),
-            *_latency(results),
-            *_cpu(results),
-            *_memory(results),
+            *_throughput(served),
+            *_threads(served),
+            *_latency(served),
+            *_cpu(served),
+            *_memory(served),
+            *_pipes(reading.ofPipes(results, True)),
         ]
     for index, chart in enumerate(charts):
         before = [other.name for other in charts[:index]]
@@ -203,8 +210,7 @@ def _series(
             ending = stopped = None
         elif ending is None:
             there = count(getattr(place, varied))
-            kind = "idle" if varied == "idle" else "busy"
-            ending = f"{backend}: {cell['status']} at {there} {kind}"
+            ending = f"{backend}: {cell['status']} at {there} {_NOUNS[varied]}"
             stopped = at if cell["status"] == "failed" else None
     if spans and max(spans) < max(along.values()) and ending is None:
         ending = backend
@@ -439,6 +445,95 @@ def _memory(results: Results) -> list[Chart]:
         f"{row.name}: {reading.memory(row.spans['memory'][1])}." for row in rows
     )
     return [Chart("memory", title, caption.strip(), alt, figure)]
+
+
+def _pipes(results: Results) -> list[Chart]:
+    """
+    What it takes to find those that are ready, against how many pipes are watched.
+    """
+    groups: dict[Place, list[Cell]] = {}
+    for place, cells in reading.places(results).items():
+        groups.setdefault(place._replace(idle=0), []).extend(cells)
+    return [
+        _overPipes(results, same.active, cells)
+        for same, cells in groups.items()
+        if any(reading.has(cell, _PIPES_METRICS) for cell in cells)
+    ]
+
+
+def _overPipes(results: Results, active: int, cells: Sequence[Cell]) -> Chart:
+    published = CURVES if active == 1 else ()
+    counts = [Place.of(cell).connections for cell in cells]
+    along = _positions([*counts, *(n for one in published for n in one.microseconds)])
+    looks = style.looks(reading.names(results))
+    whole = [c for c in cells if c["status"] != "ok" or reading.has(c, _PIPES_METRICS)]
+
+    def series(metric: str) -> list[Series]:
+        found = []
+        for name in reading.names(results):
+            its = [cell for cell in whole if cell["backend"] == name]
+            one = _series(name, looks[name], its, "connections", along, metric)
+            if metric == CALL and one.ending:
+                one = replace(one, ending=name)
+            if one.spans:
+                # There is no place for a failure on a logarithmic axis.
+                found.append(replace(one, stopped=None))
+        return found
+
+    ones = series(OPERATION)
+    these = "one" if active == 1 else count(active)
+    are = "is" if active == 1 else "are"
+    title = f"Finding the {these} of many pipes that {are} ready"
+    subtitle = f"no network; grey, published: {WHO}" if published else "no network"
+    others = [
+        Series(
+            f"{one.call} {one.year}",
+            replace(looks[one.call], color=style.PALE, ink=style.QUIET, line="--"),
+            {along[n]: (us, us, us) for n, us in one.microseconds.items()},
+            aside=True,
+        )
+        for one in published
+    ]
+    figure = panels(
+        Heading(title, subtitle, "", _source(results)),
+        [
+            Panel(
+                "microseconds to write, find and read (log scale)",
+                [*ones, *others],
+                logarithmic=True,
+                tall=310.0,
+                naming=True,
+            ),
+            Panel("in the multiplexer alone (log scale)", series(CALL), True, 190.0),
+        ],
+        {at: count(value) for value, at in along.items()},
+        "pipes (log scale)",
+    )
+    said = [
+        f"Microseconds, of one operation: a byte is written into {these} of the pipes, "
+        "found and read; below, those of them in the multiplexer. Medians of "
+        f"operations; the bands are the {reading.spread(results)} over rounds."
+    ]
+    if published:
+        said.append(
+            "Grey, as published: "
+            + "; ".join(f"{year}: {source}" for year, source in SOURCES.items())
+            + ". On other machines, in C: compare how they rise, not where they are."
+        )
+    said += map(_sentence, reading.failures(cells))
+    alt = f"Two line charts above each other: {title.lower()}. " + " ".join(
+        f"{one.name}: "
+        + "; ".join(
+            f"of {count(Place.of(cell).connections)}, "
+            f"{reading.duration(cell['summary'][OPERATION]['median'])}, "
+            f"{reading.duration(cell['summary'][CALL]['median'])} in the multiplexer"
+            for cell in whole
+            if cell["backend"] == one.name and cell["status"] == "ok"
+        )
+        + "."
+        for one in ones
+    )
+    return Chart("pipes", title, " ".join(said), alt, figure)
 
 
 def _furthest(results: Results, backend: str) -> tuple[Cell, Cell] | None:

@@ -15,25 +15,32 @@ _MANY = 4  # backends in one sentence, beyond which it only names the ends
 def headline(results: Results) -> str:
     """
     What the run says where it says most: at the most idle connections if it
-    had any, and otherwise at the most busy ones.
+    had any, and otherwise at the most busy ones. Of pipes if it had nothing else.
     """
     places = {
         place: cells
         for place, cells in reading.places(results).items()
-        if any(cell["status"] == "ok" for cell in cells)
+        if any(reading.has(cell, [_metric(place)]) for cell in cells)
     }
     if not places:
         return "No backend gave a number in this run; the reasons are below."
-    place = max(places, key=lambda place: (place.idle, place.active))
+    place = max(places, key=lambda p: (not p.isOfPipes, p.idle, p.active))
     cells = places[place]
-    ok = [cell for cell in cells if cell["status"] == "ok"]
-    ok.sort(key=lambda cell: -cell["summary"]["throughput"]["median"])
+    metric = _metric(place)
+    ok = [cell for cell in cells if reading.has(cell, [metric])]
+    ok.sort(
+        key=lambda cell: cell["summary"][metric]["median"],
+        reverse=metric == "throughput",
+    )
     named = _named(ok, reading.baseline(results))
+    did, unit = (
+        (" took", " a call") if place.isOfPipes else (" served", " requests a second")
+    )
     words = []
-    for index, cell in enumerate(named):
-        served = " served" if index == 0 else ""
-        unit = " requests a second" if index == 0 else ""
-        words.append(f"{cell['backend']}{served} {_said(cell)}{unit}")
+    for cell in named:
+        said = _said(cell) if metric == "throughput" else _duration(cell, metric)
+        words.append(f"{cell['backend']}{did} {said}{unit}")
+        did = unit = ""
     between = len(ok) - len(named)
     more = f", and {between} more lay between" if between else ""
     failed = [cell["backend"] for cell in cells if cell["status"] == "failed"]
@@ -62,7 +69,15 @@ def _said(cell: Cell) -> str:
     return least + reading.rate(cell["summary"]["throughput"]["median"])
 
 
+def _metric(place: Place) -> str:
+    return "us_per_call" if place.isOfPipes else "throughput"
+
+
+def _duration(cell: Cell, metric: str) -> str:
+    return reading.duration(cell["summary"][metric]["median"])
+
+
 def _connections(place: Place) -> str:
-    if place.idle:
+    if place.idle and not place.isOfPipes:
         return f"{reading.count(place.idle)} idle connections"
     return place.load()

@@ -9,7 +9,7 @@ results file comes from outside, and so does every string in it.
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from importlib.resources import files
 from pathlib import Path
 
@@ -43,9 +43,11 @@ _METRICS = {
     "throughput": "Throughput",
     "latency_us.p99": "Response time, p99",
     "server_cpu_us_per_request": "CPU time of the server per request",
+    "us_per_call": "Time in the multiplexer per call",
 }
 
-_COLUMNS: dict[str, tuple[str, Callable[[float], str]]] = {
+_Column = tuple[str, Callable[[float], str]]
+_COLUMNS: dict[str, _Column] = {
     "p50": ("latency_us.p50", reading.duration),
     "p90": ("latency_us.p90", reading.duration),
     "p99": ("latency_us.p99", reading.duration),
@@ -57,6 +59,7 @@ _COLUMNS: dict[str, tuple[str, Callable[[float], str]]] = {
     "memory": ("server_rss_kib", reading.memory),
     "context switches per request": ("context_switches_per_request", "{:.2g}".format),
     "load CPU": ("load_cpu_fraction", "{:.0%}".format),
+    "in the multiplexer": ("us_per_call", reading.duration),
 }
 
 
@@ -148,11 +151,17 @@ def _verdicts(results: Results) -> Iterator[Flattenable]:
         )
     for title, group in reading.groups(results).items():
         yield tags.h3(title)
+        scenarios = {place.scenario for place in group}
+        compared = {
+            each["metric"]
+            for each in results["comparisons"]
+            if each["scenario"] in scenarios
+        }
         for metric, name in _METRICS.items():
             table = _verdictTable(results, group, metric)
             if metric == "throughput":
                 yield table
-            elif any(c["metric"] == metric for c in results["comparisons"]):
+            elif metric in compared:
                 yield tags.details(tags.summary(name), table)
         reasons = reading.failures(cell for cells in group.values() for cell in cells)
         if reasons:
@@ -232,7 +241,12 @@ def _cells(results: Results) -> Iterator[Tag]:
     Everything that was measured, and why the rest was not.
     """
     for title, group in reading.groups(results).items():
-        titles = ["backend", "requests/s", *_COLUMNS, "rounds"]
+        columns = {
+            title: (metric, say)
+            for title, (metric, say) in _COLUMNS.items()
+            if any(metric in c["summary"] for cells in group.values() for c in cells)
+        }
+        titles = ["backend", next(iter(group)).unit, *columns, "rounds"]
         body: list[Tag] = []
         for place, cells in group.items():
             body.append(
@@ -241,20 +255,21 @@ def _cells(results: Results) -> Iterator[Tag]:
                     class_="place",
                 )
             )
-            body += [_numbers(cell, len(titles) - 1) for cell in cells]
+            body += [_numbers(cell, columns.values()) for cell in cells]
         head = tags.thead(tags.tr([tags.th(each) for each in titles]))
         yield tags.h3(title)
         yield _scrolling(tags.table(head, tags.tbody(body)))
 
 
-def _numbers(cell: Cell, columns: int) -> Tag:
+def _numbers(cell: Cell, columns: Collection[_Column]) -> Tag:
     name = _name(cell["backend"])
     if cell["status"] != "ok":
         reason = tags.span(f"{cell['status']}: {cell['reason'] or 'no reason given'}")
-        return tags.tr(name, tags.td(reason, class_="reason", colspan=str(columns)))
+        wide = str(len(columns) + 2)
+        return tags.tr(name, tags.td(reason, class_="reason", colspan=wide))
     median, interval = throughputSaid(cell)
     row = [name, tags.td(median, tags.small(interval))]
-    for metric, say in _COLUMNS.values():
+    for metric, say in columns:
         there = cell["summary"].get(metric)
         row.append(tags.td(say(there["median"]) if there else MISSING))
     return tags.tr(row, tags.td(str(len(cell["rounds"]))))

@@ -10,6 +10,7 @@ from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
 from iodemo.lab.results import Cell, Comparison, Interval, Parameters, Results
+from iodemo.lab.scenarios import PIPES
 from iodemo.lab.statistics import ROUNDS_FOR_95
 from iodemo.models import MODELS
 
@@ -47,10 +48,27 @@ class Place(NamedTuple):
     def connections(self) -> int:
         return self.active + self.idle
 
+    @property
+    def isOfPipes(self) -> bool:
+        """
+        Whether these are pipes, and no connections.
+        """
+        return self.scenario == PIPES
+
+    @property
+    def things(self) -> str:
+        return "pipes" if self.isOfPipes else "connections"
+
+    @property
+    def unit(self) -> str:
+        return "calls/s" if self.isOfPipes else "requests/s"
+
     def conditions(self) -> str:
         """
         What a whole chart or table has in common: service, payload, pacing.
         """
+        if self.isOfPipes:
+            return "in one process, without a network"
         said = [self.service]
         # A kind of request that has no payload to choose has none to show.
         if self.payload:
@@ -65,6 +83,8 @@ class Place(NamedTuple):
         """
         The connections, which is where the points of a scenario differ.
         """
+        if self.isOfPipes:
+            return f"{count(self.active)} ready of {count(self.connections)} pipes"
         if not self.idle:
             return f"{count(self.active)} busy connection{'s' * (self.active != 1)}"
         return f"{count(self.active)} busy, {count(self.idle)} idle connections"
@@ -175,6 +195,15 @@ def _key(asked: Parameters) -> tuple[object, ...]:
     )
 
 
+def ofPipes(results: Results, wanted: bool) -> Results:
+    """
+    A run with the cells of pipes alone, or with all the others: these say nothing of a
+    server.
+    """
+    cells = [c for c in results["cells"] if Place.of(c).isOfPipes == wanted]
+    return {**results, "cells": cells}
+
+
 def baseline(results: Results) -> str | None:
     """
     What the run was compared with, if it was compared.
@@ -188,16 +217,16 @@ def failures(cells: Iterable[Cell]) -> list[str]:
     """
     A sentence for each backend and reason, naming the places it holds for.
     """
-    found: dict[tuple[str, str, str], list[str]] = {}
+    found: dict[tuple[str, str, str, str], dict[str, None]] = {}
     for cell in cells:
         if cell["status"] != "ok":
             reason = cell["reason"] or "no reason given"
-            key = (cell["backend"], cell["status"], reason)
             place = Place.of(cell)
-            found.setdefault(key, []).append(count(place.connections))
+            key = (cell["backend"], cell["status"], place.things, reason)
+            found.setdefault(key, {})[count(place.connections)] = None
     return [
-        f"{backend} {was} at {listed(where)} connections: {reason}"
-        for (backend, was, reason), where in found.items()
+        f"{backend} {was} at {listed(list(where))} {things}: {reason}"
+        for (backend, was, things, reason), where in found.items()
     ]
 
 

@@ -5,7 +5,7 @@ The comparison as a table in the terminal.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 
 from rich import box
 from rich.cells import cell_len
@@ -16,7 +16,7 @@ from rich.text import Text
 
 from iodemo.lab.results import Cell, Comparison, Results
 from iodemo.report import reading
-from iodemo.report.reading import LOWER_BOUND, MISSING
+from iodemo.report.reading import LOWER_BOUND, MISSING, Place
 
 INTERRUPTED = (
     "This run is not complete: it was interrupted, or still goes on. "
@@ -24,6 +24,7 @@ INTERRUPTED = (
 )
 BOUND_NOTE = f"{LOWER_BOUND.strip()} the load was the limit: a lower bound."
 INTERVAL_NOTE = "Medians over the rounds, each with its {}; latency in a closed loop."
+PIPES_NOTE = "Of pipes: a call with its write and read; multiplexer: the call alone."
 VERDICTS = {
     "faster": ("▲", "green"),
     "slower": ("▼", "red"),
@@ -64,17 +65,17 @@ class ComparisonTable:
             # A row takes one line if all of them can; else intervals and
             # verdicts go on a second.
             wide = True
-            widths = self._widths(group.values(), wide)
+            widths = self._widths(group, wide)
             if sum(widths) + 2 * len(widths) > options.max_width:
                 wide = False
-                widths = self._widths(group.values(), wide)
+                widths = self._widths(group, wide)
                 spare = options.max_width - sum(widths[1:]) - len(widths) + 1
                 widths[0] = min(widths[0], max(spare, _SHORTEST_NAME))
                 if spare < _SHORTEST_NAME:
                     widths = [1] * len(widths)
             for place, cells in group.items():
                 yield Text(place.load(), "underline")
-                yield self._table(cells, widths, wide)
+                yield self._table(place, cells, widths, wide)
                 yield from _reasons(cells)
                 yield Text()
         cells = self._results["cells"]
@@ -82,8 +83,12 @@ class ComparisonTable:
             yield Text(INTERVAL_NOTE.format(reading.spread(self._results)), "dim")
         if any(cell["load_limited"] for cell in cells):
             yield Text(BOUND_NOTE, "dim")
+        if any(place.isOfPipes for place in reading.places(self._results)):
+            yield Text(PIPES_NOTE, "dim")
 
-    def _table(self, cells: Sequence[Cell], widths: Sequence[int], wide: bool) -> Table:
+    def _table(
+        self, place: Place, cells: Sequence[Cell], widths: Sequence[int], wide: bool
+    ) -> Table:
         table = Table(
             box=box.SIMPLE_HEAD,
             show_edge=False,
@@ -91,17 +96,17 @@ class ComparisonTable:
             padding=(0, 1, 0, 0) if wide else 0,
         )
         for index, (title, width) in enumerate(
-            zip(self._header(), widths, strict=True)
+            zip(self._header(place), widths, strict=True)
         ):
             # Folding loses nothing where cutting would.
             table.add_column(
                 Text(title),
-                justify="right" if 0 < index < 6 else "left",
+                justify="right" if 0 < index < len(widths) - 1 else "left",
                 min_width=width,
                 overflow="fold",
             )
         for cell in cells:
-            *columns, verdict = self._columns(cell)
+            *columns, verdict = self._columns(place, cell)
             texts = [
                 Text(_joined(lines, wide), _STYLES[cell["status"]]) for lines in columns
             ]
@@ -110,42 +115,55 @@ class ComparisonTable:
             table.add_row(*texts, Text(_joined(verdict, wide), style))
         return table
 
-    def _widths(self, groups: Iterable[Sequence[Cell]], wide: bool) -> list[int]:
+    def _widths(self, group: Mapping[Place, Sequence[Cell]], wide: bool) -> list[int]:
         """
         The width of each column, so that the tables of a scenario line up.
         """
-        widths = [cell_len(title) for title in self._header()]
-        for cells in groups:
+        widths = [cell_len(title) for title in self._header(next(iter(group)))]
+        for place, cells in group.items():
             for cell in cells:
-                for index, lines in enumerate(self._columns(cell)):
+                for index, lines in enumerate(self._columns(place, cell)):
                     longest = max(map(cell_len, _joined(lines, wide).split("\n")))
                     widths[index] = max(widths[index], longest)
         return widths
 
-    def _header(self) -> list[str]:
+    def _header(self, place: Place) -> list[str]:
         against = f"against {self._baseline}" if self._baseline else "comparison"
-        return ["backend", "requests/s", "p50", "p99", "CPU/req", "memory", against]
+        return ["backend", place.unit, *_titles(place), against]
 
-    def _columns(self, cell: Cell) -> list[Lines]:
+    def _columns(self, place: Place, cell: Cell) -> list[Lines]:
         """
         What is said of one cell, each column in the lines of a narrow table.
         """
+        metrics = _titles(place).values()
         if cell["status"] != "ok":
-            return [[cell["backend"]], [cell["status"]], [], [], [], [], []]
+            return [[cell["backend"]], [cell["status"]], *[[] for _ in metrics], []]
         summary = cell["summary"]
         columns = [[cell["backend"]], throughputSaid(cell)]
-        for metric, say in (
-            ("latency_us.p50", reading.duration),
-            ("latency_us.p99", reading.duration),
-            ("server_cpu_us_per_request", reading.duration),
-            ("server_rss_kib", reading.memory),
-        ):
+        for metric, say in metrics:
             there = metric in summary
             columns.append([say(summary[metric]["median"]) if there else MISSING])
         if cell["backend"] == self._baseline:
             return [*columns, ["(baseline)"]]
         compared = reading.against(self._comparisons, cell, "throughput")
         return [*columns, comparisonSaid(compared)]
+
+
+def _titles(place: Place) -> dict[str, tuple[str, Callable[[float], str]]]:
+    """
+    The metrics between throughput and verdict, and how each is said.
+    """
+    latency = {
+        "p50": ("latency_us.p50", reading.duration),
+        "p99": ("latency_us.p99", reading.duration),
+    }
+    if place.isOfPipes:
+        return {**latency, "multiplexer": ("us_per_call", reading.duration)}
+    return {
+        **latency,
+        "CPU/req": ("server_cpu_us_per_request", reading.duration),
+        "memory": ("server_rss_kib", reading.memory),
+    }
 
 
 def throughputSaid(cell: Cell) -> Lines:
