@@ -31,6 +31,8 @@ LAST_WORDS = 4 * MIB
 PRODUCED = 32 * MIB
 PRODUCED_AT_ONCE = 64 * KIB
 MOST_IN_MEMORY = 14 * MIB
+#: What a process may have received, and keep, that does not read.
+MOST_RECEIVED = 2 * MIB
 
 #: Connections that come and go, this many at a time.
 VISITS = 2000

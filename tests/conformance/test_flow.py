@@ -4,11 +4,16 @@ Tests for who waits for whom: producers, and peers that do not read.
 
 from __future__ import annotations
 
+import select
+
 from ..children import exchange, receive
 from .hosting import Host, memoryOf
-from .peers import pattern, receiveAll, reset
-from .sizes import LAST_WORDS, MOST_IN_MEMORY, PRODUCED, PRODUCED_AT_ONCE
+from .peers import Peer, converse, pattern, receiveAll, reset
+from .sizes import MOST_IN_MEMORY, MOST_RECEIVED, PRODUCED, PRODUCED_AT_ONCE
 from .stamping import BackendTestCase, stamped
+
+# Seconds without room to send, after which there will be none.
+_FULL = 0.5
 
 _PRODUCT = pattern(PRODUCED_AT_ONCE) * (PRODUCED // PRODUCED_AT_ONCE)
 
@@ -89,18 +94,24 @@ class ReadingTests(BackendTestCase):
 
     def test_paused(self) -> None:
         """
-        A transport told to pause delivers nothing until it is told to resume;
-        then it delivers everything that has come meanwhile, in order.
+        A transport told to pause receives nothing, so that its peer can send no more
+        than there is room for in the kernel, and delivers nothing until it is told to
+        resume; then it delivers everything that has come meanwhile, in order.
         """
-        sent = pattern(LAST_WORDS)
+        said = pattern(PRODUCED)
         with self.host("flow.read") as host:
             client = host.connect()
             self.assertEqual(exchange(client, b"first"), b"first")
             host.await_("paused")
-            client.sendall(sent[:1000])
+            before = memoryOf(host.pid)
+            client.setblocking(False)
+            sent = 0
+            while sent < PRODUCED and select.select((), (client,), (), _FULL)[1]:
+                sent += client.send(said[sent:])
+            self.assertLess(sent, MOST_IN_MEMORY)
+            self.assertLess(memoryOf(host.pid) - before, MOST_RECEIVED)
             host.permit("look")
             host.await_("looked")
             self.assertEqual(host.told("readWhilePaused"), [])
             host.permit("read")
-            self.assertEqual(receive(client, 1000), sent[:1000])
-            self.assertEqual(exchange(client, sent[1000:]), sent[1000:])
+            converse([Peer(client, [said[sent:]], said)])
