@@ -24,11 +24,16 @@ UNKNOWN = "unknown"
 # Kernel 6.1 is the first long-term one with all that the uring backend builds on.
 URING_FLOOR = (6, 1)
 
-# asm-generic's number, which every architecture took but two.
-_IO_URING_SETUP = 425
+# asm-generic's numbers, which every architecture took but two.
+_SETUP = ("io_uring_setup", 425)
+_ENTER = ("io_uring_enter", 426)
+_REGISTER = ("io_uring_register", 427)
 _OTHER_NUMBERS = ("alpha", "mips")
-# struct io_uring_params, which the kernel fills in.
+# struct io_uring_params, which the kernel fills in; and io_uring_probe, likewise,
+# which asks what operations there are.
 _PARAMS_BYTES = 120
+_REGISTER_PROBE = 8
+_PROBE_BYTES = 16
 _SECCOMP_FILTER = "2"
 
 
@@ -37,16 +42,17 @@ def ioUringRefusal(root: Path = SYSTEM) -> str | None:
     Say why this process cannot use io_uring as the backend needs it, and what to
     do about it; or L{None} if it can.
 
-    It asks the kernel for a ring and gives it back. What it finds holds for this
-    process: another user, or a container, may be told otherwise.
+    It asks the kernel for a ring, asks the ring for nothing, and gives it back. What
+    it finds holds for this process: another user, or a container, may be told
+    otherwise.
     """
     if platform.system() != "Linux":
         return f"io_uring is part of Linux, and this is {platform.system() or UNKNOWN}"
     if platform.machine().startswith(_OTHER_NUMBERS):
         return f"io_uring has never been tried on {platform.machine()}"
-    code = _setUpRing()
-    if code:
-        return _explain(code, root)
+    refused = _tryRing()
+    if refused is not None:
+        return _explain(*refused, root)
     release = kernelRelease(root)
     numbers = version(release)
     if numbers and numbers < URING_FLOOR:
@@ -57,31 +63,52 @@ def ioUringRefusal(root: Path = SYSTEM) -> str | None:
     return None
 
 
-def _setUpRing() -> int:
+def _tryRing() -> tuple[str, int] | None:
     """
-    Ask for a ring of two entries and close it.
+    Ask for a ring of two entries, use it, and close it. A filter may forbid any of its
+    three system calls.
 
-    @return: 0, or the C{errno} of C{io_uring_setup}.
+    @return: the one that failed, and its C{errno}; L{None} if none did.
+    """
+    params = ctypes.create_string_buffer(_PARAMS_BYTES)
+    ring, code = _call(_SETUP, ctypes.c_uint(2), params)
+    if ring == -1:
+        return _SETUP[0], code
+    number = ctypes.c_uint(ring)
+    nothing = ctypes.c_uint(0)
+    probe = ctypes.create_string_buffer(_PROBE_BYTES)
+    try:
+        for call, arguments in (
+            (_ENTER, (nothing, nothing, nothing, None, ctypes.c_size_t(0))),
+            (_REGISTER, (ctypes.c_uint(_REGISTER_PROBE), probe, nothing)),
+        ):
+            done, code = _call(call, number, *arguments)
+            if done == -1:
+                return call[0], code
+    finally:
+        os.close(ring)
+    return None
+
+
+def _call(call: tuple[str, int], *arguments: object) -> tuple[int, int]:
+    """
+    @return: what a system call returns, and C{errno}.
     """
     libc = ctypes.CDLL(None, use_errno=True)
     libc.syscall.restype = ctypes.c_long
-    params = ctypes.create_string_buffer(_PARAMS_BYTES)
-    ring = libc.syscall(ctypes.c_long(_IO_URING_SETUP), ctypes.c_uint(2), params)
-    if ring == -1:
-        return ctypes.get_errno()
-    os.close(ring)
-    return 0
+    done = libc.syscall(ctypes.c_long(call[1]), *arguments)
+    return done, ctypes.get_errno()
 
 
-def _explain(code: int, root: Path) -> str:
+def _explain(call: str, code: int, root: Path) -> str:
     """
-    Why C{io_uring_setup} failed, and what to do.
+    Why a system call failed, and what to do.
 
     @param code: its C{errno}.
     """
     release = kernelRelease(root)
     numbers = version(release)
-    said = f"io_uring_setup says {errno.errorcode.get(code, code)}"
+    said = f"{call} says {errno.errorcode.get(code, code)}"
     if code == errno.ENOSYS:
         if numbers and numbers < URING_FLOOR:
             return (

@@ -334,7 +334,8 @@ class IoUringTests(MachineTests):
         """
         What is said about an C{errno}.
         """
-        self.patch(kernel, "_setUpRing", lambda: code)
+        failed = ("io_uring_setup", code) if code else None
+        self.patch(kernel, "_tryRing", lambda: failed)
         refusal = kernel.ioUringRefusal(self.machine(files))
         assert refusal is not None
         return refusal
@@ -350,7 +351,7 @@ class IoUringTests(MachineTests):
         """
         With a ring to be had on a young enough kernel, nothing is said.
         """
-        self.patch(kernel, "_setUpRing", lambda: 0)
+        self.patch(kernel, "_tryRing", lambda: None)
         self.assertIsNone(kernel.ioUringRefusal(self.machine()))
 
     def test_tooOld(self) -> None:
@@ -530,7 +531,7 @@ class ExamineTests(MachineTests):
         self.patch(platform, "system", lambda: "Darwin")
         self.patch(platform, "release", lambda: "23.1.0")
         self.patch(os, "sched_getaffinity", missing)
-        self.patch(kernel, "_setUpRing", lambda: self.fail("a system call of Linux"))
+        self.patch(kernel, "_tryRing", lambda: self.fail("a system call of Linux"))
         findings = doctor.examine(Path(self.mktemp()))
         self.assertWhole(findings)
         byName = {finding.name: finding for finding in findings}

@@ -17,6 +17,7 @@ import os
 import signal
 import subprocess
 import sys
+from pathlib import Path
 from unittest import mock
 
 from twisted.trial.unittest import SkipTest, SynchronousTestCase
@@ -168,26 +169,58 @@ class UringTests(SynchronousTestCase):
 
     def test_forbidden(self) -> None:
         """
-        Where a filter forbids io_uring the reactor is not there, with the reason.
+        Where a filter forbids io_uring, or a part of it, the reactor is not there, with
+        the reason.
         """
-        forbid = refusing(SETUP, errno.EPERM)
-        ended = self.run_(forbid + "import iodemo.reactors.uring")
-        last = ended.stderr.splitlines()[-1]
-        self.assertIn("io_uring_setup says EPERM", last)
-        self.assertIn("seccomp", last)
-        program = "from twisted.scripts.twistd import run\nrun()"
-        ended = self.run_(forbid + program, "-n", "--reactor=uring", "iodemo-echo")
-        self.assertEqual(ended.returncode, 1)
-        self.assertIn(last.partition(": ")[2], ended.stderr + ended.stdout)
+        for call, name in CALLS.items():
+            forbid = refusing(call, errno.EPERM)
+            ended = self.run_(forbid + "import iodemo.reactors.uring")
+            last = ended.stderr.splitlines()[-1]
+            self.assertIn(f"{name} says EPERM", last)
+            self.assertIn("seccomp", last)
+            ended = self.run_(forbid + TWISTD, "-n", "--reactor=uring", "iodemo-echo")
+            self.assertEqual(ended.returncode, 1)
+            self.assertIn(last.partition(": ")[2], ended.stderr + ended.stdout)
+            ended = self.run_(forbid + TWISTD, "--help-reactors")
+            self.assertIn(f"{name} says EPERM", ended.stdout)
 
     def test_forbiddenLater(self) -> None:
         """
         Where it is forbidden only after the reactor was installed, the program ends
-        with the reason, and does not go on without.
+        with the reason, and does not go on without. The reason is in the log.
         """
-        ended = self.run_(INSTALL + refusing(SETUP, errno.EPERM) + RUN)
-        self.assertEqual((ended.returncode, ended.stdout), (1, ""))
-        self.assertIn("io_uring_setup says EPERM", ended.stderr.splitlines()[-1])
+        for call, name in CALLS.items():
+            forbid = refusing(call, errno.EPERM)
+            ended = self.run_(INSTALL + forbid + RUN)
+            self.assertEqual((ended.returncode, ended.stdout), (1, ""))
+            self.assertIn(f"{name} says EPERM", ended.stderr.splitlines()[-1])
+            log = Path(self.mktemp())
+            self.run_(
+                INSTALL + forbid + TWISTD,
+                *("-n", "--pidfile=", f"--logfile={log}"),
+                *("iodemo-echo", "--listen=tcp:0:interface=127.0.0.1"),
+            )
+            (said,) = (
+                line for line in log.read_text().splitlines() if "says EPERM" in line
+            )
+            self.assertIn(f"the reactor ends: [Errno 1] io_uring: {name}", said)
+
+    def test_anotherThread(self) -> None:
+        """
+        A reactor that ran in one thread and is run again in another, which the kernel
+        does not serve, ends with the reason.
+        """
+        ended = self.run_(
+            INSTALL + "import threading\n"
+            "reactor.callWhenRunning(reactor.crash)\n"
+            "reactor.run()\n"
+            "thread = threading.Thread(target=reactor.run, args=(False,))\n"
+            "thread.start()\n"
+            "thread.join()\n"
+            "print('over')"
+        )
+        self.assertEqual((ended.returncode, ended.stdout), (0, "over\n"))
+        self.assertIn("runs in another thread", ended.stderr.splitlines()[-1])
 
 
 #: A program that installs the reactor, and what runs it then.
@@ -201,9 +234,21 @@ reactor.run()
 print("ran")
 """
 
+#: A program that is twistd.
+TWISTD = """
+from twisted.scripts.twistd import run
+run()
+"""
+
 # The numbers of the system calls.
 SETUP = 425
+ENTER = 426
 REGISTER = 427
+CALLS = {
+    SETUP: "io_uring_setup",
+    ENTER: "io_uring_enter",
+    REGISTER: "io_uring_register",
+}
 
 
 def refusing(call: int, error: int, above: int = 0) -> str:

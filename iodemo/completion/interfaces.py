@@ -13,6 +13,13 @@ from zope.interface import Attribute, Interface
 MOST_PIECES = 1024
 
 
+class QueueRefused(OSError):
+    """
+    The kernel does not serve this queue, and will not. The message says why, and what
+    to do.
+    """
+
+
 class ICompletionQueue(Interface):
     """
     Operations asked for, and their results told to the object that asked, its
@@ -83,4 +90,5 @@ class ICompletionQueue(Interface):
         Wait until an operation has a result, and tell all there are.
 
         @param timeout: seconds; L{None} waits for ever.
+        @raise QueueRefused: if there will be no more results.
         """

@@ -15,9 +15,10 @@ import socket
 from typing import Any
 
 from twisted.internet.interfaces import IReadDescriptor, IWriteDescriptor
+from twisted.logger import Logger
 from twisted.python import context, log
 
-from iodemo.completion.interfaces import ICompletionQueue
+from iodemo.completion.interfaces import ICompletionQueue, QueueRefused
 from iodemo.completion.streams import Client, Connector, Port, Server, StreamMixin
 from iodemo.reactors.readiness import ReadinessReactor
 
@@ -35,12 +36,15 @@ class CompletionReactor(ReadinessReactor):
         list, so that they can hold on to it.
     @ivar _watches: who is polled, by descriptor.
     @ivar _sending: whether those that have something to send are being asked for it.
+    @ivar _refusal: why the queue gave no more results.
     @cvar serverTransport: what L{Port} makes of an accepted connection.
     @cvar clientTransport: what L{Connector} makes.
     """
 
     serverTransport: Any = Server
     clientTransport: Any = Client
+
+    _log = Logger()
 
     def __init__(self, queue: ICompletionQueue) -> None:
         self.queue = queue
@@ -49,6 +53,7 @@ class CompletionReactor(ReadinessReactor):
         self.unsent: list[StreamMixin] = []
         self._watches: dict[int, _Watch] = {}
         self._sending = False
+        self._refusal: QueueRefused | None = None
         super().__init__()
 
     # The loop
@@ -63,6 +68,9 @@ class CompletionReactor(ReadinessReactor):
         logged = {**context.get(log.ILogContext)}
         ours = {log.ILogContext: _LogContext(logged, self.queue)}
         context.call(ours, super().mainLoop)
+        if self._refusal is not None:
+            refusal, self._refusal = self._refusal, None
+            raise refusal
 
     def runUntilCurrent(self) -> None:
         """
@@ -89,7 +97,19 @@ class CompletionReactor(ReadinessReactor):
         Wait, and have told what there is to tell.
         """
         # mainLoop passes False for no time at all.
-        self.queue.wait(0 if self.unsent or delay is False else delay)
+        try:
+            self.queue.wait(0 if self.unsent or delay is False else delay)
+        except QueueRefused as refusal:
+            # Twisted's main loop would log it, and ask again, without end.
+            self.refused(refusal)
+            self._refusal = refusal
+            self.crash()
+
+    def refused(self, refusal: QueueRefused) -> None:
+        """
+        Log why this reactor ends. What C{run} raises is not in the log of a daemon.
+        """
+        self._log.critical("the reactor ends: {refusal}", refusal=refusal)
 
     # IReactorFDSet
 

@@ -4,8 +4,6 @@ from zope.interface import implementer
 
 from iodemo.completion.interfaces import ICompletionQueue
 
-class RingRefused(OSError): ...
-
 @implementer(ICompletionQueue)
 class RingQueue:
     current: Any

@@ -68,7 +68,7 @@ from errno import errorcode
 from twisted.python import log
 from zope.interface import classImplements
 
-from iodemo.completion.interfaces import ICompletionQueue
+from iodemo.completion.interfaces import ICompletionQueue, QueueRefused
 
 cdef extern from *:
     """
@@ -242,12 +242,6 @@ cdef struct Row:
 
 cdef object queues = weakref.WeakSet()
 cdef bint checks = os.environ.get("IODEMO_DEBUG", "") not in ("", "0")
-
-
-class RingRefused(OSError):
-    """
-    The kernel gives no ring. The message says what to do.
-    """
 
 
 @cython.no_gc_clear
@@ -647,12 +641,13 @@ cdef class RingQueue:
                 )
             if done < 0:
                 if errno == EEXIST:
-                    raise RuntimeError(
+                    raise QueueRefused(
+                        EEXIST,
                         "this reactor runs in another thread than it first did, "
-                        "and io_uring serves the one that made it"
+                        "and io_uring serves the one that made it",
                     )
                 if errno not in (EINTR, ETIME, EAGAIN, EBUSY):
-                    raise OSError(errno, os.strerror(errno))
+                    raise refused("io_uring_enter", errno)
                 # A signal; time is over; the kernel wants results fetched first.
                 break
             if not most:
@@ -970,7 +965,7 @@ cdef class RingQueue:
         """
         Make the ring, unless there is one. It belongs to the calling thread.
 
-        @raise RingRefused: if the kernel does not give one, with the reason.
+        @raise QueueRefused: if the kernel does not give one, with the reason.
         """
         if self.ring >= 0:
             return
@@ -1077,7 +1072,7 @@ cdef class RingQueue:
         try:
             self.enter(0, 0, self.pendingCount)
             self.enter(0, 0, 0)
-        except (OSError, RuntimeError):
+        except OSError:
             pass  # in another thread: the kernel ends them when the ring is closed
         head = self.resultHead[0]
         while head != iodemo_acquire(self.resultTail):
@@ -1169,12 +1164,12 @@ cdef refused(str call, int number):
     if number == _ENOMEM:
         said += (
             ", memory that may be locked, or memory at all, is used up: raise it with "
-            "'ulimit -l' or LimitMEMLOCK, or set IODEMO_URING_BUFFERS and "
-            "IODEMO_URING_RESULTS lower"
+            "'ulimit -l' or LimitMEMLOCK, or set IODEMO_URING_BUFFERS, "
+            "IODEMO_URING_BUFFER_KIB and IODEMO_URING_RESULTS lower"
         )
     else:
         said += f" ({os.strerror(number)}); see iodemo doctor"
-    return RingRefused(number, said)
+    return QueueRefused(number, said)
 
 
 cdef bytes messageOf(list pieces, Py_ssize_t offset):

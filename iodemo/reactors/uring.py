@@ -21,6 +21,7 @@ from typing import Any
 
 from twisted.internet.main import installReactor
 
+from iodemo.completion.interfaces import QueueRefused
 from iodemo.completion.reactor import CompletionReactor
 from iodemo.completion.streams import Client as StreamClient
 from iodemo.completion.streams import Server as StreamServer
@@ -36,7 +37,8 @@ except ImportError as error:
     raise ImportError(
         f"its extension is not compiled ({error}): install a C compiler and the "
         "headers of Python (on Debian and Ubuntu, gcc and python3-dev), then install "
-        "iodemo again with pip install --force-reinstall --no-deps iodemo"
+        "iodemo again: pip install --force-reinstall --no-deps --no-cache-dir iodemo, "
+        "or in a checkout, scripts/setup"
     ) from error
 
 _MOST = 32768
@@ -105,10 +107,14 @@ class UringReactor(CompletionReactor):
         See L{ReactorBase.startRunning}.
 
         The ring is made here, in the thread and as the user that will run: a refusal
-        ends the program instead of being logged for ever.
+        ends the program.
         """
         super().startRunning(*args, **kwargs)
-        self.ring.open()
+        try:
+            self.ring.open()
+        except QueueRefused as refusal:
+            self.refused(refusal)
+            raise
 
 
 def install() -> None:
