@@ -289,6 +289,9 @@ class StreamMixin(tcp.Connection):
         """
         Everything is sent: have the producer go on, or close what was to be closed.
         """
+        # What they log is this connection's, though the queue may tell it nothing now.
+        queue = self.reactor.queue
+        before, queue.current = queue.current, self
         try:
             # It finds nothing to write, and knows what comes then.
             why = FileDescriptor.doWrite(self)
@@ -297,6 +300,8 @@ class StreamMixin(tcp.Connection):
         else:
             if why is not None and not self.disconnected:
                 self._disconnect(why, False)
+        finally:
+            queue.current = before
 
     def writeSomeData(self, data: bytes) -> int:
         """See L{FileDescriptor.writeSomeData}: only L{_drained} comes here."""

@@ -192,6 +192,21 @@ class CloseTests(BackendTestCase):
             host.await_("connectionLost")
         self.assertEqual(_reasons(host), ["ConnectionDone"])
 
+    def test_logged(self) -> None:
+        """
+        What is logged at the end of a connection has its name, whoever ends it.
+        """
+        with self.host("closing.lastWords") as host:
+            host.connect().close()
+            host.await_("connectionLost")
+            for order in (b"l", b"c"):
+                client = host.connect()
+                client.sendall(order)
+                receiveAll(client)
+            host.await_("connectionLost", 3)
+        prefixes = [event["prefix"] for event in host.told("logged")]
+        self.assertEqual([each.split(",")[0] for each in prefixes], ["LastWords"] * 3)
+
     def test_atShutdown(self) -> None:
         """
         Told to end, a reactor tells every protocol that its connection is lost.

@@ -8,7 +8,9 @@ from typing import Any
 
 from twisted.internet.interfaces import IHalfCloseableProtocol
 from twisted.internet.protocol import Protocol, connectionDone
+from twisted.python import context
 from twisted.python.failure import Failure
+from twisted.python.log import ILogContext
 from zope.interface import implementer
 
 from ..peers import pattern
@@ -123,20 +125,28 @@ class Greeting(Telling):
 class LastWords(Telling):
     """
     Does as it is told: C{l} says a lot and closes, C{w} adds a word after that,
-    C{a} says a lot and aborts, C{s} says a lot and does not close.
+    C{a} says a lot and aborts, C{s} says a lot and does not close, C{c} closes.
     """
 
     def dataReceived(self, data: bytes) -> None:
         """
         Do it.
         """
-        self.transport.write(pattern(LAST_WORDS))
-        if data in b"lw":
+        if data != b"c":
+            self.transport.write(pattern(LAST_WORDS))
+        if data in b"lwc":
             self.transport.loseConnection()
         if data == b"w":
             self.transport.write(b"afterwards")
         if data == b"a":
             self.transport.abortConnection()
+
+    def connectionLost(self, reason: Failure = connectionDone) -> None:
+        """
+        Tell whose name would be in the log, too.
+        """
+        tell("logged", prefix=context.get(ILogContext)["system"])
+        super().connectionLost(reason)
 
 
 class Aborting(Telling):
