@@ -101,6 +101,7 @@ def pageLines(
         ("Failures", "failures"),
         ("Exceptions that nothing needed", "unneeded_exceptions"),
         ("Skipped where the control passes", "skips"),
+        ("Failed where the control skips", "unjudged"),
     ):
         rows = [
             (each["reactor"], f"``{remark['test']}``", _plain(remark["reason"]))
