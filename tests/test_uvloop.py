@@ -5,9 +5,13 @@ Tests for L{iodemo.reactors.uvloop}.
 from __future__ import annotations
 
 import socket
+import subprocess
+import sys
 from unittest import skipIf
 
 from twisted.trial.unittest import SynchronousTestCase
+
+from .children import TIMEOUT
 
 try:
     from iodemo.reactors.uvloop import PersistentLoop
@@ -95,3 +99,29 @@ class PersistentLoopTests(SynchronousTestCase):
         self.socket.send(b"x")
         self.run_()
         self.assertEqual(self.refused, 1)
+
+
+class AbsenceTests(SynchronousTestCase):
+    """
+    Tests for a Python without uvloop.
+    """
+
+    def test_reason(self) -> None:
+        """
+        twistd lists the reactor with the reason, and what to install.
+        """
+        program = (
+            "import sys\n"
+            "sys.modules['uvloop'] = None\n"
+            "from twisted.scripts.twistd import run\n"
+            "run()"
+        )
+        shown = subprocess.run(
+            [sys.executable, "-c", program, "--help-reactors"],
+            stdout=subprocess.PIPE,
+            text=True,
+            timeout=TIMEOUT,
+        )
+        (line,) = (each for each in shown.stdout.splitlines() if "uvloop" in each)
+        self.assertIn("uvloop is not installed", line)
+        self.assertIn("iodemo[uvloop]", line)
