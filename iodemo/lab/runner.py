@@ -26,8 +26,9 @@ import numpy
 
 from iodemo.lab import environment, results, statistics
 from iodemo.lab.child import Child, awaitFirst
+from iodemo.lab.comparing import comparisons
 from iodemo.lab.plan import SERVER_DESCRIPTORS, STARTING, Plan
-from iodemo.lab.results import Cell, Comparison, Results
+from iodemo.lab.results import Cell, Results
 from iodemo.lab.scenarios import Pipes, Point, Scenario, Workload, parametersOf
 from iodemo.load.round import Round
 from iodemo.models import Model
@@ -249,41 +250,6 @@ def pace() -> float:
         after = resource.getrusage(resource.RUSAGE_CHILDREN)
         took.append(after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime)
     return min(took) / STARTING
-
-
-def comparisons(cells: list[Cell], baseline: str) -> list[Comparison]:
-    """
-    Each good cell of one point against the baseline's, if that is good.
-    """
-    good = {cell["backend"]: cell for cell in cells if cell["status"] == "ok"}
-    base = good.pop(baseline, None)
-    if base is None:
-        return []
-    found: list[Comparison] = []
-    baseColumns = statistics.metrics(base["rounds"])
-    for name, cell in good.items():
-        columns = statistics.metrics(cell["rounds"])
-        fewest = min(len(cell["rounds"]), len(base["rounds"]))
-        for metric, moreIsBetter in statistics.COMPARED.items():
-            if metric not in columns or metric not in baseColumns:
-                continue
-            ratio = statistics.ratio(columns[metric], baseColumns[metric])
-            if ratio is None:
-                continue
-            found.append(
-                {
-                    "scenario": cell["scenario"],
-                    "parameters": cell["parameters"],
-                    "metric": metric,
-                    "baseline": baseline,
-                    "backend": name,
-                    "ratio": ratio[0],
-                    "low": ratio[1],
-                    "high": ratio[2],
-                    "verdict": statistics.verdict(ratio, fewest, moreIsBetter),
-                }
-            )
-    return found
 
 
 def _measureRound(
