@@ -267,6 +267,43 @@ def report(results: tuple[Path, ...], output: Path | None) -> None:
     showReport(runs, output or (first if first.is_dir() else first.parent), Console())
 
 
+@main.command(short_help="Compare two runs: what is different in the new one.")
+@click.argument("old", type=click.Path(path_type=Path))
+@click.argument("new", type=click.Path(path_type=Path))
+@click.option("--json", "asJson", is_flag=True, help="Print JSON.")
+@click.option(
+    "--different-machines",
+    "insisted",
+    is_flag=True,
+    help="Compare runs of different machines or kernels all the same.",
+)
+def diff(old: Path, new: Path, asJson: bool, insisted: bool) -> None:
+    """
+    Compare two runs: what is different in NEW, backend by backend and point by point.
+
+    OLD and NEW are results.json files, or the directories they are in.
+    """
+    from iodemo.lab.difference import MACHINE, difference, differing
+    from iodemo.lab.results import ResultsError, read
+    from iodemo.report.changes import ChangesTable
+
+    try:
+        before, after = read(old), read(new)
+    except ResultsError as error:
+        raise click.ClickException(str(error)) from error
+    apart = differing(before["environment"], after["environment"], MACHINE)
+    if apart and not insisted:
+        raise click.ClickException(
+            f"measured on different machines ({'; '.join(apart)}): "
+            "--different-machines compares them all the same"
+        )
+    found = difference(before, after)
+    if asJson:
+        click.echo(json.dumps(found, indent=1, allow_nan=False))
+    else:
+        Console().print(ChangesTable(before, after, found))
+
+
 @main.command()
 @click.option(
     "--reactor",

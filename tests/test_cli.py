@@ -17,6 +17,7 @@ import sys
 import time
 import uuid
 from pathlib import Path
+from typing import Any
 
 import psutil
 from twisted.trial.unittest import SynchronousTestCase
@@ -145,7 +146,7 @@ class ShowTests(CommandTestCase):
         """
         Each command explains itself.
         """
-        for command in ("backends", "doctor", "compare", "load", "report"):
+        for command in ("backends", "doctor", "compare", "load", "report", "diff"):
             self.assertIn("Usage:", self.succeeds(command, "--help"))
             self.assertIn(f"  {command} ", self.succeeds("--help"))
 
@@ -418,6 +419,81 @@ class CompareTests(CommandTestCase):
         page = (self.directory / "report.html").read_text()
         self.assertNotIn("<script>", page)
         self.assertIn("&lt;script&gt;[bold]$x$", page)
+
+
+class DiffTests(CommandTestCase):
+    """
+    C{iodemo diff}.
+    """
+
+    def setUp(self) -> None:
+        super().setUp()
+        self.written = example([okCell("idle", "epoll", parameters(10), 1000)])
+        for name in ("old", "new"):
+            (self.directory / name).mkdir()
+            results.write(self.written, self.directory / name / results.FILE_NAME)
+
+    def other(self, **fields: Any) -> None:
+        """
+        Make the new run one of another environment.
+        """
+        run = {**self.written, "environment": {**environment(), **fields}}
+        (self.directory / "new" / "results.json").write_text(json.dumps(run))
+
+    def test_diff(self) -> None:
+        """
+        Two runs are compared, by their directories or files, for a person and for a
+        program.
+        """
+        self.assertIn("1 = indistinguishable", self.succeeds("diff", "old", "new"))
+        found = json.loads(
+            self.succeeds("diff", "--json", "old/results.json", "new/results.json")
+        )
+        self.assertEqual(set(found), {"old", "new", "changes", "unpaired"})
+        self.assertEqual(
+            set(found["changes"][0]),
+            {
+                *("scenario", "service", "parameters", "backend", "metric"),
+                *("ratio", "low", "high", "verdict"),
+            },
+        )
+
+    def test_differentMachines(self) -> None:
+        """
+        Runs of different machines are refused in a line that says what differs, and
+        compared if somebody insists.
+        """
+        self.other(cpu="Other CPU", kernel="Linux 7.0")
+        status, output, errors = self.run_("diff", "old", "new")
+        self.assertEqual((status, output, errors.count("\n")), (1, "", 1))
+        self.assertIn("cpu Example CPU @ 2.60GHz, now Other CPU", errors)
+        self.assertIn("kernel Linux 6.18.5, now Linux 7.0", errors)
+        output = self.succeeds("diff", "old", "new", "--different-machines")
+        self.assertIn("different: cpu", output)
+        self.assertIn("indistinguishable", output)
+
+    def test_versions(self) -> None:
+        """
+        Other versions on the same machine are compared, and said.
+        """
+        self.other(twisted="99.1")
+        self.assertIn(
+            "different: twisted 26.10.0, now 99.1", self.succeeds("diff", "old", "new")
+        )
+
+    def test_badInput(self) -> None:
+        """
+        A file that is no results is refused in one line.
+        """
+        (self.directory / "file").write_text("{}")
+        for arguments, reason in (
+            (("old", "no-such"), "no-such: No such file or directory"),
+            (("file", "new"), "file: not a results file"),
+            (("old", "."), "results.json: No such file"),
+        ):
+            status, output, errors = self.run_("diff", *arguments)
+            self.assertEqual((status, output, errors.count("\n")), (1, "", 1))
+            self.assertIn(reason, errors)
 
 
 class InterruptTests(CommandTestCase):

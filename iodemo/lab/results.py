@@ -82,6 +82,14 @@ class Parameters(TypedDict):
     tls: bool
 
 
+class Placed(TypedDict):
+    """What belongs to one point of one scenario."""
+
+    scenario: str
+    service: str
+    parameters: Parameters
+
+
 class Interval(TypedDict):
     """The median over rounds and its 95 % bootstrap interval."""
 
@@ -90,13 +98,10 @@ class Interval(TypedDict):
     high: float
 
 
-class Cell(TypedDict):
+class Cell(Placed):
     """One backend at one point of one scenario."""
 
-    scenario: str
-    service: str
     backend: str
-    parameters: Parameters
     status: Status
     reason: str | None  # why there is no number; None when there is
     load_limited: bool  # the load was the limit: the number is a lower bound

@@ -53,6 +53,9 @@ COMPARED: dict[str, bool] = {
     "us_per_call": False,
 }
 
+# No machine gives a number beyond this, but a file from outside may hold one.
+_LARGEST = 1e15
+
 # Student's t, 97.5 %, for 1 to 30 degrees of freedom.
 _T = [
     *(12.706, 4.303, 3.182, 2.776, 2.571, 2.447, 2.365, 2.306, 2.262, 2.228),
@@ -96,7 +99,7 @@ def metrics(rounds: Sequence[Round]) -> dict[str, list[float]]:
 
 
 def _each(total: float | None, requests: int, scale: float = 1.0) -> float | None:
-    return None if total is None else total * scale / requests
+    return None if total is None or not requests else total * scale / requests
 
 
 def interval(values: Sequence[float]) -> Interval:
@@ -113,9 +116,9 @@ def ratio(
     """
     The ratio of two medians, and its 95 % interval.
 
-    @return: ratio, low, high; L{None} if the baseline is nothing.
+    @return: ratio, low, high; L{None} if the baseline is nothing, or next to it.
     """
-    if min(baseline) <= 0:
+    if min(baseline) < 1 / _LARGEST or max(*values, *baseline) > _LARGEST:
         return None
     generator = _generator()
     ratios = _medians(values, generator) / _medians(baseline, generator)

@@ -9,7 +9,14 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
-from iodemo.lab.results import Cell, Comparison, Interval, Parameters, Results
+from iodemo.lab.results import (
+    Cell,
+    Comparison,
+    Interval,
+    Parameters,
+    Placed,
+    Results,
+)
 from iodemo.lab.scenarios import PIPES
 from iodemo.lab.statistics import ROUNDS_FOR_95
 from iodemo.models import MODELS
@@ -32,11 +39,11 @@ class Place(NamedTuple):
     tls: bool
 
     @classmethod
-    def of(cls, cell: Cell) -> Place:
-        asked = cell["parameters"]
+    def of(cls, placed: Placed) -> Place:
+        asked = placed["parameters"]
         return cls(
-            cell["scenario"],
-            cell["service"],
+            placed["scenario"],
+            placed["service"],
             asked["active"],
             asked["idle"],
             asked["payload"],

@@ -1,0 +1,163 @@
+# -*- test-case-name: tests.test_difference -*-
+"""
+Two runs against each other: what is different in the new one.
+
+Facts. The rounds of one run are interleaved, those of two are not: whatever the
+machine did otherwise in one of them is in every ratio, and in no interval.
+
+Decision. Two runs are compared if they are of the same machine and kernel. Versions
+of Python, Twisted and iodemo are what somebody compares runs for: they are said, and
+no hindrance.
+
+Costs. A machine that was slower for an hour looks like a change of everything. What
+all ratios have in common is therefore not to be believed without a run more.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable
+from typing import Literal, TypedDict
+
+from iodemo.lab.comparing import against
+from iodemo.lab.results import (
+    Cell,
+    Environment,
+    Placed,
+    Results,
+    Status,
+    Verdict,
+)
+
+_Described = Literal[
+    "cpu",
+    "cores",
+    "architecture",
+    "virtualized",
+    "kernel",
+    "python",
+    "twisted",
+    "iodemo",
+]
+
+#: What makes two machines different ones.
+MACHINE: tuple[_Described, ...] = (
+    "cpu",
+    "cores",
+    "architecture",
+    "virtualized",
+    "kernel",
+)
+
+#: What else may be different, and is worth saying.
+SOFTWARE: tuple[_Described, ...] = ("python", "twisted", "iodemo")
+
+
+class Change(Placed):
+    """One backend in one metric at one point, in both runs."""
+
+    backend: str
+    metric: str
+    ratio: float  # new / old
+    low: float
+    high: float
+    verdict: Verdict
+
+
+class Unpaired(Placed):
+    """One backend at one point that has no number in one of the runs, or in both."""
+
+    backend: str
+    old: Status | None  # None if it is not in that run
+    new: Status | None
+    reason: str | None  # why there is no number, as the newer of the two says
+
+
+class Difference(TypedDict):
+    """What C{iodemo diff --json} prints; keys may be added."""
+
+    old: Environment
+    new: Environment
+    changes: list[Change]
+    unpaired: list[Unpaired]
+
+
+def differing(
+    old: Environment, new: Environment, names: Iterable[_Described]
+) -> list[str]:
+    """
+    What is not the same in two environments, and what it was and is: each in a few
+    words on one line.
+    """
+    return [
+        f"{name} {_short(old[name])}, now {_short(new[name])}"
+        for name in names
+        if old[name] != new[name]
+    ]
+
+
+def difference(old: Results, new: Results) -> Difference:
+    """
+    Compare each cell of one run with the same in another.
+    """
+    ours = {_place(cell): cell for cell in new["cells"]}
+    theirs = {_place(cell): cell for cell in old["cells"]}
+    found: Difference = {
+        "old": old["environment"],
+        "new": new["environment"],
+        "changes": [],
+        "unpaired": [],
+    }
+    for place in {**theirs, **ours}:
+        before, after = theirs.get(place), ours.get(place)
+        if before and after and before["status"] == after["status"] == "ok":
+            found["changes"] += _changes(before, after)
+        else:
+            found["unpaired"].append(_unpaired(before, after))
+    return found
+
+
+def _place(cell: Cell) -> str:
+    """
+    What is the same of a cell in two runs. A parameter that an older version did not
+    have yet is the same as one that is nothing.
+    """
+    asked = {name: value for name, value in cell["parameters"].items() if value}
+    return json.dumps(
+        [cell["scenario"], cell["service"], cell["backend"], asked], sort_keys=True
+    )
+
+
+def _changes(old: Cell, new: Cell) -> Iterable[Change]:
+    for compared in against(old, new):
+        yield {
+            "scenario": new["scenario"],
+            "service": new["service"],
+            "parameters": new["parameters"],
+            "backend": new["backend"],
+            "metric": compared["metric"],
+            "ratio": compared["ratio"],
+            "low": compared["low"],
+            "high": compared["high"],
+            "verdict": compared["verdict"],
+        }
+
+
+def _unpaired(old: Cell | None, new: Cell | None) -> Unpaired:
+    known = new or old
+    assert known is not None
+    reasons = [cell["reason"] for cell in (new, old) if cell and cell["reason"]]
+    return {
+        "scenario": known["scenario"],
+        "service": known["service"],
+        "parameters": known["parameters"],
+        "backend": known["backend"],
+        "old": old and old["status"],
+        "new": new and new["status"],
+        "reason": reasons[0] if reasons else None,
+    }
+
+
+def _short(value: object) -> str:
+    text = " ".join(str(value).split())
+    return text if len(text) <= 60 else f"{text[:57]}..."

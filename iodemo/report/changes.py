@@ -1,0 +1,176 @@
+# -*- test-case-name: tests.test_difference -*-
+"""
+What is different between two runs, as a table in the terminal.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from statistics import median
+
+from rich import box
+from rich.console import Console, ConsoleOptions, RenderResult
+from rich.table import Table
+from rich.text import Text
+
+from iodemo.lab.difference import (
+    MACHINE,
+    SOFTWARE,
+    Change,
+    Difference,
+    Unpaired,
+    differing,
+)
+from iodemo.lab.results import Environment, Results
+from iodemo.report import reading
+from iodemo.report.reading import MISSING, Place, count, listed
+from iodemo.report.table import VERDICTS
+
+_METRICS = {
+    "throughput": "requests/s",
+    "latency_us.p99": "p99",
+    "server_cpu_us_per_request": "CPU/req",
+}
+
+APART_NOTE = (
+    "Rounds of two runs are not interleaved: a machine that was slower during one of "
+    "them looks like a change of everything."
+)
+
+
+class ChangesTable:
+    """
+    A table for each point that both runs have, and in words what one of them lacks.
+    For a L{Console} of any width.
+    """
+
+    def __init__(self, old: Results, new: Results, found: Difference) -> None:
+        self._old = old
+        self._new = new
+        self._unpaired = found["unpaired"]
+        self._changes: dict[Place, dict[str, dict[str, Change]]] = {}
+        for change in found["changes"]:
+            there = self._changes.setdefault(Place.of(change), {})
+            there.setdefault(change["backend"], {})[change["metric"]] = change
+
+    def __rich_console__(
+        self, console: Console, options: ConsoleOptions
+    ) -> RenderResult:
+        for name, run in (("old", self._old), ("new", self._new)):
+            yield Text(f"{name}: {_said(run['environment'])}")
+            if not run["complete"]:
+                yield Text("     This run is not complete.", "bold yellow")
+        before, after = self._old["environment"], self._new["environment"]
+        for what in differing(before, after, (*MACHINE, *SOFTWARE)):
+            yield Text(f"different: {what}", "yellow")
+        yield Text()
+        names = reading.names(self._new)
+        # The same in all tables, so that they line up where there is room.
+        widths = [min(max(map(len, names), default=0), 16), 19, 19, 19]
+        if sum(widths) + 2 * len(widths) > options.max_width:
+            widths = [1] * len(widths)
+        for title, group in reading.groups(self._new).items():
+            if self._changes.keys() & group.keys():
+                yield Text(f"{title}\n", "bold")
+            for place in group:
+                if place in self._changes:
+                    yield Text(place.load(), "underline")
+                    yield self._table(self._changes[place], names, widths)
+                    yield Text()
+        for sentence in _sentences(self._unpaired):
+            yield Text(f"{sentence}\n", "yellow")
+        yield from self._summary()
+
+    def _table(
+        self,
+        rows: dict[str, dict[str, Change]],
+        names: Sequence[str],
+        widths: Sequence[int],
+    ) -> Table:
+        table = Table(
+            box=box.SIMPLE_HEAD, show_edge=False, pad_edge=False, padding=(0, 2, 0, 0)
+        )
+        for title, width in zip(("backend", *_METRICS.values()), widths, strict=True):
+            table.add_column(title, min_width=width, overflow="fold")
+        for name in names:
+            if name in rows:
+                cells = [_change(rows[name].get(metric)) for metric in _METRICS]
+                table.add_row(Text(name), *cells)
+        return table
+
+    def _summary(self) -> Iterator[Text]:
+        """
+        How many throughputs are different, and what all of them have in common.
+        """
+        changes = [
+            backends[name]["throughput"]
+            for backends in self._changes.values()
+            for name in backends
+            if "throughput" in backends[name]
+        ]
+        if not changes:
+            yield Text("Nothing was measured in both.", "bold")
+            return
+        verdicts = Counter[str](change["verdict"] for change in changes)
+        said = ", ".join(
+            f"{verdicts[verdict]} {sign} {verdict}"
+            for verdict, (sign, _) in VERDICTS.items()
+        )
+        middle = reading.ratio(median(change["ratio"] for change in changes))
+        middle = f"the middle ratio is ×{middle}"  # noqa: RUF001
+        yield Text(f"Throughput, new to old: {said}; {middle}.", "bold")
+        rounds = reading.spread(self._old), reading.spread(self._new)
+        yield Text(f"Each ratio with its {max(rounds, key=len)}. {APART_NOTE}", "dim")
+
+
+def _said(machine: Environment) -> str:
+    return (
+        f"{machine['date']}, iodemo {machine['iodemo']}, Twisted {machine['twisted']}, "
+        f"{machine['python']}: {machine['command']}"
+    )
+
+
+def _change(change: Change | None) -> Text:
+    if change is None:
+        return Text(MISSING)
+    sign, style = VERDICTS[change["verdict"]]
+    low, high = reading.ratio(change["low"]), reading.ratio(change["high"])
+    said = f"{sign} ×{reading.ratio(change['ratio'])} ({low}–{high})"  # noqa: RUF001
+    return Text(said, style)
+
+
+def _sentences(unpaired: Sequence[Unpaired]) -> Iterator[str]:
+    """
+    What has no number in one of the runs, or in both: a sentence for all backends of
+    which the same is to be said.
+    """
+    found: dict[tuple[str, str], dict[Place, list[str]]] = {}
+    for each in unpaired:
+        head = _head(each)
+        reason = f": {each['reason']}" if each["reason"] else ""
+        places = found.setdefault((head, reason), {})
+        places.setdefault(Place.of(each), []).append(each["backend"])
+    for (head, reason), places in found.items():
+        alike: dict[tuple[str, ...], dict[str, list[str]]] = {}
+        for place, backends in places.items():
+            connections = f"{count(place.active)} busy"
+            if place.idle:
+                connections += f" + {count(place.idle)} idle"
+            scenarios = alike.setdefault(tuple(backends), {})
+            scenarios.setdefault(place.scenario, []).append(connections)
+        for those, scenarios in alike.items():
+            where = "; ".join(
+                f"{name}: {', '.join(at)}" for name, at in scenarios.items()
+            )
+            yield f"{head}: {listed(those)} ({where}){reason}"
+
+
+def _head(each: Unpaired) -> str:
+    if each["new"] is None:
+        return "Only in old"
+    if each["old"] is None:
+        return "Only in new"
+    if each["old"] == each["new"]:
+        return f"{each['new']} in both".capitalize()
+    return f"{each['old']} in old, {each['new']} in new".capitalize()

@@ -1,0 +1,308 @@
+"""
+Tests for L{iodemo.lab.difference} and L{iodemo.report.changes}.
+"""
+
+from __future__ import annotations
+
+import io
+import json
+import re
+from collections import Counter
+from typing import Any
+
+from rich.console import Console
+from twisted.trial.unittest import SynchronousTestCase
+
+from iodemo.lab.difference import (
+    MACHINE,
+    SOFTWARE,
+    Change,
+    difference,
+    differing,
+)
+from iodemo.lab.results import Cell, Results
+from iodemo.report.changes import ChangesTable
+from tests.results_examples import (
+    SELECT_LIMIT,
+    environment,
+    failedCell,
+    fourBackends,
+    okCell,
+    parameters,
+    results,
+    skippedCell,
+    twelveBackends,
+)
+
+POINT = parameters(10, 1000)
+
+
+def terminal(old: Results, new: Results, width: int) -> str:
+    """
+    The table as it is piped to a file C{width} columns wide, but for the length of
+    rules and blanks at the ends of lines.
+    """
+    stream = io.StringIO()
+    table = ChangesTable(old, new, difference(old, new))
+    Console(file=stream, width=width).print(table)
+    lines = [line.rstrip() for line in stream.getvalue().split("\n")]
+    return re.sub("─+", "─", "\n".join(lines))
+
+
+def pair() -> tuple[Results, Results]:
+    """
+    Two runs between which everything happens.
+    """
+    old = results(
+        [
+            failedCell("idle", "select", POINT),
+            okCell("idle", "poll", POINT, 12000.0),
+            okCell("idle", "epoll", POINT, 36000.0),
+            okCell("idle", "uring", POINT, 100000.0),
+            okCell("idle", "asyncio", POINT, 30000.0),
+            okCell("active", "asyncio", parameters(10), 30000.0),
+        ]
+    )
+    new = results(
+        [
+            failedCell("idle", "select", POINT),
+            okCell("idle", "poll", POINT, 9000.0),
+            okCell("idle", "epoll", POINT, 36500.0),
+            okCell("idle", "uring", POINT, 150000.0),
+            failedCell("idle", "asyncio", POINT, "it broke"),
+            skippedCell("idle", "shinyloop", POINT),
+        ]
+    )
+    new["environment"]["date"] = "2026-11-24T10:00:00Z"
+    new["environment"]["twisted"] = "26.11.0"
+    return old, new
+
+
+class DifferenceTests(SynchronousTestCase):
+    """
+    Tests for L{difference}.
+    """
+
+    def change(self, old: Cell, new: Cell, metric: str = "throughput") -> Change:
+        """The only change of that metric between two cells."""
+        found = difference(results([old]), results([new]))
+        self.assertEqual(found["unpaired"], [])
+        (change,) = (each for each in found["changes"] if each["metric"] == metric)
+        return change
+
+    def test_ratio(self) -> None:
+        """
+        A change is the ratio of the new to the old, with its interval and verdict,
+        in each metric that is compared.
+        """
+        old = okCell("idle", "epoll", POINT, 10_000.0)
+        new = okCell("idle", "epoll", POINT, 20_000.0)
+        change = self.change(old, new)
+        self.assertEqual((change["scenario"], change["backend"]), ("idle", "epoll"))
+        self.assertEqual((change["service"], change["parameters"]), ("echo", POINT))
+        self.assertEqual(change["ratio"], 2.0)
+        self.assertLess(change["low"], 2.0)
+        self.assertGreater(change["high"], 2.0)
+        self.assertEqual(change["verdict"], "faster")
+        self.assertEqual(self.change(new, old)["verdict"], "slower")
+        for metric in ("latency_us.p99", "server_cpu_us_per_request"):
+            change = self.change(old, new, metric)
+            self.assertAlmostEqual(change["ratio"], 0.5)
+            self.assertEqual(change["verdict"], "faster")
+
+    def test_same(self) -> None:
+        """
+        A run and itself cannot be told apart.
+        """
+        found = difference(fourBackends(), fourBackends())
+        self.assertTrue(found["changes"])
+        for change in found["changes"]:
+            self.assertEqual(change["ratio"], 1.0)
+            self.assertEqual(change["verdict"], "indistinguishable")
+
+    def test_unpaired(self) -> None:
+        """
+        What has no number in one of them is said, with the reason.
+        """
+        old, new = pair()
+        found = {
+            (each["backend"], each["scenario"]): (
+                each["old"],
+                each["new"],
+                each["reason"],
+            )
+            for each in difference(old, new)["unpaired"]
+        }
+        self.assertEqual(
+            found,
+            {
+                ("select", "idle"): ("failed", "failed", SELECT_LIMIT),
+                ("asyncio", "idle"): ("ok", "failed", "it broke"),
+                ("asyncio", "active"): ("ok", None, None),
+                ("shinyloop", "idle"): (None, "skipped", "the run was interrupted"),
+            },
+        )
+
+    def test_samePoint(self) -> None:
+        """
+        Points differ if anything that was asked does; that one version had no such
+        parameter yet is no difference.
+        """
+        for name, value in (
+            *(("active", 11), ("idle", 5), ("payload", 65), ("rate", 1.0)),
+            *(("tls", True), ("new", 1)),
+        ):
+            asked: Any = {**POINT, name: value}
+            (one, other) = difference(
+                results([okCell("idle", "epoll", POINT, 1.0)]),
+                results([okCell("idle", "epoll", asked, 1.0)]),
+            )["unpaired"]
+            self.assertEqual((one["new"], other["old"]), (None, None), name)
+        for nothing in (None, 0, False):
+            asked = {**POINT, "new": nothing}
+            self.change(
+                okCell("idle", "epoll", POINT, 1.0), okCell("idle", "epoll", asked, 1.0)
+            )
+
+    def test_extremes(self) -> None:
+        """
+        What the format allows and no machine measures gives a finite ratio or none.
+        """
+        extremes: tuple[Any, ...] = (0, 0.0, 5e-324, 1.0, 1e308, 2**62)
+        keys = ("requests", "throughput", "server_cpu_us_per_request")
+        for before in extremes:
+            for after in extremes:
+                runs = []
+                for value in (before, after):
+                    cell = okCell("idle", "epoll", POINT, 1000.0)
+                    for each in cell["rounds"]:
+                        for key in keys:
+                            each[key] = value  # type: ignore[literal-required]
+                        each["latency_us"]["p99"] = value
+                    runs.append(results([cell]))
+                json.dumps(difference(*runs), allow_nan=False)
+        self.assertEqual(self.flushWarnings(), [])
+
+
+class DifferingTests(SynchronousTestCase):
+    """
+    Tests for L{differing}.
+    """
+
+    def test_each(self) -> None:
+        """
+        What differs is named, with what it was and is.
+        """
+        old = environment()
+        for name, value in (
+            *(("cpu", "Other"), ("cores", 4), ("architecture", "arm64")),
+            *(("virtualized", False), ("kernel", "Linux 7.0")),
+        ):
+            new: Any = {**old, name: value}
+            self.assertEqual(
+                differing(old, new, MACHINE),
+                [f"{name} {old[name]}, now {value}"],  # type: ignore[literal-required]
+            )
+            self.assertEqual(differing(old, new, SOFTWARE), [])
+
+    def test_versions(self) -> None:
+        """
+        Other versions are no other machine.
+        """
+        old, new = environment(), environment()
+        new["twisted"], new["date"] = "27.1.0", "2027-01-01"
+        self.assertEqual(differing(old, new, MACHINE), [])
+        self.assertEqual(differing(old, new, SOFTWARE), ["twisted 26.10.0, now 27.1.0"])
+
+    def test_oneLine(self) -> None:
+        """
+        Whatever a file says, it is said on one line.
+        """
+        old, new = environment(), environment()
+        new["cpu"] = "long\n" * 1000
+        (said,) = differing(old, new, MACHINE)
+        self.assertNotIn("\n", said)
+        self.assertLess(len(said), 200)
+
+
+class ChangesTableTests(SynchronousTestCase):
+    """
+    Tests for L{ChangesTable}.
+    """
+
+    def test_narrow(self) -> None:
+        """
+        In 80 columns a row takes one line.
+        """
+        self.assertEqual(terminal(*pair(), 80), NARROW)
+
+    def test_nothingIsCut(self) -> None:
+        """
+        Whatever the width, no line is longer and no letter is lost.
+        """
+        old, new = twelveBackends(), twelveBackends()
+        new["cells"][0]["backend"] = "a-name-that-goes-on-" + "and-on-" * 6 + "ends"
+        complete = Counter(re.sub(r"[\s─]", "", terminal(old, new, 400)))
+        for width in (60, 80, 120):
+            text = terminal(old, new, width)
+            self.assertTrue(all(len(line) <= width for line in text.split("\n")))
+            self.assertEqual(Counter(re.sub(r"[\s─]", "", text)), complete)
+
+    def test_noMarkup(self) -> None:
+        """
+        What a file says is shown as it is.
+        """
+        old, new = pair()
+        hostile = "[bold red]x[/] <b>"
+        new["environment"]["command"] = new["environment"]["twisted"] = hostile
+        new["cells"][4]["reason"] = hostile
+        self.assertEqual(terminal(old, new, 200).count(hostile), 4)
+
+    def test_incomplete(self) -> None:
+        """
+        A run that did not end says so.
+        """
+        old, new = pair()
+        old["complete"] = False
+        self.assertEqual(terminal(old, new, 80).count("This run is not complete"), 1)
+
+    def test_nothingInCommon(self) -> None:
+        """
+        Runs without a point in common are told apart in words.
+        """
+        old = results([okCell("idle", "epoll", POINT, 1.0)])
+        text = terminal(old, results([]), 80)
+        self.assertIn("Nothing was measured in both.", text)
+        self.assertIn("Only in old: epoll (idle: 10 busy + 1,000 idle)", text)
+
+
+NARROW = """\
+old: 2026-11-23T10:00:00Z, iodemo 0.1.0, Twisted 26.10.0, CPython 3.11.7: iodemo
+compare --backends select,poll,epoll,asyncio --rounds 3
+new: 2026-11-24T10:00:00Z, iodemo 0.1.0, Twisted 26.11.0, CPython 3.11.7: iodemo
+compare --backends select,poll,epoll,asyncio --rounds 3
+different: twisted 26.10.0, now 26.11.0
+
+idle: echo, 64 B payload
+
+10 busy, 1,000 idle connections
+backend     requests/s            p99                   CPU/req
+─
+poll        ▼ ×0.75 (0.72–0.78)   ▼ ×1.33 (1.29–1.38)   ▼ ×1.33 (1.29–1.38)
+epoll       = ×1.01 (0.98–1.05)   = ×0.99 (0.95–1.02)   = ×0.99 (0.95–1.02)
+uring       ▲ ×1.50 (1.45–1.55)   ▲ ×0.67 (0.64–0.69)   ▲ ×0.67 (0.64–0.69)
+
+Failed in both: select (idle: 10 busy + 1,000 idle): select(2) takes bitmaps of
+FD_SETSIZE = 1024 bits, so a process cannot watch descriptor 1024 or above
+
+Ok in old, failed in new: asyncio (idle: 10 busy + 1,000 idle): it broke
+
+Only in old: asyncio (active: 10 busy)
+
+Only in new: shinyloop (idle: 10 busy + 1,000 idle): the run was interrupted
+
+Throughput, new to old: 1 ▲ faster, 1 ▼ slower, 1 = indistinguishable; the
+middle ratio is ×1.01.
+Each ratio with its range. Rounds of two runs are not interleaved: a machine
+that was slower during one of them looks like a change of everything.
+"""  # noqa: RUF001
