@@ -21,10 +21,17 @@ from rich.text import Text
 
 import iodemo
 from iodemo import models
-from iodemo.commandline import Seconds, showReport
+from iodemo.commandline import (
+    Seconds,
+    checkClaims,
+    requireOption,
+    showClaims,
+    showReport,
+)
 from iodemo.compare import compare
 
 if TYPE_CHECKING:
+    from iodemo.lab.claims import Claim
     from iodemo.load.round import Round
 
 _CONTEXT = {"help_option_names": ["-h", "--help"], "max_content_width": 88}
@@ -251,20 +258,28 @@ def _roundTable(measured: Round) -> Table:
     metavar="DIR",
     help="Where the report goes.  [default: beside the first results]",
 )
-def report(results: tuple[Path, ...], output: Path | None) -> None:
+@requireOption
+def report(
+    results: tuple[Path, ...], output: Path | None, claims: tuple[Claim, ...]
+) -> None:
     """
     Show results again: table, figures and page, from their files alone.
 
     RESULTS are results.json files, or the directories they are in.
     """
     from iodemo.lab.results import ResultsError, read
+    from iodemo.report.reading import names
 
     try:
         runs = [read(path) for path in results]
     except ResultsError as error:
         raise click.ClickException(str(error)) from error
+    for run in runs:
+        checkClaims(claims, run["cells"], names(run))
     first = results[0]
-    showReport(runs, output or (first if first.is_dir() else first.parent), Console())
+    console = Console()
+    showReport(runs, output or (first if first.is_dir() else first.parent), console)
+    showClaims(claims, runs, console)
 
 
 @main.command(short_help="Compare two runs: what is different in the new one.")

@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import logging
 import math
-from collections.abc import Iterator
+import sys
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -18,7 +19,8 @@ from rich.console import Console
 from rich.text import Text
 
 if TYPE_CHECKING:
-    from iodemo.lab.results import Results
+    from iodemo.lab.claims import Claim
+    from iodemo.lab.results import Placed, Results
 
 
 class Seconds(click.FloatRange):
@@ -36,6 +38,74 @@ class Seconds(click.FloatRange):
         if not math.isfinite(seconds):
             self.fail(f"{value!r} is not a number of seconds", param, ctx)
         return seconds
+
+
+class Required(click.ParamType[Any]):
+    """
+    A claim, as L{iodemo.lab.claims.parse} reads it.
+    """
+
+    name = "claim"
+
+    def convert(
+        self, value: Any, param: click.Parameter | None, ctx: click.Context | None
+    ) -> Any:
+        from iodemo.lab.claims import BadClaim, parse
+
+        try:
+            return parse(value)
+        except BadClaim as error:
+            self.fail(str(error), param, ctx)
+
+
+requireOption = click.option(
+    "--require",
+    "claims",
+    type=Required(),
+    multiple=True,
+    metavar="CLAIM",
+    help="Have the exit status say whether this holds: '[WHERE:] A/B >= N', a ratio of "
+    "two backends (or >, <=, <). WHERE chooses among the points, by scenario, service, "
+    "active=N, idle=N, and names the metric, such as latency_us.p99, unless it is "
+    "throughput. It holds if at every such point the whole interval of the ratio does. "
+    "Status 0: held; 1: refuted; 3: undecided. May be repeated.",
+)
+
+
+def showClaims(
+    claims: Sequence[Claim], runs: Sequence[Results], console: Console
+) -> None:
+    """
+    Show whether claims hold in each of some runs, and exit if one does not.
+    """
+    from iodemo.lab.claims import decide, overall
+    from iodemo.report.decisions import DecisionsTable
+
+    answers = set()
+    for run in runs:
+        for claim in claims:
+            decisions = decide(claim, run)
+            console.print(DecisionsTable(claim, decisions, run))
+            answers.add(overall(decisions))
+    if "refuted" in answers:
+        sys.exit(1)
+    if "undecided" in answers:
+        sys.exit(3)
+
+
+def checkClaims(
+    claims: Sequence[Claim], places: Sequence[Placed], backends: Sequence[str]
+) -> None:
+    """
+    Refuse claims that nothing at these places can decide.
+    """
+    from iodemo.lab.claims import BadClaim
+
+    try:
+        for claim in claims:
+            claim.check(places, backends)
+    except BadClaim as error:
+        raise click.ClickException(f"cannot decide {error}") from error
 
 
 def showReport(runs: list[Results], directory: Path, console: Console) -> None:

@@ -20,10 +20,18 @@ import click
 from rich.console import Console
 
 from iodemo import models
-from iodemo.commandline import Seconds, oneLine, showReport
+from iodemo.commandline import (
+    Seconds,
+    checkClaims,
+    oneLine,
+    requireOption,
+    showClaims,
+    showReport,
+)
 from iodemo.lab.scenarios import SCENARIOS
 
 if TYPE_CHECKING:
+    from iodemo.lab.claims import Claim
     from iodemo.lab.plan import Plan
 
 
@@ -67,6 +75,7 @@ if TYPE_CHECKING:
 )
 @click.option("--quick", is_flag=True, help="Fewer points, 3 rounds of 0.25 s.")
 @click.option("--full", is_flag=True, help="9 rounds of 2 seconds.")
+@requireOption
 def compare(
     names: str | None,
     scenarios: str | None,
@@ -78,6 +87,7 @@ def compare(
     kind: str | None,
     quick: bool,
     full: bool,
+    claims: tuple[Claim, ...],
 ) -> None:
     """
     Measure one service under every backend, and report.
@@ -86,6 +96,8 @@ def compare(
       iodemo compare --quick
       iodemo compare --backends select,poll,epoll --scenarios idle --output out
       iodemo compare --plugin "web --listen={endpoint} --path=." --load http:/
+      iodemo compare --require "echo: uring/epoll >= 2"
+      iodemo compare --require "idle idle=1000 latency_us.p99: epoll/poll < 1"
 
     Ctrl-C ends it early; what was finished by then is in the results.
     """
@@ -100,14 +112,16 @@ def compare(
                 names, scenarios, baseline, plugin, kind, effort, rounds, seconds, quick
             )
             interruption.check()
-            _measure(plan, output)
+            present = [backend.name for backend in plan.backends]
+            checkClaims(claims, plan.places(), present)
+            _measure(plan, output, claims)
     except Interrupted as interrupted:
         sys.exit(128 + interrupted.signal)
 
 
-def _measure(plan: Plan, output: Path | None) -> None:
+def _measure(plan: Plan, output: Path | None, claims: tuple[Claim, ...]) -> None:
     """
-    Make a comparison, and report it.
+    Make a comparison, report it, and say whether claims hold.
     """
     from iodemo.lab import results, runner
     from iodemo.lab.environment import pinning
@@ -161,6 +175,7 @@ def _measure(plan: Plan, output: Path | None) -> None:
             f"nothing could be measured: {outcome['cells'][0]['reason']}"
         )
     showReport([outcome], directory, console)
+    showClaims(claims, [outcome], console)
 
 
 _TIME = "%Y-%m-%dT%H%M%S"

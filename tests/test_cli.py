@@ -267,6 +267,39 @@ class CompareTests(CommandTestCase):
         (previous,) = (self.directory / "out").glob("results.*T*.json")
         self.assertEqual(results.read(previous), written)
 
+    def test_require(self) -> None:
+        """
+        The exit status says whether what was required holds, when it is measured and
+        whenever it is looked at again.
+        """
+        command = (
+            *("compare", "--quick", "--seconds=0.05", "--scenarios=active"),
+            *("--backends=epoll,poll", "--output=out"),
+        )
+        status, output, _ = self.run_(
+            *(*command, "--require", "active=1: poll/epoll >= 1000"),
+            *("--require", "active=1: poll/epoll <= 1000"),
+        )
+        self.assertEqual(status, 1)
+        self.assertIn("required: active=1: poll/epoll >= 1000\nrefuted ", output)
+        self.assertIn("required: active=1: poll/epoll <= 1000\nheld ", output)
+        for claim, expected in (
+            ("echo: poll/epoll <= 1000", 0),
+            ("echo: poll/epoll >= 1000", 1),
+            ("server_cpu_us_per_request: poll/epoll <= 1000", 0),
+        ):
+            status, output, errors = self.run_("report", "out", "--require", claim)
+            self.assertEqual((status, errors), (expected, ""), claim)
+        run = results.read(self.directory / "out")
+        for cell in run["cells"]:
+            del cell["rounds"][2:]
+        results.write(run, self.directory / "few.json")
+        status, output, _ = self.run_(
+            "report", "few.json", "--require", "echo: poll/epoll <= 1000"
+        )
+        self.assertEqual(status, 3)
+        self.assertIn("undecided at 3 of 3 points", output)
+
     def test_quickIsQuick(self) -> None:
         """
         A quick comparison of everything that runs on Linux ends within four minutes,
@@ -357,6 +390,14 @@ class CompareTests(CommandTestCase):
             ),
             (("--plugin=web {endpoint}", "--load=x"), "no load of kind 'x'"),
             (("--output=file/out",), "cannot write to file/out"),
+            (
+                ("--backends=poll", "--require", "echo: poll/epoll > 1"),
+                "'epoll' is not measured, but poll",
+            ),
+            (
+                ("--require", "no-such: poll/epoll > 1"),
+                "'no-such' is not measured, but active, idle, pipes, echo",
+            ),
         ):
             status, output, errors = self.run_(*self.tiny, *arguments)
             self.assertEqual((status, output), (1, ""), arguments)
@@ -368,6 +409,7 @@ class CompareTests(CommandTestCase):
             (("--quick", "--full"), "exclude each other"),
             (("--seconds=nan",), "'nan' is not a number of seconds"),
             (("--seconds=inf",), "not in the range"),
+            (("--require=nonsense",), "'nonsense' is no claim such as"),
         ):
             status, output, errors = self.run_(*self.tiny, *arguments)
             self.assertEqual((status, output), (2, ""), arguments)

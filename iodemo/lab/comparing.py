@@ -5,10 +5,20 @@ Cells against cells: what is compared, and in which metrics.
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterable, Iterator
 
 from iodemo.lab import statistics
-from iodemo.lab.results import Cell, Comparison
+from iodemo.lab.results import Cell, Comparison, Placed
+
+
+def placeOf(placed: Placed) -> str:
+    """
+    What is the same of all cells of one point, in any run. A parameter that an older
+    version did not have yet is the same as one that is nothing.
+    """
+    asked = {name: value for name, value in placed["parameters"].items() if value}
+    return json.dumps([placed["scenario"], placed["service"], asked], sort_keys=True)
 
 
 def comparisons(cells: Iterable[Cell], baseline: str) -> list[Comparison]:

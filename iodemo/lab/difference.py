@@ -15,11 +15,10 @@ all ratios have in common is therefore not to be believed without a run more.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterable
 from typing import Literal, TypedDict
 
-from iodemo.lab.comparing import against
+from iodemo.lab.comparing import against, placeOf
 from iodemo.lab.results import (
     Cell,
     Environment,
@@ -100,8 +99,8 @@ def difference(old: Results, new: Results) -> Difference:
     """
     Compare each cell of one run with the same in another.
     """
-    ours = {_place(cell): cell for cell in new["cells"]}
-    theirs = {_place(cell): cell for cell in old["cells"]}
+    ours = {(placeOf(cell), cell["backend"]): cell for cell in new["cells"]}
+    theirs = {(placeOf(cell), cell["backend"]): cell for cell in old["cells"]}
     found: Difference = {
         "old": old["environment"],
         "new": new["environment"],
@@ -115,17 +114,6 @@ def difference(old: Results, new: Results) -> Difference:
         else:
             found["unpaired"].append(_unpaired(before, after))
     return found
-
-
-def _place(cell: Cell) -> str:
-    """
-    What is the same of a cell in two runs. A parameter that an older version did not
-    have yet is the same as one that is nothing.
-    """
-    asked = {name: value for name, value in cell["parameters"].items() if value}
-    return json.dumps(
-        [cell["scenario"], cell["service"], cell["backend"], asked], sort_keys=True
-    )
 
 
 def _changes(old: Cell, new: Cell) -> Iterable[Change]:

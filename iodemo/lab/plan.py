@@ -23,7 +23,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from iodemo.lab.pipes import MULTIPLEXERS
-from iodemo.lab.scenarios import Pipes, Point, Scenario, Workload
+from iodemo.lab.results import Placed
+from iodemo.lab.scenarios import Pipes, Point, Scenario, Workload, parametersOf
 from iodemo.load.exchanges import exchangeOf
 from iodemo.models import Model
 
@@ -74,6 +75,17 @@ class Plan:
             if self.backendsFor(scenario.workload):
                 for point in points:
                     yield scenario, point
+
+    def places(self) -> list[Placed]:
+        """Every point of every scenario, as results record it."""
+        return [
+            {
+                "scenario": scenario.name,
+                "service": scenario.workload.service,
+                "parameters": parametersOf(point, scenario.workload),
+            }
+            for scenario, point in self.points()
+        ]
 
     def measured(self) -> frozenset[tuple[Workload | Pipes, Point]]:
         """What there is to measure: what scenarios have in common is there once."""

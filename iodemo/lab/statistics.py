@@ -29,7 +29,7 @@ import numpy
 from numpy.typing import NDArray
 
 from iodemo.lab.results import Interval, Verdict
-from iodemo.load.round import Round
+from iodemo.load.round import Latency, Round
 
 #: How many resamples an interval is drawn from.
 RESAMPLES = 4000
@@ -52,6 +52,18 @@ COMPARED: dict[str, bool] = {
     "server_cpu_us_per_request": False,
     "us_per_call": False,
 }
+
+#: All that a round has, per request where that makes sense.
+METRICS = (
+    "throughput",
+    *(f"latency_us.{percentile}" for percentile in Latency.__annotations__),
+    "server_cpu_us_per_request",
+    "server_user_us_per_request",
+    "server_system_us_per_request",
+    "server_rss_kib",
+    "context_switches_per_request",
+    "load_cpu_fraction",
+)
 
 # No machine gives a number beyond this, but a file from outside may hold one.
 _LARGEST = 1e15

@@ -24,7 +24,7 @@ from iodemo.lab.difference import (
 )
 from iodemo.lab.results import Environment, Results
 from iodemo.report import reading
-from iodemo.report.reading import MISSING, Place, count, listed
+from iodemo.report.reading import MISSING, Place, listed
 from iodemo.report.table import VERDICTS
 
 _METRICS = {
@@ -154,11 +154,8 @@ def _sentences(unpaired: Sequence[Unpaired]) -> Iterator[str]:
     for (head, reason), places in found.items():
         alike: dict[tuple[str, ...], dict[str, list[str]]] = {}
         for place, backends in places.items():
-            connections = f"{count(place.active)} busy"
-            if place.idle:
-                connections += f" + {count(place.idle)} idle"
             scenarios = alike.setdefault(tuple(backends), {})
-            scenarios.setdefault(place.scenario, []).append(connections)
+            scenarios.setdefault(place.scenario, []).append(place.short())
         for those, scenarios in alike.items():
             where = "; ".join(
                 f"{name}: {', '.join(at)}" for name, at in scenarios.items()

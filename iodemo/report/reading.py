@@ -96,6 +96,13 @@ class Place(NamedTuple):
             return f"{count(self.active)} busy connection{'s' * (self.active != 1)}"
         return f"{count(self.active)} busy, {count(self.idle)} idle connections"
 
+    def short(self) -> str:
+        """
+        The same where there is little room.
+        """
+        busy = f"{count(self.active)} busy"
+        return f"{busy} + {count(self.idle)} idle" if self.idle else busy
+
     def _order(self) -> tuple[str, int, bool, float, int, int]:
         paced = self.rate is not None
         rate = self.rate or 0.0

@@ -1,0 +1,288 @@
+"""
+Tests for L{iodemo.lab.claims} and L{iodemo.report.decisions}.
+"""
+
+from __future__ import annotations
+
+import io
+import math
+
+from rich.console import Console
+from twisted.trial.unittest import SynchronousTestCase
+
+from iodemo.lab.claims import Answer, BadClaim, decide, overall, parse
+from iodemo.lab.results import Results
+from iodemo.report.decisions import DecisionsTable
+from tests.results_examples import (
+    SELECT_LIMIT,
+    failedCell,
+    fourBackends,
+    okCell,
+    parameters,
+    results,
+)
+
+POINT = parameters(10, 1000)
+
+
+def run(uring: float = 90_000.0) -> Results:
+    """
+    Two points: epoll and poll at both, uring at one, where select fails.
+    """
+    return results(
+        [
+            okCell("active", "poll", parameters(100), 36_000.0),
+            okCell("active", "epoll", parameters(100), 36_000.0),
+            failedCell("idle", "select", POINT),
+            okCell("idle", "poll", POINT, 12_000.0),
+            okCell("idle", "epoll", POINT, 36_000.0),
+            okCell("idle", "uring", POINT, uring),
+        ]
+    )
+
+
+class ParseTests(SynchronousTestCase):
+    """
+    Tests for L{parse}.
+    """
+
+    def test_ratio(self) -> None:
+        """
+        A claim is about the throughput everywhere, unless it says otherwise.
+        """
+        claim = parse("uring/epoll >= 2")
+        self.assertEqual((claim.backend, claim.baseline), ("uring", "epoll"))
+        self.assertEqual((claim.operator, claim.bound), (">=", 2.0))
+        self.assertEqual((claim.names, claim.parameters), ((), {}))
+        self.assertEqual(claim.metric, "throughput")
+
+    def test_where(self) -> None:
+        """
+        Before the colon are names, points and the metric, in any order.
+        """
+        claim = parse("active=10 idle, latency_us.p99.9 idle=1e4: c-epoll/epoll<.5")
+        self.assertEqual(claim.names, ("idle",))
+        self.assertEqual(claim.parameters, {"active": 10, "idle": 10_000})
+        self.assertEqual(claim.metric, "latency_us.p99.9")
+        self.assertEqual((claim.backend, claim.bound), ("c-epoll", 0.5))
+
+    def test_bad(self) -> None:
+        """
+        What is no claim is refused with the reason.
+        """
+        for text, reason in (
+            ("", "no claim such as"),
+            ("echo uring/epoll >= 2", "no claim such as"),
+            ("echo: uring >= 2", "no claim such as"),
+            ("echo: uring/epoll == 2", "no claim such as"),
+            ("echo: uring/epoll >= two", "'two' is not a number"),
+            ("echo: uring/epoll >= nan", "'nan' is not a number"),
+            ("idle=many: uring/epoll >= 2", "'many' is not a number"),
+            ("echo: epoll/epoll >= 1", "compares epoll with itself"),
+            ("throughput latency_us.p99: a/b > 1", "names 2 metrics"),
+        ):
+            error = self.assertRaises(BadClaim, parse, text)
+            self.assertIn(reason, str(error))
+
+
+class CheckTests(SynchronousTestCase):
+    """
+    Tests for L{Claim.check}.
+    """
+
+    def check(self, text: str) -> None:
+        """Hold a claim against what L{run} measures."""
+        cells = run()["cells"]
+        parse(text).check(cells, [cell["backend"] for cell in cells])
+
+    def test_good(self) -> None:
+        """
+        Scenarios, services and points that there are can be named.
+        """
+        for where in ("", "echo:", "idle:", "echo idle:", "active=100 idle=0:"):
+            self.check(f"{where} uring/epoll >= 2")
+
+    def test_bad(self) -> None:
+        """
+        What is not measured is named, with what is.
+        """
+        for text, reason in (
+            ("urng/epoll > 2", "'urng' is not measured, but poll, epoll, select, ur"),
+            ("uring/kqueue > 2", "'kqueue' is not measured, but poll, epoll"),
+            ("chat: uring/epoll > 2", "'chat' is not measured, but active, idle, echo"),
+            ("active idle: uring/epoll > 2", "'idle' is not measured, but active, ec"),
+            (
+                "idle=5: uring/epoll > 2",
+                "idle=5 is not measured, but idle=0, idle=1000",
+            ),
+            ("idle idle=0: uring/epoll > 2", "idle=0 is not measured, but idle=1000"),
+            ("colour=5: uring/epoll > 2", "colour=5 is not measured, but nothing of"),
+        ):
+            error = self.assertRaises(BadClaim, self.check, text)
+            self.assertIn(reason, str(error))
+
+
+class DecideTests(SynchronousTestCase):
+    """
+    Tests for L{decide}.
+    """
+
+    def answers(self, text: str, measured: Results | None = None) -> list[Answer]:
+        """What a run says at each point."""
+        decisions = decide(parse(text), measured or run())
+        return [decision.answer for decision in decisions]
+
+    def test_onTheInterval(self) -> None:
+        """
+        It is the interval that has to be where the claim says, not the ratio.
+        """
+        (decision,) = decide(parse("idle: uring/epoll > 0"), run())
+        assert decision.interval is not None and decision.ratio is not None
+        low, high = decision.interval
+        self.assertEqual(decision.ratio, 2.5)
+        self.assertLess(low, 2.5)
+        self.assertGreater(high, 2.5)
+        for operator, bound, answer in (
+            (">=", low, "held"),
+            (">", low, "undecided"),
+            (">", math.nextafter(low, 0), "held"),
+            (">=", 2.5, "undecided"),
+            (">=", high, "undecided"),
+            (">", high, "refuted"),
+            ("<=", high, "held"),
+            ("<", high, "undecided"),
+            ("<", 2.5, "undecided"),
+            ("<=", low, "undecided"),
+            ("<", low, "refuted"),
+        ):
+            claim = f"idle: uring/epoll {operator} {bound!r}"
+            self.assertEqual(self.answers(claim), [answer], claim)
+
+    def test_everywhere(self) -> None:
+        """
+        A claim is made for every point that is not excluded, and holds if it does at
+        each of them.
+        """
+        for claim, answers, answer in (
+            ("echo: poll/epoll >= 0.9", ["held", "refuted"], "refuted"),
+            ("active: poll/epoll >= 0.9", ["held"], "held"),
+            ("active=100: poll/epoll >= 0.9", ["held"], "held"),
+            ("idle idle=1000: poll/epoll >= 0.9", ["refuted"], "refuted"),
+            ("poll/epoll < 1.5", ["held", "held"], "held"),
+            ("poll/epoll >= 1", ["undecided", "refuted"], "refuted"),
+            ("poll/epoll <= 1", ["undecided", "held"], "undecided"),
+        ):
+            decisions = decide(parse(claim), run())
+            self.assertEqual([each.answer for each in decisions], answers, claim)
+            self.assertEqual(overall(decisions), answer)
+
+    def test_metric(self) -> None:
+        """
+        Any metric that is measured can be claimed.
+        """
+        self.assertEqual(
+            self.answers("idle latency_us.p99: uring/epoll < 0.5"), ["held"]
+        )
+        (decision,) = decide(parse("idle latency_us.p99: uring/epoll < 1"), run())
+        self.assertAlmostEqual(decision.ratio or 0, 0.4)
+
+    def test_noNumber(self) -> None:
+        """
+        Without a number there is no decision, but a reason.
+        """
+        measured = run()
+        for each in measured["cells"][-1]["rounds"]:
+            each["server_rss_kib"] = None
+        for claim, reason in (
+            ("idle: select/epoll < 1", f"select failed: {SELECT_LIMIT}"),
+            ("active: uring/epoll > 1", "uring was not measured"),
+            ("idle server_rss_kib: uring/epoll < 9", "uring has no server_rss_kib"),
+        ):
+            (decision,) = decide(parse(claim), measured)
+            self.assertEqual(
+                (decision.answer, decision.ratio, decision.reason),
+                ("undecided", None, reason),
+            )
+
+    def test_fewRounds(self) -> None:
+        """
+        Two rounds decide nothing, however far apart.
+        """
+        measured = run()
+        del measured["cells"][-1]["rounds"][2:]
+        (decision,) = decide(parse("idle: uring/epoll > 2"), measured)
+        self.assertEqual(decision.answer, "undecided")
+        self.assertIn("fewer than 3 rounds", decision.reason or "")
+
+    def test_loadLimited(self) -> None:
+        """
+        A lower bound can show that a backend is faster, and not that it is not.
+        """
+        measured = run()
+        uring, epoll = measured["cells"][-1], measured["cells"][-2]
+        for limited, claim, answer in (
+            (uring, "uring/epoll >= 2", "held"),
+            (uring, "uring/epoll >= 3", "undecided"),
+            (uring, "uring/epoll <= 3", "undecided"),
+            (uring, "uring/epoll < 2", "refuted"),
+            (epoll, "uring/epoll >= 2", "undecided"),
+            (epoll, "uring/epoll <= 3", "held"),
+            (epoll, "uring/epoll >= 3", "refuted"),
+        ):
+            limited["load_limited"] = True
+            self.assertEqual(self.answers(f"idle: {claim}", measured), [answer], claim)
+            limited["load_limited"] = False
+        uring["load_limited"] = True
+        latency = "idle latency_us.p99: uring/epoll < 0.5"
+        self.assertEqual(self.answers(latency, measured), ["held"])
+
+
+class DecisionsTableTests(SynchronousTestCase):
+    """
+    Tests for L{DecisionsTable}.
+    """
+
+    def terminal(self, text: str, measured: Results) -> str:
+        """What is printed in 80 columns, but for blanks at the ends of lines."""
+        claim = parse(text)
+        stream = io.StringIO()
+        table = DecisionsTable(claim, decide(claim, measured), measured)
+        Console(file=stream, width=80).print(table)
+        return "\n".join(line.rstrip() for line in stream.getvalue().split("\n"))
+
+    def test_each(self) -> None:
+        """
+        Each point has a line with its answer and its interval, and a reason below.
+        """
+        measured = run()
+        measured["cells"][-1]["load_limited"] = True
+        self.assertEqual(self.terminal("echo: uring/epoll >= 2", measured), MIXED)
+
+    def test_advice(self) -> None:
+        """
+        More rounds are advised where they could decide it.
+        """
+        said = self.terminal("idle idle=1000: poll/epoll >= 0.28", fourBackends())
+        self.assertIn("More rounds (--rounds) narrow an interval.", said)
+        said = self.terminal("idle: select/epoll >= 1", run())
+        self.assertNotIn("More rounds", said)
+
+    def test_noMarkup(self) -> None:
+        """
+        A reason is shown as it is.
+        """
+        measured = run()
+        measured["cells"][2]["reason"] = "[bold red]x[/]"
+        said = self.terminal("idle: select/epoll >= 1", measured)
+        self.assertIn("[bold red]x[/]", said)
+
+
+MIXED = """\
+required: echo: uring/epoll >= 2
+undecided  active: 100 busy            –
+           uring was not measured
+held       idle: 10 busy + 1,000 idle  ×2.5 (2.414 to more)
+           the load was the limit of uring
+undecided at 1 of 2 points, decided on the range of throughput
+
+"""  # noqa: RUF001
