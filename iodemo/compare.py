@@ -139,7 +139,7 @@ def _measure(plan: Plan, output: Path | None, claims: tuple[Claim, ...]) -> None
             written = time.gmtime(path.stat().st_mtime)
             path.replace(path.with_suffix(f".{time.strftime(_TIME, written)}.json"))
     console.print(
-        f"{_counted(len(plan.backends), 'backend')}, "
+        f"{_counted(len(plan.backends), 'backend')} and {plan.baseline} once more, "
         f"{_counted(len(plan.measured()), 'point')}, "
         f"{_counted(plan.rounds, 'round')} of {plan.seconds:g} s each: "
         f"about {_duration(plan.estimate(runner.pace()))}.",
@@ -290,6 +290,7 @@ def _plan(
         rounds=rounds or effort[0],
         seconds=seconds or effort[1],
         warmup=effort[2],
+        controlled=True,
     )
     if not plan.measured():
         raise click.ClickException(

@@ -65,9 +65,14 @@ class ComparisonProgress(Observer):
 
     def cellEnded(self, cell: Cell) -> None:
         """See L{Observer.cellEnded}."""
-        line = Text(
-            f"{cell['scenario']}: {_at(cell['parameters'])}: {cell['backend']} "
-        )
+        self._say(cell, cell["backend"])
+
+    def controlEnded(self, cell: Cell) -> None:
+        """See L{Observer.controlEnded}."""
+        self._say(cell, f"{cell['backend']} again")
+
+    def _say(self, cell: Cell, who: str) -> None:
+        line = Text(f"{cell['scenario']}: {_at(cell['parameters'])}: {who} ")
         if cell["status"] == "ok":
             line.append(f"{cell['summary']['throughput']['median']:,.0f} a second")
         else:

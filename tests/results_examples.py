@@ -6,8 +6,10 @@ one. Nothing here is measured.
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Iterable, Mapping, Sequence
 
+from iodemo.lab.comparing import noiseOf
 from iodemo.lab.results import (
     FORMAT,
     VERSION,
@@ -291,6 +293,26 @@ def fivePipes() -> list[Cell]:
             for backend, call in (("epoll", 0.75), ("proactor", 1.8), ("uring", 1.5)):
                 cells.append(pipesCell(backend, ready, watched, call * ready**0.5))
     return cells
+
+
+def controlled(run: Results, factor: float) -> Results:
+    """
+    The same run with a control: its rounds are C{factor} times and once divided by
+    C{factor} what the baseline's are.
+    """
+    run["controls"], run["noise"] = [], []
+    for cell in run["cells"]:
+        if cell["backend"] == "epoll" and cell["status"] == "ok":
+            again = copy.deepcopy(cell)
+            for each, by in zip(again["rounds"], (1, factor, 1 / factor), strict=True):
+                each["throughput"] *= by
+                for percentile in ("p50", "p99"):
+                    each["latency_us"][percentile] /= by
+                cpu = each["server_cpu_us_per_request"]
+                each["server_cpu_us_per_request"] = cpu and cpu / by
+            run["controls"].append(again)
+            run["noise"] += noiseOf([cell], again)
+    return run
 
 
 def _verdict(low: float, high: float, moreIsFaster: bool) -> Verdict:

@@ -4,6 +4,7 @@ Tests for L{iodemo.lab.difference} and L{iodemo.report.changes}.
 
 from __future__ import annotations
 
+import copy
 import io
 import json
 import re
@@ -24,6 +25,7 @@ from iodemo.lab.results import Cell, Results
 from iodemo.report.changes import ChangesTable
 from tests.results_examples import (
     SELECT_LIMIT,
+    controlled,
     environment,
     failedCell,
     fourBackends,
@@ -119,6 +121,18 @@ class DifferenceTests(SynchronousTestCase):
         for change in found["changes"]:
             self.assertEqual(change["ratio"], 1.0)
             self.assertEqual(change["verdict"], "indistinguishable")
+
+    def test_noise(self) -> None:
+        """
+        What the baseline of either run differs from itself is no difference.
+        """
+        runs = [results([okCell("idle", "epoll", POINT, n)]) for n in (1e3, 1.3e3)]
+        for noisy in range(2):
+            for factor, verdict in ((1.1, "faster"), (1.5, "indistinguishable")):
+                pair = copy.deepcopy(runs)
+                controlled(pair[noisy], factor)
+                throughput = difference(*pair)["changes"][0]
+                self.assertEqual(throughput["verdict"], verdict, (noisy, factor))
 
     def test_unpaired(self) -> None:
         """

@@ -18,7 +18,15 @@ import psutil
 from twisted.trial.unittest import SynchronousTestCase
 
 from iodemo import models
-from iodemo.lab import child, environment, results, runner, scenarios
+from iodemo.lab import (
+    child,
+    comparing,
+    environment,
+    results,
+    runner,
+    scenarios,
+    statistics,
+)
 from iodemo.lab.pipes import MULTIPLEXERS
 from iodemo.lab.plan import Plan
 from iodemo.lab.results import Results
@@ -31,6 +39,7 @@ from iodemo.lab.scenarios import (
     foreignWorkload,
 )
 from iodemo.load.exchanges import Echo, Http
+from tests.results_examples import failedCell, okCell, parameters
 
 ROOT = Path(__file__).parent.parent
 
@@ -79,6 +88,7 @@ class CompareTestCase(SynchronousTestCase):
         workload: Workload | Pipes = ECHO,
         rounds: int = 1,
         observer: runner.Observer | None = None,
+        controlled: bool = False,
     ) -> Results:
         """
         Compare for moments; see that what is on disk is what is returned, and
@@ -92,6 +102,7 @@ class CompareTestCase(SynchronousTestCase):
             rounds=rounds,
             seconds=0.05,
             warmup=0.01,
+            controlled=controlled,
         )
         outcome = runner.compare(plan, self.path, "iodemo compare", observer)
         self.assertEqual(results.read(self.path), outcome)
@@ -207,6 +218,63 @@ class CompareTests(CompareTestCase):
         self.compare(Point(1), backends=("poll", "epoll"), rounds=3, observer=Order())
         pairs = [set(ran[n : n + 2]) for n in range(0, 6, 2)]
         self.assertEqual(pairs, [{"poll", "epoll"}] * 3)
+
+    def test_control(self) -> None:
+        """
+        The baseline is measured a second time among the others, and against itself.
+        """
+        ran: list[str] = []
+        ended: list[results.Cell] = []
+
+        class Control(runner.Observer):
+            def roundBegan(self, scenario: Scenario, point: Point, name: str) -> None:
+                ran.append(name)
+
+            def controlEnded(self, cell: results.Cell) -> None:
+                ended.append(cell)
+
+        outcome = self.compare(
+            Point(1),
+            backends=("epoll", "poll"),
+            rounds=2,
+            observer=Control(),
+            controlled=True,
+        )
+        for block in (ran[:3], ran[3:]):
+            self.assertEqual(sorted(block), ["epoll", "epoll", "poll"])
+        self.assertEqual([c["backend"] for c in outcome["cells"]], ["epoll", "poll"])
+        self.assertEqual(outcome["controls"], ended)
+        (control,) = ended
+        self.assertEqual((control["backend"], control["status"]), ("epoll", "ok"))
+        self.assertNotEqual(control["rounds"], outcome["cells"][0]["rounds"])
+        for noise in outcome["noise"]:
+            self.assertEqual((noise["baseline"], noise["backend"]), ("epoll", "epoll"))
+        # Not every metric has a ratio: a short round may take no system time.
+        metrics = {noise["metric"] for noise in outcome["noise"]}
+        expected = {*statistics.COMPARED, "server_rss_kib"} - {"us_per_call"}
+        self.assertLessEqual(expected, metrics)
+
+    def test_withinTheNoise(self) -> None:
+        """
+        What the baseline differs from itself is no difference of another.
+        """
+        base, control, other = (
+            okCell("active", name, parameters(1), throughput)
+            for name, throughput in (
+                *(("epoll", 1000.0), ("epoll", 1300.0), ("poll", 1200.0)),
+            )
+        )
+        noise = comparing.noiseOf([base, other], control)
+        self.assertLessEqual(
+            {*statistics.COMPARED} - {"us_per_call"},
+            {found["metric"] for found in noise},
+        )
+        for found, verdict in (([], "faster"), (noise, "indistinguishable")):
+            (throughput, *_) = comparing.comparisons([base, other], "epoll", found)
+            self.assertEqual(throughput["verdict"], verdict)
+        failed = failedCell("active", "epoll", parameters(1))
+        self.assertEqual(comparing.noiseOf([base], failed), [])
+        self.assertEqual(comparing.noiseOf([failed], control), [])
 
     def test_finishedIsKept(self) -> None:
         """
@@ -608,6 +676,7 @@ class EstimateTests(SynchronousTestCase):
             self.plan(seconds=2.0),
             self.plan(warmup=1.0),
             self.plan(backends=both),
+            self.plan(controlled=True),
             self.plan("epoll", Point(1, 1000)),
         ):
             self.assertGreater(longer.estimate(), least)

@@ -12,9 +12,11 @@ import re
 from collections import Counter
 from itertools import pairwise
 from pathlib import Path
+from typing import Any
 from xml.etree import ElementTree
 
 import numpy
+from matplotlib.colors import to_hex
 from rich.console import Console
 from twisted.trial.unittest import SynchronousTestCase
 
@@ -27,6 +29,7 @@ from iodemo.report.table import comparisonTable
 from tests.results_examples import (
     FORK_LIMIT,
     SELECT_LIMIT,
+    controlled,
     failedCell,
     fivePipes,
     fourBackends,
@@ -166,6 +169,53 @@ class TableTests(SynchronousTestCase):
         run = small()
         run["complete"] = False
         self.assertTrue(terminal(run, 80).startswith("This run is not complete"))
+
+    def test_noise(self) -> None:
+        """
+        Each point says what the baseline differs from itself, in throughput.
+        """
+        text = terminal(controlled(small(), 1.05), 80)
+        self.assertIn(
+            "  noise ×1.07: epoll against itself ×0.98 (0.95–1.07)\n",  # noqa: RUF001
+            text,
+        )
+        self.assertIn("\nNoise: epoll was measured twice.", text)
+        self.assertNotIn("nstable", text)
+
+    def test_differsFromItself(self) -> None:
+        """
+        A baseline that is called different from itself is named, with what to do.
+        """
+        run = controlled(small(), 1.0)
+        (noise,) = (n for n in run["noise"] if n["metric"] == "throughput")
+        noise["low"], noise["ratio"], noise["high"] = 1.1, 1.2, 1.3
+        noise["verdict"] = "faster"
+        text = " ".join(terminal(run, 80).split())
+        self.assertIn("×1.20 (1.10–1.30), which is a difference", text)  # noqa: RUF001
+        self.assertIn("Unstable: epoll differs from itself at 1 of 1 points", text)
+        self.assertIn("What to do: iodemo doctor", text)
+
+    def test_unstable(self) -> None:
+        """
+        Rounds that differ by too much are named with how much, what is too much and
+        what to do; so is a machine that was not there all the time.
+        """
+        run = small()
+        rounds = run["cells"][1]["rounds"]
+        for each, throughput in zip(rounds, (100, 80, 120), strict=True):
+            each["throughput"] = throughput
+        text = " ".join(terminal(run, 80).split())
+        self.assertIn("unstable: poll 20 %", text)
+        self.assertIn(
+            "Unstable: in 1 of 4 cells the throughput of the rounds has a standard "
+            "deviation above 10 % of its mean, at most 20 %. What to do:",
+            text,
+        )
+        self.assertNotIn("hypervisor", text)
+        run["environment"]["steal_fraction"] = 0.023
+        text = " ".join(terminal(run, 80).split())
+        self.assertIn("the hypervisor took 2.3 % of the CPU time for others", text)
+        self.assertIn("more than 1 %", text)
 
     def test_nothing(self) -> None:
         """
@@ -378,6 +428,29 @@ class StyleTests(SynchronousTestCase):
         self.assertNotEqual(looks["yard"].line, looks["epoll"].line)
 
 
+def said(chart: Chart) -> list[str]:
+    """
+    The words on a sheet, outside of its axes.
+    """
+    return [text.get_text() for text in chart.figure.texts]
+
+
+def greys(chart: Chart) -> int:
+    """
+    How many bands of noise are drawn.
+    """
+    artists: list[Any] = [
+        each
+        for axes in chart.figure.axes
+        for each in (*axes.collections, *axes.patches)
+    ]
+    return sum(
+        to_hex(color) == style.NOISE
+        for each in artists
+        for color in numpy.reshape(each.get_facecolor(), (-1, 4))
+    )
+
+
 class FiguresTests(SynchronousTestCase):
     """
     Tests for L{figures.drawn}.
@@ -434,6 +507,37 @@ class FiguresTests(SynchronousTestCase):
             [text.get_text() for text in legend.get_texts()],
             ["user", "system", "undivided"],
         )
+
+    def test_noise(self) -> None:
+        """
+        Every chart shows the noise where it was measured, and says what it is.
+        """
+        for chart in figures.drawn(twelveBackends()):
+            self.assertNotIn("noise", "".join(said(chart)))
+            self.assertNotIn("Grey", chart.caption)
+            self.assertEqual(greys(chart), 0)
+        charts = figures.drawn(controlled(twelveBackends(), 1.1))
+        bands = {chart.name: greys(chart) for chart in charts}
+        self.assertEqual(
+            bands,
+            {"idle": 1, "active": 1, "threads": 3, "latency": 2, "cpu": 1, "memory": 1},
+        )
+        for chart in charts:
+            self.assertIn("; grey: noise", "".join(said(chart)))
+            self.assertIn("Grey: what epoll, measured twice,", chart.caption)
+
+    def test_noiseBand(self) -> None:
+        """
+        The band goes as far from the baseline's line as it differs from itself.
+        """
+        run = controlled(fourBackends(), 1.0)
+        for noise in run["noise"]:
+            noise["low"], noise["high"] = 0.8, 1.1
+        (band,) = figures.drawn(run)[0].figure.axes[0].collections[:1]
+        (path,) = band.get_paths()
+        corners = numpy.asarray(path.vertices, dtype=float)
+        heights = {round(y) for x, y in corners if x == 4}
+        self.assertEqual(heights, {round(36e3 / 1.25), round(36e3 * 1.25)})
 
     def test_nothingMeasured(self) -> None:
         """
@@ -639,6 +743,17 @@ class FiguresTests(SynchronousTestCase):
         self.assertEqual(self.pipes([cell]), [])
         self.assertEqual(self.pipes([failedCell("pipes", "poll", parameters(1))]), [])
 
+    def test_pipesNoise(self) -> None:
+        """
+        Noise is a band in both panels, and told from the grey of what was published.
+        """
+        for chart in figures.drawn(controlled(results(fivePipes()), 1.1)):
+            self.assertEqual(greys(chart), 2)
+            self.assertIn("noise", "".join(said(chart)))
+            self.assertIn(
+                "The band in grey: what epoll, measured twice,", chart.caption
+            )
+
     def test_pipesApart(self) -> None:
         """
         Pipes are on no chart of servers.
@@ -722,8 +837,11 @@ class FiguresTests(SynchronousTestCase):
         """
         Numbers that the format allows and no machine reaches break nothing.
         """
-        run = fourBackends()
+        run = controlled(fourBackends(), 1.0)
         extremes = (0.0, 1e308, 5e-324, 1.0)
+        for index, noise in enumerate(run["noise"]):
+            noise["low"] = extremes[index % 4]
+            noise["high"] = extremes[index // 4 % 4]
         for index, cell in enumerate(run["cells"]):
             for interval in cell["summary"].values():
                 interval["low"] = extremes[(index + 1) % 4]
@@ -891,14 +1009,32 @@ class PageTests(SynchronousTestCase):
             self.assertNotIn(there, sections["pipes"])
             self.assertIn(there, sections["idle"])
 
+    def test_noise(self) -> None:
+        """
+        What the baseline differs from itself is a row of each table of verdicts, and
+        its second measurement is with the others.
+        """
+        root = self.parsed(self.page(controlled(fourBackends(), 1.05))[1])
+        rows = [
+            "".join(row.itertext())
+            for row in root.iter("tr")
+            if row[0].text in ("noise", "epoll again")
+        ]
+        self.assertEqual(sum(row.startswith("noise") for row in rows), 6)
+        self.assertEqual(sum("epoll against itself" in row for row in rows), 6)
+        self.assertEqual(sum(row.startswith("epoll again") for row in rows), 8)
+        self.assertIn("Noise: epoll was measured twice", "".join(root.itertext()))
+
     def test_interrupted(self) -> None:
         """
         A run that did not end says so, and one that did does not.
         """
         run = small()
-        self.assertNotIn("This run is not complete", self.page(run)[1])
+        self.assertNotIn('class="notice"', self.page(run)[1])
         run["complete"] = False
         self.assertIn("This run is not complete", self.page(run)[1])
+        run["environment"]["steal_fraction"] = 0.02
+        self.assertEqual(self.page(run)[1].count('class="notice"'), 2)
 
     def test_hostile(self) -> None:
         """

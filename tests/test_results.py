@@ -14,7 +14,13 @@ from typing import Any
 from twisted.trial.unittest import SynchronousTestCase
 
 from iodemo.lab import results
-from tests.results_examples import failedCell, okCell, parameters, pipesCell
+from tests.results_examples import (
+    controlled,
+    failedCell,
+    okCell,
+    parameters,
+    pipesCell,
+)
 from tests.results_examples import results as example
 
 
@@ -28,14 +34,18 @@ class ResultsFileTests(SynchronousTestCase):
         self.path.mkdir()
         self.path /= results.FILE_NAME
         asked = parameters(10, 100)
-        self.example = example(
-            [
-                okCell("idle", "epoll", asked, 40_000),
-                okCell("idle", "poll", asked, 30_000),
-                failedCell("idle", "select", asked),
-                pipesCell("epoll", 1, 10, 0.8),
-            ]
+        self.example = controlled(
+            example(
+                [
+                    okCell("idle", "epoll", asked, 40_000),
+                    okCell("idle", "poll", asked, 30_000),
+                    failedCell("idle", "select", asked),
+                    pipesCell("epoll", 1, 10, 0.8),
+                ]
+            ),
+            1.02,
         )
+        del self.example["noise"][1:]
 
     def refused(self, text: str | bytes) -> str:
         """
@@ -160,6 +170,14 @@ class ResultsFileTests(SynchronousTestCase):
         changed = copy.deepcopy(self.example)
         changed["cells"][2]["reason"] = None
         self.assertIn("gives no reason", self.refused(json.dumps(changed)))
+
+    def test_older(self) -> None:
+        """
+        A file from before there were controls is no mistake.
+        """
+        del self.example["controls"], self.example["noise"]
+        results.write(self.example, self.path)
+        self.assertEqual(results.read(self.path), self.example)
 
     def test_keysMayBeAdded(self) -> None:
         """

@@ -4,6 +4,9 @@ Tests for L{iodemo.lab.statistics}.
 
 from __future__ import annotations
 
+import math
+from collections.abc import Callable
+
 import numpy
 from twisted.trial.unittest import SynchronousTestCase
 
@@ -105,20 +108,119 @@ class VerdictTests(SynchronousTestCase):
                 "indistinguishable",
             )
 
-    def test_falseAlarms(self) -> None:
+    def test_noise(self) -> None:
         """
-        Rounds of one and the same server, with a noise of 5 %, are rarely called
-        different: one time in ten with three rounds, one in twenty with five.
+        A ratio within the noise is no difference, on either side of 1.
+        """
+        for ratio, noise, expected in (
+            ((1.2, 1.1, 1.3), 1.25, "indistinguishable"),
+            ((1.2, 1.1, 1.3), 1.15, "faster"),
+            ((0.85, 0.8, 0.9), 1.25, "indistinguishable"),
+            ((0.85, 0.8, 0.9), 1.15, "slower"),
+            ((1.02, 1.01, 1.03), 1.0, "indistinguishable"),
+            ((9.0, 8.0, 10.0), math.inf, "indistinguishable"),
+        ):
+            self.assertEqual(statistics.verdict(ratio, 9, True, noise), expected)
+
+    def test_band(self) -> None:
+        """
+        The band is as wide as the interval is on its wider side.
+        """
+        self.assertEqual(statistics.band(0.8, 1.1), 1.25)
+        self.assertEqual(statistics.band(0.95, 1.1), 1.1)
+        self.assertEqual(statistics.band(0.0, 1.1), math.inf)
+
+
+#: Rounds of a server, as factors: as many as asked for.
+Drawn = Callable[[numpy.random.Generator, int], list[float]]
+
+
+def steady(generator: numpy.random.Generator, size: int) -> list[float]:
+    """Noise of 5 %."""
+    return list(100 * numpy.exp(0.05 * generator.normal(size=size)))
+
+
+def skewed(generator: numpy.random.Generator, size: int) -> list[float]:
+    """Noise that only ever makes it slower."""
+    return list(100 * numpy.exp(-0.1 * generator.exponential(size=size)))
+
+
+def twofold(generator: numpy.random.Generator, size: int) -> list[float]:
+    """A machine that runs at a quarter less for one round in three."""
+    slow = numpy.where(generator.random(size) < 1 / 3, 0.75, 1.0)
+    return list(100 * slow * numpy.exp(0.02 * generator.normal(size=size)))
+
+
+class FalseAlarmTests(SynchronousTestCase):
+    """
+    How often a verdict is wrong, on rounds made up from noise.
+    """
+
+    TRIALS = 200
+
+    def called(
+        self, drawn: Drawn, rounds: int, ratio: float = 1.0, controlled: bool = True
+    ) -> float:
+        """
+        How often a server is called different from another that is C{ratio} times
+        slower.
         """
         generator = numpy.random.default_rng(7)
-        for rounds, alarmsAllowed in ((3, 0.10), (5, 0.05), (9, 0.05)):
-            alarms = 0
-            for _ in range(400):
-                one, other = (list(generator.normal(100, 5, rounds)) for _ in range(2))
-                ratio = statistics.ratio(one, other)
-                assert ratio is not None
-                alarms += statistics.verdict(ratio, rounds, True) != "indistinguishable"
-            self.assertLess(alarms / 400, alarmsAllowed, rounds)
+        called = 0
+        for _ in range(self.TRIALS):
+            base, control, other = (drawn(generator, rounds) for _ in range(3))
+            found = statistics.ratio([ratio * each for each in other], base)
+            itself = statistics.ratio(control, base)
+            assert found is not None and itself is not None
+            noise = statistics.band(*itself[1:]) if controlled else 1.0
+            said = statistics.verdict(found, rounds, True, noise)
+            called += said != "indistinguishable"
+        return called / self.TRIALS
+
+    def test_interval(self) -> None:
+        """
+        The interval alone calls equal servers different one time in eight with three
+        rounds, and one in twenty with five or more.
+        """
+        for drawn in (steady, skewed, twofold):
+            for rounds, allowed in ((3, 0.125), (5, 0.05), (10, 0.05)):
+                called = self.called(drawn, rounds, controlled=False)
+                self.assertLess(called, allowed, (drawn, rounds))
+
+    def test_controlled(self) -> None:
+        """
+        With a control it is less than one in twenty with three rounds already.
+        """
+        for drawn in (steady, skewed, twofold):
+            for rounds in (3, 5, 10):
+                self.assertLess(self.called(drawn, rounds), 0.05, (drawn, rounds))
+
+    def test_differences(self) -> None:
+        """
+        A server that is half as fast again is called faster nearly every time.
+        """
+        for rounds in (3, 5, 10):
+            self.assertGreater(self.called(steady, rounds, 1.5), 0.95, rounds)
+
+
+class SpreadTests(SynchronousTestCase):
+    """
+    Tests for L{statistics.spread}.
+    """
+
+    def test_fraction(self) -> None:
+        """
+        It is the standard deviation over the mean, whatever the unit.
+        """
+        self.assertAlmostEqual(statistics.spread([90.0, 100.0, 110.0]), 0.1)
+        self.assertAlmostEqual(statistics.spread([9.0, 10.0, 11.0]), 0.1)
+
+    def test_none(self) -> None:
+        """
+        One round does not spread, nor do those of a server that did nothing.
+        """
+        for values in ([5.0], [0.0, 0.0], [1e308, 1e308]):
+            self.assertEqual(statistics.spread(values), 0.0)
 
 
 def exampleRound() -> Round:
@@ -149,6 +251,22 @@ class MetricsTests(SynchronousTestCase):
             + found["server_system_us_per_request"][0],
             (user + system) * 1e6 / one["requests"],
         )
+
+    def test_all(self) -> None:
+        """
+        A whole round, with what only those of pipes have, has them all, and no other.
+        """
+        one = exampleRound()
+        one["us_per_call"] = 1.0
+        self.assertEqual(tuple(statistics.metrics([one])), statistics.METRICS)
+
+    def test_nothingServed(self) -> None:
+        """
+        There is no amount per request without one.
+        """
+        one = exampleRound()
+        one["requests"] = 0
+        self.assertNotIn("context_switches_per_request", statistics.metrics([one]))
 
     def test_missing(self) -> None:
         """

@@ -6,40 +6,79 @@ Cells against cells: what is compared, and in which metrics.
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 
 from iodemo.lab import statistics
-from iodemo.lab.results import Cell, Comparison, Placed
+from iodemo.lab.results import Cell, Comparison, Located
 
 
-def placeOf(placed: Placed) -> str:
+def placeOf(located: Located) -> str:
     """
-    What is the same of all cells of one point, in any run. A parameter that an older
-    version did not have yet is the same as one that is nothing.
+    What is the same of all that belongs to one point, in any run. A parameter that an
+    older version did not have yet is the same as one that is nothing.
     """
-    asked = {name: value for name, value in placed["parameters"].items() if value}
-    return json.dumps([placed["scenario"], placed["service"], asked], sort_keys=True)
+    asked = {name: value for name, value in located["parameters"].items() if value}
+    return json.dumps([located["scenario"], asked], sort_keys=True)
 
 
-def comparisons(cells: Iterable[Cell], baseline: str) -> list[Comparison]:
+def comparisons(
+    cells: Iterable[Cell], baseline: str, noise: Iterable[Comparison] = ()
+) -> list[Comparison]:
     """
     Each good cell of one point against the baseline's, if that is good.
+
+    @param noise: of this point.
     """
     good = {cell["backend"]: cell for cell in cells if cell["status"] == "ok"}
     base = good.pop(baseline, None)
     if base is None:
         return []
-    return [found for cell in good.values() for found in against(base, cell)]
+    found = bands(noise)
+    return [
+        comparison
+        for cell in good.values()
+        for comparison in against(base, cell, statistics.COMPARED, found)
+    ]
 
 
-def against(base: Cell, cell: Cell) -> Iterator[Comparison]:
+def noiseOf(cells: Iterable[Cell], control: Cell) -> list[Comparison]:
+    """
+    The second measurement of the baseline at one point against the first, in every
+    metric, if both are good.
+    """
+    return [
+        comparison
+        for cell in cells
+        if cell["backend"] == control["backend"]
+        and cell["status"] == control["status"] == "ok"
+        for comparison in against(cell, control, statistics.METRICS)
+    ]
+
+
+def bands(noise: Iterable[Comparison]) -> dict[str, float]:
+    """
+    The noise band of each metric at one point.
+    """
+    return {
+        each["metric"]: statistics.band(each["low"], each["high"]) for each in noise
+    }
+
+
+def against(
+    base: Cell,
+    cell: Cell,
+    metrics: Iterable[str],
+    noise: Mapping[str, float] | None = None,
+) -> Iterator[Comparison]:
     """
     One good cell against another, in each metric that both have.
+
+    @param noise: the noise band by metric, where there is one.
     """
     columns = statistics.metrics(cell["rounds"])
     baseColumns = statistics.metrics(base["rounds"])
     fewest = min(len(cell["rounds"]), len(base["rounds"]))
-    for metric, moreIsBetter in statistics.COMPARED.items():
+    for metric in metrics:
         if metric not in columns or metric not in baseColumns:
             continue
         ratio = statistics.ratio(columns[metric], baseColumns[metric])
@@ -54,5 +93,7 @@ def against(base: Cell, cell: Cell) -> Iterator[Comparison]:
             "ratio": ratio[0],
             "low": ratio[1],
             "high": ratio[2],
-            "verdict": statistics.verdict(ratio, fewest, moreIsBetter),
+            "verdict": statistics.verdict(
+                ratio, fewest, metric == "throughput", (noise or {}).get(metric, 1.0)
+            ),
         }

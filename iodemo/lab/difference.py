@@ -9,6 +9,8 @@ Decision. Two runs are compared if they are of the same machine and kernel. Vers
 of Python, Twisted and iodemo are what somebody compares runs for: they are said, and
 no hindrance.
 
+A difference within what the baseline of either run differs from itself is none.
+
 Costs. A machine that was slower for an hour looks like a change of everything. What
 all ratios have in common is therefore not to be believed without a run more.
 """
@@ -18,15 +20,17 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Literal, TypedDict
 
-from iodemo.lab.comparing import against, placeOf
+from iodemo.lab.comparing import against, bands, placeOf
 from iodemo.lab.results import (
     Cell,
+    Comparison,
     Environment,
     Placed,
     Results,
     Status,
     Verdict,
 )
+from iodemo.lab.statistics import COMPARED
 
 _Described = Literal[
     "cpu",
@@ -99,25 +103,35 @@ def difference(old: Results, new: Results) -> Difference:
     """
     Compare each cell of one run with the same in another.
     """
-    ours = {(placeOf(cell), cell["backend"]): cell for cell in new["cells"]}
-    theirs = {(placeOf(cell), cell["backend"]): cell for cell in old["cells"]}
+    ours, theirs = _cells(new), _cells(old)
+    noise: dict[str, list[Comparison]] = {}
+    for each in (*old.get("noise", []), *new.get("noise", [])):
+        noise.setdefault(placeOf(each), []).append(each)
     found: Difference = {
         "old": old["environment"],
         "new": new["environment"],
         "changes": [],
         "unpaired": [],
     }
-    for place in {**theirs, **ours}:
-        before, after = theirs.get(place), ours.get(place)
+    for key in {**theirs, **ours}:
+        before, after = theirs.get(key), ours.get(key)
         if before and after and before["status"] == after["status"] == "ok":
-            found["changes"] += _changes(before, after)
+            there = bands(noise.get(placeOf(after), []))
+            found["changes"] += _changes(before, after, there)
         else:
             found["unpaired"].append(_unpaired(before, after))
     return found
 
 
-def _changes(old: Cell, new: Cell) -> Iterable[Change]:
-    for compared in against(old, new):
+def _cells(results: Results) -> dict[tuple[str, str, str], Cell]:
+    return {
+        (placeOf(cell), cell["service"], cell["backend"]): cell
+        for cell in results["cells"]
+    }
+
+
+def _changes(old: Cell, new: Cell, noise: dict[str, float]) -> Iterable[Change]:
+    for compared in against(old, new, COMPARED, noise):
         yield {
             "scenario": new["scenario"],
             "service": new["service"],

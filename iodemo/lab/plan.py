@@ -21,10 +21,11 @@ from __future__ import annotations
 import resource
 from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import NamedTuple
 
 from iodemo.lab.pipes import MULTIPLEXERS
 from iodemo.lab.results import Placed
-from iodemo.lab.scenarios import Pipes, Point, Scenario, Workload, parametersOf
+from iodemo.lab.scenarios import Pipes, Point, Scenario, Workload, placed
 from iodemo.load.exchanges import exchangeOf
 from iodemo.models import Model
 
@@ -50,16 +51,27 @@ _PIPES_ROUND = 0.1
 _PIPE = 2e-5
 
 
+class Entrant(NamedTuple):
+    """
+    Who takes part at every point: a backend or, to know what a difference is worth,
+    the baseline a second time.
+    """
+
+    backend: Model
+    control: bool = False
+
+
 @dataclass(frozen=True)
 class Plan:
     """
     A comparison to be made.
 
     @ivar scenarios: each with the points to measure it at.
+    @ivar baseline: name of the backend that the others are compared with.
     @ivar rounds: per cell.
     @ivar seconds: length of a round's measured window.
     @ivar warmup: seconds of load before it.
-    @ivar baseline: name of the backend that the others are compared with.
+    @ivar controlled: whether the baseline is measured a second time, against itself.
     """
 
     scenarios: tuple[tuple[Scenario, tuple[Point, ...]], ...]
@@ -68,36 +80,40 @@ class Plan:
     rounds: int
     seconds: float
     warmup: float
+    controlled: bool = False
+
+    def entrants(self) -> list[Entrant]:
+        """All backends and, last, the control."""
+        backends = [Entrant(backend) for backend in self.backends]
+        controls = [
+            Entrant(backend, control=True)
+            for backend in self.backends
+            if self.controlled and backend.name == self.baseline
+        ]
+        return backends + controls
+
+    def entrantsFor(self, workload: Workload | Pipes) -> list[Entrant]:
+        """
+        Those that are measured with a workload.
+        """
+        if isinstance(workload, Workload):
+            return self.entrants()
+        return [each for each in self.entrants() if each.backend.name in MULTIPLEXERS]
 
     def points(self) -> Iterator[tuple[Scenario, Point]]:
         """Every point of every scenario that there is a backend for."""
         for scenario, points in self.scenarios:
-            if self.backendsFor(scenario.workload):
+            if self.entrantsFor(scenario.workload):
                 for point in points:
                     yield scenario, point
 
     def places(self) -> list[Placed]:
         """Every point of every scenario, as results record it."""
-        return [
-            {
-                "scenario": scenario.name,
-                "service": scenario.workload.service,
-                "parameters": parametersOf(point, scenario.workload),
-            }
-            for scenario, point in self.points()
-        ]
+        return [placed(scenario, point) for scenario, point in self.points()]
 
     def measured(self) -> frozenset[tuple[Workload | Pipes, Point]]:
         """What there is to measure: what scenarios have in common is there once."""
         return frozenset((each.workload, point) for each, point in self.points())
-
-    def backendsFor(self, workload: Workload | Pipes) -> tuple[Model, ...]:
-        """
-        The backends that are measured with a workload.
-        """
-        if isinstance(workload, Workload):
-            return self.backends
-        return tuple(each for each in self.backends if each.name in MULTIPLEXERS)
 
     def refusal(self, backend: Model, point: Point) -> str | None:
         """
@@ -119,9 +135,9 @@ class Plan:
         @param pace: of this machine, against the one that the estimate is from.
         """
         return sum(
-            self.cellSeconds(workload, point, backend, pace)
+            self.cellSeconds(workload, point, entrant.backend, pace)
             for workload, point in self.measured()
-            for backend in self.backendsFor(workload)
+            for entrant in self.entrantsFor(workload)
         )
 
     def cellSeconds(

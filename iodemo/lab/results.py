@@ -82,12 +82,17 @@ class Parameters(TypedDict):
     tls: bool
 
 
-class Placed(TypedDict):
+class Located(TypedDict):
     """What belongs to one point of one scenario."""
 
     scenario: str
-    service: str
     parameters: Parameters
+
+
+class Placed(Located):
+    """The same, with the service, of which a run has one in each scenario."""
+
+    service: str
 
 
 class Interval(TypedDict):
@@ -109,11 +114,9 @@ class Cell(Placed):
     summary: dict[str, Interval]  # by metric, "latency_us.p99" for nested ones
 
 
-class Comparison(TypedDict):
+class Comparison(Located):
     """One backend against the baseline, in one metric at one point."""
 
-    scenario: str
-    parameters: Parameters
     metric: str
     baseline: str
     backend: str
@@ -123,7 +126,17 @@ class Comparison(TypedDict):
     verdict: Verdict
 
 
-class Results(TypedDict):
+class Controls(TypedDict, total=False):
+    """
+    The baseline, measured a second time at each point, as if it were another
+    backend; not in files of version 0.1.
+    """
+
+    controls: list[Cell]
+    noise: list[Comparison]  # each against the baseline's own, in every metric
+
+
+class Results(Controls):
     """A whole run."""
 
     format: str
@@ -254,7 +267,9 @@ def _list(check: _Check) -> _Check:
     return checkList
 
 
-def _object(checks: dict[str, _Check]) -> _Check:
+def _object(
+    checks: dict[str, _Check], optional: dict[str, _Check] | None = None
+) -> _Check:
     def checkObject(value: Any, where: str) -> None:
         if not isinstance(value, dict):
             raise _Wrong(f"{where} is {_show(value)}, expected an object")
@@ -262,6 +277,9 @@ def _object(checks: dict[str, _Check]) -> _Check:
             if key not in value:
                 raise _Wrong(f"{where} has no {key!r}")
             check(value[key], f"{where}.{key}")
+        for key, check in (optional or {}).items():
+            if key in value:
+                check(value[key], f"{where}.{key}")
 
     return checkObject
 
@@ -399,5 +417,9 @@ _results = _object(
         "environment": _environment,
         "cells": _list(_cellWithItsNumbers),
         "comparisons": _list(_comparison),
-    }
+    },
+    optional={
+        "controls": _list(_cellWithItsNumbers),
+        "noise": _list(_comparison),
+    },
 )

@@ -17,8 +17,6 @@ import random
 import resource
 import socket
 import sys
-from collections.abc import Callable
-from functools import partial
 from pathlib import Path
 from typing import cast
 
@@ -26,10 +24,10 @@ import numpy
 
 from iodemo.lab import environment, results, statistics
 from iodemo.lab.child import Child, awaitFirst
-from iodemo.lab.comparing import comparisons
-from iodemo.lab.plan import SERVER_DESCRIPTORS, STARTING, Plan
-from iodemo.lab.results import Cell, Results
-from iodemo.lab.scenarios import Pipes, Point, Scenario, Workload, parametersOf
+from iodemo.lab.plan import SERVER_DESCRIPTORS, STARTING, Entrant, Plan
+from iodemo.lab.record import Record
+from iodemo.lab.results import Cell, Placed, Results
+from iodemo.lab.scenarios import Pipes, Point, Scenario, Workload, placed
 from iodemo.load.round import Round
 from iodemo.models import Model
 
@@ -66,6 +64,9 @@ class Observer:
     def cellEnded(self, cell: Cell) -> None:
         """A cell has its result, good or bad."""
 
+    def controlEnded(self, cell: Cell) -> None:
+        """So has the second measurement of the baseline."""
+
 
 class RoundFailed(Exception):
     """A round has no number. The message says why."""
@@ -83,113 +84,70 @@ def compare(
     @raise OSError: if C{path} cannot be written.
     """
     observer = observer or Observer()
-    steal = environment.Steal()
-    outcome: Results = {
-        "format": results.FORMAT,
-        "version": results.VERSION,
-        "complete": False,
-        "environment": environment.describe(command),
-        "cells": [],
-        "comparisons": [],
-    }
-    results.write(outcome, path)
-    measured: dict[tuple[Workload | Pipes, Point], list[Cell]] = {}
+    record = Record(plan, path, command)
+    first: dict[tuple[Workload | Pipes, Point], Scenario] = {}
     for scenario, point in plan.points():
-        before, compared = len(outcome["cells"]), len(outcome["comparisons"])
-        finished = partial(_keep, outcome, path, plan.baseline, steal, before, compared)
-        there = (scenario.workload, point)
-        if there in measured:
-            finished([_cellOf(scenario, cell) for cell in measured[there]])
+        place = placed(scenario, point)
+        measured = first.setdefault((scenario.workload, point), scenario)
+        if measured is scenario:
+            _measurePoint(plan, scenario, point, observer, record)
         else:
-            measured[there] = _measurePoint(plan, scenario, point, observer, finished)
-        for cell in outcome["cells"][before:]:
-            observer.cellEnded(cell)
-        if not any(cell["status"] == "ok" for cell in outcome["cells"]):
+            record.keep(
+                place,
+                {
+                    entrant: {**cell, "scenario": scenario.name}
+                    for entrant, cell in record.cells(placed(measured, point)).items()
+                },
+            )
+        for entrant, cell in record.cells(place).items():
+            if entrant.control:
+                observer.controlEnded(cell)
+            else:
+                observer.cellEnded(cell)
+        if not any(cell["status"] == "ok" for cell in record.results["cells"]):
             # A service that nobody could serve at the first point, where it is
             # asked the least: it will not be better at the others.
-            return outcome
-    outcome["complete"] = True
-    results.write(outcome, path)
-    return outcome
-
-
-def _keep(
-    outcome: Results,
-    path: Path,
-    baseline: str,
-    steal: environment.Steal,
-    before: int,
-    compared: int,
-    cells: list[Cell],
-) -> None:
-    """
-    Write down the cells of a point that are finished so far.
-
-    @param before: how many cells the points before it have.
-    @param compared: how many comparisons.
-    """
-    outcome["cells"][before:] = cells
-    outcome["comparisons"][compared:] = comparisons(cells, baseline)
-    outcome["environment"]["steal_fraction"] = steal.fraction()
-    results.write(outcome, path)
+            return record.results
+    record.end()
+    return record.results
 
 
 def _measurePoint(
-    plan: Plan,
-    scenario: Scenario,
-    point: Point,
-    observer: Observer,
-    finished: Callable[[list[Cell]], None],
-) -> list[Cell]:
+    plan: Plan, scenario: Scenario, point: Point, observer: Observer, record: Record
+) -> None:
     """
     Measure every backend at one point.
-
-    @param finished: told of the cells that are, in the plan's order, whenever
-        there is one more.
-    @return: all of them.
     """
-    backends = plan.backendsFor(scenario.workload)
-    rounds: dict[Model, list[Round]] = {backend: [] for backend in backends}
-    reasons: dict[Model, str] = {}
-    cells: dict[Model, Cell] = {}
+    place = placed(scenario, point)
+    entrants = plan.entrantsFor(scenario.workload)
+    rounds: dict[Entrant, list[Round]] = {entrant: [] for entrant in entrants}
 
-    def end(backend: Model, status: results.Status) -> None:
-        cells[backend] = _cell(
-            scenario, point, backend, status, reasons.get(backend), rounds[backend]
-        )
-        finished([cells[each] for each in backends if each in cells])
+    def end(entrant: Entrant, status: results.Status, reason: str | None) -> None:
+        cell = _cell(place, entrant.backend, status, reason, rounds[entrant])
+        record.keep(place, {entrant: cell})
 
-    for backend in backends:
-        refusal = plan.refusal(backend, point)
+    for entrant in entrants:
+        refusal = plan.refusal(entrant.backend, point)
         if refusal is not None:
-            reasons[backend] = refusal
-            end(backend, "skipped")
+            end(entrant, "skipped", refusal)
     for number in range(plan.rounds):
-        for backend in random.sample(backends, len(backends)):
-            if backend in cells:
+        for entrant in random.sample(entrants, len(entrants)):
+            if entrant in record.cells(place):
                 continue
+            backend = entrant.backend
             left = plan.rounds - number
             observer.roundBegan(scenario, point, backend.name)
             try:
-                rounds[backend].append(
+                rounds[entrant].append(
                     _measureRound(plan, scenario.workload, point, backend)
                 )
                 left = 1
             except RoundFailed as failed:
-                reasons[backend] = _explained(str(failed), backend, point)
-                end(backend, "failed")
+                end(entrant, "failed", _explained(str(failed), backend, point))
             each = plan.cellSeconds(scenario.workload, point, backend) / plan.rounds
             observer.roundsEnded(left * each)
-            if len(rounds[backend]) == plan.rounds:
-                end(backend, "ok")
-    return [cells[backend] for backend in backends]
-
-
-def _cellOf(scenario: Scenario, cell: Cell) -> Cell:
-    """
-    A cell that another scenario has in common with this one.
-    """
-    return {**cell, "scenario": scenario.name}
+            if len(rounds[entrant]) == plan.rounds:
+                end(entrant, "ok", None)
 
 
 def _explained(reason: str, backend: Model, point: Point) -> str:
@@ -205,8 +163,7 @@ def _explained(reason: str, backend: Model, point: Point) -> str:
 
 
 def _cell(
-    scenario: Scenario,
-    point: Point,
+    place: Placed,
     backend: Model,
     status: results.Status,
     reason: str | None,
@@ -217,10 +174,8 @@ def _cell(
     columns = statistics.metrics(kept)
     limited = numpy.median(columns.get("load_cpu_fraction", [0.0])) >= LOAD_LIMIT
     return {
-        "scenario": scenario.name,
-        "service": scenario.workload.service,
+        **place,
         "backend": backend.name,
-        "parameters": parametersOf(point, scenario.workload),
         "status": status,
         "reason": reason,
         "load_limited": bool(limited),

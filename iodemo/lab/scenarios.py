@@ -12,7 +12,7 @@ import shlex
 from dataclasses import dataclass
 from typing import ClassVar
 
-from iodemo.lab.results import Parameters
+from iodemo.lab.results import Parameters, Placed
 from iodemo.load.exchanges import exchangeOf
 
 
@@ -132,7 +132,7 @@ SCENARIOS: tuple[Scenario, ...] = (
         "What do connections cost that are open and say nothing?",
         ECHO,
         points=tuple(Point(10, idle) for idle in (0, 100, 1000, 10_000)),
-        quick=tuple(Point(10, idle) for idle in (0, 1000, 5000)),
+        quick=tuple(Point(10, idle) for idle in (0, 1000, 4000)),
     ),
     Scenario(
         PIPES,
@@ -160,6 +160,17 @@ def findScenario(name: str) -> Scenario:
             return scenario
     names = ", ".join(scenario.name for scenario in SCENARIOS)
     raise UnknownScenario(f"no scenario named {name!r}: choose from {names}")
+
+
+def placed(scenario: Scenario, point: Point) -> Placed:
+    """
+    A point of a scenario as results record it.
+    """
+    return {
+        "scenario": scenario.name,
+        "service": scenario.workload.service,
+        "parameters": parametersOf(point, scenario.workload),
+    }
 
 
 def parametersOf(point: Point, workload: Workload | Pipes) -> Parameters:

@@ -7,16 +7,26 @@ seed and memory layout (Kalibera and Jones, ISMM 2013). A cell is summed up by
 the median of its rounds, two cells are compared by the ratio of their medians,
 and both come with a 95 % bootstrap interval.
 
-With few rounds the plain percentile bootstrap is too sure of itself: it draws
-its spread from a sample that understates it. Hesterberg's expanded percentile
-interval (The American Statistician 69(4), 2015, section 5.3) widens the tails to
-what Student's t would ask for. With three rounds that is the whole range of the
-resamples: two backends then differ only if every round of one beats every round
-of the other.
+The plain percentile bootstrap is too sure of itself where rounds are few: it draws
+its spread from a sample that understates it, and where one of two servers is ten
+times as noisy as the other it calls equal ones different in 6 to 11 of 100
+comparisons of five to fifteen rounds. Hesterberg's expanded percentile interval (The
+American Statistician 69(4), 2015, section 5.3) widens the tails to what Student's t
+would ask for: then it is 2 to 5 of 100, and 1 or 2 where both are equally noisy. (An
+exact interval from the rank sum test is as good as the plain bootstrap where they
+are, and as bad where they are not.) The price is that a small difference takes more
+rounds to show.
 
-Even so, below L{ROUNDS_FOR_95} rounds an interval covers less than 95 %: the
-range of three rounds holds the true median three times in four, and calls two
-equal servers different in some 8 of 100 comparisons, the range of five in 1.
+With three rounds the interval is the whole range of the resamples: two backends then
+differ only if every round of one beats every round of the other, which chance alone
+brings about in 2 of 20 arrangements. Below L{ROUNDS_FOR_95} rounds an interval
+therefore covers less than 95 %: the range of three holds the true median three times
+in four.
+
+What an interval cannot know is what is the same in all rounds of one backend and
+different in those of another for no reason of theirs. So the baseline is measured a
+second time among the others, and what it differs from itself is a L{band} within
+which no difference is called one.
 """
 
 from __future__ import annotations
@@ -45,13 +55,17 @@ ROUNDS_FOR_95 = 5
 #: intervals: a server's address and hash seed alone move it by as much.
 SMALLEST_DIFFERENCE = 0.03
 
-#: Metrics compared with the baseline, and whether more of it is better.
-COMPARED: dict[str, bool] = {
-    "throughput": True,
-    "latency_us.p99": False,
-    "server_cpu_us_per_request": False,
-    "us_per_call": False,
-}
+#: Rounds that spread by more than this are unstable: pyperf warns of as much
+#: (pyperf.readthedocs.io, "Analyze benchmark results").
+SPREAD_ALLOWED = 0.10
+
+#: The metrics that are compared with the baseline.
+COMPARED = (
+    "throughput",
+    "latency_us.p99",
+    "server_cpu_us_per_request",
+    "us_per_call",
+)
 
 #: All that a round has, per request where that makes sense.
 METRICS = (
@@ -63,6 +77,7 @@ METRICS = (
     "server_rss_kib",
     "context_switches_per_request",
     "load_cpu_fraction",
+    "us_per_call",
 )
 
 # No machine gives a number beyond this, but a file from outside may hold one.
@@ -138,18 +153,41 @@ def ratio(
     return float(numpy.median(values) / numpy.median(baseline)), low, high
 
 
+def spread(values: Sequence[float]) -> float:
+    """
+    The standard deviation of rounds, as a fraction of their mean.
+    """
+    if len(values) < 2 or max(values) > _LARGEST or not any(values):
+        return 0.0
+    return float(numpy.std(values, ddof=1) / numpy.mean(values))
+
+
+def band(low: float, high: float) -> float:
+    """
+    How far from 1 a ratio may be that says nothing, given the interval of the ratio
+    of a backend to itself.
+
+    @return: a factor of at least 1; such a ratio is below it and above its inverse.
+        Which of the two is the first is chance, so it is the same either way.
+    """
+    return max(high, 1 / low if low else math.inf)
+
+
 def verdict(
-    ratioLowHigh: tuple[float, float, float], rounds: int, moreIsBetter: bool
+    ratioLowHigh: tuple[float, float, float],
+    rounds: int,
+    moreIsBetter: bool,
+    noise: float = 1.0,
 ) -> Verdict:
     """
     Whether a backend differs from the baseline.
 
     @param rounds: of whichever of the two has fewer.
+    @param noise: the L{band} within which there is no difference.
     """
     middle, low, high = ratioLowHigh
-    if rounds < FEWEST_ROUNDS or low <= 1 <= high:
-        return "indistinguishable"
-    if abs(middle - 1) < SMALLEST_DIFFERENCE:
+    noise = max(noise, 1 + SMALLEST_DIFFERENCE)
+    if rounds < FEWEST_ROUNDS or low <= 1 <= high or 1 / noise <= middle <= noise:
         return "indistinguishable"
     return "faster" if (middle > 1) == moreIsBetter else "slower"
 

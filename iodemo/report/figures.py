@@ -16,14 +16,16 @@ from matplotlib.figure import Figure
 
 from iodemo.lab.results import Cell, Results
 from iodemo.models import BASELINE, MODELS
-from iodemo.report import reading, style
+from iodemo.report import reading, stability, style
 from iodemo.report.layout import Heading, Span
-from iodemo.report.plots import Panel, Series, lines, panels
+from iodemo.report.plots import Band, Panel, Series, lines, panels
 from iodemo.report.published import CURVES, SOURCES, WHO
 from iodemo.report.reading import Place, count, listed
 from iodemo.report.rows import Row, bars, dots
 
 PERCENTILES = ("p50", "p90", "p99", "p99.9", "max")
+# Of those, the ones with room for a band of noise.
+_NOISY = ("p50", "p99")
 CPU = "server_cpu_us_per_request"
 CPU_PARTS = {
     "user": "server_user_us_per_request",
@@ -37,6 +39,7 @@ OPERATION = "latency_us.p50"
 CALL = "us_per_call"
 SWITCHES = "context_switches_per_request"
 
+NOISE_LABEL = "; grey: noise"
 BOUNDS_NOTE = "Hollow: the load was the limit, so the value is a lower bound."
 
 # There is no place for nothing on a logarithmic axis.
@@ -153,18 +156,25 @@ def _overConnections(
     others = f"{count(fixed)} {other} connections, " if fixed else ""
     title = f"Throughput against {kind} connections"
     zero = "; 0 set apart" if 0 in along else ""
+    noise = _noiseBand(results, cells, varied, along)
     figure = lines(
         Heading(
-            title, others + same.conditions(), "requests a second", _source(results)
+            title,
+            others + same.conditions() + NOISE_LABEL * bool(noise),
+            "requests a second",
+            _source(results),
         ),
         series,
         {at: count(value) for value, at in along.items()},
         f"{kind} connections (log scale{zero})",
+        noise,
     )
     said = [
         f"Requests a second, {others}{same.conditions()}. A line goes through the "
         f"medians of the rounds; its band is their {reading.spread(results)}.",
     ]
+    if noise:
+        said.append(_noiseCaption(results))
     if any(one.bounds for one in series):
         said.append(BOUNDS_NOTE)
     if zero:
@@ -217,6 +227,48 @@ def _series(
     return Series(backend, look, spans, frozenset(bounds), ending, stopped)
 
 
+def _noiseBand(
+    results: Results,
+    cells: Sequence[Cell],
+    varied: _Varied,
+    along: dict[int, float],
+    metric: str = "throughput",
+    scale: float = 1.0,
+) -> Band:
+    """
+    What is no difference from the baseline's line.
+    """
+    found = {}
+    for cell in cells:
+        noise = _noise(results, cell, metric)
+        if noise is not None:
+            at = along[getattr(Place.of(cell), varied)]
+            found[at] = (noise[0] / scale, noise[1] / scale)
+    return found
+
+
+def _noise(results: Results, cell: Cell, metric: str) -> tuple[float, float] | None:
+    """
+    What is no difference from the baseline in one metric, given its cell.
+    """
+    if cell["backend"] != reading.baseline(results) or not reading.has(cell, [metric]):
+        return None
+    found = stability.at(stability.noiseOf(results), cell, metric)
+    if found is None:
+        return None
+    factor = stability.factor(found)
+    _, median, _ = _span(cell, metric)
+    return max(median / factor, _LEAST), min(median * factor, 1e15)
+
+
+def _noiseCaption(results: Results, look: str = "Grey") -> str:
+    name = reading.baseline(results)
+    return (
+        f"{look}: what {name}, measured twice, differs from itself; within it nothing "
+        f"is called different from {name}."
+    )
+
+
 def _threads(results: Results) -> list[Chart]:
     """
     What a thread or a process for each connection costs, the more of them are busy.
@@ -260,16 +312,37 @@ def _overBusy(
         return found
 
     throughput = series("throughput")
+
+    def noise(metric: str, scale: float = 1.0) -> Band:
+        return _noiseBand(results, whole, "active", along, metric, scale)
+
     there = [one.name for one in throughput if not one.aside]
     title = "A thread or a process for each connection"
+    conditions = f"all busy, {same.conditions()}"
     figure = panels(
-        Heading(title, f"all busy, {same.conditions()}", "", _source(results)),
+        Heading(
+            title,
+            conditions + NOISE_LABEL * bool(noise("throughput")),
+            "",
+            _source(results),
+        ),
         [
-            Panel("requests a second", throughput, tall=230.0, naming=True),
             Panel(
-                "memory of the server, MiB (log scale)", series(MEMORY, 1024.0), True
+                "requests a second",
+                throughput,
+                tall=230.0,
+                naming=True,
+                noise=noise("throughput"),
             ),
-            Panel("context switches per request", series(SWITCHES)),
+            Panel(
+                "memory of the server, MiB (log scale)",
+                series(MEMORY, 1024.0),
+                logarithmic=True,
+                noise=noise(MEMORY, 1024.0),
+            ),
+            Panel(
+                "context switches per request", series(SWITCHES), noise=noise(SWITCHES)
+            ),
         ],
         {at: count(value) for value, at in along.items()},
         "busy connections (log scale)",
@@ -279,6 +352,8 @@ def _overBusy(
         "and context switches per request, with every connection busy. The bands are "
         f"the {reading.spread(results)} over rounds."
     ]
+    if noise("throughput"):
+        said.append(_noiseCaption(results))
     if len(there) < len(throughput):
         said.append("Thin, for comparison: the others, named in the first panel.")
     if any(one.bounds for one in throughput):
@@ -316,15 +391,23 @@ def _latency(results: Results) -> list[Chart]:
         if spans:
             rows.append(Row(cell["backend"], looks[cell["backend"]], spans))
     title = f"Response time, {place.load()}"
+    noise = [
+        band
+        for cell in cells
+        for dot in _NOISY
+        if (band := _noise(results, cell, f"latency_us.{dot}")) is not None
+    ]
+    label = f"{NOISE_LABEL} of {listed(_NOISY)}"
+    conditions = place.conditions() + label * bool(noise)
     figure = dots(
-        Heading(title, place.conditions(), "", _source(results)),
-        rows,
-        reading.duration,
+        Heading(title, conditions, "", _source(results)), rows, reading.duration, noise
     )
     caption = (
         f"Half of all responses came faster than p50, 99 in 100 faster than p99. "
         f"{_chosen(results, place, rows)} Pale bars: the {reading.spread(results)} "
-        "over rounds. " + _absence(results, rows)
+        "over rounds. "
+        + (_noiseCaption(results) + " ") * bool(noise)
+        + _absence(results, rows)
     )
     alt = f"Dot chart of response time with {place.load()}. " + " ".join(
         f"{row.name}: "
@@ -340,6 +423,7 @@ def _cpu(results: Results) -> list[Chart]:
     if place is None:
         return []
     looks = style.looks(reading.names(results))
+    cells = [c for c in reading.places(results)[place] if reading.has(c, [CPU])]
     rows = [
         Row(
             cell["backend"],
@@ -347,25 +431,27 @@ def _cpu(results: Results) -> list[Chart]:
             _shares(cell),
             _span(cell, CPU),
         )
-        for cell in reading.places(results)[place]
-        if reading.has(cell, [CPU])
+        for cell in cells
     ]
+    noise = [band for cell in cells if (band := _noise(results, cell, CPU)) is not None]
     divided = all(len(row.spans) == len(CPU_PARTS) for row in rows)
     title = "CPU time of the server per request"
     figure = bars(
         Heading(
             title,
-            f"{place.load()}, {place.conditions()}",
+            f"{place.load()}, {place.conditions()}{NOISE_LABEL * bool(noise)}",
             "microseconds",
             _source(results),
         ),
         rows,
         reading.duration,
+        noise,
     )
     caption = (
         "Filled: in the program (Python, Twisted). Hatched: in the kernel, for the "
         f"program. {'' if divided else UNDIVIDED_NOTE}{_chosen(results, place, rows)} "
         f"The whisker is the {reading.spread(results)} of the sum. "
+        + (_noiseCaption(results) + " ") * bool(noise)
         + _absence(results, rows)
     )
     alt = f"Stacked bars of CPU time per request with {place.load()}. " + " ".join(
@@ -406,21 +492,16 @@ def _memory(results: Results) -> list[Chart]:
     looks = style.looks(reading.names(results))
     rows: list[Row] = []
     ranges: dict[str, list[str]] = {}
+    noise: list[tuple[float, float]] = []
     for backend in reading.names(results):
         ends = _furthest(results, backend)
         if ends is None:
             continue
         few, many = ends
-        between = Place.of(many).connections - Place.of(few).connections
-        low, median, high = _span(few, MEMORY)
-        least, middle, most = _span(many, MEMORY)
-        # A server's memory can shrink for reasons of its own: that is noise
-        # below zero, and no connection is paid for by it.
-        growth = [(least - high), (middle - median), (most - low)]
-        span = [max(0.0, kib / between) for kib in growth]
-        rows.append(
-            Row(backend, looks[backend], {"memory": (span[0], span[1], span[2])})
-        )
+        span = _growth(few, many)
+        rows.append(Row(backend, looks[backend], {"memory": span}))
+        if backend == reading.baseline(results):
+            noise = _growthNoise(results, few, many)
         reach = (
             f"from {count(Place.of(few).connections)} "
             f"to {count(Place.of(many).connections)} connections"
@@ -430,21 +511,60 @@ def _memory(results: Results) -> list[Chart]:
         return []
     title = "Memory of the server per connection"
     figure = bars(
-        Heading(title, "growth of resident memory", "KiB", _source(results)),
+        Heading(
+            title,
+            "growth of resident memory" + NOISE_LABEL * bool(noise),
+            "KiB",
+            _source(results),
+        ),
         rows,
         reading.memory,
+        noise,
     )
     caption = (
         "How much resident memory grew "
         + "; ".join(f"{reach} ({listed(those)})" for reach, those in ranges.items())
         + ", divided by the number of connections between. What processes share "
         "counts once. The whisker is what the "
-        f"{reading.spread(results)} at both ends allows. " + _absence(results, rows)
+        f"{reading.spread(results)} at both ends allows. "
+        + (_noiseCaption(results) + " ") * bool(noise)
+        + _absence(results, rows)
     )
     alt = "Bars of memory per connection. " + " ".join(
         f"{row.name}: {reading.memory(row.spans['memory'][1])}." for row in rows
     )
     return [Chart("memory", title, caption.strip(), alt, figure)]
+
+
+def _growth(few: Cell, many: Cell) -> Span:
+    """
+    The memory that one more connection took, in KiB.
+    """
+    between = Place.of(many).connections - Place.of(few).connections
+    low, median, high = _span(few, MEMORY)
+    least, middle, most = _span(many, MEMORY)
+    # A server's memory can shrink for reasons of its own: that is noise below zero,
+    # and no connection is paid for by it.
+    growth = [(least - high), (middle - median), (most - low)]
+    span = [max(0.0, kib / between) for kib in growth]
+    return span[0], span[1], span[2]
+
+
+def _growthNoise(results: Results, few: Cell, many: Cell) -> list[tuple[float, float]]:
+    """
+    What both measurements of the baseline allow, if there are two.
+    """
+    again = [
+        control
+        for cell in (few, many)
+        for control in results.get("controls", [])
+        if Place.of(control) == Place.of(cell) and reading.has(control, [MEMORY])
+    ]
+    if len(again) != 2:
+        return []
+    low, _, high = _growth(few, many)
+    least, _, most = _growth(*again)
+    return [(min(low, least), max(high, most))]
 
 
 def _pipes(results: Results) -> list[Chart]:
@@ -480,11 +600,16 @@ def _overPipes(results: Results, active: int, cells: Sequence[Cell]) -> Chart:
                 found.append(replace(one, stopped=None))
         return found
 
+    def noise(metric: str) -> Band:
+        return _noiseBand(results, whole, "connections", along, metric)
+
     ones = series(OPERATION)
+    label = "; band: noise" * bool(noise(OPERATION))
     these = "one" if active == 1 else count(active)
     are = "is" if active == 1 else "are"
     title = f"Finding the {these} of many pipes that {are} ready"
     subtitle = f"no network; grey, published: {WHO}" if published else "no network"
+    subtitle += label
     others = [
         Series(
             f"{one.call} {one.year}",
@@ -503,8 +628,15 @@ def _overPipes(results: Results, active: int, cells: Sequence[Cell]) -> Chart:
                 logarithmic=True,
                 tall=310.0,
                 naming=True,
+                noise=noise(OPERATION),
             ),
-            Panel("in the multiplexer alone (log scale)", series(CALL), True, 190.0),
+            Panel(
+                "in the multiplexer alone (log scale)",
+                series(CALL),
+                logarithmic=True,
+                tall=190.0,
+                noise=noise(CALL),
+            ),
         ],
         {at: count(value) for value, at in along.items()},
         "pipes (log scale)",
@@ -520,6 +652,8 @@ def _overPipes(results: Results, active: int, cells: Sequence[Cell]) -> Chart:
             + "; ".join(f"{year}: {source}" for year, source in SOURCES.items())
             + ". On other machines, in C: compare how they rise, not where they are."
         )
+    if label:
+        said.append(_noiseCaption(results, "The band in grey"))
     said += map(_sentence, reading.failures(cells))
     alt = f"Two line charts above each other: {title.lower()}. " + " ".join(
         f"{one.name}: "

@@ -26,7 +26,7 @@ from twisted.web.template import (
 )
 
 from iodemo.lab.results import Cell, Comparison, Results
-from iodemo.report import figures, reading
+from iodemo.report import figures, reading, stability
 from iodemo.report.figures import Chart
 from iodemo.report.headline import headline
 from iodemo.report.reading import LOWER_BOUND, MISSING, Place
@@ -132,8 +132,10 @@ class _Page(Element):
             )
 
 
-def _notice(results: Results) -> Flattenable:
-    return "" if results["complete"] else tags.p(INTERRUPTED, class_="notice")
+def _notice(results: Results) -> list[Tag]:
+    said = [] if results["complete"] else [INTERRUPTED]
+    said += [" ".join(stability.instability(results))]
+    return [tags.p(each, class_="notice") for each in said if each]
 
 
 def _verdicts(results: Results) -> Iterator[Flattenable]:
@@ -168,6 +170,9 @@ def _verdicts(results: Results) -> Iterator[Flattenable]:
             yield tags.ul([tags.li(reason) for reason in reasons], class_="reasons")
     if any(cell["load_limited"] for cell in results["cells"]):
         yield tags.p(BOUND_NOTE)
+    note = stability.noiseNote(results)
+    if note is not None:
+        yield tags.p(note)
 
 
 def _verdictTable(results: Results, group: dict[Place, list[Cell]], metric: str) -> Tag:
@@ -189,7 +194,18 @@ def _verdictTable(results: Results, group: dict[Place, list[Cell]], metric: str)
             else:
                 row.append(_verdict(its[0], reading.against(compared, its[0], metric)))
         body.append(tags.tr(row))
+    noise = stability.noiseOf(results)
+    if noise:
+        found = [stability.at(noise, cells[0], metric) for cells in group.values()]
+        body.append(tags.tr(tags.th("noise", scope="row"), [*map(_noise, found)]))
     return _scrolling(tags.table(tags.thead(head), tags.tbody(body)))
+
+
+def _noise(found: Comparison | None) -> Tag:
+    if found is None:
+        return tags.td(MISSING)
+    band, said = stability.noiseSaid(found)
+    return tags.td(band, tags.small(said))
 
 
 def _verdict(cell: Cell, compared: Comparison | None) -> Tag:
@@ -256,13 +272,18 @@ def _cells(results: Results) -> Iterator[Tag]:
                 )
             )
             body += [_numbers(cell, columns.values()) for cell in cells]
+            body += [
+                _numbers(cell, columns.values(), again=True)
+                for cell in results.get("controls", [])
+                if Place.of(cell) == place
+            ]
         head = tags.thead(tags.tr([tags.th(each) for each in titles]))
         yield tags.h3(title)
         yield _scrolling(tags.table(head, tags.tbody(body)))
 
 
-def _numbers(cell: Cell, columns: Collection[_Column]) -> Tag:
-    name = _name(cell["backend"])
+def _numbers(cell: Cell, columns: Collection[_Column], again: bool = False) -> Tag:
+    name = _name(cell["backend"] + " again" * again)
     if cell["status"] != "ok":
         reason = tags.span(f"{cell['status']}: {cell['reason'] or 'no reason given'}")
         wide = str(len(columns) + 2)

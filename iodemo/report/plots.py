@@ -8,7 +8,7 @@ This knows nothing of results.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy
 from matplotlib.axes import Axes
@@ -34,7 +34,9 @@ from iodemo.report.layout import (
     width,
     wrapped,
 )
-from iodemo.report.style import QUIET, RULE, SMALL, Look
+from iodemo.report.style import NOISE, QUIET, RULE, SMALL, Look
+
+Band = dict[float, tuple[float, float]]
 
 
 @dataclass(frozen=True)
@@ -67,6 +69,7 @@ class Panel:
     @ivar logarithmic: whether it does so in powers of ten; otherwise from zero.
     @ivar tall: its height, in points.
     @ivar naming: whether the lines that are there for comparison have names too.
+    @ivar noise: what at each position is no difference from the baseline.
     """
 
     unit: str
@@ -74,13 +77,20 @@ class Panel:
     logarithmic: bool = False
     tall: float = 150.0
     naming: bool = False
+    noise: Band = field(default_factory=dict)
 
 
 def lines(
-    heading: Heading, series: Sequence[Series], ticks: dict[float, str], along: str
+    heading: Heading,
+    series: Sequence[Series],
+    ticks: dict[float, str],
+    along: str,
+    noise: Band,
 ) -> Figure:
     """
     Lines over positions along an axis, each with its name at its end.
+
+    @param noise: what at each position is no difference from the baseline.
     """
     last = max(ticks)
     high = max(span[2] for one in series for span in one.spans.values())
@@ -112,6 +122,7 @@ def lines(
     axes.grid(axis="y", color=RULE)
 
     size = (wide, tall)
+    _noise(axes, noise)
     for one in series:
         _line(axes, one, None if direct else named.get(one.name))
     if direct:
@@ -166,6 +177,7 @@ def panels(
         axes.set_yticks(list(labels), list(labels.values()))
         axes.set_xticks(list(shown), [])
         axes.grid(axis="y", color=RULE)
+        _noise(axes, panel.noise)
         for one in sorted(panel.series, key=lambda one: not one.aside):
             _line(axes, one, None)
         _names(axes, those, last, (wide, tall))
@@ -230,6 +242,18 @@ def _names(axes: Axes, ends: Sequence[Series], last: float, size: At) -> None:
             fontsize=SMALL,
             annotation_clip=False,
         )
+
+
+def _noise(axes: Axes, band: Band) -> None:
+    """
+    A grey band below all lines; of a lone point, a bar.
+    """
+    xs = list(band)
+    lows, highs = [low for low, _ in band.values()], [high for _, high in band.values()]
+    if len(xs) == 1:
+        axes.vlines(xs, lows, highs, color=NOISE, lw=16, zorder=0.5)
+    elif xs:
+        axes.fill_between(xs, lows, highs, color=NOISE, lw=0, zorder=0.5)
 
 
 def _line(axes: Axes, one: Series, label: str | None) -> None:

@@ -29,7 +29,9 @@ from iodemo.report.layout import (
     width,
     wrapped,
 )
-from iodemo.report.style import BODY, QUIET, RULE, SMALL, Look
+from iodemo.report.style import BODY, NOISE, QUIET, RULE, SMALL, Look
+
+Band = tuple[float, float]
 
 _HATCHES = ("", "////", "....")
 
@@ -49,15 +51,25 @@ class Row:
     whole: Span | None = None
 
 
-def bars(heading: Heading, rows: Sequence[Row], say: Callable[[float], str]) -> Figure:
+def bars(
+    heading: Heading,
+    rows: Sequence[Row],
+    say: Callable[[float], str],
+    noise: Sequence[Band],
+) -> Figure:
     """
     A bar for each row, stacked if it has several parts, with what C{say} makes
     of its length at the end.
+
+    @param noise: what is no difference from the baseline, if that is known.
     """
     figure, axes = _rows(heading, rows, legend=any(len(r.spans) > 1 for r in rows))
     high = max(max(*_total(row)[1:], _stacked(row)[1]) for row in rows)
     end = (high or 1) * 1.25
     hatches: dict[str, str] = {}
+    axes.set_xlim(0, end)
+    for band in noise:
+        _noise(axes, band)
     for number, row in enumerate(rows):
         start = 0.0
         for part, (_, length, _) in row.spans.items():
@@ -92,13 +104,21 @@ def bars(heading: Heading, rows: Sequence[Row], say: Callable[[float], str]) -> 
         _key(figure, axes, patches)
     steps = MaxNLocator(5, steps=[1, 2, 2.5, 5, 10]).tick_values(0, end)
     axes.set_xticks(steps, [reading.count(step) for step in steps])
+    # Ticks widen an axis.
     axes.set_xlim(0, end)
     return figure
 
 
-def dots(heading: Heading, rows: Sequence[Row], say: Callable[[float], str]) -> Figure:
+def dots(
+    heading: Heading,
+    rows: Sequence[Row],
+    say: Callable[[float], str],
+    noise: Sequence[Band],
+) -> Figure:
     """
     A row of dots for each backend along a logarithmic axis.
+
+    @param noise: for each dot, what is no difference from the baseline.
     """
     figure, axes = _rows(heading, rows, legend=True)
     named = dict.fromkeys(dot for row in rows for dot in row.spans)
@@ -107,6 +127,8 @@ def dots(heading: Heading, rows: Sequence[Row], say: Callable[[float], str]) -> 
     low, high = min(values), max(values)
     axes.set_xscale("log")
     axes.set_xlim(low / 1.3, high * 1.3)
+    for band in noise:
+        _noise(axes, band)
     for number, row in enumerate(rows):
         medians = [span[1] for span in row.spans.values()]
         axes.plot(medians, [number] * len(medians), color=row.look.color, lw=2)
@@ -132,6 +154,14 @@ def dots(heading: Heading, rows: Sequence[Row], say: Callable[[float], str]) -> 
         ],
     )
     return figure
+
+
+def _noise(axes: Axes, band: Band) -> None:
+    """
+    A grey band through all rows.
+    """
+    low, high = axes.get_xlim()
+    axes.axvspan(max(band[0], low), min(band[1], high), color=NOISE, lw=0, zorder=0.5)
 
 
 def _rows(heading: Heading, rows: Sequence[Row], legend: bool) -> tuple[Figure, Axes]:

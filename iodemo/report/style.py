@@ -23,6 +23,7 @@ TEXT = "#1c1c1c"
 QUIET = "#5a5a5a"
 PALE = "#9a9a9a"
 RULE = "#dcdcdc"
+NOISE = "#d2d2d2"
 WIDTH = 6.4  # inches; with the sizes below, legible across 390 pixels
 TITLE, BODY, SMALL, PRINT = 15.0, 13.0, 12.0, 7.5  # points
 

@@ -15,7 +15,7 @@ from rich.table import Table
 from rich.text import Text
 
 from iodemo.lab.results import Cell, Comparison, Results
-from iodemo.report import reading
+from iodemo.report import reading, stability
 from iodemo.report.reading import LOWER_BOUND, MISSING, Place
 
 INTERRUPTED = (
@@ -54,6 +54,7 @@ class ComparisonTable:
         self._results = results
         self._baseline = reading.baseline(results)
         self._comparisons = reading.comparisons(results)
+        self._noise = stability.noiseOf(results)
 
     def __rich_console__(
         self, console: Console, options: ConsoleOptions
@@ -77,6 +78,7 @@ class ComparisonTable:
                 yield Text(place.load(), "underline")
                 yield self._table(place, cells, widths, wide)
                 yield from _reasons(cells)
+                yield from self._trust(cells)
                 yield Text()
         cells = self._results["cells"]
         if any(cell["status"] == "ok" for cell in cells):
@@ -85,6 +87,23 @@ class ComparisonTable:
             yield Text(BOUND_NOTE, "dim")
         if any(place.isOfPipes for place in reading.places(self._results)):
             yield Text(PIPES_NOTE, "dim")
+        note = stability.noiseNote(self._results)
+        if note is not None:
+            yield Text(note, "dim")
+        for sentence in stability.instability(self._results):
+            yield Text(sentence, "yellow")
+
+    def _trust(self, cells: Sequence[Cell]) -> Iterator[Padding]:
+        """
+        What is to be known of the numbers of one point.
+        """
+        noise = stability.at(self._noise, cells[0], "throughput")
+        if noise is not None:
+            band, said = stability.noiseSaid(noise)
+            yield _below(Text(f"noise {band}: {said}"))
+        unstable = stability.unstable(cells)
+        if unstable:
+            yield _below(Text(f"unstable: {', '.join(unstable)}", "yellow"))
 
     def _table(
         self, place: Place, cells: Sequence[Cell], widths: Sequence[int], wide: bool
@@ -203,4 +222,8 @@ def _reasons(cells: Sequence[Cell]) -> Iterator[Padding]:
                 cell["reason"] or "no reason given",
                 overflow="fold",
             )
-            yield Padding(text, (0, 0, 0, 2))
+            yield _below(text)
+
+
+def _below(text: Text) -> Padding:
+    return Padding(text, (0, 0, 0, 2))

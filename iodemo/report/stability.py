@@ -1,0 +1,126 @@
+# -*- test-case-name: tests.test_report -*-
+"""
+How far a run can be trusted: the noise it measured, and what in it is unstable.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from iodemo.doctor import STEAL_ALLOWED
+from iodemo.lab import statistics
+from iodemo.lab.comparing import placeOf
+from iodemo.lab.results import Cell, Comparison, Located, Results
+from iodemo.lab.statistics import SPREAD_ALLOWED
+from iodemo.report import reading
+
+Noise = dict[tuple[str, str], Comparison]
+
+
+def noiseOf(results: Results) -> Noise:
+    """
+    What the baseline differs from itself, for L{at}.
+    """
+    return {(placeOf(each), each["metric"]): each for each in results.get("noise", [])}
+
+
+def at(noise: Noise, located: Located, metric: str) -> Comparison | None:
+    """
+    What the baseline differs from itself in one metric at one point.
+    """
+    return noise.get((placeOf(located), metric))
+
+
+def factor(found: Comparison) -> float:
+    """
+    The noise band: a ratio between its inverse and it says nothing.
+    """
+    return statistics.band(found["low"], found["high"])
+
+
+def noiseSaid(found: Comparison) -> tuple[str, str]:
+    """
+    The band, and what it comes from.
+    """
+    low, high = map(reading.ratio, reading.between(found))
+    name, ratio = found["backend"], reading.ratio(found["ratio"])
+    said = f"{name} against itself ×{ratio} ({low}–{high})"  # noqa: RUF001
+    differs = found["verdict"] != "indistinguishable"
+    return (
+        f"×{reading.ratio(factor(found))}",  # noqa: RUF001
+        f"{said}, which is a difference" if differs else said,
+    )
+
+
+def unstable(cells: Iterable[Cell]) -> list[str]:
+    """
+    The backends whose rounds differ too much, and how much.
+    """
+    spreads = {
+        cell["backend"]: statistics.spread(_throughputs(cell))
+        for cell in cells
+        if cell["status"] == "ok"
+    }
+    return [
+        f"{name} {_percent(spread)}"
+        for name, spread in spreads.items()
+        if spread > SPREAD_ALLOWED
+    ]
+
+
+def noiseNote(results: Results) -> str | None:
+    """
+    What the noise is, if it was measured.
+    """
+    for each in results.get("noise", []):
+        return (
+            f"Noise: {each['backend']} was measured twice. A ratio that is nearer to 1 "
+            "than what it differs from itself is not called a difference."
+        )
+    return None
+
+
+def instability(results: Results) -> list[str]:
+    """
+    What disturbed a run as a whole: the figure, the threshold, and at the end what
+    to do. Nothing, if nothing did.
+    """
+    said = []
+    ok = [cell for cell in results["cells"] if cell["status"] == "ok"]
+    spreads = [statistics.spread(_throughputs(cell)) for cell in ok]
+    those = [spread for spread in spreads if spread > SPREAD_ALLOWED]
+    if those:
+        said.append(
+            f"Unstable: in {len(those)} of {len(ok)} cells the throughput of the "
+            f"rounds has a standard deviation above {_percent(SPREAD_ALLOWED)} of its "
+            f"mean, at most {_percent(max(those))}."
+        )
+    throughput = [
+        each for each in results.get("noise", []) if each["metric"] == "throughput"
+    ]
+    apart = [each for each in throughput if each["verdict"] != "indistinguishable"]
+    if apart:
+        said.append(
+            f"Unstable: {apart[0]['backend']} differs from itself at {len(apart)} of "
+            f"{len(throughput)} points, where it should at none."
+        )
+    stolen = results["environment"]["steal_fraction"] or 0.0
+    if stolen > STEAL_ALLOWED:
+        said.append(
+            f"Unstable: the hypervisor took {100 * stolen:.1f} % of the CPU time for "
+            f"others, more than {_percent(STEAL_ALLOWED)}."
+        )
+    if said:
+        said.append(
+            "What to do: iodemo doctor says what disturbs measuring here; more rounds "
+            "(--rounds) narrow the intervals, longer ones (--seconds) steady them."
+        )
+    return said
+
+
+def _throughputs(cell: Cell) -> list[float]:
+    return [each["throughput"] for each in cell["rounds"]]
+
+
+def _percent(fraction: float) -> str:
+    return f"{100 * fraction:.0f} %"
