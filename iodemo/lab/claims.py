@@ -23,8 +23,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from iodemo.lab import statistics
-from iodemo.lab.comparing import placeOf
-from iodemo.lab.results import Cell, Placed, Results
+from iodemo.lab.results import Cell, Placed, Results, placeOf
 
 Answer = Literal["held", "refuted", "undecided"]
 

@@ -5,20 +5,10 @@ Cells against cells: what is compared, and in which metrics.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterable, Iterator, Mapping
 
 from iodemo.lab import statistics
-from iodemo.lab.results import Cell, Comparison, Located
-
-
-def placeOf(located: Located) -> str:
-    """
-    What is the same of all that belongs to one point, in any run. A parameter that an
-    older version did not have yet is the same as one that is nothing.
-    """
-    asked = {name: value for name, value in located["parameters"].items() if value}
-    return json.dumps([located["scenario"], asked], sort_keys=True)
+from iodemo.lab.results import Cell, Comparison
 
 
 def comparisons(

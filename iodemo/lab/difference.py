@@ -20,7 +20,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Literal, TypedDict
 
-from iodemo.lab.comparing import against, bands, placeOf
+from iodemo.lab.comparing import against, bands
 from iodemo.lab.results import (
     Cell,
     Comparison,
@@ -29,6 +29,7 @@ from iodemo.lab.results import (
     Results,
     Status,
     Verdict,
+    placeOf,
 )
 from iodemo.lab.statistics import COMPARED
 

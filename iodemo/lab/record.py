@@ -9,9 +9,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from iodemo.lab import environment, results
-from iodemo.lab.comparing import comparisons, noiseOf, placeOf
+from iodemo.lab.comparing import comparisons, noiseOf
 from iodemo.lab.plan import Entrant, Plan
-from iodemo.lab.results import Cell, Comparison, Placed, Results
+from iodemo.lab.results import Cell, Comparison, Placed, Results, placeOf
 
 
 class Record:

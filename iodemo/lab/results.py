@@ -154,6 +154,15 @@ class ResultsError(Exception):
     """
 
 
+def placeOf(located: Located) -> str:
+    """
+    What is the same of all that belongs to one point, in any run. A parameter that an
+    older version did not have yet is the same as one that is nothing.
+    """
+    asked = {name: value for name, value in located["parameters"].items() if value}
+    return json.dumps([located["scenario"], asked], sort_keys=True)
+
+
 def write(results: Results, path: Path) -> None:
     """
     Write C{results} so that C{path} is, at every moment, absent or whole.

@@ -9,8 +9,7 @@ from collections.abc import Iterable
 
 from iodemo.doctor import STEAL_ALLOWED
 from iodemo.lab import statistics
-from iodemo.lab.comparing import placeOf
-from iodemo.lab.results import Cell, Comparison, Located, Results
+from iodemo.lab.results import Cell, Comparison, Located, Results, placeOf
 from iodemo.lab.statistics import SPREAD_ALLOWED
 from iodemo.report import reading
 
