@@ -356,14 +356,15 @@ class CompareTests(CommandTestCase):
 
     def test_nothingMeasured(self) -> None:
         """
-        A comparison without any number does not end well, and ends soon.
+        A comparison without any number does not end well, and ends soon: after the
+        backend and its control have failed at the first point.
         """
         status, output, errors = self.run_(
             *(*self.tiny, "--scenarios=active", "--backends=epoll"),
             *("--plugin", "no-such {endpoint}", "--load", "echo", "--output=out"),
         )
         self.assertEqual(status, 1)
-        self.assertEqual(output.count("failed: "), 1)
+        self.assertEqual(output.count("failed: "), 2)
         self.assertRegex(errors, r"\AError: nothing could be measured: .*no-such\n\Z")
 
     def test_badInput(self) -> None:
