@@ -33,6 +33,7 @@ from iodemo.lab.scenarios import SCENARIOS
 if TYPE_CHECKING:
     from iodemo.lab.claims import Claim
     from iodemo.lab.plan import Plan
+    from iodemo.lab.results import Results
 
 
 @click.command(short_help="Measure one service under every backend, and report.")
@@ -99,7 +100,8 @@ def compare(
       iodemo compare --require "echo: uring/epoll >= 2"
       iodemo compare --require "idle idle=1000 latency_us.p99: epoll/poll < 1"
 
-    Ctrl-C ends it early; what was finished by then is in the results.
+    Ctrl-C ends it early; what was finished by then is in the results. However it ended,
+    the same command with the same --output goes on from there.
     """
     from iodemo.progress import Interrupted, interruptible
 
@@ -121,61 +123,122 @@ def compare(
 
 def _measure(plan: Plan, output: Path | None, claims: tuple[Claim, ...]) -> None:
     """
-    Make a comparison, report it, and say whether claims hold.
+    Make a comparison or go on with one, report it, and say whether claims hold.
     """
-    from iodemo.lab import results, runner
+    from iodemo.lab import record, results, runner
     from iodemo.lab.environment import pinning
     from iodemo.lab.statistics import FEWEST_ROUNDS
     from iodemo.progress import ComparisonProgress, Interrupted
 
-    command = shlex.join(["iodemo", *sys.argv[1:]])
+    words = ["iodemo", *sys.argv[1:]]
+    command = shlex.join(words)
     console = Console()
     directory = output or _newDirectory()
     path = directory / results.FILE_NAME
     with oneLine(directory):
         directory.mkdir(parents=True, exist_ok=True)
-        if path.exists():
-            # Results are never lost to later ones.
-            written = time.gmtime(path.stat().st_mtime)
-            path.replace(path.with_suffix(f".{time.strftime(_TIME, written)}.json"))
+    earlier, _ = _earlier(plan, path)
+    done = record.done(plan, earlier) if earlier else {}
     console.print(
         f"{_counted(len(plan.backends), 'backend')} and {plan.baseline} once more, "
         f"{_counted(len(plan.measured()), 'point')}, "
         f"{_counted(plan.rounds, 'round')} of {plan.seconds:g} s each: "
-        f"about {_duration(plan.estimate(runner.pace()))}.",
+        f"about {_duration(plan.estimate(runner.pace(), done))}"
+        f"{' to go' if done else ''}.",
         highlight=False,
     )
     if plan.rounds < FEWEST_ROUNDS:
         console.print(f"Fewer than {FEWEST_ROUNDS} rounds show no difference for sure.")
     if pinning() is None:
         console.print("There is one core: server and load share it.")
+    begun = False
     try:
-        with (
-            _alone(console),
-            oneLine(directory),
-            ComparisonProgress(console, plan) as progress,
-        ):
-            outcome = runner.compare(plan, path, command, progress)
-    except Interrupted:
-        cells = results.read(path)["cells"] if path.exists() else []
-        console.print(
-            f"Interrupted. {_counted(len(cells), 'cell')} finished, in {path}",
-            highlight=False,
-            soft_wrap=True,
-        )
-        if cells:
-            console.print(
-                f"To see: iodemo report {shlex.quote(str(directory))}",
-                highlight=False,
-                soft_wrap=True,
+        with _alone(console), oneLine(directory):
+            # Again: it may have been the one that was waited for.
+            earlier, why = _earlier(plan, path)
+            if earlier is not None:
+                rounds = sum(len(u["rounds"]) for u in earlier.get("unfinished", []))
+                console.print(
+                    f"Going on after {_counted(len(earlier['cells']), 'cell')} "
+                    f"and {_counted(rounds, 'round')} of the next.",
+                    highlight=False,
+                )
+            elif path.exists():
+                aside = _setAside(path)
+                if why is not None:
+                    said = f"The run that was interrupted here is kept as {aside.name}"
+                    console.print(
+                        f"{said}: {why}.", highlight=False, markup=False, soft_wrap=True
+                    )
+            done = record.done(plan, earlier) if earlier else {}
+            with ComparisonProgress(console, plan.estimate(done=done)) as progress:
+                begun = True
+                outcome = runner.compare(plan, path, command, progress, earlier)
+        if not any(cell["status"] == "ok" for cell in outcome["cells"]):
+            raise click.ClickException(
+                f"nothing could be measured: {outcome['cells'][0]['reason']}"
             )
-        raise
-    if not any(cell["status"] == "ok" for cell in outcome["cells"]):
-        raise click.ClickException(
-            f"nothing could be measured: {outcome['cells'][0]['reason']}"
+        showReport([outcome], directory, console)
+    except Interrupted:
+        _sayInterrupted(
+            # What is there of another plan is not this run's.
+            path if begun or earlier is not None else None,
+            directory,
+            words if output else [*words, "--output", str(directory)],
+            console,
         )
-    showReport([outcome], directory, console)
+        raise
     showClaims(claims, [outcome], console)
+
+
+def _earlier(plan: Plan, path: Path) -> tuple[Results | None, str | None]:
+    """
+    @return: the run in a file, if it was interrupted and can be gone on with, or else
+        why it cannot.
+    """
+    from iodemo.lab import record, results
+
+    try:
+        earlier = results.read(path)
+        if earlier["complete"]:
+            return None, None
+        record.check(plan, earlier)
+    except results.ResultsError:
+        return None, None
+    except record.CannotGoOn as reason:
+        return None, str(reason)
+    return earlier, None
+
+
+def _setAside(path: Path) -> Path:
+    """
+    Rename results that are there: they are never lost to later ones.
+    """
+    written = time.gmtime(path.stat().st_mtime)
+    return path.replace(path.with_suffix(f".{time.strftime(_TIME, written)}.json"))
+
+
+def _sayInterrupted(
+    path: Path | None, directory: Path, command: list[str], console: Console
+) -> None:
+    """
+    Say what there is of an interrupted run, and what can be done with it.
+
+    @param path: of its results, if it has any.
+    @param command: what goes on with it.
+    """
+    from iodemo.lab import results
+
+    run = results.read(path) if path is not None and path.exists() else None
+    cells = run["cells"] if run else []
+    said = [f"Interrupted. {_counted(len(cells), 'cell')} finished"]
+    if run and (cells or run.get("unfinished")):
+        said[0] += f", in {path}"
+        if not run["complete"]:
+            said.append(f"To go on: {shlex.join(command)}")
+    if cells:
+        said.append(f"To see: iodemo report {shlex.quote(str(directory))}")
+    console.print("\n".join(said), highlight=False, markup=False, soft_wrap=True)
 
 
 _TIME = "%Y-%m-%dT%H%M%S"

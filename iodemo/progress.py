@@ -14,7 +14,6 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.text import Text
 
-from iodemo.lab.plan import Plan
 from iodemo.lab.results import Cell, Parameters
 from iodemo.lab.runner import Observer
 from iodemo.lab.scenarios import Point, Scenario
@@ -25,7 +24,10 @@ class ComparisonProgress(Observer):
     A line for every finished cell and, on a terminal, a bar with the time left.
     """
 
-    def __init__(self, console: Console, plan: Plan) -> None:
+    def __init__(self, console: Console, seconds: float) -> None:
+        """
+        @param seconds: what is told of the rounds that end will add up to this.
+        """
         self._console = console
         self._bar = Progress(
             TextColumn("{task.description}", markup=False),
@@ -40,7 +42,7 @@ class ComparisonProgress(Observer):
             refresh_per_second=1,
             disable=not console.is_terminal,
         )
-        self._task = self._bar.add_task("starting", total=plan.estimate())
+        self._task = self._bar.add_task("starting", total=seconds)
 
     def __enter__(self) -> ComparisonProgress:
         self._bar.start()

@@ -541,23 +541,27 @@ class DiffTests(CommandTestCase):
 
 class InterruptTests(CommandTestCase):
     """
-    A comparison that is ended before its time.
+    A comparison that is ended before its time, and goes on.
     """
 
-    def interrupt(self, number: signal.Signals, children: int) -> int:
+    command = (
+        *("compare", "--rounds=1", "--seconds=0.2", "--backends=epoll"),
+        *("--scenarios=active", "--quick"),
+    )
+
+    def interrupt(
+        self, number: signal.Signals, children: int, *options: str
+    ) -> tuple[int, str]:
         """
         End a comparison by a signal as soon as one of its cells is finished and
         it has so many children again.
 
-        @return: its exit status.
+        @return: its exit status, and what it said in the end.
         """
-        process = self.start(
-            *("compare", "--rounds=1", "--seconds=0.2", "--backends=epoll"),
-            "--output=out",
-        )
+        process = self.start(*self.command, *options)
         assert process.stdout is not None
         line = process.stdout.readline()
-        while not re.match("active: 1 busy.*epoll.* a second", line):
+        while not re.match("active: 1 busy.*epoll again.* a second", line):
             self.assertTrue(line, "the comparison ended too early")
             line = process.stdout.readline()
         comparison = psutil.Process(process.pid)
@@ -570,30 +574,75 @@ class InterruptTests(CommandTestCase):
         # The kernel kills what is on the leash; it may take a moment.
         _, left = psutil.wait_procs(self.marked(), PATIENCE)
         self.assertEqual(left, [])
-        run = results.read(self.directory / "out")
+        return process.returncode, output
+
+    def kept(self, directory: str) -> results.Results:
+        """
+        What is on disk of it.
+        """
+        run = results.read(self.directory / directory)
         self.assertFalse(run["complete"])
         self.assertGreaterEqual(len(run["cells"]), 1)
         for cell in run["cells"]:
             self.assertEqual((cell["status"], len(cell["rounds"])), ("ok", 1))
-        if number != signal.SIGKILL:
-            self.assertIn("Interrupted. ", output)
-            self.assertIn("iodemo report out", output)
-        return process.returncode
+        return run
 
     def test_controlC(self) -> None:
         """
         Ctrl-C leaves what was finished, and no process.
         """
-        self.assertEqual(self.interrupt(signal.SIGINT, children=2), 130)
+        status, output = self.interrupt(signal.SIGINT, 2, "--output=out")
+        self.assertEqual(status, 130)
+        self.kept("out")
+        self.assertIn("Interrupted. 1 cell finished, in out/results.json", output)
+        again = " ".join(["iodemo", *self.command, "--output=out"])
+        self.assertIn(f"\nTo go on: {again}\n", output)
+        self.assertIn("\nTo see: iodemo report out\n", output)
 
     def test_terminated(self) -> None:
         """
-        So does SIGTERM, between two processes' starts too.
+        So does SIGTERM, between two processes' starts too; and what it says to go on
+        goes on, in the directory that was made for it.
         """
-        self.assertEqual(self.interrupt(signal.SIGTERM, children=1), 143)
+        status, output = self.interrupt(signal.SIGTERM, 1)
+        self.assertEqual(status, 143)
+        (line,) = (line for line in output.split("\n") if line.startswith("To go on"))
+        self.goOn(*line.split()[4:])
 
     def test_killed(self) -> None:
         """
-        Even SIGKILL does.
+        Even SIGKILL does, and the same command goes on.
         """
-        self.assertEqual(self.interrupt(signal.SIGKILL, children=2), -9)
+        status, _ = self.interrupt(signal.SIGKILL, 2, "--output=out")
+        self.assertEqual(status, -9)
+        self.goOn(*self.command, "--output=out")
+
+    def goOn(self, *arguments: str) -> None:
+        """
+        See that a command goes on with what it finds in its directory.
+        """
+        directory = arguments[-1].removeprefix("--output=")
+        earlier = self.kept(directory)
+        output = self.succeeds(*arguments)
+        self.assertIn(" to go.", output)
+        self.assertIn("Going on after 1 cell and ", output)
+        run = results.read(self.directory / directory)
+        self.assertTrue(run["complete"])
+        self.assertEqual(run["cells"][0], earlier["cells"][0])
+        self.assertEqual(len(run["cells"]), 3)
+        self.assertEqual(len(run["resumed"]), 1)
+        page = (self.directory / directory / "report.html").read_text()
+        self.assertIn("interrupted, and resumed", page)
+
+    def test_somethingElse(self) -> None:
+        """
+        What was interrupted is kept, and not gone on with, when something else is to
+        be measured.
+        """
+        self.interrupt(signal.SIGINT, 2, "--output=out")
+        earlier = self.kept("out")
+        output = self.succeeds(*self.command, "--seconds=0.1", "--output=out")
+        (aside,) = (self.directory / "out").glob("results.*T*.json")
+        self.assertIn(f"is kept as {aside.name}: it was to measure something", output)
+        self.assertEqual(results.read(aside), earlier)
+        self.assertTrue(results.read(self.directory / "out")["complete"])

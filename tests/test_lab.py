@@ -4,6 +4,7 @@ Tests for L{iodemo.lab}: real servers, real loads, measured for moments.
 
 from __future__ import annotations
 
+import copy
 import dataclasses
 import json
 import os
@@ -11,6 +12,7 @@ import resource
 import signal
 import subprocess
 import sys
+from collections import Counter
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +24,7 @@ from iodemo.lab import (
     child,
     comparing,
     environment,
+    record,
     results,
     runner,
     scenarios,
@@ -486,6 +489,216 @@ class CompareTests(CompareTestCase):
         self.assertFalse(cell["load_limited"])
 
 
+class Stopped(BaseException):
+    """What ends a comparison before its time."""
+
+
+class Stopping(runner.Observer):
+    """
+    Ends a comparison after so many rounds.
+
+    @ivar began: the backends of the rounds that began.
+    @ivar ended: the scenarios and points of the cells that ended.
+    @ivar seconds: what the rounds that ended were estimated at.
+    """
+
+    def __init__(self, rounds: int | None = None) -> None:
+        self._rounds = rounds
+        self.began: list[str] = []
+        self.ended: list[str] = []
+        self.seconds = 0.0
+
+    def roundBegan(self, scenario: Scenario, point: Point, name: str) -> None:
+        if len(self.began) == self._rounds:
+            raise Stopped
+        self.began.append(name)
+
+    def roundsEnded(self, seconds: float) -> None:
+        self.seconds += seconds
+
+    def cellEnded(self, cell: results.Cell) -> None:
+        self.ended.append(f"{cell['scenario']} {cell['parameters']['active']}")
+
+
+class GoOnTests(CompareTestCase):
+    """
+    Going on with a comparison that was interrupted.
+    """
+
+    def plan(self, **fields: Any) -> Plan:
+        """Two backends and a control at two points, one of them in two scenarios."""
+        one, two = (Scenario(name, "?", ECHO, (), ()) for name in ("one", "two"))
+        plan = Plan(
+            scenarios=((one, (Point(1), Point(2))), (two, (Point(2),))),
+            backends=(models.find("epoll"), models.find("poll")),
+            baseline="epoll",
+            rounds=2,
+            seconds=0.05,
+            warmup=0.01,
+            controlled=True,
+        )
+        return dataclasses.replace(plan, **fields)
+
+    def stop(self, rounds: int, plan: Plan | None = None) -> Results:
+        """
+        What is on disk of a comparison that ends after so many rounds.
+        """
+        self.assertRaises(
+            Stopped,
+            runner.compare,
+            plan or self.plan(),
+            self.path,
+            "iodemo compare",
+            Stopping(rounds),
+        )
+        return results.read(self.path)
+
+    def goOn(
+        self, earlier: Results, plan: Plan | None = None
+    ) -> tuple[Results, Stopping]:
+        """
+        Go on to the end.
+        """
+        observer = Stopping()
+        plan = plan or self.plan()
+        record.check(plan, earlier)
+        outcome = runner.compare(
+            plan, self.path, "iodemo compare again", observer, earlier
+        )
+        self.assertEqual(results.read(self.path), outcome)
+        return outcome, observer
+
+    def test_everyRoundIsKept(self) -> None:
+        """
+        What was measured is not measured again, wherever it was interrupted: cells,
+        rounds of cells that are not finished, and what scenarios have in common.
+        """
+        for rounds in (1, 4, 6, 11):
+            earlier = self.stop(rounds)
+            self.assertFalse(earlier["complete"])
+            kept = [u["rounds"] for u in earlier["unfinished"]]
+            cells = [*earlier["cells"], *earlier["controls"]]
+            self.assertEqual(
+                sum(map(len, kept)) + sum(len(cell["rounds"]) for cell in cells), rounds
+            )
+            outcome, observer = self.goOn(copy.deepcopy(earlier))
+            self.assertTrue(outcome["complete"])
+            self.assertEqual(len(observer.began), 12 - rounds)
+            self.assertEqual(outcome["unfinished"], [])
+            every = [*outcome["cells"], *outcome["controls"]]
+            self.assertEqual([cell["backend"] for cell in every[:6]], PAIR * 3)
+            for cell in every:
+                self.assertEqual((cell["reason"], len(cell["rounds"])), (None, 2))
+            for cell in cells:
+                self.assertIn(cell, every)
+            for some in kept:
+                self.assertTrue(any(c["rounds"][: len(some)] == some for c in every))
+            for found in (outcome["noise"], outcome["comparisons"]):
+                self.assertEqual(len({results.placeOf(each) for each in found}), 3)
+
+    def test_pipes(self) -> None:
+        """
+        So it is with pipes, which not every backend has.
+        """
+        scenario = Scenario("pipes", "?", Pipes(), (), ())
+        plan = self.plan(
+            scenarios=((scenario, (Point(1, 9), Point(2, 8))),),
+            backends=(models.find("threads"), models.find("epoll")),
+        )
+        for rounds in (1, 5):
+            earlier = self.stop(rounds, plan)
+            left = plan.estimate(done=record.done(plan, earlier))
+            self.assertAlmostEqual(left, plan.estimate() * (8 - rounds) / 8)
+            outcome, observer = self.goOn(earlier, plan)
+            self.assertTrue(outcome["complete"])
+            self.assertEqual(observer.began, ["epoll"] * (8 - rounds))
+            self.assertAlmostEqual(observer.seconds, left)
+            self.assertEqual(len(outcome["cells"]), len(outcome["controls"]))
+
+    def test_interleaved(self) -> None:
+        """
+        Rounds go on where they were: who has fewer is first.
+        """
+        earlier = self.stop(2)
+        missing = Counter(EACH) - Counter(u["backend"] for u in earlier["unfinished"])
+        _, observer = self.goOn(earlier)
+        self.assertEqual(observer.began[:1], list(missing))
+        self.assertEqual(sorted(observer.began[1:4]), EACH)
+
+    def test_observed(self) -> None:
+        """
+        Only what is new is told of, and adds up to the estimate of what was left.
+        """
+        earlier = self.stop(7)
+        left = self.plan().estimate(done=record.done(self.plan(), earlier))
+        self.assertLess(left, self.plan().estimate() / 2)
+        _, observer = self.goOn(earlier)
+        self.assertEqual(observer.ended, ["one 2"] * 2 + ["two 2"] * 2)
+        self.assertAlmostEqual(observer.seconds, left)
+
+    def test_recorded(self) -> None:
+        """
+        A run that went on has the machine and the command of its beginning, says when
+        it went on, and keeps the most that was stolen from it.
+        """
+        earlier = self.stop(3)
+        earlier["environment"]["steal_fraction"] = 0.9
+        outcome, _ = self.goOn(copy.deepcopy(earlier))
+        self.assertEqual(outcome["environment"], earlier["environment"])
+        self.assertEqual(len(outcome["resumed"]), 1)
+
+    def test_cannot(self) -> None:
+        """
+        What was to measure something else, ran elsewhere or has nothing is not gone on
+        with, for a reason.
+        """
+        earlier = self.stop(3)
+        for plan in (
+            self.plan(rounds=3),
+            self.plan(seconds=0.1),
+            self.plan(controlled=False),
+            self.plan(backends=self.plan().backends[:1]),
+            self.plan(scenarios=self.plan().scenarios[:1]),
+        ):
+            error = self.assertRaises(record.CannotGoOn, record.check, plan, earlier)
+            self.assertIn("something else", str(error))
+        for name, value, reason in (
+            ("kernel", "Linux 1.0", "kernel Linux 1.0, now"),
+            ("twisted", "1.0", "twisted 1.0, now"),
+            ("pinning", {"server": 98, "load": 99}, "other cores"),
+        ):
+            other: Any = copy.deepcopy(earlier)
+            other["environment"][name] = value
+            error = self.assertRaises(
+                record.CannotGoOn, record.check, self.plan(), other
+            )
+            self.assertIn(reason, str(error))
+        error = self.assertRaises(
+            record.CannotGoOn, record.check, self.plan(), self.stop(0)
+        )
+        self.assertIn("measured nothing", str(error))
+
+    def test_changed(self) -> None:
+        """
+        What a file has that is not in the plan, or too much, is left out.
+        """
+        earlier = self.stop(4)
+        (cell, *_) = [*earlier["cells"], *earlier["controls"]]
+        earlier["cells"].append({**cell, "backend": "select"})
+        earlier["cells"].append({**cell, "scenario": "three"})
+        for unfinished in earlier["unfinished"]:
+            unfinished["rounds"] *= 5
+        outcome, _ = self.goOn(earlier)
+        every = [*outcome["cells"], *outcome["controls"]]
+        self.assertEqual([cell["backend"] for cell in every], PAIR * 3 + ["epoll"] * 3)
+        for cell in every:
+            self.assertEqual((cell["reason"], len(cell["rounds"])), (None, 2))
+
+
+PAIR = ["epoll", "poll"]
+EACH = ["epoll", "epoll", "poll"]
+
+
 def _killsItself() -> list[str]:
     return [sys.executable, "-c", "import os; os.kill(os.getpid(), 9)"]
 
@@ -725,7 +938,7 @@ class EstimateTests(SynchronousTestCase):
         self.assertGreater(more.estimate(), plan.estimate())
         self.assertGreater(plan.estimate(pace=2.0), plan.estimate())
         none = dataclasses.replace(plan, backends=(models.find("threads"),))
-        self.assertEqual(none.measured(), frozenset())
+        self.assertEqual(none.measured(), {})
         both = dataclasses.replace(plan, backends=(*plan.backends, *none.backends))
         self.assertEqual(both.estimate(), plan.estimate())
 

@@ -46,6 +46,29 @@ class ResultsFileTests(SynchronousTestCase):
             1.02,
         )
         del self.example["noise"][1:]
+        (one, *_) = self.example["cells"]
+        located = {key: one[key] for key in ("scenario", "service", "parameters")}
+        added: Any = {
+            "plan": {
+                "backends": ["epoll"],
+                "baseline": "epoll",
+                "controlled": True,
+                "rounds": 3,
+                "seconds": 0.5,
+                "warmup": 0.5,
+                "points": [{**located, "command": ["iodemo-echo"], "kind": "echo"}],
+            },
+            "unfinished": [
+                {
+                    **located,
+                    "backend": "epoll",
+                    "control": True,
+                    "rounds": one["rounds"][:1],
+                }
+            ],
+            "resumed": ["2026-11-24T10:00:00Z"],
+        }
+        self.example.update(added)
 
     def refused(self, text: str | bytes) -> str:
         """
@@ -175,7 +198,8 @@ class ResultsFileTests(SynchronousTestCase):
         """
         A file from before there were controls is no mistake.
         """
-        del self.example["controls"], self.example["noise"]
+        for key in ("controls", "noise", "plan", "unfinished", "resumed"):
+            del self.example[key]  # type: ignore[misc]
         results.write(self.example, self.path)
         self.assertEqual(results.read(self.path), self.example)
 

@@ -19,12 +19,12 @@ backend of another project is taken for one on epoll.
 from __future__ import annotations
 
 import resource
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import NamedTuple
 
 from iodemo.lab.pipes import MULTIPLEXERS
-from iodemo.lab.results import Placed
+from iodemo.lab.results import Placed, Planned, placeOf
 from iodemo.lab.scenarios import Pipes, Point, Scenario, Workload, placed
 from iodemo.load.exchanges import exchangeOf
 from iodemo.models import Model
@@ -59,6 +59,10 @@ class Entrant(NamedTuple):
 
     backend: Model
     control: bool = False
+
+
+#: How much of its rounds each has, from 0 to 1, by L{placeOf} and who it is.
+Done = Mapping[tuple[str, Entrant], float]
 
 
 @dataclass(frozen=True)
@@ -111,9 +115,34 @@ class Plan:
         """Every point of every scenario, as results record it."""
         return [placed(scenario, point) for scenario, point in self.points()]
 
-    def measured(self) -> frozenset[tuple[Workload | Pipes, Point]]:
-        """What there is to measure: what scenarios have in common is there once."""
-        return frozenset((each.workload, point) for each, point in self.points())
+    def measured(self) -> dict[tuple[Workload | Pipes, Point], Scenario]:
+        """
+        What there is to measure, and the scenario it is measured for: what several
+        have in common is measured for the first of them.
+        """
+        found: dict[tuple[Workload | Pipes, Point], Scenario] = {}
+        for scenario, point in self.points():
+            found.setdefault((scenario.workload, point), scenario)
+        return found
+
+    def planned(self) -> Planned:
+        """All of it, as results record it."""
+        return {
+            "backends": [backend.name for backend in self.backends],
+            "baseline": self.baseline,
+            "controlled": self.controlled,
+            "rounds": self.rounds,
+            "seconds": self.seconds,
+            "warmup": self.warmup,
+            "points": [
+                {
+                    **placed(scenario, point),
+                    "command": list(scenario.workload.command),
+                    "kind": scenario.workload.kind,
+                }
+                for scenario, point in self.points()
+            ],
+        }
 
     def refusal(self, backend: Model, point: Point) -> str | None:
         """
@@ -128,15 +157,17 @@ class Plan:
             )
         return backend.refuses(point.connections)
 
-    def estimate(self, pace: float = 1.0) -> float:
+    def estimate(self, pace: float = 1.0, done: Done | None = None) -> float:
         """
-        About how many seconds the whole comparison takes.
+        About how many seconds the whole comparison takes, or the rest of one.
 
         @param pace: of this machine, against the one that the estimate is from.
+        @param done: what need not be measured any more.
         """
         return sum(
             self.cellSeconds(workload, point, entrant.backend, pace)
-            for workload, point in self.measured()
+            * (1 - (done or {}).get((placeOf(placed(scenario, point)), entrant), 0))
+            for (workload, point), scenario in self.measured().items()
             for entrant in self.entrantsFor(workload)
         )
 

@@ -126,17 +126,49 @@ class Comparison(Located):
     verdict: Verdict
 
 
-class Controls(TypedDict, total=False):
+class PlannedPoint(Placed):
+    """One point of one scenario, with what is hosted and what is asked of it."""
+
+    command: list[str]  # as after twistd -n, with {endpoint} or {port}; of pipes, []
+    kind: str  # as in iodemo load --kind, or "pipes"
+
+
+class Planned(TypedDict):
+    """What a run was to measure."""
+
+    backends: list[str]
+    baseline: str
+    controlled: bool  # whether the baseline was to be measured twice
+    rounds: int
+    seconds: float  # length of a round's measured window
+    warmup: float  # seconds of load before it
+    points: list[PlannedPoint]
+
+
+class Unfinished(Placed):
+    """Rounds of a cell that does not have all of them yet."""
+
+    backend: str
+    control: bool
+    rounds: list[Round]
+
+
+class Additions(TypedDict, total=False):
     """
-    The baseline, measured a second time at each point, as if it were another
-    backend; not in files of version 0.1.
+    What files of version 0.1 do not have.
+
+    The controls are the baseline, measured a second time at each point as if it were
+    another backend.
     """
 
+    plan: Planned
     controls: list[Cell]
-    noise: list[Comparison]  # each against the baseline's own, in every metric
+    noise: list[Comparison]  # controls against the baseline, in every metric
+    unfinished: list[Unfinished]  # to go on from, if the run was interrupted
+    resumed: list[str]  # UTC, ISO 8601, when it went on, each time
 
 
-class Results(Controls):
+class Results(Additions):
     """A whole run."""
 
     format: str
@@ -357,12 +389,11 @@ def _summary(value: Any, where: str) -> None:
         _interval(interval, f"{where}.{metric}")
 
 
+_placed = {"scenario": _name, "service": _name, "parameters": _parameters}
 _cell = _object(
     {
-        "scenario": _name,
-        "service": _name,
+        **_placed,
         "backend": _name,
-        "parameters": _parameters,
         "status": _oneOf("ok", "failed", "skipped"),
         "reason": _orNone(_text),
         "load_limited": _flag,
@@ -428,7 +459,33 @@ _results = _object(
         "comparisons": _list(_comparison),
     },
     optional={
+        "plan": _object(
+            {
+                "backends": _list(_name),
+                "baseline": _name,
+                "controlled": _flag,
+                "rounds": _count,
+                "seconds": _number,
+                "warmup": _number,
+                "points": _list(
+                    _object(
+                        {**_placed, "command": _list(_text), "kind": _text},
+                    )
+                ),
+            }
+        ),
         "controls": _list(_cellWithItsNumbers),
         "noise": _list(_comparison),
+        "unfinished": _list(
+            _object(
+                {
+                    **_placed,
+                    "backend": _name,
+                    "control": _flag,
+                    "rounds": _list(_round),
+                }
+            )
+        ),
+        "resumed": _list(_text),
     },
 )

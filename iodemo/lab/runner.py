@@ -6,8 +6,8 @@ At each point of each scenario every backend is measured in several rounds. A
 round is a fresh server and a fresh load, pinned to different cores; the order
 of backends is shuffled anew for every round, so that a machine that slows down,
 slows down all of them. A round that fails, fails its cell: a backend that
-sometimes answers wrongly has no throughput. What is finished is on disk after
-every point.
+sometimes answers wrongly has no throughput. Every round is on disk when it ends, and
+an interrupted comparison goes on from there.
 """
 
 from __future__ import annotations
@@ -73,81 +73,96 @@ class RoundFailed(Exception):
 
 
 def compare(
-    plan: Plan, path: Path, command: str, observer: Observer | None = None
+    plan: Plan,
+    path: Path,
+    command: str,
+    observer: Observer | None = None,
+    earlier: Results | None = None,
 ) -> Results:
     """
     Run a comparison.
 
     @param path: of the results file, which is readable at every moment.
     @param command: the command line, for the record.
+    @param earlier: an interrupted run to go on with, as
+        L{iodemo.lab.record.check} lets it through.
     @return: what was measured; incomplete if at the first point nothing was.
     @raise OSError: if C{path} cannot be written.
     """
     observer = observer or Observer()
-    record = Record(plan, path, command)
-    first: dict[tuple[Workload | Pipes, Point], Scenario] = {}
+    kept = Record(plan, path, command, earlier)
+    measured = plan.measured()
     for scenario, point in plan.points():
         place = placed(scenario, point)
-        measured = first.setdefault((scenario.workload, point), scenario)
-        if measured is scenario:
-            _measurePoint(plan, scenario, point, observer, record)
+        before = set(kept.cells(place))
+        first = measured[scenario.workload, point]
+        if first is scenario:
+            _measurePoint(plan, scenario, point, observer, kept)
         else:
-            record.keep(
+            cells = kept.cells(placed(first, point))
+            kept.keepCells(
                 place,
-                {
-                    entrant: {**cell, "scenario": scenario.name}
-                    for entrant, cell in record.cells(placed(measured, point)).items()
-                },
+                {each: {**cells[each], "scenario": scenario.name} for each in cells},
             )
-        for entrant, cell in record.cells(place).items():
+        for entrant, cell in kept.cells(place).items():
+            if entrant in before:
+                continue
             if entrant.control:
                 observer.controlEnded(cell)
             else:
                 observer.cellEnded(cell)
-        if not any(cell["status"] == "ok" for cell in record.results["cells"]):
+        if not any(cell["status"] == "ok" for cell in kept.results["cells"]):
             # A service that nobody could serve at the first point, where it is
             # asked the least: it will not be better at the others.
-            return record.results
-    record.end()
-    return record.results
+            return kept.results
+    kept.end()
+    return kept.results
 
 
 def _measurePoint(
-    plan: Plan, scenario: Scenario, point: Point, observer: Observer, record: Record
+    plan: Plan, scenario: Scenario, point: Point, observer: Observer, kept: Record
 ) -> None:
     """
     Measure every backend at one point.
     """
     place = placed(scenario, point)
     entrants = plan.entrantsFor(scenario.workload)
-    rounds: dict[Entrant, list[Round]] = {entrant: [] for entrant in entrants}
 
-    def end(entrant: Entrant, status: results.Status, reason: str | None) -> None:
-        cell = _cell(place, entrant.backend, status, reason, rounds[entrant])
-        record.keep(place, {entrant: cell})
+    def end(
+        entrant: Entrant,
+        status: results.Status,
+        reason: str | None,
+        rounds: list[Round],
+    ) -> None:
+        cell = _cell(place, entrant.backend, status, reason, rounds)
+        kept.keepCells(place, {entrant: cell})
 
     for entrant in entrants:
         refusal = plan.refusal(entrant.backend, point)
-        if refusal is not None:
-            end(entrant, "skipped", refusal)
+        if refusal is not None and entrant not in kept.cells(place):
+            end(entrant, "skipped", refusal, [])
     for number in range(plan.rounds):
         for entrant in random.sample(entrants, len(entrants)):
-            if entrant in record.cells(place):
+            rounds = kept.rounds(place, entrant)
+            if entrant in kept.cells(place) or len(rounds) > number:
                 continue
             backend = entrant.backend
             left = plan.rounds - number
             observer.roundBegan(scenario, point, backend.name)
             try:
-                rounds[entrant].append(
-                    _measureRound(plan, scenario.workload, point, backend)
-                )
-                left = 1
+                measured = _measureRound(plan, scenario.workload, point, backend)
             except RoundFailed as failed:
-                end(entrant, "failed", _explained(str(failed), backend, point))
+                # A cell that is not ok has no number: the rounds it had are no
+                # result.
+                end(entrant, "failed", _explained(str(failed), backend, point), [])
+            else:
+                left = 1
+                if number + 1 < plan.rounds:
+                    kept.keepRounds(place, entrant, [*rounds, measured])
+                else:
+                    end(entrant, "ok", None, [*rounds, measured])
             each = plan.cellSeconds(scenario.workload, point, backend) / plan.rounds
             observer.roundsEnded(left * each)
-            if len(rounds[entrant]) == plan.rounds:
-                end(entrant, "ok", None)
 
 
 def _explained(reason: str, backend: Model, point: Point) -> str:
@@ -169,9 +184,7 @@ def _cell(
     reason: str | None,
     rounds: list[Round],
 ) -> Cell:
-    # A cell that is not ok has no number: the rounds it had are no result.
-    kept = rounds if status == "ok" else []
-    columns = statistics.metrics(kept)
+    columns = statistics.metrics(rounds)
     limited = numpy.median(columns.get("load_cpu_fraction", [0.0])) >= LOAD_LIMIT
     return {
         **place,
@@ -179,7 +192,7 @@ def _cell(
         "status": status,
         "reason": reason,
         "load_limited": bool(limited),
-        "rounds": kept,
+        "rounds": rounds,
         "summary": {
             metric: statistics.interval(values) for metric, values in columns.items()
         },

@@ -43,12 +43,16 @@ class Pipes:
     No plugin and nothing to ask of one: pipes within one process, and the multiplexer
     of a backend that finds those that are ready (L{iodemo.lab.pipes}).
 
+    @cvar command: of no plugin.
+    @cvar kind: what is in results where others have the kind of their load.
     @cvar service: its name in results.
     @cvar payload: bytes in a pipe that is ready.
     @cvar SHARE: of the seconds that others are measured in a round. A quarter of one is
         some 70,000 operations of the quicker multiplexers.
     """
 
+    command: ClassVar[tuple[str, ...]] = ()
+    kind: ClassVar[str] = "pipes"
     service: ClassVar[str] = "pipes"
     payload: ClassVar[int] = 1
     SHARE: ClassVar[float] = 0.25

@@ -323,6 +323,8 @@ def _environment(results: Results) -> Tag:
         if pinning is None
         else f"server {pinning['server']}, load {pinning['load']}",
     }
+    if "resumed" in results:
+        said["interrupted, and resumed"] = ", ".join(results["resumed"])
     said.update(
         (name.replace("_", " "), MISSING if value is None else str(value))
         for name, value in limits.items()
