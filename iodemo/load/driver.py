@@ -197,13 +197,15 @@ class Driver:
             return True
 
         made = []
+        pending = 0
         for number in range(1, self.VERIFYING + 1):
             name = f"verifying connection {number}"
             made.append(self._add(name, self._openOrFail(name)))
         for connection in made:
             if answered(connection):
                 self._start(connection, perf_counter_ns())
-        self._exchange(answered, pending=len(made))
+                pending += 1
+        self._exchange(answered, pending)
         for connection in made:
             self._drop(connection)
 
