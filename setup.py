@@ -1,20 +1,23 @@
 """
-The extension, which setup.cfg cannot describe; all else is there.
+The extensions, which setup.cfg cannot describe; all else is there.
 """
 
 import sys
 
 from setuptools import Extension, setup
 
+EXTENSIONS = ["iodemo/completion/ring.pyx", "iodemo/load/fast.pyx"]
+
 setup(
     ext_modules=[
         Extension(
-            "iodemo.completion.ring",
-            ["iodemo/completion/ring.pyx"],
-            # Without a compiler all else is installed, and the reactor says why it
-            # is missing.
+            source.removesuffix(".pyx").replace("/", "."),
+            [source],
+            # Without a compiler all else is installed, the reactor says why it is
+            # missing, and the load is driven in Python.
             optional=True,
         )
+        for source in EXTENSIONS
     ]
     if sys.platform == "linux"
     else []

@@ -196,7 +196,7 @@ def load(
       iodemo load tcp:127.0.0.1:8080 --kind http:/index.html
     """
     from iodemo.load.address import BadAddress, parseAddress
-    from iodemo.load.driver import Driver, LoadFailed, Plan, raiseDescriptorLimit
+    from iodemo.load.driver import LoadFailed, Plan, fastest, raiseDescriptorLimit
     from iodemo.load.exchanges import UnknownKind, exchangeOf
     from iodemo.load.watching import NothingToWatch, Watch
 
@@ -208,7 +208,7 @@ def load(
         watched = None if watch is None else Watch(watch)
         raiseDescriptorLimit(plan)
         phases = Console(stderr=True)
-        measured = Driver(
+        measured = fastest()(
             plan,
             watched,
             (lambda phase: phases.print(f"{phase} ...", highlight=False))

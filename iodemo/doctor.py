@@ -20,6 +20,7 @@ import shutil
 import socket
 from collections.abc import Callable
 from dataclasses import dataclass
+from importlib.util import find_spec
 from pathlib import Path
 
 import twisted
@@ -359,6 +360,23 @@ def checkLoad(root: Path) -> Finding:
 # What is good to have.
 
 
+def checkDriver(root: Path) -> Finding:
+    """
+    Is the hot loop of the load compiled?
+    """
+    name = "load"
+    if find_spec("iodemo.load.fast"):
+        return Finding(name, "compiled")
+    return Finding(
+        name,
+        "in Python",
+        "it works, and uses a third more CPU time than if it were compiled: install a "
+        "C compiler and the headers of Python (on Debian and Ubuntu, gcc and "
+        "python3-dev), then iodemo again with "
+        "'pip install --force-reinstall --no-deps iodemo'",
+    )
+
+
 def checkStrace(root: Path) -> Finding:
     """
     Can system calls be seen?
@@ -437,6 +455,7 @@ CHECKS: tuple[Check, ...] = (
     checkGovernor,
     checkSteal,
     checkLoad,
+    checkDriver,
     checkStrace,
     checkPerf,
     checkWrk,

@@ -62,9 +62,9 @@ def requirements() -> str:
     A digest of the files that say what has to be installed.
     """
     digest = hashlib.sha256()
-    # The last is compiled when it is installed.
-    ring = "iodemo/completion/ring.pyx"
-    for name in ("setup.cfg", "pyproject.toml", "setup.py", ring):
+    # The last two are compiled when it is installed.
+    extensions = ("iodemo/completion/ring.pyx", "iodemo/load/fast.pyx")
+    for name in ("setup.cfg", "pyproject.toml", "setup.py", *extensions):
         digest.update(f"{name}\n{read(ROOT / name)}".encode())
     return digest.hexdigest()
 

@@ -310,6 +310,19 @@ class ProcessTests(MachineTests):
         self.assertEqual(wrk, Finding("wrk", "/opt/wrk"))
         self.assertEqual(compiler, Finding("C compiler", "/opt/gcc"))
 
+    def test_driver(self) -> None:
+        """
+        A load that is not compiled works, and says how it could be.
+        """
+        self.patch(doctor, "find_spec", lambda name: None)
+        finding = doctor.checkDriver(self.machine())
+        self.assertEqual(finding.value, "in Python")
+        self.assertAdvice(finding, "install a C compiler")
+        self.patch(doctor, "find_spec", lambda name: name == "iodemo.load.fast")
+        self.assertEqual(
+            doctor.checkDriver(self.machine()), Finding("load", "compiled")
+        )
+
     def test_perfForbidden(self) -> None:
         """
         C{perf} may be there and see nothing of the kernel, unless root runs it.

@@ -11,16 +11,19 @@ import os
 import random
 import re
 import resource
+import select
 import socket
+import struct
 import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from typing import Any
 
 import numpy
 import psutil
-from twisted.trial.unittest import SynchronousTestCase
+from twisted.trial.unittest import SkipTest, SynchronousTestCase
 
 from iodemo.load import driver, watching
 from iodemo.load.address import Address, BadAddress, parseAddress
@@ -314,16 +317,57 @@ def _kept(opened: socket.socket, keep: list[socket.socket]) -> socket.socket:
 Serve = Callable[[socket.socket], None]
 
 
+class Fixed:
+    """
+    An exchange of one request and one answer.
+    """
+
+    SECONDS = 0.0
+
+    def __init__(self, request: bytes, answer: bytes) -> None:
+        self._request = request
+        self._answer = answer
+
+    def turns(self) -> tuple[Turn, Turn]:
+        """See L{Exchange.turns}."""
+        return Turn(self._request, b""), Turn(self._request, self._answer)
+
+    def verification(self) -> Iterator[Turn]:
+        """Nothing of it."""
+        return iter(())
+
+    def isWhole(self, turn: Turn, received: bytes) -> bool:
+        """See L{Exchange.isWhole}."""
+        return received == self._answer
+
+
 def echo(connection: socket.socket) -> None:
     """Echo until the peer goes."""
     while data := connection.recv(65536):
         connection.sendall(data)
 
 
-class DriverTests(SynchronousTestCase):
+class DriverTestsMixin:
     """
-    Tests for L{driver.Driver} against servers in threads of this process.
+    What each driver does, against servers in threads of this process.
     """
+
+    addCleanup: Any
+    assertEqual: Any
+    assertAlmostEqual: Any
+    assertGreater: Any
+    assertIn: Any
+    assertIsNone: Any
+    assertLess: Any
+    assertRaises: Any
+    assertTrue: Any
+    patch: Any
+
+    def driverType(self) -> type[driver.Driver]:
+        """
+        The driver under test.
+        """
+        raise NotImplementedError
 
     def listen(self, serve: Serve) -> Address:
         """
@@ -374,14 +418,16 @@ class DriverTests(SynchronousTestCase):
         idle: int = 0,
         watch: watching.Watch | None = None,
         patience: float = 10.0,
+        seconds: float = 0.05,
     ) -> Round:
         """
         Drive a short plan, and see that it leaves nothing open.
         """
         plan = driver.Plan(
-            address, exchange or Echo(64), active, idle, 0.05, 0.01, patience=patience
+            *(address, exchange or Echo(64), active, idle, seconds, 0.01),
+            patience=patience,
         )
-        driving = driver.Driver(plan, watch)
+        driving = self.driverType()(plan, watch)
         opened: list[socket.socket] = []
         self.patch(driving, "_open", lambda open=driving._open: _kept(open(), opened))
         try:
@@ -390,7 +436,7 @@ class DriverTests(SynchronousTestCase):
             self.assertEqual([each.fileno() for each in opened], [-1] * len(opened))
             self.assertTrue(driving._epoll.closed)
 
-    def fails(self, serve: Serve, reason: str, **arguments: float) -> None:
+    def fails(self, serve: Serve, reason: str, **arguments: Any) -> None:
         """
         A server that serves so has no number, for this reason.
         """
@@ -485,7 +531,7 @@ class DriverTests(SynchronousTestCase):
                     data = data[:-1] + bytes([data[-1] ^ 1])
                 connection.sendall(data)
 
-        self.fails(spoil, "byte 63 of 64 came back as")
+        self.fails(spoil, "byte 63 of 64 came back as", seconds=10)
 
     def test_staleAnswer(self) -> None:
         """
@@ -576,6 +622,195 @@ class DriverTests(SynchronousTestCase):
                 echo(connection)
 
         self.fails(few, "of 13", active=3, idle=10)
+
+    def test_everyAnswerCounts(self) -> None:
+        """
+        What was recorded is what the server has sent, however it was cut, and what
+        was not recorded is what was not to be.
+        """
+        sent: list[int] = []
+
+        def cut(connection: socket.socket) -> None:
+            drawn = random.Random(len(sent))
+            while data := connection.recv(65536):
+                sent.append(len(data))
+                end = drawn.randrange(len(data) + 1)
+                connection.sendall(data[:end])
+                connection.sendall(data[end:])
+
+        recordings: list[Recording] = []
+        drive = self.driverType()._drive
+
+        def record(driving: driver.Driver, length: int, recording: Recording) -> None:
+            recordings.append(recording)
+            drive(driving, length, recording)
+
+        self.patch(self.driverType(), "_drive", record)
+        measured = self.drive(self.listen(cut), active=3, idle=4)
+        warming, window = (recording.count for recording in recordings)
+        self.assertEqual(window, measured["requests"])
+        verified = sum(len(turn.request) for turn in Echo(64).verification())
+        # Each is served once as it is connected, and some are under way at the end.
+        self.assertEqual(sum(sent), verified + 64 * (7 + warming + window + 3))
+
+    def test_http(self) -> None:
+        """
+        An answer that is never twice the same, but right, is one.
+        """
+        number = itertools.count()
+
+        def page(connection: socket.socket) -> None:
+            while connection.recv(65536):
+                connection.sendall(
+                    b"HTTP/1.1 200 OK\r\nX-Request: %d\r\nContent-Length: 5\r\n\r\n"
+                    b"hello" % next(number)
+                )
+
+        exchange = Http("/", "localhost")
+        self.patch(exchange, "VERIFIED", 10_000)
+        measured = self.drive(self.listen(page), exchange)
+        self.assertGreater(measured["requests"], 0)
+
+    def failsHalfway(
+        self,
+        then: Callable[[socket.socket, bytes], object],
+        reason: str,
+        seconds: float = 10,
+    ) -> None:
+        """
+        A server has no number, for this reason, that sends half of an answer, and when
+        that has been read, does this.
+
+        @param then: told of the connection and of the other half.
+        """
+        accepted = itertools.count(1)
+        others = threading.Condition()
+        requests = 0
+
+        def serve(connection: socket.socket) -> None:
+            nonlocal requests
+            busy = next(accepted) - 1 - driver.Driver.VERIFYING
+            for turn in itertools.count():
+                data = connection.recv(65536)
+                if busy == 1 and turn == 1:
+                    connection.sendall(data[:40])
+                    # The driver looks at all that is ready before it looks again.
+                    with others:
+                        enough = requests + 3
+                        while requests < enough and others.wait(10):
+                            pass
+                    then(connection, data[40:])
+                    return
+                with others:
+                    requests += busy > 1
+                    others.notify()
+                connection.sendall(data)
+
+        self.fails(serve, reason, patience=0.3, seconds=seconds)
+
+    def test_wrongHalf(self) -> None:
+        """
+        A wrong byte is found, and its place, in an answer that comes in pieces.
+        """
+        self.failsHalfway(
+            lambda connection, half: connection.sendall(bytes([half[0] ^ 1])),
+            "wrong answer on connection 1 of 3: byte 40 of 64 came back as",
+        )
+
+    def test_halfAndMore(self) -> None:
+        """
+        So is what is too much.
+        """
+        self.failsHalfway(
+            lambda connection, half: connection.sendall(half + b"x"),
+            "wrong answer on connection 1 of 3: 1 bytes more came back",
+        )
+
+    def test_halfThenSilence(self) -> None:
+        """
+        A connection that answers half, and then no more, is found.
+        """
+        self.failsHalfway(
+            lambda connection, half: echo(connection),
+            "no answer for 0.3 s on connection 1 of 3",
+            seconds=0.3,
+        )
+
+    def test_halfThenEnd(self) -> None:
+        """
+        One that is closed after half an answer is named.
+        """
+        self.failsHalfway(
+            lambda connection, half: connection.close(),
+            "the server closed connection 1 of 3",
+        )
+
+    def test_halfThenReset(self) -> None:
+        """
+        One that is reset too.
+        """
+
+        def reset(connection: socket.socket, half: bytes) -> None:
+            connection.setsockopt(
+                socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0)
+            )
+            connection.close()
+
+        self.failsHalfway(reset, "the server dropped connection 1 of 3 (ECONNRESET)")
+
+    def test_early(self) -> None:
+        """
+        An answer that is there before its request was sent is a wrong answer.
+        """
+        request = bytes(16 << 20)
+
+        def early(connection: socket.socket) -> None:
+            for turn in itertools.count():
+                left = 20 if turn == 2 else len(request)
+                while left and (data := connection.recv(min(left, 65536))):
+                    left -= len(data)
+                connection.sendall(b"hello")
+                if turn == 2:
+                    # Not to read is what it takes, until the driver is no more.
+                    gone = select.poll()
+                    gone.register(connection, 0)
+                    gone.poll(10_000)
+                    return
+
+        exchange = Fixed(request, b"hello")
+        self.fails(early, "it came before the request", exchange=exchange, seconds=10)
+
+
+class PythonDriverTests(DriverTestsMixin, SynchronousTestCase):
+    """
+    Tests for L{driver.Driver}.
+    """
+
+    def driverType(self) -> type[driver.Driver]:
+        """
+        What is always there.
+        """
+        return driver.Driver
+
+
+class FastDriverTests(DriverTestsMixin, SynchronousTestCase):
+    """
+    Tests for L{iodemo.load.fast}.
+    """
+
+    def driverType(self) -> type[driver.Driver]:
+        """
+        What had to be compiled.
+        """
+        if driver.fastest() is driver.Driver:
+            raise SkipTest("it is not compiled")
+        return driver.fastest()
+
+
+class DescriptorLimitTests(SynchronousTestCase):
+    """
+    Tests for L{driver.raiseDescriptorLimit}.
+    """
 
     def test_descriptorLimit(self) -> None:
         """

@@ -27,7 +27,9 @@ from iodemo.kernel import ioUringRefusal
 
 ROOT = Path(__file__).resolve().parent.parent
 SERVICES = ("iodemo-echo", "iodemo-http", "iodemo-chat", "iodemo-stream")
-EXTENSIONS = ["iodemo/completion/ring"] if sys.platform == "linux" else []
+EXTENSIONS = (
+    ["iodemo/completion/ring", "iodemo/load/fast"] if sys.platform == "linux" else []
+)
 TWISTD = "from twisted.scripts.twistd import run; run()"
 SHIPPED = (".py", ".pyi", ".xhtml", ".css")
 # What is made from other files, and only ever by who installs.
@@ -169,16 +171,16 @@ class DistributionTests(SynchronousTestCase):
 
     def test_wheel(self) -> None:
         """
-        The wheel holds the package with its data, the plugins and the extension. It
+        The wheel holds the package with its data, the plugins and the extensions. It
         holds no C{twisted/__init__.py}, which would break Twisted, no tests, no
-        cache and no sources of the extension.
+        cache and no sources of the extensions.
         """
         wheel, _ = build()
         with zipfile.ZipFile(wheel) as archive:
             names = [name for name in archive.namelist() if ".dist-info/" not in name]
         self.assertIn("twisted/plugins/iodemo_services.py", names)
         compiled = [name for name in names if name.endswith(".so")]
-        self.assertEqual([name.split(".")[0] for name in compiled], EXTENSIONS)
+        self.assertEqual(sorted(name.split(".")[0] for name in compiled), EXTENSIONS)
         self.assertEqual(sorted(set(names) - set(compiled)), sorted(shipped(ROOT)))
 
     def test_source(self) -> None:
@@ -251,8 +253,8 @@ class InstallationTests(SynchronousTestCase):
 
     def test_noCompiler(self) -> None:
         """
-        Without a compiler it is installed all the same, and the reactor that needs
-        the extension says what is missing and what to do.
+        Without a compiler it is installed all the same: the reactor that needs its
+        extension says what is missing and what to do, and the load is in Python.
         """
         environment = Environment()
         environment.install(copyCheckout(), CC="false")
@@ -262,6 +264,10 @@ class InstallationTests(SynchronousTestCase):
         self.assertFalse(backends["uring"]["available"])
         if ioUringRefusal() is None:
             self.assertIn("C compiler", backends["uring"]["reason"])
+        where = (
+            "import iodemo.load.driver as driver; print(driver.fastest().__module__)"
+        )
+        self.assertEqual(environment.python("-c", where).strip(), "iodemo.load.driver")
 
 
 class ImportTests(SynchronousTestCase):

@@ -20,9 +20,10 @@ round. At the edges of the window only clocks are read: what of the server's
 counters takes longer is read before the first request and after the last answer,
 since a pause would leave the load answers that cost the server nothing.
 
-Costs. This loop is Python: a request costs it some 5 microseconds, most of them
-in the kernel, so that one load reaches about 200,000 a second. Its CPU time is
-part of the result, and a cell that it limits says so.
+Costs. This loop is Python. L{iodemo.load.fast} has the same one compiled, which is
+what is used where it could be; this one is for everywhere else, and what that one is
+held against. The CPU time of either is part of the result, and a cell that it limits
+says so.
 """
 
 from __future__ import annotations
@@ -45,6 +46,8 @@ from iodemo.load.watching import Counters, NothingToWatch, Watch
 
 _SECOND = 10**9
 _OWN_DESCRIPTORS = 16
+# To record a single latency would cost as much as a system call. So many take 10 ms.
+_MOST_KEPT = 1 << 19
 # What a login shell usually allows a process to open.
 _USUAL_LIMIT = 1024
 
@@ -82,7 +85,8 @@ class _Connection:
 
     @ivar turn: the request in flight and the answer it expects.
     @ivar following: the one after it.
-    @ivar unsent: what the kernel has not taken yet of the request.
+    @ivar expected: the answer expected, as far as it is known.
+    @ivar unsent: how many bytes of the request the kernel has not taken yet.
     @ivar received: the beginning of an answer that came in pieces.
     @ivar sent: when the request went out, in nanoseconds; 0 while there is none.
     """
@@ -107,7 +111,7 @@ class _Connection:
         self.send = connected.send
         self.turn, self.following = exchange.turns()
         self.expected = self.turn.expected
-        self.unsent = memoryview(b"")
+        self.unsent = 0
         self.received = b""
         self.sent = 0
 
@@ -116,6 +120,9 @@ class Driver:
     """
     Drives one plan to its end, or to the reason why it cannot be.
     """
+
+    #: What is kept of a connection; the hot loop may want something else.
+    _connectionOf: Callable[[str, socket.socket, Exchange], _Connection] = _Connection
 
     #: Connections being made at any moment: fewer than any sane backlog.
     RAMP = 32
@@ -258,16 +265,16 @@ class Driver:
         before = self._counters()
         for connection in busy:
             self._start(connection, perf_counter_ns())
-        warming = len(self._drive(int(plan.warmup * _SECOND)))
+        warming = Recording()
+        self._drive(int(plan.warmup * _SECOND), warming)
         serverCpu = self._serverCpu()
         cpu = time.process_time()
         began = perf_counter_ns()
-        latencies = self._drive(int(plan.seconds * _SECOND), recording)
+        self._drive(int(plan.seconds * _SECOND), recording)
         seconds = (perf_counter_ns() - began) / _SECOND
         cpu = time.process_time() - cpu
         serverCpu = self._serverCpu() - serverCpu
         self._drain(busy)
-        recording.add(latencies)
         if not recording.count:
             raise LoadFailed(
                 f"no request was answered within {plan.seconds:g} s: measure for "
@@ -276,7 +283,8 @@ class Driver:
         measured = _round(recording, seconds, cpu / seconds)
         after = self._counters()
         if self._watch is not None and before is not None and after is not None:
-            share = recording.count / (warming + recording.count + len(busy))
+            requests = warming.count + recording.count + len(busy)
+            share = recording.count / requests
             _addServer(measured, serverCpu, before, after, share)
             measured["server_rss_kib"] = self._watch.memory()
         return measured
@@ -294,12 +302,11 @@ class Driver:
 
         self._exchange(answered, pending=len(busy))
 
-    def _drive(self, length: int, recording: Recording | None = None) -> list[int]:
+    def _drive(self, length: int, recording: Recording) -> None:
         """
         The hot loop: go on with the requests in flight for C{length} nanoseconds.
 
-        @param recording: where latencies go when there are too many to keep.
-        @return: the latencies, in nanoseconds, of the answers that came.
+        @param recording: of the latencies of the answers that come.
         """
         latencies: list[int] = []
         record = latencies.append
@@ -334,7 +341,7 @@ class Driver:
                         except OSError as error:
                             count = self._notSent(connection, error)
                         if count != len(request):
-                            self._sendLater(connection, memoryview(request)[count:])
+                            self._sendLater(connection, len(request) - count)
                         continue
                     whole = self._received(connection, data)
                 else:
@@ -350,12 +357,12 @@ class Driver:
             now = perf_counter_ns()
             if ready:
                 heard = now
-                if recording is not None and len(latencies) > 1 << 20:
+                if len(latencies) > _MOST_KEPT:
                     recording.add(latencies)
                     latencies.clear()
             elif now - heard > self._plan.patience * _SECOND:
                 raise LoadFailed(f"no answer for {self._plan.patience:g} s")
-        return latencies
+        recording.add(latencies)
 
     # One connection.
 
@@ -390,7 +397,7 @@ class Driver:
             raise LoadFailed(f"{name}: {error.strerror or error}") from error
 
     def _add(self, name: str, connected: socket.socket) -> _Connection:
-        connection = _Connection(name, connected, self._plan.exchange)
+        connection = self._connectionOf(name, connected, self._plan.exchange)
         self._connections[connected.fileno()] = connection
         self._epoll.register(connected.fileno(), select.EPOLLIN)
         return connection
@@ -418,18 +425,18 @@ class Driver:
         connection.expected = connection.turn.expected
         connection.sent = now
         try:
-            count = connection.send(request)
+            count = connection.socket.send(request)
         except OSError as error:
             count = self._notSent(connection, error)
         if count != len(request):
-            self._sendLater(connection, memoryview(request)[count:])
+            self._sendLater(connection, len(request) - count)
 
     def _notSent(self, connection: _Connection, error: OSError) -> int:
         if not isinstance(error, BlockingIOError):
             self._lost(connection, error)
         return 0
 
-    def _sendLater(self, connection: _Connection, unsent: memoryview) -> None:
+    def _sendLater(self, connection: _Connection, unsent: int) -> None:
         connection.unsent = unsent
         self._epoll.modify(connection.socket, select.EPOLLIN | select.EPOLLOUT)
 
@@ -443,17 +450,17 @@ class Driver:
         @return: whether an answer is whole.
         """
         if events & select.EPOLLOUT and connection.unsent:
+            unsent = memoryview(connection.turn.request)[-connection.unsent :]
             try:
-                count = connection.send(connection.unsent)
+                connection.unsent -= connection.socket.send(unsent)
             except OSError as error:
-                count = self._notSent(connection, error)
-            connection.unsent = connection.unsent[count:]
+                self._notSent(connection, error)
             if not connection.unsent:
                 self._epoll.modify(connection.socket, select.EPOLLIN)
         if not events & ~select.EPOLLOUT:
             return False
         try:
-            data = connection.recv(self._size)
+            data = connection.socket.recv(self._size)
         except OSError as error:
             self._lost(connection, error)
             return False
@@ -554,6 +561,17 @@ def _addServer(
         measured["server_user_s"] = cpu * userShare
         measured["server_system_s"] = cpu * (1 - userShare)
     measured["context_switches"] = round(after.switchesSince(before) * share)
+
+
+def fastest() -> type[Driver]:
+    """
+    The driver whose hot loop is compiled, where it could be.
+    """
+    try:
+        from iodemo.load.fast import FastDriver
+    except ImportError:
+        return Driver
+    return FastDriver
 
 
 def raiseDescriptorLimit(plan: Plan) -> None:

@@ -22,7 +22,7 @@ class WrongAnswer(Exception):
     """The server answered something else. The message says what and where."""
 
 
-@dataclass
+@dataclass(slots=True)
 class Turn:
     """
     One request and the answer expected.

@@ -1,0 +1,3 @@
+from iodemo.load.driver import Driver
+
+class FastDriver(Driver): ...
