@@ -29,6 +29,7 @@ from iodemo.commandline import (
     showReport,
 )
 from iodemo.compare import compare
+from iodemo.load.pacing import ARRIVALS, Arrivals
 
 if TYPE_CHECKING:
     from iodemo.lab.claims import Claim
@@ -118,7 +119,7 @@ def doctor() -> None:
     Console().print(table)
 
 
-@main.command(short_help="Ask one server as fast as it answers.")
+@main.command(short_help="Ask one server, as fast as it answers or at a rate.")
 @click.argument("endpoint")
 @click.option("--kind", default="echo", show_default=True, help="echo, or http:/PATH.")
 @click.option(
@@ -126,7 +127,7 @@ def doctor() -> None:
     type=click.IntRange(1),
     default=100,
     show_default=True,
-    help="Busy connections, one request in flight on each.",
+    help="Busy connections, at most one request in flight on each.",
 )
 @click.option(
     "--idle",
@@ -142,6 +143,17 @@ def doctor() -> None:
     show_default=True,
     metavar="BYTES",
     help="Size of an echo.",
+)
+@click.option(
+    "--rate",
+    type=click.FloatRange(0, 10_000_000, min_open=True),
+    metavar="R",
+    help="Requests due a second, however fast they are answered.",
+)
+@click.option(
+    "--arrivals",
+    type=click.Choice(ARRIVALS),
+    help="With --rate: at equal distances, or at random.  [default: constant]",
 )
 @click.option(
     "--seconds",
@@ -178,6 +190,8 @@ def load(
     connections: int,
     idle: int,
     payload: int,
+    rate: float | None,
+    arrivals: Arrivals | None,
     seconds: float,
     warmup: float,
     wait: float,
@@ -188,11 +202,13 @@ def load(
     Ask a server at ENDPOINT as fast as it answers, and say how fast that was.
 
     A closed loop: each busy connection sends its next request when the last is
-    answered. Every answer is checked, byte for byte. ENDPOINT is tcp:HOST:PORT
-    or unix:PATH.
+    answered. With --rate it is an open one: requests are due on a schedule, and
+    latency counts from when they were due. Every answer is checked, byte for byte.
+    ENDPOINT is tcp:HOST:PORT or unix:PATH.
 
     \b
       iodemo load tcp:127.0.0.1:8007 --kind echo --connections 100 --idle 1000
+      iodemo load tcp:127.0.0.1:8007 --rate 10000 --arrivals poisson
       iodemo load tcp:127.0.0.1:8080 --kind http:/index.html
     """
     from iodemo.load.address import BadAddress, parseAddress
@@ -200,11 +216,17 @@ def load(
     from iodemo.load.exchanges import UnknownKind, exchangeOf
     from iodemo.load.watching import NothingToWatch, Watch
 
+    if arrivals is not None and rate is None:
+        raise click.UsageError("--arrivals is for an open loop: give it a --rate")
     try:
         address = parseAddress(endpoint)
         host = str(address).partition(":")[2]
         exchange = exchangeOf(kind, payload, host)
-        plan = Plan(address, exchange, connections, idle, seconds, warmup, wait)
+        plan = Plan(
+            *(address, exchange, connections, idle, seconds, warmup, wait),
+            rate=rate,
+            arrivals=arrivals or "constant",
+        )
         watched = None if watch is None else Watch(watch)
         raiseDescriptorLimit(plan)
         phases = Console(stderr=True)
@@ -230,6 +252,10 @@ def _roundTable(measured: Round) -> Table:
     table.add_row("throughput", f"{measured['throughput']:,.0f} requests a second")
     for percentile, value in measured["latency_us"].items():
         table.add_row(f"latency {percentile}", f"{value:,.0f} µs")
+    if "backlog" in measured:
+        for percentile, value in measured["latency_uncorrected_us"].items():
+            table.add_row(f"from sending {percentile}", f"{value:,.0f} µs")
+        table.add_row("backlog", f"{measured['backlog']:,} requests at the end")
     if measured["server_cpu_us_per_request"] is not None:
         table.add_row(
             "server CPU", f"{measured['server_cpu_us_per_request']:,.1f} µs a request"

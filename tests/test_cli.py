@@ -203,6 +203,20 @@ class LoadTests(CommandTestCase):
         self.assertGreater(measured["server_rss_kib"], 0)
         self.assertIn("requests a second", self.succeeds(*arguments))
 
+    def test_rate(self) -> None:
+        """
+        In an open loop there are two distributions, and what was left over.
+        """
+        endpoint, _ = self.serve()
+        arguments = ("load", endpoint, "--rate=500", "--seconds=0.1", "--wait=60")
+        for arrivals in ((), ("--arrivals=poisson",)):
+            measured = json.loads(self.succeeds(*arguments, *arrivals, "--json"))
+            self.assertEqual(
+                set(measured["latency_us"]), set(measured["latency_uncorrected_us"])
+            )
+            self.assertGreaterEqual(measured["backlog"], 0)
+        self.assertIn("from sending p99", self.succeeds(*arguments))
+
     def test_badInput(self) -> None:
         """
         Each mistake is one line that says what is wrong.
@@ -225,6 +239,9 @@ class LoadTests(CommandTestCase):
         status, output, errors = self.run_("load", free, "--connections=0")
         self.assertEqual(status, 2)
         self.assertIn("0 is not in the range", errors)
+        status, output, errors = self.run_("load", free, "--arrivals=poisson")
+        self.assertEqual(status, 2)
+        self.assertIn("give it a --rate", errors)
 
 
 class CompareTests(CommandTestCase):

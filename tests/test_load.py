@@ -12,12 +12,14 @@ import random
 import re
 import resource
 import select
+import signal
 import socket
 import struct
 import subprocess
 import sys
 import threading
 import time
+from collections import Counter
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -25,7 +27,7 @@ import numpy
 import psutil
 from twisted.trial.unittest import SkipTest, SynchronousTestCase
 
-from iodemo.load import driver, watching
+from iodemo.load import driver, pacing, watching
 from iodemo.load.address import Address, BadAddress, parseAddress
 from iodemo.load.exchanges import (
     Echo,
@@ -36,6 +38,7 @@ from iodemo.load.exchanges import (
     WrongAnswer,
     exchangeOf,
 )
+from iodemo.load.pacing import Schedule
 from iodemo.load.recording import HIGHEST_NS, Recording
 from iodemo.load.round import Round
 
@@ -309,6 +312,46 @@ class RecordingTests(SynchronousTestCase):
         self.assertLess(abs(recording.percentile(50) / 3600e6 - 1), 0.001)
 
 
+class ScheduleTests(SynchronousTestCase):
+    """
+    Tests for L{Schedule}.
+    """
+
+    def test_constant(self) -> None:
+        """
+        Requests are due at equal distances, to the nanosecond, for a long time.
+        """
+        schedule = Schedule(3000, "constant", 7)
+        self.assertEqual(schedule.due, 7)
+        dues = [schedule.advance() for _ in range(30_000)]
+        self.assertEqual(dues[:3], [333_340, 666_673, 1_000_007])
+        self.assertLess(abs(dues[-1] - 10_000_000_007), 100)
+
+    def test_poisson(self) -> None:
+        """
+        Those that come at random come as often, and every distance is as likely as it
+        is in a Poisson process.
+        """
+        self.patch(pacing, "random", random.Random(1))
+        schedule = Schedule(1000, "poisson", 0)
+        gaps = numpy.diff([schedule.due, *(schedule.advance() for _ in range(50_000))])
+        self.assertLess(abs(gaps.mean() / 1e6 - 1), 0.02)
+        for gap in (0.1, 1, 3):
+            share = float((gaps > gap * 1e6).mean())
+            self.assertLess(abs(share - numpy.exp(-gap)), 0.01)
+
+    def test_overdue(self) -> None:
+        """
+        What is due by some time can be counted without sending it.
+        """
+        schedule = Schedule(10, "constant", 1000)
+        self.assertEqual(schedule.overdue(999), 0)
+        self.assertEqual(schedule.overdue(1000), 1)
+        self.assertEqual(schedule.overdue(1000 + 10**9 - 1), 10)
+        schedule.advance()
+        self.assertEqual(schedule.overdue(1000 + 10**9), 10)
+
+
 def _kept(opened: socket.socket, keep: list[socket.socket]) -> socket.socket:
     keep.append(opened)
     return opened
@@ -356,9 +399,11 @@ class DriverTestsMixin:
     assertEqual: Any
     assertAlmostEqual: Any
     assertGreater: Any
+    assertGreaterEqual: Any
     assertIn: Any
     assertIsNone: Any
     assertLess: Any
+    assertLessEqual: Any
     assertRaises: Any
     assertTrue: Any
     patch: Any
@@ -410,6 +455,34 @@ class DriverTestsMixin:
         self.addCleanup(stop)
         return Address(socket.AF_INET, listening.getsockname())
 
+    def listenElsewhere(self, kind: str) -> tuple[subprocess.Popen[bytes], Address]:
+        """
+        Echo in another process, to the end of the test.
+
+        @param kind: one of C{socketserver}'s.
+        """
+        code = (
+            "import socketserver\n"
+            "class Echo(socketserver.BaseRequestHandler):\n"
+            "    def handle(self):\n"
+            "        while data := self.request.recv(65536):\n"
+            "            self.request.sendall(data)\n"
+            "class Server(socketserver.%s):\n"
+            "    def handle_error(self, *who):\n"
+            "        pass  # the driver closes by reset\n"
+            "server = Server(('127.0.0.1', 0), Echo)\n"
+            "print(server.server_address[1], flush=True)\n"
+            "server.serve_forever(60)"
+        )
+        server = subprocess.Popen(
+            [sys.executable, "-c", code % kind], stdout=subprocess.PIPE
+        )
+        self.addCleanup(server.communicate)
+        self.addCleanup(server.kill)
+        assert server.stdout is not None
+        port = int(server.stdout.readline())
+        return server, Address(socket.AF_INET, ("127.0.0.1", port))
+
     def drive(
         self,
         address: Address,
@@ -417,16 +490,14 @@ class DriverTestsMixin:
         active: int = 3,
         idle: int = 0,
         watch: watching.Watch | None = None,
-        patience: float = 10.0,
         seconds: float = 0.05,
+        **options: Any,
     ) -> Round:
         """
         Drive a short plan, and see that it leaves nothing open.
         """
-        plan = driver.Plan(
-            *(address, exchange or Echo(64), active, idle, seconds, 0.01),
-            patience=patience,
-        )
+        exchange = exchange or Echo(64)
+        plan = driver.Plan(address, exchange, active, idle, seconds, 0.01, **options)
         driving = self.driverType()(plan, watch)
         opened: list[socket.socket] = []
         self.patch(driving, "_open", lambda open=driving._open: _kept(open(), opened))
@@ -435,6 +506,25 @@ class DriverTestsMixin:
         finally:
             self.assertEqual([each.fileno() for each in opened], [-1] * len(opened))
             self.assertTrue(driving._epoll.closed)
+
+    def recordings(self) -> list[tuple[Recording, Recording]]:
+        """
+        What is recorded from now on: of the warmup, and of the window.
+        """
+        recordings: list[tuple[Recording, Recording]] = []
+        drive = self.driverType()._drive
+
+        def record(
+            driving: driver.Driver,
+            length: int,
+            recording: Recording,
+            uncorrected: Recording,
+        ) -> None:
+            recordings.append((recording, uncorrected))
+            drive(driving, length, recording, uncorrected)
+
+        self.patch(self.driverType(), "_drive", record)
+        return recordings
 
     def fails(self, serve: Serve, reason: str, **arguments: Any) -> None:
         """
@@ -471,7 +561,9 @@ class DriverTestsMixin:
         """
         The counters of a watched process are in the result.
         """
-        measured = self.drive(self.listen(echo), watch=watching.Watch(os.getpid()))
+        # Long enough for some ticks, also where others are busy.
+        watch = watching.Watch(os.getpid())
+        measured = self.drive(self.listen(echo), watch=watch, seconds=0.5)
         user = measured["server_user_s"]
         system = measured["server_system_s"]
         each = measured["server_cpu_us_per_request"]
@@ -487,21 +579,7 @@ class DriverTestsMixin:
         """
         So are those of its children, where they do the work.
         """
-        code = (
-            "import socketserver\n"
-            "class Echo(socketserver.BaseRequestHandler):\n"
-            "    def handle(self):\n"
-            "        while data := self.request.recv(65536):\n"
-            "            self.request.sendall(data)\n"
-            "server = socketserver.ForkingTCPServer(('127.0.0.1', 0), Echo)\n"
-            "print(server.server_address[1], flush=True)\n"
-            "server.serve_forever(60)"
-        )
-        server = subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE)
-        self.addCleanup(server.communicate)
-        self.addCleanup(server.kill)
-        assert server.stdout is not None
-        address = Address(socket.AF_INET, ("127.0.0.1", int(server.stdout.readline())))
+        server, address = self.listenElsewhere("ForkingTCPServer")
         measured = self.drive(address, watch=watching.Watch(server.pid))
         self.assertGreater(measured["server_cpu_us_per_request"] or 0, 1)
         self.assertGreater(measured["context_switches"] or 0, 0)
@@ -638,16 +716,9 @@ class DriverTestsMixin:
                 connection.sendall(data[:end])
                 connection.sendall(data[end:])
 
-        recordings: list[Recording] = []
-        drive = self.driverType()._drive
-
-        def record(driving: driver.Driver, length: int, recording: Recording) -> None:
-            recordings.append(recording)
-            drive(driving, length, recording)
-
-        self.patch(self.driverType(), "_drive", record)
+        recordings = self.recordings()
         measured = self.drive(self.listen(cut), active=3, idle=4)
-        warming, window = (recording.count for recording in recordings)
+        warming, window = (recording.count for recording, _ in recordings)
         self.assertEqual(window, measured["requests"])
         verified = sum(len(turn.request) for turn in Echo(64).verification())
         # Each is served once as it is connected, and some are under way at the end.
@@ -676,6 +747,7 @@ class DriverTestsMixin:
         then: Callable[[socket.socket, bytes], object],
         reason: str,
         seconds: float = 10,
+        patience: float = 10,
     ) -> None:
         """
         A server has no number, for this reason, that sends half of an answer, and when
@@ -706,7 +778,7 @@ class DriverTestsMixin:
                     others.notify()
                 connection.sendall(data)
 
-        self.fails(serve, reason, patience=0.3, seconds=seconds)
+        self.fails(serve, reason, patience=patience, seconds=seconds)
 
     def test_wrongHalf(self) -> None:
         """
@@ -734,6 +806,7 @@ class DriverTestsMixin:
             lambda connection, half: echo(connection),
             "no answer for 0.3 s on connection 1 of 3",
             seconds=0.3,
+            patience=0.3,
         )
 
     def test_halfThenEnd(self) -> None:
@@ -779,6 +852,115 @@ class DriverTestsMixin:
 
         exchange = Fixed(request, b"hello")
         self.fails(early, "it came before the request", exchange=exchange, seconds=10)
+
+    def test_rate(self) -> None:
+        """
+        In an open loop there are as many requests as were due, on connections that
+        take turns.
+        """
+        asked: Counter[socket.socket] = Counter()
+
+        def counted(connection: socket.socket) -> None:
+            while data := connection.recv(65536):
+                asked[connection] += len(data) == 64
+                connection.sendall(data)
+
+        recordings = self.recordings()
+        before = time.perf_counter()
+        measured = self.drive(self.listen(counted), active=4, rate=2000, seconds=0.2)
+        most = 2000 * (time.perf_counter() - before) + 1
+        (warming, _), (window, uncorrected) = recordings
+        self.assertEqual(window.count, measured["requests"])
+        self.assertEqual(uncorrected.count, measured["requests"])
+        due = warming.count + window.count + measured["backlog"]
+        self.assertGreaterEqual(due, int(2000 * (0.01 + measured["seconds"])))
+        self.assertLessEqual(due, most)
+        busiest = asked.most_common(4)
+        self.assertLessEqual(sum(times for _, times in busiest) - 4, due)
+        self.assertGreater(busiest[3][1], 1)
+
+    def test_poisson(self) -> None:
+        """
+        They may come at random.
+        """
+        measured = self.drive(
+            self.listen(echo), rate=2000, arrivals="poisson", seconds=0.2
+        )
+        self.assertGreater(measured["requests"], 0)
+
+    def test_overload(self) -> None:
+        """
+        What is due and not answered is counted, and makes those wait that are behind.
+        """
+        measured = self.drive(self.listen(echo), rate=5e6)
+        due = 5e6 * (0.01 + measured["seconds"])
+        self.assertGreater(measured["backlog"], due - 2 * measured["requests"])
+        fromSending = measured["latency_uncorrected_us"]
+        self.assertGreater(measured["latency_us"]["p50"], fromSending["p50"])
+
+    def test_stalls(self) -> None:
+        """
+        A server that stands still for 200 ms a second is seen by all requests that were
+        due meanwhile, and not only by the one that was sent.
+        """
+        server, address = self.listenElsewhere("ThreadingTCPServer")
+        over = threading.Event()
+
+        def stall() -> None:
+            while not over.is_set():
+                server.send_signal(signal.SIGSTOP)
+                over.wait(0.2)
+                server.send_signal(signal.SIGCONT)
+                over.wait(0.8)
+
+        stalling = threading.Thread(target=stall)
+        stalling.start()
+        self.addCleanup(stalling.join)
+        self.addCleanup(over.set)
+        measured = self.drive(address, active=1, rate=1000, seconds=2)
+        self.assertGreater(measured["latency_us"]["p99"], 100_000)
+        self.assertLess(measured["latency_uncorrected_us"]["p99"], 100_000)
+
+    def test_openSilence(self) -> None:
+        """
+        A server that falls silent in an open loop is given up.
+        """
+        accepted = itertools.count(1)
+
+        def fallSilent(connection: socket.socket) -> None:
+            if next(accepted) > 1 + driver.Driver.VERIFYING:
+                connection.sendall(connection.recv(65536))
+                while connection.recv(65536):
+                    pass
+            echo(connection)
+
+        self.fails(
+            fallSilent, "no answer for 0.2 s", patience=0.2, rate=1000, seconds=10
+        )
+
+    def test_nothingDue(self) -> None:
+        """
+        A server that is asked nothing for a long time is not silent.
+        """
+        measured = self.drive(self.listen(echo), rate=1, seconds=2.5, patience=0.5)
+        self.assertGreater(measured["requests"], 0)
+
+    def test_openUnasked(self) -> None:
+        """
+        What comes after an answer, while nothing is asked, is a wrong answer.
+        """
+        accepted = itertools.count(1)
+
+        def more(connection: socket.socket) -> None:
+            if next(accepted) > 1 + driver.Driver.VERIFYING:
+                connection.sendall(connection.recv(65536))
+                connection.sendall(connection.recv(65536))
+                connection.sendall(b"x")
+            echo(connection)
+
+        self.fails(
+            more, "wrong answer on connection 1 of 1", active=1, rate=10, seconds=10
+        )
 
 
 class PythonDriverTests(DriverTestsMixin, SynchronousTestCase):

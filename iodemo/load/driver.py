@@ -1,13 +1,17 @@
 # -*- test-case-name: tests.test_load -*-
 """
-The closed loop: many connections, one request in flight on each busy one.
+Many connections, at most one request in flight on each: as fast as the server answers
+(a closed loop), or when the requests are due (an open one).
 
 Facts. On loopback the kernel does the receiver's TCP work inside the sender's
 C{send}, so half of what a round trip costs the server is paid here and the
 other way round. A closed loop slows down with its server: what it measures is
-capacity, and its latencies are those of a saturated server. A listening socket
+capacity, and its latencies are those of a saturated server. While the server stalls
+it asks nothing: of all that users would have asked meanwhile it counts the few
+requests that were in flight ("coordinated omission"). A listening socket
 queues as many connections as its backlog (50 for Twisted); one more is dropped
-without a word, and tried again after a second.
+without a word, and tried again after a second. C{epoll_wait} counts in milliseconds,
+and timers are up to 50 microseconds late unless a process asks for better ones.
 
 Decisions. One C{epoll}, level-triggered, armed once for reading and touched
 again only if a send is cut short. The socket's own methods are bound once per
@@ -19,6 +23,12 @@ reset, so that ten thousand of them leave no port in TIME_WAIT for the next
 round. At the edges of the window only clocks are read: what of the server's
 counters takes longer is read before the first request and after the last answer,
 since a pause would leave the load answers that cost the server nothing.
+
+In an open loop a request goes out on the connection that has been free the longest, or
+as soon as one is. Its latency counts from when it was due: in it is the time that it
+waited for a connection, and whatever the load itself was late. It is counted from when
+the request was sent too, to show the difference. What is due at the end and not
+answered has no latency; it is a number of its own.
 
 Costs. This loop is Python. L{iodemo.load.fast} has the same one compiled, which is
 what is used where it could be; this one is for everywhere else, and what that one is
@@ -34,12 +44,16 @@ import resource
 import select
 import socket
 import time
+from collections import deque
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from dataclasses import dataclass
+from pathlib import Path
 from time import perf_counter_ns
 
 from iodemo.load.address import Address
 from iodemo.load.exchanges import Exchange, WrongAnswer
+from iodemo.load.pacing import Arrivals, Schedule
 from iodemo.load.recording import Recording
 from iodemo.load.round import Round
 from iodemo.load.watching import Counters, NothingToWatch, Watch
@@ -50,6 +64,9 @@ _OWN_DESCRIPTORS = 16
 _MOST_KEPT = 1 << 19
 # What a login shell usually allows a process to open.
 _USUAL_LIMIT = 1024
+# proc(5): how late a timer may be, in nanoseconds, where 0 is what it was at first.
+_TIMER_SLACK = Path("/proc/self/timerslack_ns")
+_DEFAULT_SLACK = 0
 
 
 class LoadFailed(Exception):
@@ -67,6 +84,9 @@ class Plan:
     @ivar warmup: seconds of the same load before it, not counted.
     @ivar wait: seconds to go on trying while nobody listens.
     @ivar patience: seconds without any answer at all after which to give up.
+    @ivar rate: requests due a second, all connections together; L{None} for as many as
+        are answered.
+    @ivar arrivals: how they are spread.
     """
 
     address: Address
@@ -77,6 +97,8 @@ class Plan:
     warmup: float
     wait: float = 0.0
     patience: float = 10.0
+    rate: float | None = None
+    arrivals: Arrivals = "constant"
 
 
 class _Connection:
@@ -89,9 +111,11 @@ class _Connection:
     @ivar unsent: how many bytes of the request the kernel has not taken yet.
     @ivar received: the beginning of an answer that came in pieces.
     @ivar sent: when the request went out, in nanoseconds; 0 while there is none.
+    @ivar due: when it should have, in an open loop.
     """
 
     __slots__ = (
+        "due",
         "expected",
         "following",
         "name",
@@ -114,6 +138,7 @@ class _Connection:
         self.unsent = 0
         self.received = b""
         self.sent = 0
+        self.due = 0
 
 
 class Driver:
@@ -146,6 +171,9 @@ class Driver:
         self._connections: dict[int, _Connection] = {}
         self._epoll = select.epoll()
         self._size = 1 << 18
+        # In an open loop.
+        self._schedule: Schedule | None = None
+        self._free: deque[_Connection] = deque()
 
     def run(self) -> Round:
         """
@@ -234,8 +262,7 @@ class Driver:
 
         def answered(connection: _Connection) -> bool:
             # It has shown that it is served; now it is silent, and another's turn.
-            connection.sent = 0
-            connection.expected = b""
+            self._silence(connection)
             if another():
                 self._pending += 1
             return False
@@ -261,53 +288,71 @@ class Driver:
 
     def _measure(self, busy: list[_Connection]) -> Round:
         plan = self._plan
-        recording = Recording()
         before = self._counters()
-        for connection in busy:
-            self._start(connection, perf_counter_ns())
+        if plan.rate is None:
+            for connection in busy:
+                self._start(connection, perf_counter_ns())
+        else:
+            # The default would be in every latency.
+            _setTimerSlack(1)
+            self._free.extend(busy)
+            self._schedule = Schedule(plan.rate, plan.arrivals, perf_counter_ns())
         warming = Recording()
-        self._drive(int(plan.warmup * _SECOND), warming)
+        self._drive(int(plan.warmup * _SECOND), warming, Recording())
+        recording, uncorrected = Recording(), Recording()
         serverCpu = self._serverCpu()
         cpu = time.process_time()
         began = perf_counter_ns()
-        self._drive(int(plan.seconds * _SECOND), recording)
-        seconds = (perf_counter_ns() - began) / _SECOND
+        self._drive(int(plan.seconds * _SECOND), recording, uncorrected)
+        ended = perf_counter_ns()
+        seconds = (ended - began) / _SECOND
         cpu = time.process_time() - cpu
         serverCpu = self._serverCpu() - serverCpu
-        self._drain(busy)
+        drained = self._drain(busy)
         if not recording.count:
             raise LoadFailed(
                 f"no request was answered within {plan.seconds:g} s: measure for "
                 "longer (--seconds)"
             )
         measured = _round(recording, seconds, cpu / seconds)
+        if self._schedule is not None:
+            measured["latency_uncorrected_us"] = uncorrected.latency()
+            measured["backlog"] = self._schedule.overdue(ended) + drained
         after = self._counters()
         if self._watch is not None and before is not None and after is not None:
-            requests = warming.count + recording.count + len(busy)
-            share = recording.count / requests
+            share = recording.count / (warming.count + recording.count + drained)
             _addServer(measured, serverCpu, before, after, share)
             measured["server_rss_kib"] = self._watch.memory()
         return measured
 
-    def _drain(self, busy: list[_Connection]) -> None:
+    def _drain(self, busy: list[_Connection]) -> int:
         """
         Await the answers still due, which are not counted: a connection that fell
         silent does not show in the numbers of the others.
+
+        @return: how many there were.
         """
 
         def answered(connection: _Connection) -> bool:
-            connection.sent = 0
-            connection.expected = b""
+            self._silence(connection)
             return False
 
-        self._exchange(answered, pending=len(busy))
+        inFlight = sum(1 for connection in busy if connection.sent)
+        self._exchange(answered, inFlight)
+        return inFlight
 
-    def _drive(self, length: int, recording: Recording) -> None:
+    def _drive(self, length: int, recording: Recording, uncorrected: Recording) -> None:
         """
-        The hot loop: go on with the requests in flight for C{length} nanoseconds.
+        The hot loop: go on with the requests in flight, or with those that are due, for
+        C{length} nanoseconds.
 
         @param recording: of the latencies of the answers that come.
+        @param uncorrected: in an open loop, of the same as if each request had been due
+            when it was sent.
         """
+        if self._schedule is not None:
+            self._driveOpen(self._schedule, length, recording, uncorrected)
+            return
         latencies: list[int] = []
         record = latencies.append
         connections = self._connections
@@ -363,6 +408,60 @@ class Driver:
             elif now - heard > self._plan.patience * _SECOND:
                 raise LoadFailed(f"no answer for {self._plan.patience:g} s")
         recording.add(latencies)
+
+    def _driveOpen(
+        self,
+        schedule: Schedule,
+        length: int,
+        recording: Recording,
+        uncorrected: Recording,
+    ) -> None:
+        """
+        See L{_drive}.
+        """
+        latencies: list[int] = []
+        fromSent: list[int] = []
+        connections = self._connections
+        free = self._free
+        now = perf_counter_ns()
+        end = now + length
+        heard = now
+        while now < end:
+            while free and schedule.due <= now:
+                connection = free.popleft()
+                connection.due = schedule.due
+                self._start(connection, perf_counter_ns())
+                schedule.advance()
+            wait = min(end - now, _SECOND)
+            if free:
+                wait = min(wait, max(schedule.due - now, 0))
+            # It counts in microseconds.
+            select.select([self._epoll], [], [], wait / _SECOND)
+            ready = self._epoll.poll(0, 1024)
+            for descriptor, events in ready:
+                connection = connections[descriptor]
+                if self._serve(connection, events):
+                    now = perf_counter_ns()
+                    latencies.append(now - connection.due)
+                    fromSent.append(now - connection.sent)
+                    connection.turn, connection.following = (
+                        connection.following,
+                        connection.turn,
+                    )
+                    self._silence(connection)
+                    free.append(connection)
+            now = perf_counter_ns()
+            if ready or len(free) == self._plan.active:
+                heard = now
+                if len(latencies) > _MOST_KEPT:
+                    recording.add(latencies)
+                    uncorrected.add(fromSent)
+                    latencies.clear()
+                    fromSent.clear()
+            elif now - heard > self._plan.patience * _SECOND:
+                raise LoadFailed(f"no answer for {self._plan.patience:g} s")
+        recording.add(latencies)
+        uncorrected.add(fromSent)
 
     # One connection.
 
@@ -430,6 +529,13 @@ class Driver:
             count = self._notSent(connection, error)
         if count != len(request):
             self._sendLater(connection, len(request) - count)
+
+    def _silence(self, connection: _Connection) -> None:
+        """
+        Let nothing be in flight: what is received now is wrong.
+        """
+        connection.sent = 0
+        connection.expected = b""
 
     def _notSent(self, connection: _Connection, error: OSError) -> int:
         if not isinstance(error, BlockingIOError):
@@ -522,6 +628,14 @@ class Driver:
             connection.socket.close()
         self._connections.clear()
         self._epoll.close()
+        if self._schedule is not None:
+            _setTimerSlack(_DEFAULT_SLACK)
+
+
+def _setTimerSlack(nanoseconds: int) -> None:
+    # Before Linux 4.6, and where there is no /proc, it stays as it is.
+    with suppress(OSError):
+        _TIMER_SLACK.write_text(str(nanoseconds))
 
 
 def _round(recording: Recording, seconds: float, loadCpu: float) -> Round:

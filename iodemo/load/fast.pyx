@@ -23,7 +23,6 @@ from cpython.bytes cimport (
 from cpython.exc cimport PyErr_CheckSignals
 from libc.errno cimport EAGAIN, EINTR, errno
 from libc.stdint cimport int64_t, uint32_t
-from libc.stdlib cimport free, malloc
 from libc.string cimport memcmp
 from posix.time cimport CLOCK_MONOTONIC, clock_gettime, timespec
 
@@ -36,6 +35,14 @@ cdef extern from "sys/socket.h":
     const int MSG_NOSIGNAL
     Py_ssize_t recv(int descriptor, void *buffer, size_t length, int flags)
     Py_ssize_t send(int descriptor, const void *data, size_t length, int flags)
+
+cdef extern from "poll.h":
+    const short POLLIN
+    cdef struct pollfd:
+        int fd
+        short events
+        short revents
+    int ppoll(pollfd *files, unsigned long count, const timespec *time, void *) nogil
 
 cdef extern from "sys/epoll.h":
     const uint32_t EPOLLIN, EPOLLOUT
@@ -74,6 +81,21 @@ cdef void count(int64_t[::1] counters, int64_t latency):
     counters[(latency >> shift) + (<int64_t>shift << (KEPT - 1))] += 1
 
 
+cdef int wait(int epoll, epoll_event *events, int64_t left, bint exactly):
+    """
+    Wait for events, up to so many nanoseconds, or, if not exactly, the next millisecond.
+    """
+    cdef pollfd any = pollfd(epoll, POLLIN, 0)
+    cdef timespec time = timespec(left // SECOND, left % SECOND)
+    cdef int timeout = 0
+    if not exactly:
+        timeout = (left + MILLISECOND - 1) // MILLISECOND
+    with nogil:
+        if exactly:
+            ppoll(&any, 1, &time, NULL)
+        return epoll_wait(epoll, events, EVENTS, timeout)
+
+
 cdef object lastError():
     return OSError(errno, os.strerror(errno))
 
@@ -90,6 +112,7 @@ cdef class Connection:
     cdef public bytes expected
     cdef public Py_ssize_t unsent
     cdef public int64_t sent
+    cdef public int64_t due
     cdef int descriptor
     cdef Py_ssize_t matched
     cdef bytes other
@@ -155,67 +178,82 @@ class FastDriver(Driver):
 
     _connectionOf = Connection
 
-    def _drive(self, int64_t length, recording):
+    def _drive(self, int64_t length, recording, uncorrected):
         """
         See L{Driver._drive}.
         """
         cdef int64_t[::1] counters = recording.counters
+        cdef int64_t[::1] fromSent = uncorrected.counters
         cdef int64_t patience = int(self._plan.patience * SECOND)
         cdef int64_t now = clock()
         cdef int64_t end = now + length
         cdef int64_t heard = now
-        cdef int64_t wait
-        cdef size_t size = self._size
+        cdef int64_t left
+        cdef Py_ssize_t size = self._size
         cdef Py_ssize_t got
+        cdef bytearray memory = bytearray(size)
+        cdef char *buffer = memory
         cdef epoll_event events[EVENTS]
         cdef int epoll = self._epoll.fileno()
-        cdef int ready, index, timeout
+        cdef int ready, index
         cdef dict connections = self._connections
         cdef Connection connection
-        cdef char *buffer = <char *>malloc(size)
-        if buffer is NULL:
-            raise MemoryError
-        try:
-            while now < end:
-                wait = min(end - now, SECOND)
-                timeout = (wait + MILLISECOND - 1) // MILLISECOND
-                with nogil:
-                    ready = epoll_wait(epoll, events, EVENTS, timeout)
-                if ready < 0 and errno != EINTR:
-                    raise lastError()
-                PyErr_CheckSignals()
-                for index in range(ready):
-                    connection = connections[events[index].data.fd]
-                    if events[index].events & EPOLLOUT and connection.unsent:
-                        push(self, connection)
-                        if not connection.unsent:
-                            self._epoll.modify(connection.descriptor, EPOLLIN)
-                        if events[index].events == EPOLLOUT:
-                            continue
-                    got = recv(connection.descriptor, buffer, size, 0)
-                    if got < 0:
-                        if errno != EAGAIN:
-                            self._lost(connection, lastError())
+        schedule = self._schedule
+        cdef bint isOpen = schedule is not None
+        cdef int64_t due = schedule.due if isOpen else 0
+        cdef Py_ssize_t active = self._plan.active
+        free = self._free
+        while now < end:
+            left = min(end - now, SECOND)
+            if isOpen:
+                while due <= now and free:
+                    connection = free.popleft()
+                    connection.due = due
+                    ask(self, connection, clock())
+                    due = schedule.advance()
+                if free:
+                    left = min(left, due - now)
+            ready = wait(epoll, events, left, isOpen)
+            if ready < 0 and errno != EINTR:
+                raise lastError()
+            PyErr_CheckSignals()
+            for index in range(ready):
+                connection = connections[events[index].data.fd]
+                if events[index].events & EPOLLOUT and connection.unsent:
+                    push(self, connection)
+                    if not connection.unsent:
+                        self._epoll.modify(connection.descriptor, EPOLLIN)
+                    if events[index].events == EPOLLOUT:
                         continue
-                    if got > 0 and connection.goesOn(buffer, got):
-                        connection.matched += got
-                        if connection.matched < len(connection.expected):
-                            continue
-                    elif not self._received(
-                        connection, PyBytes_FromStringAndSize(buffer, got)
-                    ):
+                got = recv(connection.descriptor, buffer, size, 0)
+                if got < 0:
+                    if errno != EAGAIN:
+                        self._lost(connection, lastError())
+                    continue
+                if got > 0 and connection.goesOn(buffer, got):
+                    connection.matched += got
+                    if connection.matched < len(connection.expected):
                         continue
-                    now = clock()
-                    count(counters, now - connection.sent)
-                    connection.turn, connection.following = (
-                        connection.following,
-                        connection.turn,
-                    )
-                    ask(self, connection, now)
+                elif not self._received(
+                    connection, PyBytes_FromStringAndSize(buffer, got)
+                ):
+                    continue
                 now = clock()
-                if ready > 0:
-                    heard = now
-                elif now - heard > patience:
-                    raise LoadFailed(f"no answer for {self._plan.patience:g} s")
-        finally:
-            free(buffer)
+                connection.turn, connection.following = (
+                    connection.following,
+                    connection.turn,
+                )
+                if not isOpen:
+                    count(counters, now - connection.sent)
+                    ask(self, connection, now)
+                else:
+                    count(counters, now - connection.due)
+                    count(fromSent, now - connection.sent)
+                    connection.matched = 0
+                    self._silence(connection)
+                    free.append(connection)
+            now = clock()
+            if ready > 0 or (isOpen and len(free) == active):
+                heard = now
+            elif now - heard > patience:
+                raise LoadFailed(f"no answer for {self._plan.patience:g} s")

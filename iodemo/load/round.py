@@ -21,7 +21,17 @@ class OfPipes(TypedDict, total=False):
     us_per_call: float  # the median time in the multiplexer, of one operation
 
 
-class Round(OfPipes):
+class OpenLoop(TypedDict, total=False):
+    """
+    What a round has besides, where requests were due on a schedule. C{latency_us} then
+    counts from when a request was due.
+    """
+
+    latency_uncorrected_us: Latency  # from when it was sent
+    backlog: int  # due by the end of the window, and not answered by then
+
+
+class Round(OfPipes, OpenLoop):
     """
     One server, measured once. Names of units are in the keys; what is of the
     server is C{None} where no server was watched.
