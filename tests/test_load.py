@@ -79,6 +79,18 @@ class AddressTests(SynchronousTestCase):
             parseAddress("unix:/run/echo"), Address(socket.AF_UNIX, "/run/echo")
         )
 
+    def test_loopback(self) -> None:
+        """
+        What can be called from everywhere on the loopback network is known.
+        """
+        for text, loopback in (
+            ("tcp:127.1.2.3:8007", True),
+            ("tcp:192.0.2.127:8007", False),
+            (r"tcp:\:\:1:8007", False),
+            ("unix:127.", False),
+        ):
+            self.assertEqual(parseAddress(text).isLoopback, loopback, text)
+
     def test_bad(self) -> None:
         """
         What is no address is refused with the text in the message.
@@ -878,6 +890,24 @@ class DriverTestsMixin:
         busiest = asked.most_common(4)
         self.assertLessEqual(sum(times for _, times in busiest) - 4, due)
         self.assertGreater(busiest[3][1], 1)
+
+    def test_addresses(self) -> None:
+        """
+        Connections that have no ports at one address come from the next.
+        """
+        addresses: Counter[str] = Counter()
+
+        def note(connection: socket.socket) -> None:
+            addresses[connection.getpeername()[0]] += 1
+            echo(connection)
+
+        self.patch(driver.Driver, "PER_ADDRESS", 10)
+        self.drive(self.listen(note), idle=20)
+        # One looks whether somebody listens, some verify.
+        made = 1 + driver.Driver.VERIFYING + 3 + 20
+        self.assertEqual(
+            addresses, {"127.0.0.1": 10, "127.0.0.2": 10, "127.0.0.3": made - 20}
+        )
 
     def test_poisson(self) -> None:
         """

@@ -28,6 +28,11 @@ class Address:
     family: socket.AddressFamily
     target: tuple[str, int] | str
 
+    @property
+    def isLoopback(self) -> bool:
+        """Whether it can be called from any of 127.0.0.0/8."""
+        return self.family == socket.AF_INET and self.target[0].startswith("127.")
+
     def __str__(self) -> str:
         if isinstance(self.target, str):
             return f"unix:{self.target}"

@@ -10,7 +10,9 @@ capacity, and its latencies are those of a saturated server. While the server st
 it asks nothing: of all that users would have asked meanwhile it counts the few
 requests that were in flight ("coordinated omission"). A listening socket
 queues as many connections as its backlog (50 for Twisted); one more is dropped
-without a word, and tried again after a second. C{epoll_wait} counts in milliseconds,
+without a word, and tried again after a second. To connect, the kernel tries half of
+the local ports (14,116 as it comes) before any of the others: where the first half is
+taken, that costs milliseconds. C{epoll_wait} counts in milliseconds,
 and timers are up to 50 microseconds late unless a process asks for better ones.
 
 Decisions. One C{epoll}, level-triggered, armed once for reading and touched
@@ -20,9 +22,10 @@ in the loop itself; everything rarer is a method call. Connections are made a
 few at a time, and each makes one exchange before it counts: an idle connection
 is one that the server has accepted, served and left alone. They are closed by
 reset, so that ten thousand of them leave no port in TIME_WAIT for the next
-round. At the edges of the window only clocks are read: what of the server's
-counters takes longer is read before the first request and after the last answer,
-since a pause would leave the load answers that cost the server nothing.
+round, and more than that come from several addresses of the loopback network. At the
+edges of the window only clocks are read: what of the server's counters takes longer is
+read before the first request and after the last answer, since a pause would leave the
+load answers that cost the server nothing.
 
 In an open loop a request goes out on the connection that has been free the longest, or
 as soon as one is. Its latency counts from when it was due: in it is the time that it
@@ -64,6 +67,8 @@ _OWN_DESCRIPTORS = 16
 _MOST_KEPT = 1 << 19
 # What a login shell usually allows a process to open.
 _USUAL_LIMIT = 1024
+# linux/in.h: bind chooses an address, and connect a port.
+_BIND_ADDRESS_NO_PORT = 24
 # proc(5): how late a timer may be, in nanoseconds, where 0 is what it was at first.
 _TIMER_SLACK = Path("/proc/self/timerslack_ns")
 _DEFAULT_SLACK = 0
@@ -152,6 +157,9 @@ class Driver:
     #: Connections being made at any moment: fewer than any sane backlog.
     RAMP = 32
 
+    #: Connections from one address: as many as find a port at once.
+    PER_ADDRESS = 10_000
+
     #: Connections that verify, so that one's bytes can be told from another's.
     VERIFYING = 4
 
@@ -171,6 +179,7 @@ class Driver:
         self._connections: dict[int, _Connection] = {}
         self._epoll = select.epoll()
         self._size = 1 << 18
+        self._opened = 0
         # In an open loop.
         self._schedule: Schedule | None = None
         self._free: deque[_Connection] = deque()
@@ -474,6 +483,10 @@ class Driver:
             # A connect that waits: to loopback it is over at once, or the backlog
             # is full and there is nothing better to do.
             opened.settimeout(self._plan.patience)
+            if address.isLoopback:
+                opened.setsockopt(socket.IPPROTO_IP, _BIND_ADDRESS_NO_PORT, 1)
+                opened.bind((f"127.0.0.{1 + self._opened // self.PER_ADDRESS}", 0))
+            self._opened += 1
             opened.connect(address.target)
             if opened.getsockname() == opened.getpeername() != "":
                 # A port chosen for us that is the one we call: TCP connects a
