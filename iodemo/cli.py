@@ -30,6 +30,7 @@ from iodemo.commandline import (
 )
 from iodemo.compare import compare
 from iodemo.load.pacing import ARRIVALS, Arrivals
+from iodemo.load.plan import MOST_PROCESSES
 
 if TYPE_CHECKING:
     from iodemo.lab.claims import Claim
@@ -137,6 +138,12 @@ def doctor() -> None:
     help="Further connections, open and silent.",
 )
 @click.option(
+    "--processes",
+    type=click.IntRange(1, MOST_PROCESSES),
+    metavar="N",
+    help="Share all this among so many processes.  [default: as few as can]",
+)
+@click.option(
     "--payload",
     type=click.IntRange(1, 1 << 30),
     default=64,
@@ -189,6 +196,7 @@ def load(
     kind: str,
     connections: int,
     idle: int,
+    processes: int | None,
     payload: int,
     rate: float | None,
     arrivals: Arrivals | None,
@@ -212,8 +220,9 @@ def load(
       iodemo load tcp:127.0.0.1:8080 --kind http:/index.html
     """
     from iodemo.load.address import BadAddress, parseAddress
-    from iodemo.load.driver import LoadFailed, Plan, fastest, raiseDescriptorLimit
+    from iodemo.load.driver import fastest
     from iodemo.load.exchanges import UnknownKind, exchangeOf
+    from iodemo.load.plan import LoadFailed, Plan, spread
     from iodemo.load.watching import NothingToWatch, Watch
 
     if arrivals is not None and rate is None:
@@ -228,14 +237,15 @@ def load(
             arrivals=arrivals or "constant",
         )
         watched = None if watch is None else Watch(watch)
-        raiseDescriptorLimit(plan)
+        first, *others = spread(plan, processes)
         phases = Console(stderr=True)
         measured = fastest()(
-            plan,
+            first,
             watched,
             (lambda phase: phases.print(f"{phase} ...", highlight=False))
             if phases.is_terminal and not asJson
             else lambda phase: None,
+            others,
         ).run()
     except (BadAddress, LoadFailed, UnknownKind, NothingToWatch) as error:
         raise click.ClickException(str(error)) from error

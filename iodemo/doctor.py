@@ -147,7 +147,7 @@ def checkDescriptors(root: Path) -> Finding:
     if most != resource.RLIM_INFINITY and most < DESCRIPTORS_NEEDED:
         advice = (
             f"10,000 idle connections take a hard limit of {DESCRIPTORS_NEEDED:,} in "
-            "server and load each: as root 'ulimit -n 65536' in the shell, or "
+            "the server: as root 'ulimit -n 65536' in the shell, or "
             "'* - nofile 65536' in /etc/security/limits.conf and a new login, or "
             "LimitNOFILE=65536 in a systemd unit"
         )

@@ -217,6 +217,26 @@ class LoadTests(CommandTestCase):
             self.assertGreaterEqual(measured["backlog"], 0)
         self.assertIn("from sending p99", self.succeeds(*arguments))
 
+    def test_processes(self) -> None:
+        """
+        Several processes measure as one.
+        """
+        endpoint, _ = self.serve()
+        arguments = ("load", endpoint, "--seconds=0.1", "--wait=60", "--json")
+        measured = json.loads(self.succeeds(*arguments, "--processes=2"))
+        self.assertEqual(set(measured), set(json.loads(self.succeeds(*arguments))))
+        self.assertGreater(measured["requests"], 0)
+
+    def test_request(self) -> None:
+        """
+        A server can be asked what the user says.
+        """
+        endpoint, _ = self.serve()
+        arguments = ("load", endpoint, "--seconds=0.1", "--wait=60")
+        for kind in (r"until:\x3a\n:a:\n", "length:5:hello"):
+            output = self.succeeds(*arguments, "--kind", kind)
+            self.assertIn("requests a second", output)
+
     def test_badInput(self) -> None:
         """
         Each mistake is one line that says what is wrong.
@@ -230,7 +250,7 @@ class LoadTests(CommandTestCase):
             ((free, "--kind=gopher"), "no load of kind 'gopher'"),
             ((free, "--kind=http:x"), "begin with a slash"),
             ((free, "--watch=999999999"), "there is no process 999999999"),
-            ((free, "--connections=900000"), "open files are needed"),
+            ((free, "--connections=900000", "--processes=1"), "open files are needed"),
         ):
             status, output, errors = self.run_("load", *arguments)
             self.assertEqual((status, output), (1, ""), arguments)

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import contextlib
 import itertools
+import multiprocessing
 import os
 import random
 import re
@@ -39,6 +40,7 @@ from iodemo.load.exchanges import (
     exchangeOf,
 )
 from iodemo.load.pacing import Schedule
+from iodemo.load.plan import LoadFailed, Plan, spread
 from iodemo.load.recording import HIGHEST_NS, Recording
 from iodemo.load.round import Round
 
@@ -503,20 +505,23 @@ class DriverTestsMixin:
         idle: int = 0,
         watch: watching.Watch | None = None,
         seconds: float = 0.05,
+        processes: int = 1,
         **options: Any,
     ) -> Round:
         """
         Drive a short plan, and see that it leaves nothing open.
         """
         exchange = exchange or Echo(64)
-        plan = driver.Plan(address, exchange, active, idle, seconds, 0.01, **options)
-        driving = self.driverType()(plan, watch)
+        plan = Plan(address, exchange, active, idle, seconds, 0.01, **options)
+        plan, *others = spread(plan, processes)
+        driving = self.driverType()(plan, watch, others=others)
         opened: list[socket.socket] = []
         self.patch(driving, "_open", lambda open=driving._open: _kept(open(), opened))
         try:
             return driving.run()
         finally:
             self.assertEqual([each.fileno() for each in opened], [-1] * len(opened))
+            self.assertEqual(multiprocessing.active_children(), [])
             self.assertTrue(driving._epoll.closed)
 
     def recordings(self) -> list[tuple[Recording, Recording]]:
@@ -543,7 +548,7 @@ class DriverTestsMixin:
         A server that serves so has no number, for this reason.
         """
         address = self.listen(serve)
-        error = self.assertRaises(driver.LoadFailed, self.drive, address, **arguments)
+        error = self.assertRaises(LoadFailed, self.drive, address, **arguments)
         self.assertIn(reason, str(error))
 
     def test_echo(self) -> None:
@@ -604,7 +609,7 @@ class DriverTestsMixin:
         """
         with socket.create_server(("127.0.0.1", 0)) as listening:
             address = Address(socket.AF_INET, listening.getsockname())
-        error = self.assertRaises(driver.LoadFailed, self.drive, address)
+        error = self.assertRaises(LoadFailed, self.drive, address)
         self.assertIn("nobody listens at tcp:127.0.0.1:", str(error))
 
     def test_wrongByteLate(self) -> None:
@@ -992,6 +997,117 @@ class DriverTestsMixin:
             more, "wrong answer on connection 1 of 1", active=1, rate=10, seconds=10
         )
 
+    def test_processes(self) -> None:
+        """
+        Several processes have a share of the connections each, all of them served, and
+        none has the payloads of another; what they measured is one result. All are
+        there until the server's memory has been read, and then closed by reset.
+        """
+        addresses: Counter[str] = Counter()
+        answered: list[bytes] = []
+        others: set[socket.socket] = set()
+        there: list[int] = []
+        reset: list[socket.socket] = []
+        # After all that serve have ended.
+        self.addCleanup(lambda: self.assertEqual(len(reset), 12))
+
+        def note(connection: socket.socket) -> None:
+            host = connection.getpeername()[0]
+            addresses[host] += 1
+            if host != "127.0.0.1":
+                others.add(connection)
+            try:
+                while data := connection.recv(65536):
+                    answered.append(data)
+                    connection.sendall(data)
+            except OSError:
+                reset.append(connection)
+            finally:
+                others.discard(connection)
+
+        class Counting(watching.Watch):
+            def memory(self) -> int | None:
+                there.append(len(others))
+                return super().memory()
+
+        counts: list[int] = []
+        add = driver._Part.add
+
+        def counted(part: driver._Part, other: driver._Part) -> None:
+            counts.append(part.recording.count)
+            add(part, other)
+            counts.append(part.recording.count)
+
+        self.patch(driver._Part, "add", counted)
+        measured = self.drive(
+            self.listen(note),
+            *(None, 5, 7, Counting(os.getpid())),
+            processes=3,
+            seconds=0.3,
+        )
+        self.assertEqual(there, [8])
+        # One looks whether somebody listens, some verify.
+        first = 1 + driver.Driver.VERIFYING + 4
+        self.assertEqual(
+            addresses, {"127.0.0.1": first, "127.0.1.1": 4, "127.0.2.1": 4}
+        )
+        own, two, again, three = counts
+        self.assertTrue(0 < own < two == again < three == measured["requests"], counts)
+        self.assertLess(measured["requests"], len(answered) - 12)
+        payloads = {data for data in answered if len(data) == 64}
+        self.assertGreaterEqual(len(payloads), 2 * 5 + 7)
+
+    def test_rateOfProcesses(self) -> None:
+        """
+        In an open loop they share the rate, by the connections that they have.
+        """
+        told, telling = os.pipe()
+        self.addCleanup(os.close, told)
+
+        def scheduled(rate: float, arrivals: pacing.Arrivals, begin: int) -> Schedule:
+            os.write(telling, b"%d " % rate)
+            return Schedule(rate, arrivals, begin)
+
+        self.patch(driver, "Schedule", scheduled)
+        with os.fdopen(telling, "wb"):
+            measured = self.drive(
+                *(self.listen(echo), None, 3, 4), processes=2, rate=600, seconds=0.2
+            )
+        self.assertGreater(measured["requests"], 0)
+        self.assertEqual(sorted(os.read(told, 1024).split()), [b"200", b"400"])
+
+    def test_companionFails(self) -> None:
+        """
+        What goes wrong in another process is said, and in which.
+        """
+
+        def spoil(connection: socket.socket) -> None:
+            spoilt = connection.getpeername()[0] == "127.0.1.1"
+            for turn in itertools.count():
+                data = connection.recv(65536)
+                if spoilt and turn > 0:
+                    data = bytes([data[0] ^ 1]) + data[1:]
+                connection.sendall(data)
+
+        self.fails(
+            spoil, "process 2: wrong answer on connection 1 of 1: byte 0", processes=2
+        )
+
+    def test_companionEnds(self) -> None:
+        """
+        A process that ends by itself is missed.
+        """
+
+        class Fatal(Echo):
+            first = os.getpid()
+
+            def turns(self) -> tuple[Turn, Turn]:
+                if os.getpid() != self.first:
+                    os._exit(1)
+                return super().turns()
+
+        self.fails(echo, "process 2: it ended", exchange=Fatal(64), processes=2)
+
 
 class PythonDriverTests(DriverTestsMixin, SynchronousTestCase):
     """
@@ -1019,20 +1135,49 @@ class FastDriverTests(DriverTestsMixin, SynchronousTestCase):
         return driver.fastest()
 
 
-class DescriptorLimitTests(SynchronousTestCase):
+class SpreadTests(SynchronousTestCase):
     """
-    Tests for L{driver.raiseDescriptorLimit}.
+    Tests for L{spread}.
     """
+
+    def plan(self, active: int, idle: int, rate: float | None = None) -> Plan:
+        """
+        A plan with so many connections.
+        """
+        address = Address(socket.AF_INET, ("127.0.0.1", 1))
+        return Plan(address, Echo(1), active, idle, 1, 0, rate=rate)
+
+    def test_shares(self) -> None:
+        """
+        The shares make the whole, differ by one, and the first has something to do.
+        """
+        for active, idle, processes in itertools.product(
+            (1, 2, 5), (0, 1, 7), (1, 3, 5)
+        ):
+            shares = spread(self.plan(active, idle, 100.0), processes)
+            self.assertEqual(len(shares), processes)
+            self.assertEqual(sum(share.active for share in shares), active)
+            self.assertEqual(sum(share.idle for share in shares), idle)
+            self.assertAlmostEqual(sum(share.rate or 0 for share in shares), 100)
+            self.assertGreater(shares[0].active, 0)
+            connections = [share.connections for share in shares]
+            self.assertLessEqual(max(connections) - min(connections), 1)
+            self.assertGreaterEqual(min(share.idle for share in shares), 0)
 
     def test_descriptorLimit(self) -> None:
         """
-        A plan with more connections than the hard limit allows says so.
+        There are as many processes as the hard limit on open files takes; where
+        they may not be as many, it is said.
         """
-        _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-        address = Address(socket.AF_INET, ("127.0.0.1", 1))
-        plan = driver.Plan(address, Echo(1), hard, 0, 1, 0)
-        error = self.assertRaises(driver.LoadFailed, driver.raiseDescriptorLimit, plan)
-        self.assertIn(f"the hard limit is {hard:,}", str(error))
+        soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+        self.addCleanup(resource.setrlimit, resource.RLIMIT_NOFILE, (soft, hard))
+        plan = self.plan(1, hard)
+        self.assertEqual(len(spread(self.plan(1, hard // 2))), 1)
+        self.assertEqual(len(spread(plan)), 2)
+        self.assertEqual(resource.getrlimit(resource.RLIMIT_NOFILE), (hard, hard))
+        for large, processes in ((plan, 1), (self.plan(1, 255 * hard), None)):
+            error = self.assertRaises(LoadFailed, spread, large, processes)
+            self.assertIn(f"the hard limit is {hard:,}", str(error))
 
 
 class Offspring:

@@ -27,6 +27,11 @@ edges of the window only clocks are read: what of the server's counters takes lo
 read before the first request and after the last answer, since a pause would leave the
 load answers that cost the server nothing.
 
+One process has a core at most, and as many connections as it may open files. Where that
+is not enough, others are forked, each with a share of connections and rate. They begin
+to ask together, when all are connected, and their counts are added: percentiles are of
+all answers.
+
 In an open loop a request goes out on the connection that has been free the longest, or
 as soon as one is. Its latency counts from when it was due: in it is the time that it
 waited for a connection, and whatever the load itself was late. It is counted from when
@@ -43,26 +48,28 @@ from __future__ import annotations
 
 import errno
 import gc
-import resource
+import os
 import select
 import socket
 import time
 from collections import deque
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
+from functools import partial
+from multiprocessing.connection import Connection
 from pathlib import Path
 from time import perf_counter_ns
 
-from iodemo.load.address import Address
+from iodemo.load.companions import Companion
 from iodemo.load.exchanges import Exchange, WrongAnswer
-from iodemo.load.pacing import Arrivals, Schedule
+from iodemo.load.pacing import Schedule
+from iodemo.load.plan import LoadFailed, Plan
 from iodemo.load.recording import Recording
 from iodemo.load.round import Round
 from iodemo.load.watching import Counters, NothingToWatch, Watch
 
 _SECOND = 10**9
-_OWN_DESCRIPTORS = 16
 # To record a single latency would cost as much as a system call. So many take 10 ms.
 _MOST_KEPT = 1 << 19
 # What a login shell usually allows a process to open.
@@ -74,36 +81,37 @@ _TIMER_SLACK = Path("/proc/self/timerslack_ns")
 _DEFAULT_SLACK = 0
 
 
-class LoadFailed(Exception):
-    """There is no number. The message says why, in one line."""
-
-
-@dataclass(frozen=True)
-class Plan:
+@dataclass
+class _Part:
     """
-    What to ask of a server.
+    What one process has measured.
 
-    @ivar active: connections with one request in flight each.
-    @ivar idle: further connections that stay open and silent.
-    @ivar seconds: length of the measured window.
-    @ivar warmup: seconds of the same load before it, not counted.
-    @ivar wait: seconds to go on trying while nobody listens.
-    @ivar patience: seconds without any answer at all after which to give up.
-    @ivar rate: requests due a second, all connections together; L{None} for as many as
-        are answered.
-    @ivar arrivals: how they are spread.
+    @ivar recording: latencies of the answers in the window.
+    @ivar uncorrected: in an open loop, the same counted from when requests were sent.
+    @ivar seconds: length of the window.
+    @ivar cpu: CPU time in it, in seconds.
+    @ivar serverCpu: likewise of the server that is watched.
+    @ivar others: requests before and after it.
+    @ivar backlog: requests due at its end and not answered.
     """
 
-    address: Address
-    exchange: Exchange
-    active: int
-    idle: int
+    recording: Recording
+    uncorrected: Recording
     seconds: float
-    warmup: float
-    wait: float = 0.0
-    patience: float = 10.0
-    rate: float | None = None
-    arrivals: Arrivals = "constant"
+    cpu: float
+    serverCpu: float
+    others: int
+    backlog: int
+
+    def add(self, other: _Part) -> None:
+        """
+        Add what another process measured in the same window.
+        """
+        self.recording.counters += other.recording.counters
+        self.uncorrected.counters += other.uncorrected.counters
+        self.cpu += other.cpu
+        self.others += other.others
+        self.backlog += other.backlog
 
 
 class _Connection:
@@ -168,14 +176,18 @@ class Driver:
         plan: Plan,
         watch: Watch | None = None,
         phaseBegan: Callable[[str], None] = lambda phase: None,
+        others: Sequence[Plan] = (),
     ) -> None:
         """
         @param watch: the server whose counters belong in the result.
         @param phaseBegan: told of each phase, in a few words.
+        @param others: the shares of further processes, where C{plan} is one.
         """
         self._plan = plan
         self._watch = watch
         self._phaseBegan = phaseBegan
+        self._others = others
+        self._companions: list[Companion] = []
         self._connections: dict[int, _Connection] = {}
         self._epoll = select.epoll()
         self._size = 1 << 18
@@ -196,15 +208,45 @@ class Driver:
             self._awaitServer()
             self._phaseBegan("verifying")
             self._verify()
-            total = self._plan.active + self._plan.idle
+            total = sum(each.connections for each in (self._plan, *self._others))
             self._phaseBegan(f"connecting {total:,}")
+            for share in self._others:
+                self._companions.append(
+                    Companion(
+                        f"process {share.process + 1}",
+                        partial(_accompany, type(self), share),
+                    )
+                )
             busy = self._connect()
+            for companion in self._companions:
+                companion.hear()
             self._phaseBegan(f"measuring for {self._plan.seconds:g} s")
             return self._measure(busy)
         except NothingToWatch as error:
             raise LoadFailed(f"the server went away: {error}") from error
         finally:
             gc.enable()
+            for companion in self._companions:
+                companion.end()
+            self._close()
+
+    def accompany(self, pipe: Connection) -> None:
+        """
+        Drive a share of a plan, in step with the process of the first.
+
+        @param pipe: told when all are connected, and then what was measured; or else
+            why not. It says when all others are connected too.
+        """
+        try:
+            busy = self._connect()
+            pipe.send(None)
+            pipe.recv()
+            pipe.send(self._measurePart(busy))
+            # What the server uses is read while all connections are there.
+            pipe.recv()
+        except LoadFailed as error:
+            pipe.send(error)
+        finally:
             self._close()
 
     # Phases.
@@ -255,7 +297,7 @@ class Driver:
 
     def _connect(self) -> list[_Connection]:
         plan = self._plan
-        total = plan.active + plan.idle
+        total = plan.connections
         made: list[_Connection] = []
 
         def another() -> bool:
@@ -264,10 +306,12 @@ class Driver:
                 return False
             name = f"connection {number:,} of {total:,}"
             made.append(self._add(name, self._openOrFail(name)))
+            _resetWhenClosed(made[-1].socket)
             self._start(made[-1], perf_counter_ns())
             return True
 
-        pending = sum(1 for _ in range(self.RAMP) if another())
+        ramp = max(1, self.RAMP // plan.processes)
+        pending = sum(1 for _ in range(ramp) if another())
 
         def answered(connection: _Connection) -> bool:
             # It has shown that it is served; now it is silent, and another's turn.
@@ -298,14 +342,44 @@ class Driver:
     def _measure(self, busy: list[_Connection]) -> Round:
         plan = self._plan
         before = self._counters()
+        for companion in self._companions:
+            companion.tell()
+        part = self._measurePart(busy)
+        for companion in self._companions:
+            part.add(companion.hear())
+        requests = part.recording.count
+        if not requests:
+            raise LoadFailed(
+                f"no request was answered within {plan.seconds:g} s: measure for "
+                "longer (--seconds)"
+            )
+        cores = min(plan.processes, len(os.sched_getaffinity(0)))
+        measured = _round(part.recording, part.seconds, part.cpu / part.seconds / cores)
+        if plan.rate is not None:
+            measured["latency_uncorrected_us"] = part.uncorrected.latency()
+            measured["backlog"] = part.backlog
+        after = self._counters()
+        if self._watch is not None and before is not None and after is not None:
+            share = requests / (requests + part.others)
+            _addServer(measured, part.serverCpu, before, after, share)
+            measured["server_rss_kib"] = self._watch.memory()
+        return measured
+
+    def _measurePart(self, busy: list[_Connection]) -> _Part:
+        plan = self._plan
+        schedule = None
         if plan.rate is None:
             for connection in busy:
                 self._start(connection, perf_counter_ns())
-        else:
+        elif busy:
             # The default would be in every latency.
             _setTimerSlack(1)
             self._free.extend(busy)
-            self._schedule = Schedule(plan.rate, plan.arrivals, perf_counter_ns())
+            # What is due in one process is due in between what is in the others.
+            gap = _SECOND / (plan.rate * plan.processes)
+            begin = perf_counter_ns() + int(plan.process * gap)
+            schedule = Schedule(plan.rate, plan.arrivals, begin)
+        self._schedule = schedule
         warming = Recording()
         self._drive(int(plan.warmup * _SECOND), warming, Recording())
         recording, uncorrected = Recording(), Recording()
@@ -314,25 +388,19 @@ class Driver:
         began = perf_counter_ns()
         self._drive(int(plan.seconds * _SECOND), recording, uncorrected)
         ended = perf_counter_ns()
-        seconds = (ended - began) / _SECOND
         cpu = time.process_time() - cpu
         serverCpu = self._serverCpu() - serverCpu
+        backlog = 0 if schedule is None else schedule.overdue(ended)
         drained = self._drain(busy)
-        if not recording.count:
-            raise LoadFailed(
-                f"no request was answered within {plan.seconds:g} s: measure for "
-                "longer (--seconds)"
-            )
-        measured = _round(recording, seconds, cpu / seconds)
-        if self._schedule is not None:
-            measured["latency_uncorrected_us"] = uncorrected.latency()
-            measured["backlog"] = self._schedule.overdue(ended) + drained
-        after = self._counters()
-        if self._watch is not None and before is not None and after is not None:
-            share = recording.count / (warming.count + recording.count + drained)
-            _addServer(measured, serverCpu, before, after, share)
-            measured["server_rss_kib"] = self._watch.memory()
-        return measured
+        return _Part(
+            recording,
+            uncorrected,
+            seconds=(ended - began) / _SECOND,
+            cpu=cpu,
+            serverCpu=serverCpu,
+            others=warming.count + drained,
+            backlog=backlog + drained,
+        )
 
     def _drain(self, busy: list[_Connection]) -> int:
         """
@@ -409,7 +477,7 @@ class Driver:
                     )
                     self._start(connection, now)
             now = perf_counter_ns()
-            if ready:
+            if ready or not self._plan.active:
                 heard = now
                 if len(latencies) > _MOST_KEPT:
                     recording.add(latencies)
@@ -484,8 +552,10 @@ class Driver:
             # is full and there is nothing better to do.
             opened.settimeout(self._plan.patience)
             if address.isLoopback:
+                number = 1 + self._opened // self.PER_ADDRESS
+                source = f"127.0.{self._plan.process}.{number}"
                 opened.setsockopt(socket.IPPROTO_IP, _BIND_ADDRESS_NO_PORT, 1)
-                opened.bind((f"127.0.0.{1 + self._opened // self.PER_ADDRESS}", 0))
+                opened.bind((source, 0))
             self._opened += 1
             opened.connect(address.target)
             if opened.getsockname() == opened.getpeername() != "":
@@ -617,9 +687,12 @@ class Driver:
     def _hint(self) -> str:
         """
         What somebody may look at whose own server takes no more connections. One
-        that a comparison started, and watches, has all the files it may have.
+        that a comparison started, and watches, has all the files it may have; whether
+        it is watched, the first process knows.
         """
-        if self._watch is not None or len(self._connections) < _USUAL_LIMIT // 2:
+        if self._watch is not None or self._plan.process > 0:
+            return ""
+        if len(self._connections) * self._plan.processes < _USUAL_LIMIT // 2:
             return ""
         return "; is its limit on open files (ulimit -n) high enough?"
 
@@ -630,19 +703,21 @@ class Driver:
         return None if self._watch is None else self._watch.read()
 
     def _close(self) -> None:
-        """
-        Close everything by reset (a lingering time of zero): no TIME_WAIT.
-        """
         for connection in self._connections.values():
-            if connection.socket.family != socket.AF_UNIX:
-                connection.socket.setsockopt(
-                    socket.SOL_SOCKET, socket.SO_LINGER, b"\1\0\0\0\0\0\0\0"
-                )
             connection.socket.close()
         self._connections.clear()
         self._epoll.close()
         if self._schedule is not None:
             _setTimerSlack(_DEFAULT_SLACK)
+
+
+def _resetWhenClosed(connected: socket.socket) -> None:
+    """
+    Leave no port in TIME_WAIT, by a lingering time of zero, whoever closes it: for a
+    process that is killed the kernel does.
+    """
+    if connected.family != socket.AF_UNIX:
+        connected.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, b"\1\0\0\0\0\0\0\0")
 
 
 def _setTimerSlack(nanoseconds: int) -> None:
@@ -690,6 +765,15 @@ def _addServer(
     measured["context_switches"] = round(after.switchesSince(before) * share)
 
 
+def _accompany(driverType: type[Driver], share: Plan, pipe: Connection) -> None:
+    """
+    In a process of its own: drive a share of a plan.
+    """
+    # Who started it says that it was interrupted, or is no more.
+    with suppress(KeyboardInterrupt, EOFError, BrokenPipeError):
+        driverType(share).accompany(pipe)
+
+
 def fastest() -> type[Driver]:
     """
     The driver whose hot loop is compiled, where it could be.
@@ -699,19 +783,3 @@ def fastest() -> type[Driver]:
     except ImportError:
         return Driver
     return FastDriver
-
-
-def raiseDescriptorLimit(plan: Plan) -> None:
-    """
-    Let this process open as many files as the plan takes, if the hard limit does.
-
-    @raise LoadFailed: if it does not.
-    """
-    needed = plan.active + plan.idle + _OWN_DESCRIPTORS
-    _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
-    if hard != resource.RLIM_INFINITY and hard < needed:
-        raise LoadFailed(
-            f"{needed:,} open files are needed and the hard limit is {hard:,}: "
-            "iodemo doctor says how to raise it"
-        )

@@ -86,7 +86,6 @@ class Echo:
         if payload < 1:
             raise ValueError("an echo needs a payload of at least one byte")
         self._payload = payload
-        self._random = random.Random()
         self._poolSize = max(2, self._POOL // payload)
         self._pool: list[Turn] = []
         self._drawn = 0
@@ -99,7 +98,7 @@ class Echo:
         return self._pool[self._drawn % self._poolSize]
 
     def _turn(self, size: int) -> Turn:
-        payload = self._random.randbytes(size)
+        payload = random.randbytes(size)
         return Turn(payload, payload)
 
     def turns(self) -> tuple[Turn, Turn]:

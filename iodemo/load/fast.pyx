@@ -28,7 +28,8 @@ from posix.time cimport CLOCK_MONOTONIC, clock_gettime, timespec
 
 import os
 
-from iodemo.load.driver import Driver, LoadFailed
+from iodemo.load.driver import Driver
+from iodemo.load.plan import LoadFailed
 from iodemo.load.recording import BITS, HIGHEST_NS
 
 cdef extern from "sys/socket.h":
@@ -253,7 +254,7 @@ class FastDriver(Driver):
                     self._silence(connection)
                     free.append(connection)
             now = clock()
-            if ready > 0 or (isOpen and len(free) == active):
+            if ready > 0 or len(free) == active:
                 heard = now
             elif now - heard > patience:
                 raise LoadFailed(f"no answer for {self._plan.patience:g} s")

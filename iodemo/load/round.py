@@ -54,4 +54,4 @@ class Round(OfPipes, OpenLoop):
     server_rss_kib: int | None  # RSS or, with children, PSS; with all connections open
     context_switches: int | None  # of the server, for the requests of the window
     syscalls_per_request: float | None
-    load_cpu_fraction: float  # of one core
+    load_cpu_fraction: float  # of one core, or of as many as its processes may use

@@ -1,0 +1,67 @@
+# -*- test-case-name: tests.test_load -*-
+"""
+Further processes of a load, for as many connections as one may not have, or as many
+requests as one cannot make.
+"""
+
+from __future__ import annotations
+
+import multiprocessing
+from collections.abc import Callable
+from multiprocessing.connection import Connection
+from typing import Any
+
+from iodemo.load.plan import LoadFailed
+
+
+class Companion:
+    """
+    A process, forked from this one, that does something in step with it.
+    """
+
+    def __init__(self, name: str, do: Callable[[Connection], None]) -> None:
+        """
+        @param name: what it is called where it fails.
+        @param do: what it does. What it sends is heard here; a L{LoadFailed} is why it
+            has failed.
+        """
+        context = multiprocessing.get_context("fork")
+        self._name = name
+        self._pipe, its = context.Pipe()
+        self._process = context.Process(target=self._run, args=(do, its), daemon=True)
+        self._process.start()
+        its.close()
+
+    def _run(self, do: Callable[[Connection], None], its: Connection) -> None:
+        # Else it would never notice that the other process is no more.
+        self._pipe.close()
+        do(its)
+
+    def tell(self) -> None:
+        """
+        Let it go on, where it waits to receive something.
+        """
+        self._pipe.send(None)
+
+    def hear(self) -> Any:
+        """
+        Wait for what it sends next.
+
+        @raise LoadFailed: if it has failed, or ended.
+        """
+        try:
+            said = self._pipe.recv()
+        except (EOFError, ConnectionResetError):
+            said = LoadFailed("it ended")
+        if isinstance(said, LoadFailed):
+            raise LoadFailed(f"{self._name}: {said}")
+        return said
+
+    def end(self) -> None:
+        """
+        Have it no more, whatever it does. Its files are closed when this returns.
+        """
+        self._process.kill()
+        self._process.join()
+        self._process.close()
+        self._pipe.close()
