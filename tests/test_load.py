@@ -953,8 +953,9 @@ class DriverTestsMixin:
         self.addCleanup(stalling.join)
         self.addCleanup(over.set)
         measured = self.drive(address, active=1, rate=1000, seconds=2)
-        self.assertGreater(measured["latency_us"]["p99"], 100_000)
-        self.assertLess(measured["latency_uncorrected_us"]["p99"], 100_000)
+        corrected = measured["latency_us"]["p99"]
+        self.assertGreater(corrected, 100_000)
+        self.assertLess(2 * measured["latency_uncorrected_us"]["p99"], corrected)
 
     def test_openSilence(self) -> None:
         """
