@@ -29,6 +29,7 @@ from iodemo.commandline import (
     showReport,
 )
 from iodemo.compare import compare
+from iodemo.load.exchanges import KINDS
 from iodemo.load.pacing import ARRIVALS, Arrivals
 from iodemo.load.plan import MOST_PROCESSES
 
@@ -122,7 +123,7 @@ def doctor() -> None:
 
 @main.command(short_help="Ask one server, as fast as it answers or at a rate.")
 @click.argument("endpoint")
-@click.option("--kind", default="echo", show_default=True, help="echo, or http:/PATH.")
+@click.option("--kind", default="echo", show_default=True, help=f"{KINDS}.")
 @click.option(
     "--connections",
     type=click.IntRange(1),
@@ -214,10 +215,14 @@ def load(
     latency counts from when they were due. Every answer is checked, byte for byte.
     ENDPOINT is tcp:HOST:PORT or unix:PATH.
 
+    A REQUEST is answered the same every time, with so many BYTES, or all until END.
+    Write what cannot be typed as \\r \\n \\t \\0 \\xHH, and a colon in END as \\x3a.
+
     \b
       iodemo load tcp:127.0.0.1:8007 --kind echo --connections 100 --idle 1000
       iodemo load tcp:127.0.0.1:8007 --rate 10000 --arrivals poisson
       iodemo load tcp:127.0.0.1:8080 --kind http:/index.html
+      iodemo load tcp:127.0.0.1:6379 --kind 'until:\\r\\n:PING\\r\\n'
     """
     from iodemo.load.address import BadAddress, parseAddress
     from iodemo.load.driver import fastest

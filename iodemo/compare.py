@@ -29,6 +29,7 @@ from iodemo.commandline import (
     showReport,
 )
 from iodemo.lab.scenarios import SCENARIOS
+from iodemo.load.exchanges import KINDS
 
 if TYPE_CHECKING:
     from iodemo.lab.claims import Claim
@@ -71,9 +72,7 @@ if TYPE_CHECKING:
     metavar="COMMAND",
     help="Measure this twistd plugin instead; {endpoint} is where to listen.",
 )
-@click.option(
-    "--load", "kind", metavar="KIND", help="With --plugin: echo, or http:/PATH."
-)
+@click.option("--load", "kind", metavar="KIND", help=f"With --plugin: {KINDS}.")
 @click.option("--quick", is_flag=True, help="Fewer points, 3 rounds of 0.25 s.")
 @click.option("--full", is_flag=True, help="9 rounds of 2 seconds.")
 @requireOption

@@ -249,6 +249,7 @@ class LoadTests(CommandTestCase):
             (("unix:/no/such/socket",), "there is no unix:/no/such/socket"),
             ((free, "--kind=gopher"), "no load of kind 'gopher'"),
             ((free, "--kind=http:x"), "begin with a slash"),
+            ((free, r"--kind=until:\q:x"), r"\q is no escape"),
             ((free, "--watch=999999999"), "there is no process 999999999"),
             ((free, "--connections=900000", "--processes=1"), "open files are needed"),
         ):

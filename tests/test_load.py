@@ -36,8 +36,11 @@ from iodemo.load.exchanges import (
     Http,
     Turn,
     UnknownKind,
+    Verbatim,
     WrongAnswer,
+    endingWith,
     exchangeOf,
+    ofLength,
 )
 from iodemo.load.pacing import Schedule
 from iodemo.load.plan import LoadFailed, Plan, spread
@@ -265,6 +268,49 @@ class HttpExchangeTests(SynchronousTestCase):
         self.assertEqual(list(slow.verification()), [])
 
 
+class VerbatimExchangeTests(SynchronousTestCase):
+    """
+    Tests for L{Verbatim}, and the rules that say where an answer ends.
+    """
+
+    def test_piecewise(self) -> None:
+        """
+        An answer is whole when all of it is there, the first as any later one.
+        """
+        for answer, ending in (
+            (b"+PONG\r\n", endingWith(b"\r\n")),
+            (b"a\r\nb\r\n.\r\n", endingWith(b"\r\n.\r\n")),
+            (b"\0\r\n\0", ofLength(4)),
+        ):
+            exchange = Verbatim(b"PING", ending)
+            for turn in exchange.turns():
+                self.assertEqual(turn.request, b"PING")
+                for length in range(len(answer)):
+                    self.assertFalse(exchange.isWhole(turn, answer[:length]), length)
+                self.assertTrue(exchange.isWhole(turn, answer))
+                self.assertEqual(turn.expected, answer)
+
+    def test_wrong(self) -> None:
+        """
+        What goes on after its end, does not end, or is not as at first, is refused.
+        """
+        self.patch(Verbatim, "LONGEST", 9)
+        for answers, ending, reason in (
+            ([b"ab\nc"], endingWith(b"\n"), "1 bytes more came than the 3"),
+            ([b"abcd"], ofLength(3), "1 bytes more came than the 3"),
+            ([bytes(10)], endingWith(b"\n"), "does not end within 9 bytes"),
+            ([b"ab\n", b"ac"], endingWith(b"\n"), "byte 1 is not as in the first"),
+            ([b"ab\n", b"ab\nc"], endingWith(b"\n"), "byte 3 is not as in the first"),
+        ):
+            exchange = Verbatim(b"x", ending)
+            turn, _ = exchange.turns()
+            *right, wrong = answers
+            for answer in right:
+                self.assertTrue(exchange.isWhole(turn, answer))
+            error = self.assertRaises(WrongAnswer, exchange.isWhole, turn, wrong)
+            self.assertIn(reason, str(error))
+
+
 class ExchangeOfTests(SynchronousTestCase):
     """
     Tests for L{exchangeOf}.
@@ -279,12 +325,28 @@ class ExchangeOfTests(SynchronousTestCase):
         self.assertTrue(
             http.turns()[0].request.startswith(b"GET /a?b=c HTTP/1.1\r\nHost: h:80\r\n")
         )
+        for kind, request, answer in (
+            (r"until:\r\n:PING\r\n", b"PING\r\n", b"+PONG\r\n"),
+            (r"until:\x3a\\:a:b", b"a:b", b"c:\\"),
+            ("until:\u00e9:\\0", b"\0", b"caf\xc3\xa9"),
+            (r"length:3:\xff\t", b"\xff\t", b"\r\n."),
+        ):
+            exchange = exchangeOf(kind, 1, "h")
+            turn, _ = exchange.turns()
+            self.assertEqual(turn.request, request)
+            self.assertFalse(exchange.isWhole(turn, answer[:-1]))
+            self.assertTrue(exchange.isWhole(turn, answer), kind)
 
     def test_unknown(self) -> None:
         """
         What is no kind is refused.
         """
-        for kind in ("", "ftp", "echo:x", "http:a", "http:/a b", "http:/\r\nX: y"):
+        for kind in (
+            *("", "ftp", "echo:x", "http:a", "http:/a b", "http:/\r\nX: y"),
+            *("until", r"until:\n", r"until:\n:", "until::x", "until:x:\\"),
+            *(r"until:x:\q", r"until:\x4:x", "length", "length:1", "length:1:"),
+            *("length:0:x", "length:-1:x", "length:a:x"),
+        ):
             self.assertRaises(UnknownKind, exchangeOf, kind, 1, "h")
 
 
@@ -796,6 +858,26 @@ class DriverTestsMixin:
                 connection.sendall(data)
 
         self.fails(serve, reason, patience=patience, seconds=seconds)
+
+    def test_verbatim(self) -> None:
+        """
+        A server may be asked anything that it answers the same every time.
+        """
+        turns: Counter[bytes] = Counter()
+
+        def pong(connection: socket.socket) -> None:
+            reading = connection.makefile("rb")
+            while line := reading.readline():
+                turns[line] += 1
+                connection.sendall(b"+PONG\r\n")
+
+        address = self.listen(pong)
+        for ending in (endingWith(b"\r\n"), ofLength(7)):
+            exchange = Verbatim(b"PING\r\n", ending)
+            self.patch(exchange, "VERIFIED", 1000)
+            measured = self.drive(address, exchange)
+            self.assertGreater(measured["requests"], 0)
+        self.assertEqual(set(turns), {b"PING\r\n"})
 
     def test_wrongHalf(self) -> None:
         """

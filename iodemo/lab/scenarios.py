@@ -81,7 +81,7 @@ def foreignWorkload(command: str, kind: str) -> Workload:
             "the plugin must be told where to listen: put {endpoint} (or {port}) "
             'where it belongs, as in "web --listen={endpoint} --path=."'
         )
-    return Workload(words, kind, payload=0 if kind.startswith("http") else 64)
+    return Workload(words, kind, payload=64 if kind == "echo" else 0)
 
 
 @dataclass(frozen=True)

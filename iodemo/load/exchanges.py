@@ -11,9 +11,12 @@ the two differ (an answer in several pieces, a C{Date} that moved on).
 
 from __future__ import annotations
 
+import itertools
+import os
 import random
+import re
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -132,21 +135,133 @@ class Echo:
         )
 
 
-class Http:
+class _Repeated:
     """
-    C{GET} of one path over a kept-alive HTTP/1.1 connection.
-
-    What the right page is nobody told us: it is what the first answer held, and
-    every later one must hold the same. So must the fields of its head, except
-    those that were seen to change among the first answers, as C{Date} does.
+    The same request every time. What the right answer is nobody told us: the first one
+    shows it.
 
     @cvar VERIFIED: bytes of answers received before anything is timed, unless
         that takes longer than L{SECONDS}.
-    @cvar LEARNING: answers after which no field may begin to change.
     """
 
     VERIFIED = 16 << 20
     SECONDS = 2.0
+
+    def __init__(self, request: bytes) -> None:
+        self._request = request
+        self._received = 0
+
+    def turns(self) -> tuple[Turn, Turn]:
+        """See L{Exchange.turns}."""
+        return Turn(self._request, b""), Turn(self._request, b"")
+
+    def verification(self) -> Iterator[Turn]:
+        """
+        The request, again and again.
+        """
+        end = time.monotonic() + self.SECONDS
+        while self._received < self.VERIFIED and time.monotonic() < end:
+            yield Turn(self._request, b"")
+
+    def _answered(self, turn: Turn, answer: bytes) -> None:
+        self._received += len(answer)
+        turn.expected = answer
+
+
+#: Says how long an answer is, from the bytes received; L{None} while that is not known.
+Ending = Callable[[bytes], int | None]
+
+
+def ofLength(length: int) -> Ending:
+    """
+    The rule of answers that are all of one length.
+
+    @raise ValueError: if that is nothing.
+    """
+    if length < 1:
+        raise ValueError("an answer has at least one byte")
+    return lambda received: length
+
+
+def endingWith(delimiter: bytes) -> Ending:
+    """
+    The rule of answers that end with something that is nowhere else in them.
+
+    @raise ValueError: if that is nothing.
+    """
+    if not delimiter:
+        raise ValueError("an answer ends with at least one byte")
+
+    def ending(received: bytes) -> int | None:
+        place = received.find(delimiter)
+        return None if place < 0 else place + len(delimiter)
+
+    return ending
+
+
+class Verbatim(_Repeated):
+    """
+    Any request that is answered with the same bytes every time.
+
+    @cvar LONGEST: bytes after which an answer should have ended.
+    """
+
+    LONGEST = 16 << 20
+
+    def __init__(self, request: bytes, ending: Ending) -> None:
+        """
+        @raise ValueError: if there is nothing to send.
+        """
+        if not request:
+            raise ValueError("a request has at least one byte")
+        super().__init__(request)
+        self._ending = ending
+        self._answer: bytes | None = None
+
+    def isWhole(self, turn: Turn, received: bytes) -> bool:
+        """See L{Exchange.isWhole}."""
+        if self._answer is None:
+            return self._isFirst(turn, received)
+        if not self._answer.startswith(received):
+            pairs = itertools.zip_longest(self._answer, received)
+            offset = next(n for n, (was, got) in enumerate(pairs) if was != got)
+            raise WrongAnswer(
+                f"byte {offset:,} is not as in the first answer, of "
+                f"{len(self._answer):,} (choose a request that is answered the same "
+                "every time)"
+            )
+        if len(received) < len(self._answer):
+            return False
+        self._answered(turn, received)
+        return True
+
+    def _isFirst(self, turn: Turn, received: bytes) -> bool:
+        length = self._ending(received)
+        if length is not None and len(received) > length:
+            raise WrongAnswer(
+                f"{len(received) - length:,} bytes more came than the {length:,} that "
+                "an answer has"
+            )
+        if length is None or len(received) < length:
+            if len(received) > self.LONGEST:
+                raise WrongAnswer(f"it does not end within {self.LONGEST:,} bytes")
+            return False
+        self._answer = received
+        self._answered(turn, received)
+        return True
+
+
+class Http(_Repeated):
+    """
+    C{GET} of one path over a kept-alive HTTP/1.1 connection.
+
+    The right page is what the first answer held, and every later one must hold the
+    same. So must the fields of its head, except those that were seen to change among
+    the first answers, as C{Date} does.
+
+    @cvar LEARNING: answers after which no field may begin to change.
+    """
+
     LEARNING = 16
     _CHANGING = frozenset([b"date", b"age"])
     _LONGEST_HEAD = 65536
@@ -161,25 +276,11 @@ class Http:
             raise ValueError(
                 f"{path!r} is not the path of a page: begin with a slash, as in http:/"
             )
-        self._request = (
-            f"GET {path} HTTP/1.1\r\nHost: {host}\r\nUser-Agent: iodemo\r\n\r\n"
-        ).encode("ascii")
+        head = f"GET {path} HTTP/1.1\r\nHost: {host}\r\nUser-Agent: iodemo\r\n\r\n"
+        super().__init__(head.encode("ascii"))
         self._body: bytes | None = None
         self._fixed: dict[bytes, bytes] = {}
         self._answers = 0
-        self._received = 0
-
-    def turns(self) -> tuple[Turn, Turn]:
-        """See L{Exchange.turns}."""
-        return Turn(self._request, b""), Turn(self._request, b"")
-
-    def verification(self) -> Iterator[Turn]:
-        """
-        The page, again and again.
-        """
-        end = time.monotonic() + self.SECONDS
-        while self._received < self.VERIFIED and time.monotonic() < end:
-            yield Turn(self._request, b"")
 
     def isWhole(self, turn: Turn, received: bytes) -> bool:
         """See L{Exchange.isWhole}."""
@@ -217,8 +318,7 @@ class Http:
                 "the same)"
             )
         self._answers += 1
-        self._received += len(received)
-        turn.expected = received
+        self._answered(turn, received)
         return True
 
     def _checkFields(self, fields: dict[bytes, bytes]) -> None:
@@ -279,12 +379,38 @@ class UnknownKind(ValueError):
     """No exchange of this kind. The message says which there are."""
 
 
+#: What there is for L{exchangeOf}.
+KINDS = "echo, http:/PATH, length:BYTES:REQUEST or until:END:REQUEST"
+
+_ESCAPE = re.compile(rb"\\(x[0-9A-Fa-f]{2}|.|\Z)", re.DOTALL)
+_ESCAPES = {b"r": b"\r", b"n": b"\n", b"t": b"\t", b"0": b"\0", b"\\": b"\\"}
+
+
+def _unescaped(text: str) -> bytes:
+    """
+    The bytes that a user has written as in a string of C or Python.
+    """
+
+    def byte(escape: re.Match[bytes]) -> bytes:
+        if len(escape[1]) == 3:
+            return bytes([int(escape[1][1:], 16)])
+        if escape[1] not in _ESCAPES:
+            raise ValueError(
+                f"{_show(escape[0])} is no escape: there are \\r \\n \\t \\0 \\xHH \\\\"
+            )
+        return _ESCAPES[escape[1]]
+
+    return _ESCAPE.sub(byte, os.fsencode(text))
+
+
 def exchangeOf(kind: str, payload: int, host: str) -> Exchange:
     """
-    The exchange named on the command line: C{echo} or C{http:PATH}.
+    The exchange named on the command line: C{echo}; C{http:PATH}; C{length:N:REQUEST},
+    where the answer has C{N} bytes; C{until:END:REQUEST}, where C{END} ends it. Bytes
+    of the last two are escaped as in Python; a colon in C{END} is C{\\x3a}.
 
     @param payload: bytes of a request, where the kind leaves that open.
-    @raise UnknownKind: if there is no such kind, or its path is not one.
+    @raise UnknownKind: if there is no such kind, or what it is given is not right.
     """
     name, _, argument = kind.partition(":")
     try:
@@ -292,6 +418,11 @@ def exchangeOf(kind: str, payload: int, host: str) -> Exchange:
             return Echo(payload)
         if name == "http":
             return Http(argument or "/", host)
+        rule, colon, request = argument.partition(":")
+        if name == "length" and colon and rule.isdecimal():
+            return Verbatim(_unescaped(request), ofLength(int(rule)))
+        if name == "until" and colon:
+            return Verbatim(_unescaped(request), endingWith(_unescaped(rule)))
     except ValueError as error:
         raise UnknownKind(str(error)) from error
-    raise UnknownKind(f"no load of kind {kind!r}: choose echo, or http:/PATH")
+    raise UnknownKind(f"no load of kind {kind!r}: choose {KINDS}")
