@@ -12,6 +12,7 @@ users start them, with C{twistd}. The client is C{client.c}; over TLS, C{tlsclie
 
 from __future__ import annotations
 
+import importlib
 import json
 import os
 import random
@@ -36,6 +37,8 @@ from rich.console import Console
 from rich.progress import track
 from rich.table import Table
 
+from iodemo import models
+from iodemo.lab.child import Child
 from iodemo.lab.statistics import interval, ratio
 from tests.certificates import tlsEndpoint, writeCertificate
 
@@ -61,7 +64,7 @@ class Cell(NamedTuple):
     One server, and what is done with it.
 
     @ivar work: C{"echo"}, or a key of L{SERVICES}.
-    @ivar server: a reactor, or C{"on-uvloop"} or C{"c"}.
+    @ivar server: a reactor, or a reference.
     """
 
     work: str
@@ -97,8 +100,8 @@ class Target:
 TARGETS = (
     Target("echo", "uring", "epoll", 100, 0, 3.0),
     Target("echo", "uring", "epoll", 10, 10_000, 3.0),
-    Target("echo", "uring", "on-uvloop", 100, 0, 1.15),
-    Target("echo", "uring", "c", 100, 0, 0.95),
+    Target("echo", "uring", "uvloop-protocol", 100, 0, 1.15),
+    Target("echo", "uring", "c-epoll", 100, 0, 0.95),
     Target("echo", "proactor", "epoll", 100, 0, 2.0),
     Target("stream", "uring", "epoll", 10, 0, 1.0),
     Target("sink", "uring", "epoll", 10, 0, 1.0),
@@ -110,10 +113,10 @@ TARGETS = (
 EXPLANATION = (
     "echo: 64 bytes, by a plain protocol. http: the small page of iodemo-http. tls: 64 "
     "bytes over TLS, by iodemo-echo. stream, sink: bytes from iodemo-stream and to "
-    "iodemo-stream --sink, in writes of 64 KiB. on-uvloop: asyncio's own protocol on "
-    "uvloop. c: epoll in C. client: how much of its core the client used, which is in "
-    "C, for tls in Python. calls: system calls an exchange. idle KiB: memory of one "
-    "more idle connection."
+    "iodemo-stream --sink, in writes of 64 KiB. uvloop-protocol: asyncio's own "
+    "protocol on uvloop. c-epoll: epoll in C. client: how much of its core the client "
+    "used, which is in C, for tls in Python. calls: system calls an exchange. idle "
+    "KiB: memory of one more idle connection."
 )
 MOST_CALLS = 0.25
 MOST_KIB = 1.2
@@ -121,7 +124,7 @@ MOST_KIB = 1.2
 
 class Bench:
     """
-    The programs, and how they are run.
+    The client and the servers, and how they are run.
 
     @ivar realtime: whether to run both before everything else on the machine.
     """
@@ -130,54 +133,51 @@ class Bench:
         self.seconds = seconds
         self.realtime = realtime
         self.serverCore, self.clientCore = sorted(os.sched_getaffinity(0))[:2]
-        self.programs = {}
-        for name in ("client", "server"):
-            self.programs[name] = str(directory / name)
-            source = str(HERE / f"{name}.c")
-            subprocess.run(["cc", "-O2", "-o", self.programs[name], source], check=True)
+        self.client = str(directory / "client")
+        source = str(HERE / "client.c")
+        subprocess.run(["cc", "-O2", "-o", self.client, source], check=True)
         self.certificate = writeCertificate(directory)
 
-    def prepare(self, core: int) -> None:
+    def prepare(self) -> None:
         """
-        In a child process: be where it is to be.
+        In the client's process: be where it is to be.
         """
-        os.sched_setaffinity(0, {core})
+        os.sched_setaffinity(0, {self.clientCore})
+        self.hurry(0)
+
+    def hurry(self, pid: int) -> None:
+        """
+        Have a process run before everything else, if that was asked for.
+        """
         if self.realtime:
-            os.sched_setscheduler(0, os.SCHED_FIFO, os.sched_param(50))
+            os.sched_setscheduler(pid, os.SCHED_FIFO, os.sched_param(50))
 
     @contextmanager
-    def server(
-        self, work: str, name: str
-    ) -> Iterator[tuple[subprocess.Popen[bytes], str]]:
+    def server(self, work: str, name: str) -> Iterator[tuple[Child, str]]:
         """
         Run a server: its process, and its port.
         """
         with socket.socket() as free:
             free.bind(("127.0.0.1", 0))
-            port = str(free.getsockname()[1])
-        with subprocess.Popen(
-            self.serverCommand(work, name, port),
-            stdin=subprocess.PIPE,
-            stdout=subprocess.DEVNULL,
-            preexec_fn=lambda: self.prepare(self.serverCore),
-        ) as process:
-            try:
-                await_(int(port), process)
-                yield process, port
-            finally:
-                process.kill()
+            port = free.getsockname()[1]
+        with Child(self.serverCommand(work, name, port), self.serverCore) as server:
+            self.hurry(server.pid)
+            await_(port, server)
+            yield server, str(port)
 
-    def serverCommand(self, work: str, name: str, port: str) -> list[str]:
+    def serverCommand(self, work: str, name: str, port: int) -> list[str]:
         """
         How a server is started.
         """
-        if name == "c":
-            return [self.programs["server"], port]
+        reference = models.find(name).module
+        if reference is not None:
+            command: list[str] = importlib.import_module(reference).command(port)
+            return command
         if work == "echo":
-            return [sys.executable, str(HERE / "echo.py"), name, port]
+            return [sys.executable, str(HERE / "echo.py"), name, str(port)]
         endpoint = f"tcp:{port}:interface=127.0.0.1"
         if work == "tls":
-            endpoint = tlsEndpoint(self.certificate, int(port))
+            endpoint = tlsEndpoint(self.certificate, port)
         twistd = [TWISTD, "-n", "--pidfile=", f"--reactor={name}"]
         return [*twistd, *SERVICES[work], "--listen", endpoint]
 
@@ -190,7 +190,7 @@ class Bench:
         if work == "tls":
             client = [sys.executable, str(HERE / "tlsclient.py"), str(self.certificate)]
             return [*client, port, str(busy), WARMUP, str(seconds)]
-        client = [self.programs["client"], work]
+        client = [self.client, work]
         return [*client, port, str(busy), str(idle), WARMUP, str(seconds)]
 
     def measure(self, cell: Cell) -> dict[str, float]:
@@ -203,7 +203,7 @@ class Bench:
                 stdout=subprocess.PIPE,
                 check=True,
                 timeout=PATIENCE + self.seconds,
-                preexec_fn=lambda: self.prepare(self.clientCore),
+                preexec_fn=self.prepare,
             )
         answer: dict[str, float] = json.loads(asked.stdout)
         return answer
@@ -214,8 +214,8 @@ class Bench:
         """
         sizes = []
         for idle in (100, 10_000):
-            with self.server("echo", name) as (process, port):
-                watched = psutil.Process(process.pid)
+            with self.server("echo", name) as (server, port):
+                watched = psutil.Process(server.pid)
                 client = subprocess.Popen(
                     self.clientCommand("echo", port, 10, idle, 3),
                     stdout=subprocess.DEVNULL,
@@ -233,14 +233,14 @@ class Bench:
         """
         if shutil.which("perf") is None:
             return None
-        with self.server("echo", name) as (process, port):
+        with self.server("echo", name) as (server, port):
             event = "raw_syscalls:sys_enter"
             client = subprocess.Popen(
                 self.clientCommand("echo", port, 100, 0, 3), stdout=subprocess.PIPE
             )
             time.sleep(1.5)
             counted = subprocess.run(
-                ["perf", "stat", "-x,", "-e", event, "-p", str(process.pid), *SECOND],
+                ["perf", "stat", "-x,", "-e", event, "-p", str(server.pid), *SECOND],
                 capture_output=True,
                 text=True,
             )
@@ -251,18 +251,18 @@ class Bench:
             return int(found[1]) / float(json.loads(said)["throughput"])
 
 
-def await_(port: int, process: subprocess.Popen[bytes]) -> None:
+def await_(port: int, server: Child) -> None:
     """
     Wait until a server listens.
     """
     deadline = time.monotonic() + PATIENCE
-    while time.monotonic() < deadline and process.poll() is None:
+    while time.monotonic() < deadline and not server.ended:
         try:
             socket.create_connection(("127.0.0.1", port), PATIENCE).close()
             return
         except ConnectionRefusedError:
             time.sleep(0.02)
-    raise click.ClickException(f"a server did not listen: {process.args!r}")
+    raise click.ClickException(f"a server did not listen: {server.lastWords()}")
 
 
 @click.command()

@@ -62,6 +62,9 @@ main.add_command(compare)
 def backends(asJson: bool) -> None:
     """
     List every I/O model: available here, or why not.
+
+    References are no reactors: servers that do as little as can be done, which
+    iodemo compare measures beside them.
     """
     if asJson:
         click.echo(
@@ -71,11 +74,13 @@ def backends(asJson: bool) -> None:
     table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0))
     for heading in ("backend", "model", "the call", "the result", "here"):
         table.add_column(heading, no_wrap=heading == "backend")
-    for model in models.MODELS:
+    for index, model in enumerate(models.MODELS):
+        if index and model.kind != models.MODELS[index - 1].kind:
+            table.add_row()
         reason = model.unavailable()
         table.add_row(
             model.name,
-            model.pattern,
+            model.pattern if model.kind == "reactor" else model.kind,
             "blocks" if model.blocking else "does not block",
             "by the call" if model.synchronous else "later",
             Text("yes", style="green") if reason is None else Text(reason),

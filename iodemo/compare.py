@@ -42,7 +42,8 @@ if TYPE_CHECKING:
     "--backends",
     "names",
     metavar="A,B,...",
-    help="Default: all that can run here (see iodemo backends).",
+    help="Default: all that can run here (see iodemo backends); of the references, "
+    f"--quick takes {models.FLOOR} alone.",
 )
 @click.option(
     "--scenarios",
@@ -309,7 +310,7 @@ def _plan(
         raise click.UsageError("--plugin and --load go together")
     try:
         chosen = (
-            tuple(models.available())
+            _usual(quick, plugin)
             if names is None
             else tuple(models.find(name) for name in _listed(names, "--backends"))
         )
@@ -360,6 +361,19 @@ def _plan(
             f"them is among the backends: {', '.join(present)}"
         )
     return plan
+
+
+def _usual(quick: bool, plugin: str | None) -> tuple[models.Model, ...]:
+    """
+    The backends of a comparison that names none: all that can host its service, but in
+    a hurry one reference will do.
+    """
+    return tuple(
+        model
+        for model in models.available()
+        if model.kind == "reactor"
+        or (plugin is None and (not quick or model.name == models.FLOOR))
+    )
 
 
 def _listed(text: str, option: str) -> list[str]:

@@ -5,7 +5,8 @@ The table of I/O models: one record a backend.
 This table is the only place that lists backends. The command line, the
 laboratory, the reports and the tests all go through it, so that a new reactor
 appears everywhere by one row here and one line in
-C{twisted/plugins/iodemo_reactors.py}.
+C{twisted/plugins/iodemo_reactors.py}. References, which are no reactors but stand in
+the same comparisons, have a row too, and a module in L{iodemo.references}.
 
 Two questions classify a model, and both are about a layer, here the kernel's:
 
@@ -49,6 +50,8 @@ class Model:
     @ivar kernelCalls: what the kernel is asked, in the order of one exchange.
     @ivar description: one sentence for a learner.
     @ivar kind: C{"reactor"}, or a yardstick that is not one.
+    @ivar module: a reference's, in L{iodemo.references}; that of a reactor is known
+        to Twisted.
     @ivar needs: the operating system it takes, where that is not Linux.
     @ivar connectionLimit: how many connections the model can hold at the very
         most, whatever the machine; L{None} if it sets no limit of its own.
@@ -64,6 +67,7 @@ class Model:
     kernelCalls: tuple[str, ...]
     description: str
     kind: Kind = "reactor"
+    module: str | None = None
     needs: str | None = None
     connectionLimit: int | None = None
     limitReason: str | None = None
@@ -76,11 +80,11 @@ class Model:
         A backend's module raises L{ImportError} with the reason on import,
         which is also what C{twistd --help-reactors} goes by.
         """
-        installer = _installers().get(self.name)
-        if installer is None:
+        module = self.module or _installers().get(self.name)
+        if module is None:
             return "not written yet"
         try:
-            importlib.import_module(installer)
+            importlib.import_module(module)
         except ImportError as error:
             reason = " ".join(str(error).split()) or "its module cannot be imported"
             return reason if self.needs is None else f"needs {self.needs} ({reason})"
@@ -214,11 +218,45 @@ MODELS: tuple[Model, ...] = (
         description="Windows completion ports, the Proactor's first home.",
         needs="Windows",
     ),
+    Model(
+        "asyncio-protocol",
+        "Reactor",
+        blocking=False,
+        synchronous=True,
+        kernelCalls=("epoll_wait", "recv", "send"),
+        description="Not Twisted: a protocol on asyncio's own transports.",
+        kind="reference",
+        module="iodemo.references.asyncioprotocol",
+    ),
+    Model(
+        "uvloop-protocol",
+        "Reactor",
+        blocking=False,
+        synchronous=True,
+        kernelCalls=("epoll_pwait", "read", "write"),
+        description="Not Twisted: a protocol on uvloop's transports, which are in C.",
+        kind="reference",
+        module="iodemo.references.uvloopprotocol",
+    ),
+    Model(
+        "c-epoll",
+        "Reactor",
+        blocking=False,
+        synchronous=True,
+        kernelCalls=("epoll_wait", "recv", "send"),
+        description="Not Python: three system calls an echo and little else, the "
+        "floor.",
+        kind="reference",
+        module="iodemo.references.cepoll",
+    ),
 )
 
 #: What the others are compared with unless somebody says otherwise: the reactor
 #: that Twisted itself chooses on Linux.
 BASELINE = "epoll"
+
+#: The reference that does least.
+FLOOR = "c-epoll"
 
 
 class UnknownBackend(LookupError):

@@ -99,6 +99,7 @@ class NameTests(SynchronousTestCase):
             "os.path.join",
             "iocp",
             "default",
+            "c-epoll",
         ):
             error = self.assertRaises(UnknownReactor, findReactor, name)
             self.assertIn(name.rpartition(".")[2], str(error))

@@ -460,6 +460,18 @@ class CompareTests(CompareTestCase):
         )
         self.assertEqual(sorted(began), ["epoll 5", "epoll 6", "poll 5"])
 
+    def test_referencesHostNothing(self) -> None:
+        """
+        A reference is measured where an echo is, and skipped elsewhere.
+        """
+        backends = ("epoll", "asyncio-protocol")
+        for workload, status in ((ECHO, "ok"), (faulty("none"), "skipped")):
+            cells = self.compare(Point(1), backends=backends, workload=workload)
+            self.assertEqual(
+                [cell["status"] for cell in cells["cells"]], ["ok", status]
+            )
+        self.assertIn("cannot host iodemo-faulty", cells["cells"][1]["reason"] or "")
+
     def test_tooFewDescriptors(self) -> None:
         """
         More connections than the hard limit allows are not tried.

@@ -41,13 +41,15 @@ class ModelsTests(SynchronousTestCase):
 
     def test_twistdAgrees(self) -> None:
         """
-        Every available backend is one that twistd can install.
+        Every available reactor is one that twistd can install.
         """
         code = (
             "import sys; from twisted.application.reactors import installReactor; "
             "installReactor(sys.argv[1])"
         )
         for model in models.available():
+            if model.kind != "reactor":
+                continue
             subprocess.run(
                 [sys.executable, "-c", code, model.name], check=True, timeout=60
             )

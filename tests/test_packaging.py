@@ -31,9 +31,9 @@ EXTENSIONS = (
     ["iodemo/completion/ring", "iodemo/load/fast"] if sys.platform == "linux" else []
 )
 TWISTD = "from twisted.scripts.twistd import run; run()"
-SHIPPED = (".py", ".pyi", ".xhtml", ".css")
+SHIPPED = (".py", ".pyi", ".xhtml", ".css", ".c")
 # What is made from other files, and only ever by who installs.
-MADE = (".c", ".so")
+MADE = (".so", *(f"{name}.c" for name in EXTENSIONS))
 # What no import of a declaration or of a service may bring along: choosing the
 # reactor is twistd's, and everybody's twistd imports our declarations.
 REACTORS = "[m for m in sys.modules if re.fullmatch(r'twisted.*reactor', m)]"
@@ -87,7 +87,7 @@ def copyCheckout() -> Path:
         sources.extend((ROOT / directory).rglob("*"))
     for source in sources:
         if source.is_file() and not (
-            "__pycache__" in source.parts or source.suffix in MADE
+            "__pycache__" in source.parts or str(source).endswith(MADE)
         ):
             target = copy / source.relative_to(ROOT)
             target.parent.mkdir(parents=True, exist_ok=True)
@@ -120,7 +120,7 @@ def shipped(checkout: Path) -> set[str]:
         str(path.relative_to(checkout))
         for directory in ("iodemo", "twisted")
         for path in (checkout / directory).rglob("*")
-        if path.suffix in SHIPPED
+        if path.suffix in SHIPPED and not str(path).endswith(MADE)
     }
 
 

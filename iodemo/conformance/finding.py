@@ -83,9 +83,12 @@ def _named(name: str) -> type[Any]:
 
 def _installed(name: str) -> type[Any]:
     try:
-        reason = models.find(name).unavailable()
+        model = models.find(name)
     except models.UnknownBackend as error:
         raise UnknownReactor(f"{error}, or name a class by its module") from error
+    if model.kind != "reactor":
+        raise UnknownReactor(f"{name} is a {model.kind}, not a reactor")
+    reason = model.unavailable()
     if reason is not None:
         raise UnknownReactor(f"{name} cannot run here: {reason}")
     moduleName = moduleOf(name)

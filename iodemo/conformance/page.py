@@ -52,6 +52,8 @@ def main(path: str) -> None:
     try:
         with interruptible():
             for model in models.MODELS:
+                if model.kind != "reactor":
+                    continue
                 reason = model.unavailable()
                 if reason is not None:
                     absent.append((model.name, reason))

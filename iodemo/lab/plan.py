@@ -25,7 +25,7 @@ from typing import NamedTuple
 
 from iodemo.lab.pipes import MULTIPLEXERS
 from iodemo.lab.results import Placed, Planned, placeOf
-from iodemo.lab.scenarios import Pipes, Point, Scenario, Workload, placed
+from iodemo.lab.scenarios import ECHO, Pipes, Point, Scenario, Workload, placed
 from iodemo.load.exchanges import exchangeOf
 from iodemo.models import Model
 
@@ -144,10 +144,21 @@ class Plan:
             ],
         }
 
-    def refusal(self, backend: Model, point: Point) -> str | None:
+    def refusal(
+        self, backend: Model, workload: Workload | Pipes, point: Point
+    ) -> str | None:
         """
         Say why a backend is not tried at a point, or L{None} if it is.
         """
+        if (
+            backend.kind == "reference"
+            and isinstance(workload, Workload)
+            and workload.command != ECHO.command
+        ):
+            return (
+                f"a reference is a server of its own, which does what iodemo-echo does "
+                f"and cannot host {workload.command[0]}"
+            )
         needed = point.connections + SERVER_DESCRIPTORS
         _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
         if hard != resource.RLIM_INFINITY and needed > hard:
@@ -181,7 +192,7 @@ class Plan:
         """
         About how long one backend takes at one point.
         """
-        if self.refusal(backend, point) is not None:
+        if self.refusal(backend, workload, point) is not None:
             return 0.0
         limit = backend.connectionLimit
         if limit is not None and limit < point.connections:

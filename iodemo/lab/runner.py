@@ -12,6 +12,7 @@ an interrupted comparison goes on from there.
 
 from __future__ import annotations
 
+import importlib
 import json
 import random
 import resource
@@ -138,7 +139,7 @@ def _measurePoint(
         kept.keepCells(place, {entrant: cell})
 
     for entrant in entrants:
-        refusal = plan.refusal(entrant.backend, point)
+        refusal = plan.refusal(entrant.backend, scenario.workload, point)
         if refusal is not None and entrant not in kept.cells(place):
             end(entrant, "skipped", refusal, [])
     for number in range(plan.rounds):
@@ -279,6 +280,9 @@ def _measurePipes(plan: Plan, pipes: Pipes, point: Point, backend: Model) -> Rou
 
 
 def _serverCommand(backend: Model, workload: Workload, port: int) -> list[str]:
+    if backend.module is not None:
+        reference = importlib.import_module(backend.module)
+        return cast("list[str]", reference.command(port))
     endpoint = f"tcp:{port}:interface=127.0.0.1"
     plugin = [
         word.replace("{endpoint}", endpoint).replace("{port}", str(port))
