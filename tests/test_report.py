@@ -16,7 +16,7 @@ from typing import Any
 from xml.etree import ElementTree
 
 import numpy
-from matplotlib.colors import to_hex
+from matplotlib.colors import to_hex, to_rgb
 from rich.console import Console
 from twisted.trial.unittest import SynchronousTestCase
 
@@ -149,6 +149,23 @@ class TableTests(SynchronousTestCase):
         )
         self.assertEqual(narrow, wide)
 
+    def test_references(self) -> None:
+        """
+        References come last, in a block of their own; a name that is too long for the
+        terminal is broken where it has a hyphen.
+        """
+        cells = [
+            okCell("idle", name, parameters(10), 150e3)
+            for name in ("c-epoll", "uvloop-protocol", "shinyloop", "epoll")
+        ]
+        lines = terminal(results(cells), 80).split("\n")
+        self.assertEqual(
+            [line[:9].strip() for line in lines[5:-3]],
+            ["epoll", "", "shinyloop", "", "", "uvloop-", "protocol", "c-epoll", ""],
+        )
+        cells = [cell for cell in cells if cell["backend"] == "c-epoll"]
+        self.assertTrue(terminal(results(cells), 80).split("\n")[5].startswith("c-e"))
+
     def test_noMarkup(self) -> None:
         """
         A reason is shown as it is, not taken for markup.
@@ -255,15 +272,17 @@ class ReadingTests(SynchronousTestCase):
 
     def test_namesInTheTablesOrder(self) -> None:
         """
-        Backends come as in the table of models, unknown ones after them.
+        Backends come as in the table of models, unknown ones after them, then
+        references.
         """
         point = parameters(1)
         cells = [
             okCell("active", name, point, 1.0)
-            for name in ("zeta", "epoll", "alpha", "select")
+            for name in ("zeta", "c-epoll", "epoll", "alpha", "select")
         ]
         self.assertEqual(
-            reading.names(results(cells)), ["select", "epoll", "zeta", "alpha"]
+            reading.names(results(cells)),
+            ["select", "epoll", "zeta", "alpha", "c-epoll"],
         )
 
     def test_orderOfRoundsDoesNotMatter(self) -> None:
@@ -301,12 +320,13 @@ class HeadlineTests(SynchronousTestCase):
 
     def test_many(self) -> None:
         """
-        Of many, the first, the baseline and the last are; a lower bound is one.
+        Of many, the first, the baseline and the last are, and references are not among
+        them; a lower bound is one.
         """
         self.assertEqual(
             headline.headline(twelveBackends()),
             "With 10,000 idle connections uring served at least 165,000 requests a "
-            "second, epoll 36,000 and busypoll 210, and 7 more lay between; select "
+            "second, epoll 36,000 and busypoll 210, and 6 more lay between; select "
             "failed; fork was skipped.",
         )
 
@@ -323,6 +343,13 @@ class HeadlineTests(SynchronousTestCase):
         both = fourBackends()
         both["cells"] += fivePipes()
         self.assertEqual(headline.headline(both), headline.headline(fourBackends()))
+
+    def test_references(self) -> None:
+        """
+        Of references it is only where nothing else was measured.
+        """
+        cells = [c for c in twelveBackends()["cells"] if c["backend"] == "c-epoll"]
+        self.assertIn("c-epoll served 145,000", headline.headline(results(cells)))
 
     def test_none(self) -> None:
         """
@@ -426,6 +453,8 @@ class StyleTests(SynchronousTestCase):
         looks = style.looks([])
         self.assertIn("carrier-pigeon", looks)
         self.assertNotEqual(looks["yard"].line, looks["epoll"].line)
+        red, green, blue = to_rgb(looks["yard"].color)
+        self.assertTrue(red == green == blue)
 
 
 def said(chart: Chart) -> list[str]:

@@ -14,14 +14,17 @@ _MANY = 4  # backends in one sentence, beyond which it only names the ends
 
 def headline(results: Results) -> str:
     """
-    What the run says where it says most: at the most idle connections if it
-    had any, and otherwise at the most busy ones. Of pipes if it had nothing else.
+    What the run says where it says most: at the most idle connections if it had any,
+    and otherwise at the most busy ones; of pipes if it had nothing else. It is of
+    reactors, unless there are none.
     """
-    places = {
-        place: cells
-        for place, cells in reading.places(results).items()
-        if any(reading.has(cell, [_metric(place)]) for cell in cells)
-    }
+    backends = reading.names(results)
+    told = [name for name in backends if name not in reading.REFERENCES] or backends
+    places = {}
+    for place, cells in reading.places(results).items():
+        those = [cell for cell in cells if cell["backend"] in told]
+        if any(reading.has(cell, [_metric(place)]) for cell in those):
+            places[place] = those
     if not places:
         return "No backend gave a number in this run; the reasons are below."
     place = max(places, key=lambda p: (not p.isOfPipes, p.idle, p.active))

@@ -193,7 +193,7 @@ def _verdictTable(results: Results, group: dict[Place, list[Cell]], metric: str)
                 row.append(_reference(its[0], metric))
             else:
                 row.append(_verdict(its[0], reading.against(compared, its[0], metric)))
-        body.append(tags.tr(row))
+        body.append(_row(backend, row))
     noise = stability.noiseOf(results)
     if noise:
         found = [stability.at(noise, cells[0], metric) for cells in group.values()]
@@ -285,15 +285,24 @@ def _cells(results: Results) -> Iterator[Tag]:
 def _numbers(cell: Cell, columns: Collection[_Column], again: bool = False) -> Tag:
     name = _name(cell["backend"] + " again" * again)
     if cell["status"] != "ok":
-        reason = tags.span(f"{cell['status']}: {cell['reason'] or 'no reason given'}")
+        said = tags.span(f"{cell['status']}: {cell['reason'] or 'no reason given'}")
         wide = str(len(columns) + 2)
-        return tags.tr(name, tags.td(reason, class_="reason", colspan=wide))
+        reason = tags.td(said, class_="reason", colspan=wide)
+        return _row(cell["backend"], [name, reason])
     median, interval = throughputSaid(cell)
     row = [name, tags.td(median, tags.small(interval))]
     for metric, say in columns:
         there = cell["summary"].get(metric)
         row.append(tags.td(say(there["median"]) if there else MISSING))
-    return tags.tr(row, tags.td(str(len(cell["rounds"]))))
+    row.append(tags.td(str(len(cell["rounds"]))))
+    return _row(cell["backend"], row)
+
+
+def _row(backend: str, cells: list[Tag]) -> Tag:
+    """
+    A row of a table in which references are a block of their own.
+    """
+    return tags.tr(cells, class_="reference" * (backend in reading.REFERENCES))
 
 
 def _name(backend: str) -> Tag:

@@ -21,6 +21,9 @@ from iodemo.lab.scenarios import PIPES
 from iodemo.lab.statistics import ROUNDS_FOR_95
 from iodemo.models import MODELS
 
+#: The backends that are no reactors, and stand apart.
+REFERENCES = frozenset(model.name for model in MODELS if model.kind == "reference")
+
 MISSING = "–"  # noqa: RUF001
 LOWER_BOUND = "≥ "
 
@@ -122,11 +125,12 @@ def spread(results: Results) -> str:
 def names(results: Results) -> list[str]:
     """
     The backends of a run: in the table of models' order, then those in no row
-    of it, in the order they come in.
+    of it, in the order they come in, and references last.
     """
     present = dict.fromkeys(cell["backend"] for cell in results["cells"])
     known = [model.name for model in MODELS if model.name in present]
-    return known + [name for name in present if name not in known]
+    found = known + [name for name in present if name not in known]
+    return sorted(found, key=REFERENCES.__contains__)
 
 
 def places(results: Results) -> dict[Place, list[Cell]]:

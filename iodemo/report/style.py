@@ -5,8 +5,8 @@ How a backend looks, in every figure the same.
 The hue and the line style say which family of models a backend belongs to; the
 lightness and the marker say which member it is. The hues are those of Okabe and
 Ito, which colour-blind eyes can tell apart; the markers carry the rest on a
-grey print. All of it follows from the table of models, so a new row has its
-look without a change here.
+grey print. References are grey and dashed. All of it follows from the table of
+models, so a new row has its look without a change here.
 """
 
 from __future__ import annotations
@@ -68,7 +68,7 @@ class Look:
 
 
 # One for each row of the table of models, as different as they get.
-_MARKERS = "sh^v<o>Ddp*H"
+_MARKERS = "sh^v<o>Ddp*HXP8"
 # Every other member of a family has gaps in its line.
 _GAPS: dict[str, Line] = {"-": (0, (5, 1)), "--": (0, (2.5, 1)), ":": (0, (1, 2))}
 
@@ -78,8 +78,8 @@ _FAMILIES: dict[str, tuple[tuple[str, str, str], str]] = {
     "busy polling": (("#d98bb7", "#cc79a7", "#8a3f6a"), ":"),
     "Reactor": (("#56b4e9", "#0072b2", "#14184a"), "-"),
     "Proactor": (("#e69f00", "#d55e00", "#a83400"), "-"),
-    "reference": (("#b5a52a", "#8f8000", "#5c5200"), ":"),
-    "unknown": (("#777777", "#444444", "#000000"), "-."),
+    "reference": (("#8c8c8c", "#6a6a6a", "#3d3d3d"), "--"),
+    "unknown": (("#b5a52a", "#8f8000", "#5c5200"), "-."),
 }
 
 

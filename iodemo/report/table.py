@@ -5,7 +5,8 @@ The comparison as a table in the terminal.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from textwrap import wrap
 
 from rich import box
 from rich.cells import cell_len
@@ -33,7 +34,7 @@ VERDICTS = {
 
 _STYLES = {"ok": "", "failed": "yellow", "skipped": "dim"}
 
-_SHORTEST_NAME = 8  # columns, below which a name is no longer folded
+_SHORTEST_NAME = 9  # columns, into which a longer name is folded
 
 Lines = list[str]
 
@@ -124,8 +125,13 @@ class ComparisonTable:
                 min_width=width,
                 overflow="fold",
             )
-        for cell in cells:
+        reactors = sum(cell["backend"] not in reading.REFERENCES for cell in cells)
+        for index, cell in enumerate(cells):
+            if 0 < index == reactors:
+                table.add_row()  # references are a block of their own
             *columns, verdict = self._columns(place, cell)
+            room = max(widths[0], _SHORTEST_NAME)
+            columns[0] = ["\n".join(wrap(cell["backend"], room))]
             texts = [
                 Text(_joined(lines, wide), _STYLES[cell["status"]]) for lines in columns
             ]
