@@ -196,6 +196,11 @@ def doctor() -> None:
     metavar="PID",
     help="Report what this process (the server) used meanwhile.",
 )
+@click.option(
+    "--calls",
+    is_flag=True,
+    help="With --watch: count its system calls, for a moment after the window.",
+)
 @click.option("--json", "asJson", is_flag=True, help="Print one JSON object.")
 def load(
     endpoint: str,
@@ -210,6 +215,7 @@ def load(
     warmup: float,
     wait: float,
     watch: int | None,
+    calls: bool,
     asJson: bool,
 ) -> None:
     """
@@ -237,6 +243,8 @@ def load(
 
     if arrivals is not None and rate is None:
         raise click.UsageError("--arrivals is for an open loop: give it a --rate")
+    if calls and watch is None:
+        raise click.UsageError("--calls goes with --watch")
     try:
         address = parseAddress(endpoint)
         host = str(address).partition(":")[2]
@@ -246,7 +254,7 @@ def load(
             rate=rate,
             arrivals=arrivals or "constant",
         )
-        watched = None if watch is None else Watch(watch)
+        watched = None if watch is None else Watch(watch, calls)
         first, *others = spread(plan, processes)
         phases = Console(stderr=True)
         measured = fastest()(
@@ -268,6 +276,8 @@ def load(
 
 
 def _roundTable(measured: Round) -> Table:
+    from iodemo.report.reading import callsSaid
+
     table = Table(box=None, show_header=False, pad_edge=False, padding=(0, 2, 0, 0))
     table.add_row("throughput", f"{measured['throughput']:,.0f} requests a second")
     for percentile, value in measured["latency_us"].items():
@@ -286,6 +296,13 @@ def _roundTable(measured: Round) -> Table:
             f"{(measured['context_switches'] or 0) / measured['requests']:.3g} "
             "a request",
         )
+    if "syscalls_by_name" in measured:
+        table.add_row(
+            "system calls",
+            f"{callsSaid(measured['syscalls_by_name'])} a request",
+        )
+    elif "syscalls_reason" in measured:
+        table.add_row("system calls", Text(f"unknown: {measured['syscalls_reason']}"))
     table.add_row("load CPU", f"{measured['load_cpu_fraction']:.0%} of a core")
     return table
 

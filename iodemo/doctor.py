@@ -379,16 +379,28 @@ def checkDriver(root: Path) -> Finding:
 
 def checkStrace(root: Path) -> Finding:
     """
-    Can system calls be seen?
+    Can system calls be seen, where perf does not see them?
     """
-    return _tool("strace", ["strace"], "shows a backend's system calls", "strace")
+    purpose = "counts a backend's system calls where perf may not"
+    finding = _tool("strace", ["strace"], purpose, "strace")
+    scope = integers(readText(root, "proc/sys/kernel/yama/ptrace_scope"))
+    if finding.advice is not None or not scope or not hasattr(os, "geteuid"):
+        return finding
+    value = f"{finding.value}, kernel.yama.ptrace_scope={scope[0]}"
+    advice = None
+    if scope[0] > 0 and os.geteuid() != 0:
+        advice = (
+            "this user's strace sees only what it has started itself: as root, "
+            "sysctl -w kernel.yama.ptrace_scope=0"
+        )
+    return Finding(finding.name, value, advice)
 
 
 def checkPerf(root: Path) -> Finding:
     """
     Can the kernel's counters be read, by this user?
     """
-    finding = _tool("perf", ["perf"], "shows where a backend's time goes", "perf")
+    finding = _tool("perf", ["perf"], "counts a backend's system calls", "perf")
     if finding.advice is not None:
         return finding
     values = integers(readText(root, "proc/sys/kernel/perf_event_paranoid"))

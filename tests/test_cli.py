@@ -236,6 +236,30 @@ class LoadTests(CommandTestCase):
             output = self.succeeds(*arguments, "--kind", kind)
             self.assertIn("requests a second", output)
 
+    def test_calls(self) -> None:
+        """
+        It also says which system calls it took, or why it does not know.
+        """
+        endpoint, pid = self.serve()
+        arguments = ("load", endpoint, "--seconds=0.1", "--wait=60", f"--watch={pid}")
+        measured = json.loads(self.succeeds(*arguments, "--calls", "--json"))
+        output = self.succeeds(*arguments, "--calls")
+        if "syscalls_reason" in measured:
+            self.assertIn("unknown: ", output)
+        else:
+            self.assertAlmostEqual(
+                measured["syscalls_by_name"]["recvfrom"], 1, places=1
+            )
+            self.assertIn("1 recvfrom", output)
+        # With a PATH that has neither.
+        self.environment["PATH"] = ""
+        measured = json.loads(self.succeeds(*arguments, "--calls", "--json"))
+        self.assertIn("strace: No such file", measured["syscalls_reason"])
+        self.assertIn("unknown: perf: No such", self.succeeds(*arguments, "--calls"))
+        status, _, errors = self.run_("load", endpoint, "--calls")
+        self.assertEqual(status, 2)
+        self.assertIn("--calls goes with --watch", errors)
+
     def test_badInput(self) -> None:
         """
         Each mistake is one line that says what is wrong.

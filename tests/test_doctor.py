@@ -323,6 +323,23 @@ class ProcessTests(MachineTests):
             doctor.checkDriver(self.machine()), Finding("load", "compiled")
         )
 
+    def test_straceForbidden(self) -> None:
+        """
+        C{strace} may be there and see nothing that others have started, unless root
+        runs it.
+        """
+        self.patch(shutil, "which", lambda command: f"/opt/{command}")
+        self.assertEqual(
+            doctor.checkStrace(self.machine()), Finding("strace", "/opt/strace")
+        )
+        machine = self.machine({"proc/sys/kernel/yama/ptrace_scope": "1\n"})
+        self.patch(os, "geteuid", lambda: 1000)
+        self.assertAdvice(
+            doctor.checkStrace(machine), "sysctl -w kernel.yama.ptrace_scope=0"
+        )
+        self.patch(os, "geteuid", lambda: 0)
+        self.assertFine(doctor.checkStrace(machine))
+
     def test_perfForbidden(self) -> None:
         """
         C{perf} may be there and see nothing of the kernel, unless root runs it.

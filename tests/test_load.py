@@ -28,7 +28,7 @@ import numpy
 import psutil
 from twisted.trial.unittest import SkipTest, SynchronousTestCase
 
-from iodemo.load import driver, pacing, watching
+from iodemo.load import driver, pacing, tracing, watching
 from iodemo.load.address import Address, BadAddress, parseAddress
 from iodemo.load.exchanges import (
     Echo,
@@ -659,11 +659,60 @@ class DriverTestsMixin:
         So are those of its children, where they do the work.
         """
         server, address = self.listenElsewhere("ForkingTCPServer")
-        measured = self.drive(address, watch=watching.Watch(server.pid))
+        measured = self.drive(address, watch=watching.Watch(server.pid, calls=True))
         self.assertGreater(measured["server_cpu_us_per_request"] or 0, 1)
         self.assertGreater(measured["context_switches"] or 0, 0)
         resident = psutil.Process(server.pid).memory_info().rss >> 10
         self.assertLess(measured["server_rss_kib"] or 0, 2 * resident)
+        if "syscalls_reason" in measured:
+            raise SkipTest(measured["syscalls_reason"])
+        calls = measured["syscalls_by_name"]
+        self.assertAlmostEqual(calls["recvfrom"], 1, places=1)
+        self.assertAlmostEqual(calls["sendto"], 1, places=1)
+        self.assertAlmostEqual(
+            measured["syscalls_per_request"] or 0, sum(calls.values())
+        )
+
+    def test_notCounted(self) -> None:
+        """
+        What was measured stays, with a reason, where system calls cannot be counted:
+        from the beginning or at the end, or because of what that does to the server.
+        """
+
+        class Broken:
+            def __enter__(self) -> Broken:
+                return self
+
+            def __exit__(self, *details: object) -> None:
+                pass
+
+            def end(self) -> dict[str, int]:
+                raise tracing.CannotTrace("it is broken")
+
+        def begin(pids: list[int]) -> Broken:
+            self.assertEqual(pids, [os.getpid()])
+            if reason == "it is not here":
+                raise tracing.CannotTrace(reason)
+            if reason == "the server closed connection":
+                closing.set()
+            return Broken()
+
+        def serve(connection: socket.socket) -> None:
+            while data := connection.recv(65536):
+                if closing.is_set():
+                    return
+                connection.sendall(data)
+
+        self.patch(tracing, "begin", begin)
+        reasons = ("it is not here", "it is broken", "the server closed connection")
+        for reason in reasons:
+            closing = threading.Event()
+            watch = watching.Watch(os.getpid(), calls=True)
+            measured = self.drive(self.listen(serve), watch=watch)
+            self.assertIn(reason, measured["syscalls_reason"])
+            self.assertNotIn("syscalls_by_name", measured)
+            self.assertIsNone(measured["syscalls_per_request"])
+            self.assertGreater(measured["server_cpu_us_per_request"] or 0, 0)
 
     def test_nobodyListens(self) -> None:
         """

@@ -61,6 +61,7 @@ from multiprocessing.connection import Connection
 from pathlib import Path
 from time import perf_counter_ns
 
+from iodemo.load import tracing
 from iodemo.load.companions import Companion
 from iodemo.load.exchanges import Exchange, WrongAnswer
 from iodemo.load.pacing import Schedule
@@ -70,6 +71,8 @@ from iodemo.load.round import Round
 from iodemo.load.watching import Counters, NothingToWatch, Watch
 
 _SECOND = 10**9
+# How long to ask while system calls are counted.
+_COUNTED = _SECOND // 10
 # To record a single latency would cost as much as a system call. So many take 10 ms.
 _MOST_KEPT = 1 << 19
 # What a login shell usually allows a process to open.
@@ -221,7 +224,11 @@ class Driver:
             for companion in self._companions:
                 companion.hear()
             self._phaseBegan(f"measuring for {self._plan.seconds:g} s")
-            return self._measure(busy)
+            measured = self._measure(busy)
+            if self._watch is not None and self._watch.calls:
+                self._phaseBegan("counting system calls")
+                self._count(busy, self._watch, measured)
+            return measured
         except NothingToWatch as error:
             raise LoadFailed(f"the server went away: {error}") from error
         finally:
@@ -366,31 +373,18 @@ class Driver:
         return measured
 
     def _measurePart(self, busy: list[_Connection]) -> _Part:
-        plan = self._plan
-        schedule = None
-        if plan.rate is None:
-            for connection in busy:
-                self._start(connection, perf_counter_ns())
-        elif busy:
-            # The default would be in every latency.
-            _setTimerSlack(1)
-            self._free.extend(busy)
-            # What is due in one process is due in between what is in the others.
-            gap = _SECOND / (plan.rate * plan.processes)
-            begin = perf_counter_ns() + int(plan.process * gap)
-            schedule = Schedule(plan.rate, plan.arrivals, begin)
-        self._schedule = schedule
+        self._begin(busy)
         warming = Recording()
-        self._drive(int(plan.warmup * _SECOND), warming, Recording())
+        self._drive(int(self._plan.warmup * _SECOND), warming, Recording())
         recording, uncorrected = Recording(), Recording()
         serverCpu = self._serverCpu()
         cpu = time.process_time()
         began = perf_counter_ns()
-        self._drive(int(plan.seconds * _SECOND), recording, uncorrected)
+        self._drive(int(self._plan.seconds * _SECOND), recording, uncorrected)
         ended = perf_counter_ns()
         cpu = time.process_time() - cpu
         serverCpu = self._serverCpu() - serverCpu
-        backlog = 0 if schedule is None else schedule.overdue(ended)
+        backlog = 0 if self._schedule is None else self._schedule.overdue(ended)
         drained = self._drain(busy)
         return _Part(
             recording,
@@ -401,6 +395,49 @@ class Driver:
             others=warming.count + drained,
             backlog=backlog + drained,
         )
+
+    def _begin(self, busy: list[_Connection]) -> None:
+        """
+        Ask on each of these connections, which are silent; or, in an open loop, have
+        requests be due from now on.
+        """
+        plan = self._plan
+        self._free.clear()
+        self._schedule = None
+        if plan.rate is None:
+            for connection in busy:
+                self._start(connection, perf_counter_ns())
+        elif busy:
+            # The default would be in every latency.
+            _setTimerSlack(1)
+            self._free.extend(busy)
+            # What is due in one process is due in between what is in the others.
+            gap = _SECOND / (plan.rate * plan.processes)
+            begin = perf_counter_ns() + int(plan.process * gap)
+            self._schedule = Schedule(plan.rate, plan.arrivals, begin)
+
+    def _count(self, busy: list[_Connection], watch: Watch, measured: Round) -> None:
+        """
+        Ask a little longer, and add the system calls that this takes the server. What
+        goes wrong with that does not make wrong what was measured.
+        """
+        counted = Recording()
+        try:
+            with tracing.begin(watch.pids()) as trace:
+                self._begin(busy)
+                self._drive(_COUNTED, counted, Recording())
+                requests = counted.count + self._drain(busy)
+                calls = trace.end()
+        except (tracing.CannotTrace, LoadFailed) as error:
+            measured["syscalls_reason"] = str(error)
+            return
+        if not requests:
+            measured["syscalls_reason"] = "nothing was due in the time for that"
+            return
+        measured["syscalls_per_request"] = sum(calls.values()) / requests
+        measured["syscalls_by_name"] = {
+            name: count / requests for name, count in calls.items()
+        }
 
     def _drain(self, busy: list[_Connection]) -> int:
         """

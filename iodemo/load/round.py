@@ -31,7 +31,17 @@ class OpenLoop(TypedDict, total=False):
     backlog: int  # due by the end of the window, and not answered by then
 
 
-class Round(OfPipes, OpenLoop):
+class Counted(TypedDict, total=False):
+    """
+    The system calls of a server, where they were to be counted: of requests after those
+    that were timed. One of these keys is there then.
+    """
+
+    syscalls_by_name: dict[str, float]  # a request
+    syscalls_reason: str  # why they could not be counted
+
+
+class Round(OfPipes, OpenLoop, Counted):
     """
     One server, measured once. Names of units are in the keys; what is of the
     server is C{None} where no server was watched.

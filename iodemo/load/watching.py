@@ -88,12 +88,13 @@ class Watch:
     """
     Reads the counters of one process and its descendants.
 
+    @ivar calls: whether its system calls are to be counted, too.
     @cvar SAMPLE: how many descendants' memory is read, to stand for that of all.
     """
 
     SAMPLE = 100
 
-    def __init__(self, pid: int) -> None:
+    def __init__(self, pid: int, calls: bool = False) -> None:
         """
         @raise NothingToWatch: if there is no such process.
         """
@@ -102,6 +103,15 @@ class Watch:
         except (psutil.Error, ValueError, OverflowError) as error:
             raise NothingToWatch(f"there is no process {pid}") from error
         self._descendants: list[psutil.Process] = []
+        self.calls = calls
+
+    def pids(self) -> list[int]:
+        """
+        @return: the process and its descendants.
+        @raise NothingToWatch: if the process has ended.
+        """
+        self._find()
+        return [each.pid for each in (self._process, *self._descendants)]
 
     def cpu(self) -> float:
         """

@@ -6,7 +6,7 @@ belong side by side, in which order, and how a number is said.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import NamedTuple
 
 from iodemo.lab.results import (
@@ -282,6 +282,21 @@ def memory(kib: float) -> str:
     A size in KiB, in the unit that keeps it short.
     """
     return _scaled(kib, ((1.0, "KiB"), (2.0**10, "MiB"), (2.0**20, "GiB")))
+
+
+def callsSaid(calls: Mapping[str, float]) -> str:
+    """
+    System calls a request, by name, the most frequent first.
+    """
+    ordered = sorted(calls.items(), key=lambda call: -call[1])
+    return ", ".join(f"{few(each)} {name}" for name, each in ordered) or "none"
+
+
+def few(value: float) -> str:
+    """
+    A small number of things, which is seldom whole, to two significant digits.
+    """
+    return count(float(f"{value:.2g}"))
 
 
 def ratio(value: float) -> str:

@@ -1,0 +1,180 @@
+"""
+Tests for L{iodemo.load.tracing}: real processes, counted by what is here.
+"""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from collections.abc import Callable, Sequence
+
+import psutil
+from twisted.trial.unittest import SkipTest, SynchronousTestCase
+
+from iodemo.load import tracing
+from iodemo.load.tracing import OTHER, CannotTrace, Trace
+
+# Answers each byte with one, in another thread every time, and in a child once.
+_ANSWERS = """
+import os, sys, threading
+def answer():
+    os.write(1, os.read(0, 1))
+if sys.argv[1] == "fork":
+    pid = os.fork()
+    if pid:
+        os.waitpid(pid, 0)
+        sys.exit()
+os.write(1, b"!")
+while True:
+    if sys.argv[1] == "threads":
+        thread = threading.Thread(target=answer)
+        thread.start()
+        thread.join()
+    else:
+        answer()
+"""
+
+
+class TracingTests(SynchronousTestCase):
+    """
+    What is counted, by perf and by strace alike.
+    """
+
+    def answering(self, how: str = "alone") -> subprocess.Popen[bytes]:
+        """
+        Start somebody who answers.
+        """
+        process = subprocess.Popen(
+            [sys.executable, "-c", _ANSWERS, how],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            bufsize=0,
+        )
+
+        def end() -> None:
+            for child in psutil.Process(process.pid).children():
+                child.kill()
+            process.kill()
+            process.communicate()
+
+        self.addCleanup(end)
+        assert process.stdout is not None
+        self.assertEqual(process.stdout.read(1), b"!")
+        return process
+
+    def ask(self, process: subprocess.Popen[bytes], times: int) -> None:
+        """
+        Ask, one after the other.
+        """
+        assert process.stdin is not None and process.stdout is not None
+        for _ in range(times):
+            process.stdin.write(b"?")
+            self.assertEqual(process.stdout.read(1), b"?")
+
+    def begun(
+        self, way: Callable[[Sequence[int]], Trace], process: subprocess.Popen[bytes]
+    ) -> Trace:
+        """
+        Begin to count in one of the ways, if it is here.
+        """
+        pids = [process.pid]
+        pids += [each.pid for each in psutil.Process(process.pid).children()]
+        try:
+            return way(pids)
+        except CannotTrace as error:
+            raise SkipTest(str(error)) from error
+
+    def counts(self, way: Callable[[Sequence[int]], Trace]) -> None:
+        """
+        Every call is counted, of threads that come later and of children too, and
+        nobody is left who counts.
+        """
+        for how in ("alone", "threads", "fork"):
+            process = self.answering(how)
+            self.ask(process, 3)
+            with self.begun(way, process) as trace:
+                self.ask(process, 50)
+                calls = trace.end()
+            self.assertEqual(calls["write"], 50, how)
+            # It may have begun the next already.
+            self.assertIn(calls["read"], (49, 50, 51), how)
+            self.ask(process, 1)
+        names = {child.name() for child in psutil.Process().children()}
+        self.assertEqual(names & {"perf", "strace"}, set())
+
+    def test_perf(self) -> None:
+        """
+        By perf.
+        """
+        self.counts(tracing._Perf)
+
+    def test_strace(self) -> None:
+        """
+        By strace.
+        """
+        self.counts(tracing._Strace)
+
+    def test_begin(self) -> None:
+        """
+        By whatever is here.
+        """
+        self.counts(tracing.begin)
+
+    def test_other(self) -> None:
+        """
+        What there are too many threads to have a counter for, is counted all the same.
+        """
+        self.patch(tracing, "_MOST_COUNTERS", 2)
+        process = self.answering()
+        with self.begun(tracing._Perf, process) as trace:
+            self.ask(process, 50)
+            calls = trace.end()
+        self.assertEqual(list(calls), [OTHER])
+        self.assertIn(calls[OTHER], (99, 100, 101))
+
+    def test_abandoned(self) -> None:
+        """
+        A count that is not brought to its end does not go on.
+        """
+        for way in (tracing._Perf, tracing._Strace):
+            process = self.answering()
+            trace = self.begun(way, process)
+            counting = psutil.Process(trace._process.pid)
+            with self.assertRaises(ZeroDivisionError), trace:
+                raise ZeroDivisionError
+            self.assertFalse(counting.is_running())
+            self.ask(process, 1)
+
+    def test_gone(self) -> None:
+        """
+        Who counted and is gone has no count.
+        """
+        for way in (tracing._Perf, tracing._Strace):
+            process = self.answering()
+            with self.begun(way, process) as trace:
+                trace._process.kill()
+                trace._process.wait()
+                self.assertRaises(CannotTrace, trace.end)
+
+
+class CannotTraceTests(SynchronousTestCase):
+    """
+    Why nothing can be counted.
+    """
+
+    def test_nothingHere(self) -> None:
+        """
+        Neither perf nor strace is there.
+        """
+        self.patch(os, "environ", {**os.environ, "PATH": ""})
+        error = self.assertRaises(CannotTrace, tracing.begin, [os.getpid()])
+        self.assertRegex(str(error), r"\Aperf: No such file.*; strace: No such file")
+
+    def test_nobodyThere(self) -> None:
+        """
+        There is no such process.
+        """
+        error = self.assertRaises(CannotTrace, tracing.begin, [2**22 + 1])
+        self.assertRegex(str(error), r"\Aperf: .+; strace: .+")
+        self.assertNotIn("\n", str(error))
