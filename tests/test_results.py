@@ -34,10 +34,11 @@ class ResultsFileTests(SynchronousTestCase):
         self.path.mkdir()
         self.path /= results.FILE_NAME
         asked = parameters(10, 100)
+        calls = {"recvfrom": 1, "other": 2}
         self.example = controlled(
             example(
                 [
-                    okCell("idle", "epoll", asked, 40_000),
+                    okCell("idle", "epoll", asked, 40_000, calls=calls),
                     okCell("idle", "poll", asked, 30_000),
                     failedCell("idle", "select", asked),
                     pipesCell("epoll", 1, 10, 0.8),
@@ -202,6 +203,24 @@ class ResultsFileTests(SynchronousTestCase):
             del self.example[key]  # type: ignore[misc]
         results.write(self.example, self.path)
         self.assertEqual(results.read(self.path), self.example)
+
+    def test_calls(self) -> None:
+        """
+        System calls have names that are some, and numbers or a reason.
+        """
+        changed: Any = copy.deepcopy(self.example)
+        changed["cells"][1]["syscalls_reason"] = "perf is not here"
+        self.path.write_text(json.dumps(changed))
+        self.assertEqual(results.read(self.path), changed)
+        for key, value, reason in (
+            ("syscalls_by_name", {"recv": -1}, "syscalls_by_name.recv is -1"),
+            ("syscalls_by_name", {"<b>": 1}, "expected a name"),
+            ("syscalls_by_name", [], "expected an object"),
+            ("syscalls_reason", "\x1b", "expected printable text"),
+        ):
+            changed["cells"][1][key] = value
+            self.assertIn(reason, self.refused(json.dumps(changed)))
+            del changed["cells"][1][key]
 
     def test_keysMayBeAdded(self) -> None:
         """

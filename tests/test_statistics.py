@@ -258,6 +258,7 @@ class MetricsTests(SynchronousTestCase):
         """
         one = exampleRound()
         one["us_per_call"] = 1.0
+        one["syscalls_per_request"] = 3.5
         self.assertEqual(tuple(statistics.metrics([one])), statistics.METRICS)
 
     def test_nothingServed(self) -> None:
@@ -267,6 +268,16 @@ class MetricsTests(SynchronousTestCase):
         one = exampleRound()
         one["requests"] = 0
         self.assertNotIn("context_switches_per_request", statistics.metrics([one]))
+
+    def test_countedOnce(self) -> None:
+        """
+        System calls are counted in one round, and known from that.
+        """
+        one, other = exampleRound(), exampleRound()
+        self.assertNotIn("syscalls_per_request", statistics.metrics([one, other]))
+        other["syscalls_per_request"] = 3.5
+        found = statistics.metrics([one, other])
+        self.assertEqual(found["syscalls_per_request"], [3.5])
 
     def test_missing(self) -> None:
         """

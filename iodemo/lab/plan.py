@@ -35,6 +35,11 @@ SERVER_DESCRIPTORS = 32
 #: CPU time of C{twistd --version}, on the machine that the times below are from.
 STARTING = 0.152
 
+# Counting system calls, after the last round; and a thread or a process of those that
+# there is one of for each connection.
+_COUNTING = 0.16
+_COUNTED_EACH = 4e-4
+
 # A round without connections, verification and measuring.
 _ROUND = 0.4
 
@@ -198,7 +203,13 @@ class Plan:
         if limit is not None and limit < point.connections:
             # It breaks, in its first round, before anything is timed.
             return _unmeasured(workload, limit, backend, pace)
-        return self.rounds * self.roundSeconds(workload, point, backend, pace)
+        counting = 0.0
+        if isinstance(workload, Workload):
+            counting = _COUNTING
+            if backend.pattern in _CONNECTION:
+                counting += pace * _COUNTED_EACH * point.connections
+        rounds = self.rounds * self.roundSeconds(workload, point, backend, pace)
+        return rounds + counting
 
     def roundSeconds(
         self,

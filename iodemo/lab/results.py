@@ -24,7 +24,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Literal, TypedDict, cast
 
-from iodemo.load.round import Latency, Round
+from iodemo.load.round import Counted, Latency, Round
 
 FORMAT = "iodemo-results"
 VERSION = 1
@@ -103,8 +103,11 @@ class Interval(TypedDict):
     high: float
 
 
-class Cell(Placed):
-    """One backend at one point of one scenario."""
+class Cell(Placed, Counted):
+    """
+    One backend at one point of one scenario. System calls are counted once, after its
+    last round.
+    """
 
     backend: str
     status: Status
@@ -325,6 +328,17 @@ def _object(
     return checkObject
 
 
+def _byName(check: _Check) -> _Check:
+    def checkByName(value: Any, where: str) -> None:
+        if not isinstance(value, dict):
+            raise _Wrong(f"{where} is {_show(value)}, expected an object")
+        for name, element in value.items():
+            _name(name, f"a key of {where}")
+            check(element, f"{where}.{name}")
+
+    return checkByName
+
+
 def _orNone(check: _Check) -> _Check:
     def checkUnlessNone(value: Any, where: str) -> None:
         if value is not None:
@@ -356,7 +370,9 @@ _parameters = _object(
         "tls": _flag,
     }
 )
-_served = _object(
+
+_counted = {"syscalls_by_name": _byName(_number), "syscalls_reason": _text}
+_round = _object(
     {
         "requests": _count,
         "seconds": _number,
@@ -369,24 +385,10 @@ _served = _object(
         "context_switches": _orNone(_count),
         "syscalls_per_request": _orNone(_number),
         "load_cpu_fraction": _number,
-    }
+    },
+    optional={**_counted, "us_per_call": _number},
 )
-_ofPipes = _object({"us_per_call": _number})
 _interval = _object({"median": _number, "low": _number, "high": _number})
-
-
-def _round(value: Any, where: str) -> None:
-    _served(value, where)
-    if "us_per_call" in value:
-        _ofPipes(value, where)
-
-
-def _summary(value: Any, where: str) -> None:
-    if not isinstance(value, dict):
-        raise _Wrong(f"{where} is {_show(value)}, expected an object")
-    for metric, interval in value.items():
-        _name(metric, f"a key of {where}")
-        _interval(interval, f"{where}.{metric}")
 
 
 _placed = {"scenario": _name, "service": _name, "parameters": _parameters}
@@ -398,8 +400,9 @@ _cell = _object(
         "reason": _orNone(_text),
         "load_limited": _flag,
         "rounds": _list(_round),
-        "summary": _summary,
-    }
+        "summary": _byName(_interval),
+    },
+    optional=_counted,
 )
 
 

@@ -29,7 +29,7 @@ from iodemo.lab.plan import SERVER_DESCRIPTORS, STARTING, Entrant, Plan
 from iodemo.lab.record import Record
 from iodemo.lab.results import Cell, Placed, Results
 from iodemo.lab.scenarios import Pipes, Point, Scenario, Workload, placed
-from iodemo.load.round import Round
+from iodemo.load.round import Counted, Round
 from iodemo.models import Model
 
 #: A load that uses this much of its core is the limit of what was measured.
@@ -151,7 +151,10 @@ def _measurePoint(
             left = plan.rounds - number
             observer.roundBegan(scenario, point, backend.name)
             try:
-                measured = _measureRound(plan, scenario.workload, point, backend)
+                calls = left == 1 and not entrant.control
+                measured = _measureRound(
+                    plan, scenario.workload, point, backend, calls
+                )
             except RoundFailed as failed:
                 # A cell that is not ok has no number: the rounds it had are no
                 # result.
@@ -186,6 +189,12 @@ def _cell(
     rounds: list[Round],
 ) -> Cell:
     columns = statistics.metrics(rounds)
+    counted: Counted = {}
+    for each in rounds:
+        if "syscalls_by_name" in each:
+            counted["syscalls_by_name"] = each.pop("syscalls_by_name")
+        if "syscalls_reason" in each:
+            counted["syscalls_reason"] = each.pop("syscalls_reason")
     limited = numpy.median(columns.get("load_cpu_fraction", [0.0])) >= LOAD_LIMIT
     return {
         **place,
@@ -197,6 +206,7 @@ def _cell(
         "summary": {
             metric: statistics.interval(values) for metric, values in columns.items()
         },
+        **counted,
     }
 
 
@@ -222,11 +232,16 @@ def pace() -> float:
 
 
 def _measureRound(
-    plan: Plan, workload: Workload | Pipes, point: Point, backend: Model
+    plan: Plan,
+    workload: Workload | Pipes,
+    point: Point,
+    backend: Model,
+    calls: bool,
 ) -> Round:
     """
     One fresh server, or one fresh program with pipes, measured once.
 
+    @param calls: whether its system calls are counted, after that.
     @raise RoundFailed: if it has no number.
     """
     if isinstance(workload, Pipes):
@@ -240,7 +255,7 @@ def _measureRound(
     with server:
         # The load starts up while the server does, and waits for it to listen.
         load = Child(
-            _loadCommand(plan, workload, point, port, server.pid),
+            _loadCommand(plan, workload, point, port, server.pid, calls),
             pinned["load"] if pinned else None,
         )
         with load:
@@ -293,7 +308,12 @@ def _serverCommand(backend: Model, workload: Workload, port: int) -> list[str]:
 
 
 def _loadCommand(
-    plan: Plan, workload: Workload, point: Point, port: int, watched: int
+    plan: Plan,
+    workload: Workload,
+    point: Point,
+    port: int,
+    watched: int,
+    calls: bool,
 ) -> list[str]:
     return [
         *(sys.executable, "-c", _IODEMO, "load", f"tcp:127.0.0.1:{port}"),
@@ -304,6 +324,7 @@ def _loadCommand(
         f"--seconds={plan.seconds}",
         f"--warmup={plan.warmup}",
         f"--watch={watched}",
+        *["--calls"] * calls,
         "--wait=30",
         "--json",
     ]

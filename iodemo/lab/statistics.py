@@ -76,6 +76,7 @@ METRICS = (
     "server_system_us_per_request",
     "server_rss_kib",
     "context_switches_per_request",
+    "syscalls_per_request",
     "load_cpu_fraction",
     "us_per_call",
 )
@@ -116,12 +117,14 @@ def metrics(rounds: Sequence[Round]) -> dict[str, list[float]]:
         )
         put("server_rss_kib", each["server_rss_kib"])
         put("context_switches_per_request", _each(each["context_switches"], requests))
+        put("syscalls_per_request", each["syscalls_per_request"])
         put("load_cpu_fraction", each["load_cpu_fraction"])
         put("us_per_call", each.get("us_per_call"))
     return {
         metric: values
         for metric, values in columns.items()
-        if len(values) == len(rounds)
+        # System calls are counted in one round only.
+        if len(values) == len(rounds) or metric == "syscalls_per_request"
     }
 
 
