@@ -21,7 +21,7 @@ Two questions classify a model, and both are about a layer, here the kernel's:
 from __future__ import annotations
 
 import importlib
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Literal
 
@@ -101,6 +101,60 @@ class Model:
         most = f"at most {limit:,} connections"
         return f"{self.limitReason} ({most})" if self.limitReason else most
 
+    def contradiction(
+        self, calls: Mapping[str, float], architecture: str
+    ) -> str | None:
+        """
+        Say where C{kernelCalls} is not what a server was seen to ask of the kernel, or
+        L{None} if it is, as far as is known.
+
+        Calls that are made for a connection are not looked for, and neither are those
+        that are no I/O.
+
+        @param calls: system calls a request, by name, of one server or more.
+        @param architecture: of their machine, as in C{uname -m}.
+        """
+        seen = {name: each for name, each in calls.items() if name in _IO_CALLS}
+        if not self.kernelCalls or not seen:
+            return None
+        other = _LIBC if architecture == "x86_64" else {**_LIBC, **_LIBC_ELSEWHERE}
+        expected = {
+            label: {label, other.get(label, label)}
+            for label in self.kernelCalls
+            if label not in _CONNECTION_CALLS
+        }
+        unseen = [label for label, names in expected.items() if not names & set(seen)]
+        named = set().union(*expected.values())
+        unnamed = [
+            name
+            for name, each in seen.items()
+            if name not in named and each >= _NOTICED
+        ]
+        said = [
+            f"without {', '.join(unseen)}" if unseen else "",
+            f"with {', '.join(unnamed)}" if unnamed else "",
+        ]
+        return " and ".join(filter(None, said)) or None
+
+
+#: Of these a model says something: waiting, receiving, sending, and who waits for what.
+_IO_CALLS = frozenset(
+    (
+        *("select", "pselect6", "poll", "ppoll", "epoll_wait", "epoll_pwait"),
+        *("epoll_pwait2", "epoll_ctl", "io_uring_enter", "recvfrom", "recvmsg", "read"),
+        *("readv", "sendto", "sendmsg", "write", "writev"),
+    )
+)
+_CONNECTION_CALLS = ("accept", "fork", "clone")
+
+# What a function of the C library asks of the kernel, where that has another name; and
+# what it does where the kernel is too young to have kept the first of the kind.
+_LIBC = {"recv": "recvfrom", "send": "sendto", "select": "pselect6"}
+_LIBC_ELSEWHERE = {"poll": "ppoll", "epoll_wait": "epoll_pwait"}
+
+# A call that is made less often than this, of all requests, needs no mention.
+_NOTICED = 0.05
+
 
 MODELS: tuple[Model, ...] = (
     Model(
@@ -131,9 +185,9 @@ MODELS: tuple[Model, ...] = (
         "busy polling",
         blocking=False,
         synchronous=True,
-        kernelCalls=("recv", "send"),
+        kernelCalls=("recv", "send", "poll"),
         description="No multiplexing: every socket is asked in turn, for ever, "
-        "until one does not say EAGAIN.",
+        "until one does not say EAGAIN; whatever else there is, by a poll of it alone.",
     ),
     Model(
         "select",
@@ -188,15 +242,16 @@ MODELS: tuple[Model, ...] = (
         "Reactor",
         blocking=False,
         synchronous=True,
-        kernelCalls=("epoll_pwait", "recv", "epoll_ctl", "send"),
-        description="Twisted's asyncio reactor on uvloop, an event loop in C.",
+        kernelCalls=("epoll_pwait", "recv", "epoll_ctl", "send", "io_uring_enter"),
+        description="Twisted's asyncio reactor on uvloop, an event loop in C, which "
+        "hands some of its epoll_ctl calls to the kernel through io_uring.",
     ),
     Model(
         "proactor",
         "Proactor, emulated",
         blocking=False,
         synchronous=True,
-        kernelCalls=("recv", "send", "epoll_wait"),
+        kernelCalls=("read", "writev", "epoll_wait"),
         description="Completions made in user space from readiness: asynchronous to "
         "the program, synchronous to the kernel.",
     ),

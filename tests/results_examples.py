@@ -38,6 +38,16 @@ ACTIVE = (1, 10, 100, 1000)
 KIB = {"fork": 3100, "threads": 45}
 SWITCHES = {"fork": 1.6, "threads": 4.4}
 
+# System calls a request, where every wait is for one request.
+CALLS = {
+    "poll": {"poll": 1.0, "recvfrom": 1.0, "sendto": 1.0},
+    "epoll": {"epoll_wait": 1.0, "recvfrom": 1.0, "sendto": 1.0, "epoll_ctl": 2.0},
+    "proactor": {"epoll_wait": 1.0, "recvfrom": 1.0, "sendto": 1.0},
+    "uring": {"io_uring_enter": 1.0},
+    "c-epoll": {"epoll_wait": 1.0, "recvfrom": 1.0, "sendto": 1.0, "other": 0.01},
+}
+_WAITS = ("poll", "epoll_wait", "io_uring_enter")
+
 # Requests a second at each point; None is a failure.
 Curve = Sequence[float | None]
 
@@ -95,9 +105,12 @@ def okCell(
     throughput: float,
     kibPerConnection: float = 6.0,
     switches: float = 0.001,
+    calls: dict[str, float] | None = None,
 ) -> Cell:
     """
     A cell with three rounds around C{throughput} and what goes with it.
+
+    @param calls: system calls a request, if they were counted.
     """
     rates = [throughput * factor for factor in WOBBLE]
     cpu = [0.98e6 / rate for rate in rates]
@@ -140,7 +153,7 @@ def okCell(
     }
     for percentile, factor in tail.items():
         summary[f"latency_us.{percentile}"] = interval(t * factor for t in response)
-    return {
+    cell: Cell = {
         "scenario": scenario,
         "service": "echo",
         "backend": backend,
@@ -151,6 +164,11 @@ def okCell(
         "rounds": rounds,
         "summary": summary,
     }
+    if calls is not None:
+        rounds[-1]["syscalls_per_request"] = sum(calls.values())
+        summary["syscalls_per_request"] = interval([sum(calls.values())])
+        cell["syscalls_by_name"] = calls
+    return cell
 
 
 def pipesCell(backend: str, ready: int, watched: int, call: float) -> Cell:
@@ -342,7 +360,16 @@ def sweep(
                     kib = KIB.get(backend, 4 + number * 0.8)
                     # Who multiplexes waits once for all that are ready.
                     switches = SWITCHES.get(backend, 1 / point["active"])
-                    cells.append(okCell(scenario, backend, point, rate, kib, switches))
+                    calls = {
+                        name: each / point["active"] if name in _WAITS else each
+                        for name, each in CALLS.get(backend, {}).items()
+                    }
+                    cells.append(
+                        okCell(
+                            *(scenario, backend, point, rate, kib, switches),
+                            calls or None,
+                        )
+                    )
     return cells
 
 

@@ -20,6 +20,7 @@ import psutil
 from twisted.trial.unittest import SynchronousTestCase
 
 from iodemo import models
+from iodemo.kernel import ioUringRefusal
 from iodemo.lab import (
     child,
     comparing,
@@ -42,6 +43,7 @@ from iodemo.lab.scenarios import (
     foreignWorkload,
 )
 from iodemo.load.exchanges import Echo, Http
+from iodemo.report import reading
 from tests.results_examples import failedCell, okCell, parameters
 
 ROOT = Path(__file__).parent.parent
@@ -133,6 +135,9 @@ class CompareTests(CompareTestCase):
             self.assertGreater(cell["summary"]["throughput"]["low"], 0)
             self.assertGreater(cell["summary"]["server_cpu_us_per_request"]["low"], 0)
             self.assertGreater(cell["summary"]["server_rss_kib"]["low"], 0)
+            self.assertCounted(cell)
+        if ioUringRefusal() is None:
+            self.assertEqual(reading.contradictions(outcome), {})
         compared = {
             (each["backend"], each["metric"]) for each in outcome["comparisons"]
         }
@@ -206,6 +211,23 @@ class CompareTests(CompareTestCase):
             (cell,) = self.compare(Point(1, 9), workload=Pipes())["cells"]
             self.assertEqual(cell["status"], "failed")
             self.assertIn(reason, cell["reason"] or "")
+    def assertCounted(self, cell: results.Cell) -> None:
+        """
+        Its system calls were counted once, after its last round, or not for a reason.
+        """
+        each = [measured["syscalls_per_request"] for measured in cell["rounds"]]
+        self.assertEqual(each[:-1], [None] * len(each[:-1]))
+        if each[-1] is None:
+            self.assertNotIn("syscalls_by_name", cell)
+            self.assertTrue(cell["syscalls_reason"])
+        else:
+            calls = cell["syscalls_by_name"]
+            self.assertAlmostEqual(sum(calls.values()), each[-1])
+            self.assertEqual(
+                cell["summary"]["syscalls_per_request"]["median"], each[-1]
+            )
+        for measured in cell["rounds"]:
+            self.assertEqual({"syscalls_by_name"} & set(measured), set())
 
     def test_order(self) -> None:
         """

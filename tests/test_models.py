@@ -82,6 +82,36 @@ class ModelsTests(SynchronousTestCase):
         self.assertIsNone(replace(model, breaks=True).refuses(1001))
         self.assertIsNone(models.find("select").refuses(10_000))
 
+    def test_contradiction(self) -> None:
+        """
+        What is seen is held against what the table says: calls by any name that the C
+        library has for them there, without those of a connection or of no I/O.
+        """
+        for name, seen, said in (
+            ("epoll", "epoll_wait recvfrom epoll_ctl sendto", None),
+            ("epoll", "epoll_pwait recvfrom epoll_ctl sendto", "x86_64"),
+            ("epoll", "epoll_wait recvfrom sendto", "without epoll_ctl"),
+            ("c-epoll", "epoll_wait read write", "without recv, send and with read"),
+            ("select", "pselect6 recvfrom sendto", None),
+            ("threads", "recvfrom sendto futex getpid other", None),
+            ("fork", "recvfrom sendto read", "with read"),
+            ("uring", "io_uring_enter", None),
+            ("uring", "other", None),
+        ):
+            calls = dict.fromkeys(seen.split(), 1.0)
+            model = models.find(name)
+            found = model.contradiction(calls, "x86_64")
+            elsewhere = model.contradiction(calls, "aarch64")
+            if said == "x86_64":
+                self.assertEqual(found, "without epoll_wait and with epoll_pwait")
+                self.assertIsNone(elsewhere)
+            elif said is None:
+                self.assertEqual((found, elsewhere), (None, None), name)
+            else:
+                self.assertIn(said, found or "")
+        calls = {"epoll_wait": 0.001, "recvfrom": 1, "sendto": 1, "read": 0.01}
+        self.assertIsNone(models.find("c-epoll").contradiction(calls, "x86_64"))
+
     def test_foreignReactor(self) -> None:
         """
         A reactor of another project is a backend without a row; a nameless one is

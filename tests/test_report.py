@@ -179,6 +179,39 @@ class TableTests(SynchronousTestCase):
         """
         self.assertNotIn("\x1b", terminal(small(), 80))
 
+    def test_calls(self) -> None:
+        """
+        What the kernel was asked is said where most were counted with several busy
+        connections, in its own table; so is what is not as labelled, and why nothing is
+        known.
+        """
+        run = twelveBackends()
+        _, _, text = terminal(run, 80).partition("System calls a request")
+        lines = [" ".join(line.split()) for line in text.split("\n")]
+        self.assertEqual(lines[0], ": echo, 64 B payload")
+        self.assertEqual(lines[2], "10 busy connections")
+        self.assertEqual(
+            lines[5:10],
+            [
+                "poll 2.1 1 recvfrom, 1 sendto, 0.1 poll",
+                "epoll 4.1 2 epoll_ctl, 1 recvfrom, 1 sendto, 0.1 epoll_wait",
+                "proactor 2.1 1 recvfrom, 1 sendto, 0.1 epoll_wait",
+                "uring 0.1 0.1 io_uring_enter",
+                "c-epoll 2.1 1 recvfrom, 1 sendto, 0.1 epoll_wait, 0.01 other",
+            ],
+        )
+        said = (
+            "proactor is said to ask read, writev, epoll_wait; seen without read, "
+            "writev and with recvfrom, sendto."
+        )
+        self.assertIn(said, " ".join(lines))
+        self.assertNotIn("could not be counted", text)
+        run["cells"][0]["syscalls_reason"] = HOSTILE
+        self.assertIn(
+            " ".join(f"System calls could not be counted: {HOSTILE}".split()),
+            " ".join(terminal(run, 400).split()),
+        )
+
     def test_interrupted(self) -> None:
         """
         A run that did not end says so first.
@@ -292,6 +325,28 @@ class ReadingTests(SynchronousTestCase):
         cells = [okCell("idle", "epoll", parameters(10, n), 1.0) for n in (100, 0, 10)]
         idle = [place.idle for place in reading.places(results(cells))]
         self.assertEqual(idle, [0, 10, 100])
+
+    def test_contradictions(self) -> None:
+        """
+        A call is seen if it is at any point, and what was not counted is not judged.
+        """
+        calls = {"epoll_wait": 1.0, "recvfrom": 1.0, "sendto": 1.0}
+        point = parameters(1)
+        cells = [
+            okCell("active", "epoll", point, 1.0, calls=calls),
+            okCell("active", "poll", point, 1.0),
+            okCell("active", "shinyloop", point, 1.0, calls=calls),
+        ]
+        self.assertEqual(
+            reading.contradictions(results(cells)),
+            {
+                "epoll": "said to ask epoll_wait, recv, epoll_ctl, send; seen without "
+                "epoll_ctl"
+            },
+        )
+        calls = {**calls, "epoll_ctl": 0.01}
+        cells.append(okCell("active", "epoll", parameters(9), 1.0, calls=calls))
+        self.assertEqual(reading.contradictions(results(cells)), {})
 
     def test_representative(self) -> None:
         """
@@ -1009,6 +1064,8 @@ class PageTests(SynchronousTestCase):
             "Example CPU @ 2.60GHz",
             "Linux 6.18.5",
             "closed loop",
+            "4.12 epoll_ctl, 1 recvfrom, 1 sendto, 0.1 epoll_wait",
+            "proactor is said to ask read, writev, epoll_wait; seen without",
         ):
             self.assertIn(expected, text)
 

@@ -262,7 +262,8 @@ def _cells(results: Results) -> Iterator[Tag]:
             for title, (metric, say) in _COLUMNS.items()
             if any(metric in c["summary"] for cells in group.values() for c in cells)
         }
-        titles = ["backend", next(iter(group)).unit, *columns, "rounds"]
+        titles = ["backend", next(iter(group)).unit, *columns]
+        titles += ["system calls per request", "rounds"]
         body: list[Tag] = []
         for place, cells in group.items():
             body.append(
@@ -280,13 +281,19 @@ def _cells(results: Results) -> Iterator[Tag]:
         head = tags.thead(tags.tr([tags.th(each) for each in titles]))
         yield tags.h3(title)
         yield _scrolling(tags.table(head, tags.tbody(body)))
+    remarks = [
+        *(f"{who} is {said}." for who, said in reading.contradictions(results).items()),
+        *(f"System calls not counted: {why}" for why in reading.uncounted(results)),
+    ]
+    if remarks:
+        yield tags.ul([tags.li(remark) for remark in remarks], class_="reasons")
 
 
 def _numbers(cell: Cell, columns: Collection[_Column], again: bool = False) -> Tag:
     name = _name(cell["backend"] + " again" * again)
     if cell["status"] != "ok":
         said = tags.span(f"{cell['status']}: {cell['reason'] or 'no reason given'}")
-        wide = str(len(columns) + 2)
+        wide = str(len(columns) + 3)
         reason = tags.td(said, class_="reason", colspan=wide)
         return _row(cell["backend"], [name, reason])
     median, interval = throughputSaid(cell)
@@ -294,8 +301,23 @@ def _numbers(cell: Cell, columns: Collection[_Column], again: bool = False) -> T
     for metric, say in columns:
         there = cell["summary"].get(metric)
         row.append(tags.td(say(there["median"]) if there else MISSING))
+    row.append(_calls(cell))
     row.append(tags.td(str(len(cell["rounds"]))))
     return _row(cell["backend"], row)
+
+
+def _calls(cell: Cell) -> Tag:
+    """
+    What the kernel was asked for one request.
+    """
+    calls = cell.get("syscalls_by_name")
+    if calls is None:
+        return tags.td(MISSING)
+    return tags.td(
+        reading.few(sum(calls.values())),
+        tags.small(reading.callsSaid(calls)),
+        class_="calls",
+    )
 
 
 def _row(backend: str, cells: list[Tag]) -> Tag:

@@ -178,6 +178,60 @@ def representative(results: Results, metrics: Sequence[str]) -> Place | None:
     return chosen
 
 
+def counted(results: Results) -> dict[Place, list[Cell]]:
+    """
+    Where to look at system calls: of the places under the same conditions the one at
+    which most backends were counted, with several connections busy, and else few.
+    """
+    best: dict[str, tuple[tuple[int, bool, int], Place]] = {}
+    found = {
+        place: [cell for cell in cells if "syscalls_by_name" in cell]
+        for place, cells in places(results).items()
+    }
+    for place, cells in found.items():
+        merit = (len(cells), place.active > 1, -place.connections)
+        conditions = place.conditions()
+        if cells and (conditions not in best or merit > best[conditions][0]):
+            best[conditions] = (merit, place)
+    return {place: found[place] for _, place in best.values()}
+
+
+def uncounted(results: Results) -> list[str]:
+    """
+    Why system calls were not counted, of those cells where they were to be.
+    """
+    reasons = [
+        cell["syscalls_reason"]
+        for cell in results["cells"]
+        if "syscalls_reason" in cell
+    ]
+    return list(dict.fromkeys(reasons))
+
+
+def contradictions(results: Results) -> dict[str, str]:
+    """
+    What each backend was seen to ask of the kernel that is not what the table of models
+    says, if so.
+    """
+    seen: dict[str, dict[str, float]] = {}
+    for cell in results["cells"]:
+        most = seen.setdefault(cell["backend"], {})
+        for name, each in cell.get("syscalls_by_name", {}).items():
+            most[name] = max(each, most.get(name, 0.0))
+    architecture = results["environment"]["architecture"]
+    known = {model.name: model for model in MODELS}
+    said = {
+        name: known[name].contradiction(calls, architecture)
+        for name, calls in seen.items()
+        if name in known
+    }
+    return {
+        name: f"said to ask {', '.join(known[name].kernelCalls)}; seen {what}"
+        for name, what in said.items()
+        if what is not None
+    }
+
+
 def has(cell: Cell, metrics: Iterable[str]) -> bool:
     return cell["status"] == "ok" and all(m in cell["summary"] for m in metrics)
 

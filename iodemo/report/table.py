@@ -26,6 +26,7 @@ INTERRUPTED = (
 BOUND_NOTE = f"{LOWER_BOUND.strip()} the load was the limit: a lower bound."
 INTERVAL_NOTE = "Medians over the rounds, each with its {}; latency in a closed loop."
 PIPES_NOTE = "Of pipes: a call with its write and read; multiplexer: the call alone."
+CALLS_TITLE = "System calls a request"
 VERDICTS = {
     "faster": ("▲", "green"),
     "slower": ("▼", "red"),
@@ -81,6 +82,15 @@ class ComparisonTable:
                 yield from _reasons(cells)
                 yield from self._trust(cells)
                 yield Text()
+        for place, cells in reading.counted(self._results).items():
+            yield Text(f"{CALLS_TITLE}: {place.conditions()}\n", "bold")
+            yield Text(place.load(), "underline")
+            yield self._calls(cells)
+            yield Text()
+        for name, said in reading.contradictions(self._results).items():
+            yield Text(f"{name} is {said}.", "yellow")
+        for reason in reading.uncounted(self._results):
+            yield Text(f"System calls could not be counted: {reason}", "yellow")
         cells = self._results["cells"]
         if any(cell["status"] == "ok" for cell in cells):
             yield Text(INTERVAL_NOTE.format(reading.spread(self._results)), "dim")
@@ -138,6 +148,23 @@ class ComparisonTable:
             compared = reading.against(self._comparisons, cell, "throughput")
             style = VERDICTS[compared["verdict"]][1] if compared else ""
             table.add_row(*texts, Text(_joined(verdict, wide), style))
+        return table
+
+    def _calls(self, cells: Sequence[Cell]) -> Table:
+        """
+        What each backend asks of the kernel.
+        """
+        table = Table(box=box.SIMPLE_HEAD, show_edge=False, pad_edge=False)
+        for title in ("backend", "in all"):
+            table.add_column(title, justify="right" if title == "in all" else "left")
+        table.add_column("of these", overflow="fold")
+        for cell in cells:
+            calls = cell["syscalls_by_name"]
+            table.add_row(
+                Text(cell["backend"]),
+                reading.few(sum(calls.values())),
+                Text(reading.callsSaid(calls)),
+            )
         return table
 
     def _widths(self, group: Mapping[Place, Sequence[Cell]], wide: bool) -> list[int]:
