@@ -145,6 +145,7 @@ def okCell(
         "server_cpu_us_per_request": interval(cpu),
         "server_user_us_per_request": interval(each * 0.6 for each in cpu),
         "server_system_us_per_request": interval(each * 0.4 for each in cpu),
+        "server_waiting_fraction": interval((0.02, 0.02, 0.02)),
         "server_rss_kib": interval(rss + extra for extra in (-40, 0, 60)),
         "context_switches_per_request": interval(
             switches * factor for factor in (0.95, 1, 1.05)

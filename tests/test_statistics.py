@@ -269,6 +269,19 @@ class MetricsTests(SynchronousTestCase):
         one["requests"] = 0
         self.assertNotIn("context_switches_per_request", statistics.metrics([one]))
 
+    def test_waiting(self) -> None:
+        """
+        The time of a window that is not CPU time is waiting; on two cores there may be
+        less than none of it.
+        """
+        one, other, unknown = exampleRound(), exampleRound(), exampleRound()
+        one["throughput"], one["server_cpu_us_per_request"] = 10_000, 60.0
+        other["throughput"], other["server_cpu_us_per_request"] = 10_000, 160.0
+        found = statistics.metrics([one, other])
+        self.assertEqual(found["server_waiting_fraction"], [0.4, 0.0])
+        unknown["server_cpu_us_per_request"] = None
+        self.assertNotIn("server_waiting_fraction", statistics.metrics([unknown]))
+
     def test_countedOnce(self) -> None:
         """
         System calls are counted in one round, and known from that.

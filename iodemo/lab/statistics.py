@@ -74,6 +74,7 @@ METRICS = (
     "server_cpu_us_per_request",
     "server_user_us_per_request",
     "server_system_us_per_request",
+    "server_waiting_fraction",
     "server_rss_kib",
     "context_switches_per_request",
     "syscalls_per_request",
@@ -97,6 +98,9 @@ def metrics(rounds: Sequence[Round]) -> dict[str, list[float]]:
     The values of each metric over rounds, keyed as in a cell's summary. Totals
     of a window become amounts per request; a metric that a round lacks is left
     out.
+
+    C{server_waiting_fraction} is what of the window the server did not run: it waited,
+    for somebody to ask or for a core. The rest is CPU time, in which it dispatched.
     """
     columns: dict[str, list[float]] = {}
 
@@ -115,6 +119,7 @@ def metrics(rounds: Sequence[Round]) -> dict[str, list[float]]:
             "server_system_us_per_request",
             _each(each["server_system_s"], requests, 1e6),
         )
+        put("server_waiting_fraction", _waiting(each))
         put("server_rss_kib", each["server_rss_kib"])
         put("context_switches_per_request", _each(each["context_switches"], requests))
         put("syscalls_per_request", each["syscalls_per_request"])
@@ -130,6 +135,14 @@ def metrics(rounds: Sequence[Round]) -> dict[str, list[float]]:
 
 def _each(total: float | None, requests: int, scale: float = 1.0) -> float | None:
     return None if total is None or not requests else total * scale / requests
+
+
+def _waiting(measured: Round) -> float | None:
+    cpu = measured["server_cpu_us_per_request"]
+    if cpu is None:
+        return None
+    # On several cores at once it may run for longer than the window.
+    return max(0.0, 1 - cpu * measured["throughput"] / 1e6)
 
 
 def interval(values: Sequence[float]) -> Interval:

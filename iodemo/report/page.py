@@ -56,6 +56,7 @@ _COLUMNS: dict[str, _Column] = {
     "CPU per request": ("server_cpu_us_per_request", reading.duration),
     "user": ("server_user_us_per_request", reading.duration),
     "system": ("server_system_us_per_request", reading.duration),
+    "waiting": ("server_waiting_fraction", "{:.0%}".format),
     "memory": ("server_rss_kib", reading.memory),
     "context switches per request": ("context_switches_per_request", "{:.2g}".format),
     "load CPU": ("load_cpu_fraction", "{:.0%}".format),
