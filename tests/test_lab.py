@@ -211,6 +211,7 @@ class CompareTests(CompareTestCase):
             (cell,) = self.compare(Point(1, 9), workload=Pipes())["cells"]
             self.assertEqual(cell["status"], "failed")
             self.assertIn(reason, cell["reason"] or "")
+
     def assertCounted(self, cell: results.Cell) -> None:
         """
         Its system calls were counted once, after its last round, or not for a reason.

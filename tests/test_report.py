@@ -547,7 +547,7 @@ class FiguresTests(SynchronousTestCase):
         """
         A whole run has every figure.
         """
-        names = ["idle", "active", "latency", "cpu", "memory"]
+        names = ["idle", "active", "latency", "cpu", "calls", "memory"]
         self.assertEqual(self.names(fourBackends()), names)
         names.insert(2, "threads")
         self.assertEqual(self.names(twelveBackends()), names)
@@ -557,7 +557,9 @@ class FiguresTests(SynchronousTestCase):
         Without idle connections measured there is no chart of them.
         """
         run = results([c for c in sweep() if c["scenario"] == "active"])
-        self.assertEqual(self.names(run), ["active", "latency", "cpu", "memory"])
+        self.assertEqual(
+            self.names(run), ["active", "latency", "cpu", "calls", "memory"]
+        )
 
     def test_noServerCounters(self) -> None:
         """
@@ -568,7 +570,7 @@ class FiguresTests(SynchronousTestCase):
             for metric in list(cell["summary"]):
                 if metric.startswith("server_"):
                     del cell["summary"][metric]
-        self.assertEqual(self.names(run), ["idle", "active", "latency"])
+        self.assertEqual(self.names(run), ["idle", "active", "latency", "calls"])
 
     def test_undivided(self) -> None:
         """
@@ -594,7 +596,8 @@ class FiguresTests(SynchronousTestCase):
 
     def test_noise(self) -> None:
         """
-        Every chart shows the noise where it was measured, and says what it is.
+        Every chart shows the noise where it was measured, and says what it is; but that
+        of system calls, which are counted once, has none.
         """
         for chart in figures.drawn(twelveBackends()):
             self.assertNotIn("noise", "".join(said(chart)))
@@ -604,9 +607,14 @@ class FiguresTests(SynchronousTestCase):
         bands = {chart.name: greys(chart) for chart in charts}
         self.assertEqual(
             bands,
-            {"idle": 1, "active": 1, "threads": 3, "latency": 2, "cpu": 1, "memory": 1},
+            {
+                **{"idle": 1, "active": 1, "threads": 3, "latency": 2, "cpu": 1},
+                **{"calls": 0, "memory": 1},
+            },
         )
         for chart in charts:
+            if chart.name == "calls":
+                continue
             self.assertIn("; grey: noise", "".join(said(chart)))
             self.assertIn("Grey: what epoll, measured twice,", chart.caption)
 
@@ -622,6 +630,30 @@ class FiguresTests(SynchronousTestCase):
         corners = numpy.asarray(path.vertices, dtype=float)
         heights = {round(y) for x, y in corners if x == 4}
         self.assertEqual(heights, {round(36e3 / 1.25), round(36e3 * 1.25)})
+
+    def test_calls(self) -> None:
+        """
+        System calls are drawn by what they are for, and said by name. Without them
+        there is no chart.
+        """
+        run = twelveBackends()
+        (chart,) = (each for each in figures.drawn(run) if each.name == "calls")
+        legend = chart.figure.axes[0].get_legend()
+        assert legend is not None
+        self.assertEqual(
+            [text.get_text() for text in legend.get_texts()],
+            ["wait", "register", "receive", "send", "other"],
+        )
+        said = "epoll: 2 epoll_ctl, 1 recvfrom, 1 sendto, 0.1 epoll_wait. proactor:"
+        self.assertIn(said, chart.alt)
+        self.assertIn("with 10 busy connections", chart.caption)
+        # Those of which nothing is known are named.
+        self.assertIn("Without numbers here: fork, threads, busypoll,", chart.caption)
+        texts = [text.get_text() for text in chart.figure.axes[0].texts]
+        self.assertEqual(texts, ["2.1", "4.1", "2.1", "0.1", "2.1"])
+        for cell in run["cells"]:
+            cell.pop("syscalls_by_name", None)
+        self.assertNotIn("calls", self.names(run))
 
     def test_nothingMeasured(self) -> None:
         """
@@ -927,6 +959,8 @@ class FiguresTests(SynchronousTestCase):
             noise["low"] = extremes[index % 4]
             noise["high"] = extremes[index // 4 % 4]
         for index, cell in enumerate(run["cells"]):
+            for name in cell.get("syscalls_by_name", {}):
+                cell["syscalls_by_name"][name] = extremes[index % 4]
             for interval in cell["summary"].values():
                 interval["low"] = extremes[(index + 1) % 4]
                 interval["median"] = extremes[index % 4]
@@ -942,6 +976,7 @@ class FiguresTests(SynchronousTestCase):
         self.assertIn("threads", [chart.name for chart in charts])
         for chart in charts:
             ElementTree.fromstring(chart.svg())
+        report.write([run], Path(self.mktemp()))
         self.assertEqual(self.flushWarnings(), [])
 
 
@@ -1001,7 +1036,7 @@ class PageTests(SynchronousTestCase):
             sorted(each.name for each in (path.parent / "figures").iterdir()),
             sorted(
                 f"{name}.{kind}"
-                for name in ("idle", "active", "latency", "cpu", "memory")
+                for name in ("idle", "active", "latency", "cpu", "calls", "memory")
                 for kind in ("svg", "png")
             ),
         )
@@ -1016,8 +1051,8 @@ class PageTests(SynchronousTestCase):
         """
         _, text = self.page(fourBackends())
         root = self.parsed(text)
-        self.assertEqual(len(list(root.iter("figure"))), 5)
-        self.assertEqual(len(list(root.iter(f"{SVG}svg"))), 5)
+        self.assertEqual(len(list(root.iter("figure"))), 6)
+        self.assertEqual(len(list(root.iter(f"{SVG}svg"))), 6)
         for element in root.iter():
             self.assertNotIn(element.tag, ("script", "link", "img", "iframe"))
             for name, value in element.attrib.items():
@@ -1149,7 +1184,7 @@ class PageTests(SynchronousTestCase):
             heads,
             [headline.headline(run) for run in (fourBackends(), twelveBackends())],
         )
-        self.assertEqual(len(list(root.iter("figure"))), 11)
+        self.assertEqual(len(list(root.iter("figure"))), 13)
         names = {each.name for each in (path.parent / "figures").iterdir()}
         self.assertIn("run1-idle.svg", names)
         self.assertIn("run2-idle.svg", names)

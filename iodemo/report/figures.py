@@ -39,6 +39,17 @@ OPERATION = "latency_us.p50"
 CALL = "us_per_call"
 SWITCHES = "context_switches_per_request"
 
+#: What a system call is for; another is for something else.
+CALLS = {
+    "wait": (
+        *("select", "pselect6", "poll", "ppoll", "epoll_wait", "epoll_pwait"),
+        *("epoll_pwait2", "io_uring_enter"),
+    ),
+    "register": ("epoll_ctl",),
+    "receive": ("recvfrom", "recvmsg", "read", "readv"),
+    "send": ("sendto", "sendmsg", "write", "writev"),
+}
+
 NOISE_LABEL = "; grey: noise"
 BOUNDS_NOTE = "Hollow: the load was the limit, so the value is a lower bound."
 
@@ -105,6 +116,7 @@ def drawn(results: Results) -> list[Chart]:
             *_threads(served),
             *_latency(served),
             *_cpu(served),
+            *_calls(served),
             *_memory(served),
             *_pipes(reading.ofPipes(results, True)),
         ]
@@ -483,6 +495,45 @@ def _shares(cell: Cell) -> dict[str, Span]:
                 for part, (low, median, high) in parts.items()
             }
     return {**dict.fromkeys(CPU_PARTS, (0.0, 0.0, 0.0)), "undivided": whole}
+
+
+def _calls(results: Results) -> list[Chart]:
+    """
+    What the kernel was asked for a request, under each conditions.
+    """
+    looks = style.looks(reading.names(results))
+    found = []
+    for place, cells in reading.counted(results).items():
+        rows = []
+        for cell in cells:
+            calls = {k: min(n, 1e15) for k, n in cell["syscalls_by_name"].items()}
+            parts = {
+                part: sum(calls.pop(name, 0.0) for name in names)
+                for part, names in CALLS.items()
+            }
+            parts["other"] = sum(calls.values())
+            spans = {part: (each, each, each) for part, each in parts.items()}
+            rows.append(Row(cell["backend"], looks[cell["backend"]], spans))
+        title = "System calls per request"
+        figure = bars(
+            Heading(
+                title, f"{place.load()}, {place.conditions()}", "", _source(results)
+            ),
+            rows,
+            reading.few,
+        )
+        caption = (
+            f"What the kernel was asked for one request, with {place.load()}: counted "
+            "once, after the last round. io_uring_enter, which is all of these in one, "
+            f"is a wait here. {_absence(results, rows)}"
+        )
+        alt = f"Stacked bars of system calls per request with {place.load()}. "
+        alt += " ".join(
+            f"{cell['backend']}: {reading.callsSaid(cell['syscalls_by_name'])}."
+            for cell in cells
+        )
+        found.append(Chart("calls", title, caption.strip(), alt, figure))
+    return found
 
 
 def _memory(results: Results) -> list[Chart]:

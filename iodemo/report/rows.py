@@ -33,7 +33,7 @@ from iodemo.report.style import BODY, NOISE, QUIET, RULE, SMALL, Look
 
 Band = tuple[float, float]
 
-_HATCHES = ("", "////", "....")
+_HATCHES = ("", "////", "....", "xxxx", "----")
 
 
 @dataclass(frozen=True)
@@ -86,8 +86,10 @@ def bars(
             )
             start += length
         low, length, top = _total(row)
-        axes.plot([low, top], [number, number], color=style.TEXT, lw=1.6)
-        axes.plot([low, top], [number, number], "|", color=style.TEXT, ms=9, mew=1.6)
+        if low < top:
+            ends = ([low, top], [number, number])
+            axes.plot(*ends, color=style.TEXT, lw=1.6)
+            axes.plot(*ends, "|", color=style.TEXT, ms=9, mew=1.6)
         axes.annotate(
             say(length),
             (max(start, top), number),
