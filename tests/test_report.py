@@ -41,6 +41,7 @@ from tests.results_examples import (
     sweep,
     twelveBackends,
 )
+from tests.test_costs import cells as costing
 
 HOSTILE = (
     '<script>alert("1")</script> $\\frac{ [bold red]x[/] ]]> --> \'"&amp; </style> '
@@ -1099,6 +1100,7 @@ class PageTests(SynchronousTestCase):
             "Example CPU @ 2.60GHz",
             "Linux 6.18.5",
             "closed loop",
+            "What a request costs",
             "4.12 epoll_ctl, 1 recvfrom, 1 sendto, 0.1 epoll_wait",
             "proactor is said to ask read, writev, epoll_wait; seen without",
         ):
@@ -1145,6 +1147,43 @@ class PageTests(SynchronousTestCase):
         self.assertEqual(sum("epoll against itself" in row for row in rows), 6)
         self.assertEqual(sum(row.startswith("epoll again") for row in rows), 8)
         self.assertIn("Noise: epoll was measured twice", "".join(root.itertext()))
+
+    def test_costs(self) -> None:
+        """
+        What a request costs is in a table: prices with their spans, or why there are
+        none. Without system calls there is no such table.
+        """
+        run = results(
+            [
+                *costing(10, 0.2, 3),
+                *costing(20, -0.05, 0.5, "epoll"),
+                *costing(5, 0, 1, "threads"),
+                *costing(5, 0, 1, "c-epoll")[:2],
+            ]
+        )
+        root = self.parsed(self.page(run)[1])
+        rows = {
+            "".join(row[0].itertext()): ["".join(each.itertext()) for each in row[1:]]
+            for table in root.iter("table")
+            if "a connection watched" in "".join(table.itertext())
+            for row in table.iter("tr")
+        }
+        self.assertEqual(
+            rows["poll"],
+            [
+                "10.0 µs10.0 µs to 10.0 µs",
+                "200 ns200 ns to 200 ns",
+                "3.00 µs3.00 µs to 3.00 µs",
+                "0%at most 0%",
+                "7",
+            ],
+        )
+        minus = "\N{MINUS SIGN}50 ns"
+        self.assertEqual(rows["epoll"][1], f"{minus}{minus} to {minus}")
+        self.assertEqual(rows["threads"][1], f"{reading.MISSING}it watches none")
+        self.assertIn("known at 2 points, and it takes 5", rows["c-epoll"][0])
+        run = small()
+        self.assertNotIn("What a request costs</h2>", self.page(run)[1])
 
     def test_interrupted(self) -> None:
         """

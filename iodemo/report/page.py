@@ -25,6 +25,7 @@ from twisted.web.template import (
     tags,
 )
 
+from iodemo.lab import costs
 from iodemo.lab.results import Cell, Comparison, Results
 from iodemo.report import figures, reading, stability
 from iodemo.report.figures import Chart
@@ -62,6 +63,15 @@ _COLUMNS: dict[str, _Column] = {
     "load CPU": ("load_cpu_fraction", "{:.0%}".format),
     "in the multiplexer": ("us_per_call", reading.duration),
 }
+
+
+_COST_COLUMNS = (
+    "a, a request",
+    "b, a connection watched",
+    "c, a system call",
+    "off by",
+    "points",
+)
 
 
 def write(resultsList: Sequence[Results], directory: Path) -> Path:
@@ -127,6 +137,7 @@ class _Page(Element):
                 headline=headline(results),
                 verdicts=list(_verdicts(results)),
                 figures=[_figure(chart, f"run{number}") for chart in charts],
+                costs=list(_costs(results)),
                 cells=list(_cells(results)),
                 environment=_environment(results),
                 command=machine["command"],
@@ -251,6 +262,61 @@ def _figure(chart: Chart, prefix: str) -> Tag:
         del drawing.attributes[size]
     drawing.attributes.update({"role": "img", "aria-label": chart.alt})
     return tags.figure(drawing, tags.figcaption(chart.caption))
+
+
+def _costs(results: Results) -> Iterator[Tag]:
+    """
+    What a request costs each backend, where system calls were counted.
+    """
+    groups: dict[str, list[Cell]] = {}
+    for place, cells in reading.places(results).items():
+        if place.rate is None:
+            counted = [cell for cell in cells if "syscalls_by_name" in cell]
+            groups.setdefault(place.conditions(), []).extend(counted)
+    groups = {conditions: cells for conditions, cells in groups.items() if cells}
+    if groups:
+        yield tags.h2("What a request costs")
+    for conditions, cells in groups.items():
+        body = []
+        for backend in reading.names(results):
+            its = [cell for cell in cells if cell["backend"] == backend]
+            if its:
+                body.append(_row(backend, [_name(backend), *_cost(its)]))
+        head = tags.tr([tags.th(title) for title in ("backend", *_COST_COLUMNS)])
+        yield tags.h3(conditions)
+        yield _scrolling(tags.table(tags.thead(head), tags.tbody(body)))
+
+
+def _cost(cells: Sequence[Cell]) -> list[Tag]:
+    """
+    The numbers of one backend, or why there are none.
+    """
+    try:
+        fit = costs.fit(cells)
+    except costs.Underdetermined as reason:
+        said = tags.span(f"not fitted: {reason}")
+        return [tags.td(said, class_="reason", colspan=str(len(_COST_COLUMNS)))]
+    row = []
+    for name in "abc":
+        there = fit.terms.get(name)
+        if there is not None:
+            span = f"{_price(there.low)} to {_price(there.high)}"
+            row.append(tags.td(_price(there.value), tags.small(span)))
+        elif name == "c":
+            row.append(tags.td(MISSING, tags.small(fit.unknown or ""), class_="calls"))
+        else:
+            row.append(tags.td(MISSING, tags.small("it watches none")))
+    off = tags.td(f"{fit.error:.0%}", tags.small(f"at most {fit.worst:.0%}"))
+    return [*row, off, tags.td(str(len(fit.cells)))]
+
+
+def _price(microseconds: float) -> str:
+    """
+    What a term costs, which may be less than nothing.
+    """
+    size = abs(microseconds)
+    said = reading.duration(size) if size >= 0.9995 else f"{size * 1000:.0f} ns"
+    return said if microseconds >= 0 or said == "0 ns" else f"\N{MINUS SIGN}{said}"
 
 
 def _cells(results: Results) -> Iterator[Tag]:

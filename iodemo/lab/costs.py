@@ -1,0 +1,221 @@
+# -*- test-case-name: tests.test_costs -*-
+"""
+What a request costs a backend, as a model of three terms::
+
+    CPU per request = a + b * watched + c * system calls
+
+fitted to the cells of a run. C{a} is what every request costs, whatever else there is;
+C{b} what it costs for each connection that is watched; C{c} what a system call costs.
+
+Facts. A call that waits (select, poll, epoll_wait) brings all that is ready, so that
+there are fewer of them a request the busier a server is; of the other calls a request
+takes as many everywhere. So C{c} is the price of what varies, mostly of a wait. Where
+one connection alone is busy a wait sleeps, which is dearer by far than one that does
+not, and one such cell can bend all three coefficients.
+
+Decisions. What is watched counts as often as a wait looks at it: connections times
+waits a request. A term that cannot be (who has a thread for each connection watches
+none) is left out. CPU time is off by a share of itself rather than by microseconds, so
+it is the relative error whose squares are least. How sure a coefficient is, is how far
+it moves when any one cell is left out. If C{a} or C{c} is less than nothing, or would
+be without some cell, then the cells do not tell the calls from the rest, and C{c} is
+left out with the reason, and that cell with it if there is but one.
+
+Costs. Three terms are not how a machine works: what 10,000 sockets do to the caches is
+in none of them. The error that is left says how much that is.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
+
+import numpy
+
+from iodemo.lab.results import Cell
+from iodemo.models import MODELS
+
+#: Fewer cells than this are fitted by anything.
+FEWEST_CELLS = 5
+
+#: The calls that wait for connections, one of which may look at all of them.
+_WAITS = (
+    *("select", "pselect6", "poll", "ppoll", "epoll_wait", "epoll_pwait"),
+    *("epoll_pwait2", "io_uring_enter"),
+)
+
+# What looks at one connection with each call, and has its number in that of the calls.
+_ONE_BY_ONE = {model.name for model in MODELS if model.pattern == "busy polling"}
+
+# Columns that go together to this much cannot be told from each other.
+_APART = 1e-3
+
+_LEAST, _MOST = 1e-9, 1e9
+
+_CPU = "server_cpu_us_per_request"
+
+
+@dataclass(frozen=True)
+class Coefficient:
+    """
+    What one term costs, in microseconds of CPU time.
+
+    @ivar low: the least that it is with any one cell left out.
+    @ivar high: likewise the most.
+    """
+
+    value: float
+    low: float
+    high: float
+
+
+@dataclass(frozen=True)
+class Fit:
+    """
+    What a request costs one backend.
+
+    @ivar terms: C{a}, C{b} and C{c}, as far as there are such costs and they are known.
+    @ivar error: by which share half of the cells are off, at most.
+    @ivar worst: by which the worst is.
+    @ivar cells: those it was fitted to.
+    @ivar unknown: why there is no C{c}, if it is not known.
+    """
+
+    terms: dict[str, Coefficient]
+    error: float
+    worst: float
+    cells: Sequence[Cell]
+    unknown: str | None = None
+
+
+class Underdetermined(Exception):
+    """There are too few cells for a fit. The message says how many it takes."""
+
+
+def fit(cells: Iterable[Cell]) -> Fit:
+    """
+    Fit the model to the cells of one backend, all under the same conditions.
+
+    @raise Underdetermined: if there are too few.
+    """
+    places: dict[tuple[int, int], Cell] = {}
+    for cell in cells:
+        if _isUsable(cell):
+            asked = cell["parameters"]
+            places.setdefault((asked["active"], asked["idle"]), cell)
+    there = list(places.values())
+    if len(there) < FEWEST_CELLS:
+        raise Underdetermined(
+            f"CPU time and system calls are known at {len(there)} points, and it takes "
+            f"{FEWEST_CELLS}"
+        )
+    whole = _fitted(there, "abc")
+    if whole is None:
+        unknown = "a request takes as many system calls at every point"
+        return _withoutCalls(there, unknown)
+    signs = _signs(whole)
+    turning = [
+        cell
+        for cell in there
+        if _signs(_fitted([each for each in there if each is not cell], "abc")) != signs
+    ]
+    if len(turning) == 1:
+        asked = turning[0]["parameters"]
+        return _withoutCalls(
+            [cell for cell in there if cell is not turning[0]],
+            f"it hangs on the point with {asked['active']:,} busy and "
+            f"{asked['idle']:,} idle connections, which is left out",
+        )
+    if turning or not all(signs or ()):
+        unknown = "the points do not tell system calls from the rest"
+        return _withoutCalls(there, unknown)
+    return _judged(there, "abc")
+
+
+def _isUsable(cell: Cell) -> bool:
+    """
+    Whether there is what it takes; a file may hold numbers that no machine gives.
+    """
+    calls = cell.get("syscalls_by_name")
+    if not calls or _CPU not in cell["summary"]:
+        return False
+    return all(_LEAST < each < _MOST for each in (_cpu(cell), sum(calls.values())))
+
+
+def _withoutCalls(cells: Sequence[Cell], why: str) -> Fit:
+    return replace(_judged(cells, "ab"), unknown=why)
+
+
+def _judged(cells: Sequence[Cell], terms: str) -> Fit:
+    """
+    A fit, how far it is off, and how far it moves.
+    """
+    found = _fitted(cells, terms) or _fitted(cells, "a")
+    assert found is not None
+    without = [
+        _fitted([each for each in cells if each is not cell], "".join(found)) or {}
+        for cell in cells
+    ]
+    spans = {
+        name: [value, *(each[name] for each in without if name in each)]
+        for name, value in found.items()
+    }
+    errors = [
+        abs(sum(found[name] * _amount(cell, name) for name in found) / _cpu(cell) - 1)
+        for cell in cells
+    ]
+    return Fit(
+        {
+            name: Coefficient(span[0], min(span), max(span))
+            for name, span in spans.items()
+        },
+        float(numpy.median(errors)),
+        max(errors),
+        cells,
+    )
+
+
+def _fitted(cells: Sequence[Cell], terms: str) -> dict[str, float] | None:
+    """
+    The coefficients with the least squares of relative errors, without those of what
+    there is nothing of; L{None} if others do as well.
+    """
+    cpu = numpy.array([_cpu(cell) for cell in cells])
+    columns = {
+        name: numpy.array([_amount(cell, name) for cell in cells]) / cpu
+        for name in terms
+    }
+    columns = {name: column for name, column in columns.items() if column.any()}
+    scale = numpy.array([column.max() for column in columns.values()])
+    design = numpy.column_stack(list(columns.values())) / scale
+    values, _, rank, _ = numpy.linalg.lstsq(design, numpy.ones(len(cpu)), _APART)
+    if rank < len(columns):
+        return None
+    return dict(zip(columns, map(float, values / scale), strict=True))
+
+
+def _signs(found: dict[str, float] | None) -> tuple[bool, ...] | None:
+    """
+    Whether what cannot be less than nothing is not.
+    """
+    return None if found is None else (found["a"] > 0, found["c"] > 0)
+
+
+def _amount(cell: Cell, term: str) -> float:
+    """
+    What there is a request of what a term has the price of.
+    """
+    if term == "a":
+        return 1.0
+    calls = cell["syscalls_by_name"]
+    if term == "c":
+        return sum(calls.values())
+    if cell["backend"] in _ONE_BY_ONE:
+        return 0.0
+    asked = cell["parameters"]
+    waits = max(calls.get(name, 0.0) for name in _WAITS)
+    return (asked["active"] + asked["idle"]) * waits
+
+
+def _cpu(cell: Cell) -> float:
+    return cell["summary"][_CPU]["median"]

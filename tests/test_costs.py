@@ -1,0 +1,152 @@
+"""
+Tests for L{iodemo.lab.costs}.
+"""
+
+from __future__ import annotations
+
+import random
+
+from twisted.trial.unittest import SynchronousTestCase
+
+from iodemo.lab import costs
+from iodemo.lab.results import Cell
+from tests.results_examples import failedCell, okCell, parameters
+
+POINTS = ((1, 0), (2, 0), (5, 0), (10, 0), (100, 0), (10, 100), (10, 1000))
+
+
+def cell(
+    active: int,
+    idle: int,
+    cpu: float,
+    calls: dict[str, float],
+    backend: str = "poll",
+) -> Cell:
+    """
+    A cell whose server took so much CPU time for a request, and these calls.
+    """
+    made = okCell("x", backend, parameters(active, idle), 1000.0, calls=calls)
+    made["summary"]["server_cpu_us_per_request"]["median"] = cpu
+    return made
+
+
+def cells(a: float, b: float, c: float, backend: str = "poll") -> list[Cell]:
+    """
+    The cells of a server for which the model is true.
+    """
+    found = []
+    for active, idle in POINTS:
+        waits = 1 / active
+        calls = {"recvfrom": 1.0, "sendto": 1.0}
+        if backend != "threads":
+            calls["poll"] = waits
+        else:
+            calls["futex"] = waits
+        watched = (active + idle) * waits
+        cpu = a + b * watched + c * sum(calls.values())
+        found.append(cell(active, idle, cpu, calls, backend))
+    return found
+
+
+class FitTests(SynchronousTestCase):
+    """
+    Tests for L{costs.fit}.
+    """
+
+    def assertTerms(self, fit: costs.Fit, **terms: float) -> None:
+        """
+        Check the coefficients, and that they lie in their spans.
+        """
+        self.assertEqual(set(fit.terms), set(terms))
+        for name, value in terms.items():
+            found = fit.terms[name]
+            self.assertAlmostEqual(found.value, value, places=6, msg=name)
+            self.assertTrue(found.low <= found.value <= found.high, name)
+
+    def test_exact(self) -> None:
+        """
+        Where the model is true, it is found, and no point is off.
+        """
+        fit = costs.fit(cells(10, 0.2, 3))
+        self.assertTerms(fit, a=10, b=0.2, c=3)
+        self.assertIsNone(fit.unknown)
+        self.assertAlmostEqual(fit.worst, 0)
+        self.assertEqual(len(fit.cells), len(POINTS))
+        for term in fit.terms.values():
+            self.assertAlmostEqual(term.high - term.low, 0)
+
+    def test_noise(self) -> None:
+        """
+        With noise it is found about, and the error says how much noise there is.
+        """
+        noisy = cells(10, 0.2, 3)
+        chance = random.Random(3)
+        for each in noisy:
+            each["summary"]["server_cpu_us_per_request"]["median"] *= chance.uniform(
+                0.98, 1.02
+            )
+        fit = costs.fit(noisy)
+        for name, value in (("a", 10), ("b", 0.2), ("c", 3)):
+            self.assertLess(abs(fit.terms[name].value / value - 1), 0.2, name)
+            self.assertLess(fit.terms[name].low, fit.terms[name].high)
+        self.assertTrue(0 < fit.error <= fit.worst < 0.02)
+
+    def test_whatCannotBe(self) -> None:
+        """
+        Who has a thread for each connection watches none, and who polls them one by
+        one pays for that in calls.
+        """
+        for backend in ("threads", "busypoll"):
+            fit = costs.fit(cells(10, 0, 3, backend))
+            self.assertTerms(fit, a=10, c=3)
+
+    def test_sameCalls(self) -> None:
+        """
+        Where a request takes as many calls everywhere, their price is not known.
+        """
+        same = [
+            cell(active, idle, 20.0, {"recvfrom": 1.0, "sendto": 1.0}, "fork")
+            for active, idle in POINTS
+        ]
+        fit = costs.fit(same)
+        self.assertTerms(fit, a=20)
+        self.assertIn("as many system calls at every point", fit.unknown or "")
+
+    def test_hangsOnOne(self) -> None:
+        """
+        A point that alone decides what a call costs is left out, and the price too.
+        """
+        several = [
+            each for each in cells(10, 0.2, 0) if each["parameters"]["active"] > 1
+        ]
+        sleeping = {"recvfrom": 1.0, "sendto": 1.0, "poll": 2.0}
+        for number, each in enumerate(several):
+            wobble = 1 + 0.02 * (-1) ** number
+            each["summary"]["server_cpu_us_per_request"]["median"] *= wobble
+        fit = costs.fit([cell(1, 0, 60.0, sleeping), *several])
+        self.assertEqual(set(fit.terms), {"a", "b"})
+        self.assertIn("1 busy and 0 idle connections", fit.unknown or "")
+        self.assertEqual(list(fit.cells), several)
+        self.assertLess(fit.worst, 0.05)
+
+    def test_lessThanNothing(self) -> None:
+        """
+        No price is less than nothing: calls are not told from the rest then.
+        """
+        fit = costs.fit(cells(50, 0.2, -3))
+        self.assertNotIn("c", fit.terms)
+        self.assertIn("do not tell system calls from the rest", fit.unknown or "")
+
+    def test_tooFew(self) -> None:
+        """
+        Few points are no fit; those without numbers, and those that two scenarios have
+        in common, are not two.
+        """
+        few = cells(10, 0.2, 3)[: costs.FEWEST_CELLS - 1]
+        uncounted = okCell("x", "poll", parameters(77), 1.0)
+        failed = failedCell("x", "poll", parameters(78))
+        error = self.assertRaises(
+            costs.Underdetermined, costs.fit, [*few, *few, uncounted, failed]
+        )
+        self.assertIn("known at 4 points, and it takes 5", str(error))
+        self.assertRaises(costs.Underdetermined, costs.fit, [])
