@@ -251,7 +251,7 @@ MODELS: tuple[Model, ...] = (
         "Proactor, emulated",
         blocking=False,
         synchronous=True,
-        kernelCalls=("read", "writev", "epoll_wait"),
+        kernelCalls=("read", "write", "epoll_wait"),
         description="Completions made in user space from readiness: asynchronous to "
         "the program, synchronous to the kernel.",
     ),

@@ -34,7 +34,7 @@ class ResultsFileTests(SynchronousTestCase):
         self.path.mkdir()
         self.path /= results.FILE_NAME
         asked = parameters(10, 100)
-        calls = {"recvfrom": 1, "other": 2}
+        calls = {"recvfrom": 1.0, "other": 2.0}
         self.example = controlled(
             example(
                 [

@@ -152,9 +152,7 @@ def _measurePoint(
             observer.roundBegan(scenario, point, backend.name)
             try:
                 calls = left == 1 and not entrant.control
-                measured = _measureRound(
-                    plan, scenario.workload, point, backend, calls
-                )
+                measured = _measureRound(plan, scenario.workload, point, backend, calls)
             except RoundFailed as failed:
                 # A cell that is not ok has no number: the rounds it had are no
                 # result.

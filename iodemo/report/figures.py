@@ -521,6 +521,7 @@ def _calls(results: Results) -> list[Chart]:
             ),
             rows,
             reading.few,
+            noise=(),
         )
         caption = (
             f"What the kernel was asked for one request, with {place.load()}: counted "
