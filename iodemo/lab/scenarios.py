@@ -129,7 +129,7 @@ SCENARIOS: tuple[Scenario, ...] = (
         "What does a backend do when every connection is busy?",
         ECHO,
         points=tuple(Point(active) for active in (1, 10, 100, 1000)),
-        quick=tuple(Point(active) for active in (1, 10, 1000)),
+        quick=tuple(Point(active) for active in (1, 10, 200)),
     ),
     Scenario(
         "idle",
