@@ -75,7 +75,7 @@ if TYPE_CHECKING:
 )
 @click.option("--load", "kind", metavar="KIND", help=f"With --plugin: {KINDS}.")
 @click.option("--quick", is_flag=True, help="Fewer points, 3 rounds of 0.25 s.")
-@click.option("--full", is_flag=True, help="9 rounds of 2 seconds.")
+@click.option("--full", is_flag=True, help="7 rounds of a second.")
 @requireOption
 def compare(
     names: str | None,
@@ -280,7 +280,7 @@ def _alone(console: Console) -> Iterator[None]:
 #: rounds, seconds, warm-up
 _QUICK = (3, 0.25, 0.1)
 _USUAL = (5, 1.0, 0.5)
-_FULL = (9, 2.0, 0.5)
+_FULL = (7, 1.0, 0.25)
 
 
 def _plan(

@@ -12,8 +12,10 @@ import fcntl
 import hashlib
 import importlib.util
 import os
+import shutil
 import subprocess
 import sys
+import sysconfig
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -59,10 +61,14 @@ def interpreter() -> str:
 
 def requirements() -> str:
     """
-    A digest of the files that say what has to be installed.
+    A digest of the files that say what has to be installed, and of what else decides
+    that.
     """
     digest = hashlib.sha256()
-    # The last two are compiled when it is installed.
+    # The last two are compiled when it is installed, if that can be done here.
+    headers = Path(sysconfig.get_path("include"), "Python.h")
+    compilers = [name for name in ("cc", "gcc", "clang") if shutil.which(name)]
+    digest.update(f"{compilers} {headers.exists()}\n".encode())
     extensions = ("iodemo/completion/ring.pyx", "iodemo/load/fast.pyx")
     for name in ("setup.cfg", "pyproject.toml", "setup.py", *extensions):
         digest.update(f"{name}\n{read(ROOT / name)}".encode())
