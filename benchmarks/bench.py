@@ -169,7 +169,8 @@ class Bench:
         """
         How a server is started.
         """
-        reference = models.find(name).module
+        modules = {model.name: model.module for model in models.MODELS}
+        reference = modules.get(name)
         if reference is not None:
             command: list[str] = importlib.import_module(reference).command(port)
             return command
@@ -265,6 +266,16 @@ def await_(port: int, server: Child) -> None:
     raise click.ClickException(f"a server did not listen: {server.lastWords()}")
 
 
+def checkMachine() -> None:
+    """
+    See that there is what this takes.
+    """
+    if len(os.sched_getaffinity(0)) < 2:
+        raise click.ClickException("two cores are needed, for server and client")
+    if shutil.which("cc") is None:
+        raise click.ClickException("a C compiler is needed: install gcc")
+
+
 @click.command()
 @click.option("--rounds", default=5, show_default=True, help="Servers of each kind.")
 @click.option("--seconds", default=1.5, show_default=True, help="Length of a round.")
@@ -282,11 +293,8 @@ def main(rounds: int, seconds: float, realtime: bool) -> None:
     server and client on a core each. It takes four minutes on two cores that do nothing
     else.
     """
+    checkMachine()
     resource.setrlimit(resource.RLIMIT_NOFILE, (DESCRIPTORS, DESCRIPTORS))
-    if len(os.sched_getaffinity(0)) < 2:
-        raise click.ClickException("two cores are needed, for server and client")
-    if shutil.which("cc") is None:
-        raise click.ClickException("a C compiler is needed: install gcc")
     cells = {cell for target in TARGETS for cell in target.cells}
     plan = sorted(cells) * rounds
     random.shuffle(plan)

@@ -1,5 +1,6 @@
 """
-An echo server on Twisted as plain as it gets: C{echo.py REACTOR PORT}.
+An echo server on Twisted as plain as it gets: C{echo.py REACTOR PORT}. The reactor may
+be one of L{benchmarks.variants}.
 """
 
 from __future__ import annotations
@@ -7,6 +8,7 @@ from __future__ import annotations
 import sys
 from typing import Any
 
+import variants
 from twisted.application.reactors import installReactor
 from twisted.internet.protocol import Factory, Protocol
 
@@ -38,7 +40,8 @@ def main(backend: str, port: str) -> None:
     """
     Serve until the process is ended.
     """
-    reactor: Any = installReactor(backend)
+    install = variants.install if backend in variants.VARIANTS else installReactor
+    reactor: Any = install(backend)
     factory = Factory.forProtocol(Echo)
     factory.noisy = False
     reactor.listenTCP(int(port), factory, backlog=BACKLOG, interface=HOST)
