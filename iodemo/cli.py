@@ -395,8 +395,7 @@ def diff(old: Path, new: Path, asJson: bool, insisted: bool) -> None:
     "--full",
     is_flag=True,
     help="Run all of Twisted's tests under the reactor, not its reactor tests only: "
-    "some ten thousand, in three to ten minutes on two cores. Not as root: one of them "
-    "takes from /dev/null the permission to write to it.",
+    "some ten thousand, in three to ten minutes on two cores.",
 )
 def conform(name: str, asJson: bool, full: bool) -> None:
     """
@@ -409,7 +408,8 @@ def conform(name: str, asJson: bool, full: bool) -> None:
     It takes about a minute without --full; ten for fork, under which many tests end
     only when their time is over. A test that hangs for a minute is ended, and named
     like any other that goes wrong. With --full, tests of what is not installed are
-    skipped: pip install 'twisted[all-non-platform]' brings most of it.
+    skipped, or fail under both: pip install 'twisted[all-non-platform]' brings most
+    of it.
 
     \b
       iodemo conform --reactor busypoll

@@ -34,7 +34,7 @@ class Child:
     @cvar GRACE: seconds a process has to end after SIGTERM.
     """
 
-    GRACE = 10.0
+    GRACE = 30.0
 
     def __init__(
         self,
