@@ -27,9 +27,10 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from math import inf
 from pathlib import Path
 from statistics import median
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import click
 import psutil
@@ -63,7 +64,8 @@ class Cell(NamedTuple):
     """
     One server, and what is done with it.
 
-    @ivar work: C{"echo"}, or a key of L{SERVICES}.
+    @ivar work: C{"echo"}, C{"load"} for an echo that C{iodemo load} asks for, or a key
+        of L{SERVICES}.
     @ivar server: a reactor, or a reference.
     """
 
@@ -110,13 +112,22 @@ TARGETS = (
     Target("tls", "uring", "epoll", 100, 0, 1.0),
     Target("tls", "proactor", "epoll", 100, 0, 1.0),
 )
+#: The driver of C{iodemo load}, and what it is held against: the same server, asked by
+#: the client in C. And what their ratios are to be.
+DRIVER = Cell("load", "c-epoll", 100, 0)
+DRIVEN = Cell("echo", "c-epoll", 100, 0)
+DRIVER_AIMS = {
+    "throughput": (0.9, inf),
+    "p50_us": (0.9, 1.1),
+    "p99_us": (0.9, 1.1),
+}
 EXPLANATION = (
-    "echo: 64 bytes, by a plain protocol. http: the small page of iodemo-http. tls: 64 "
-    "bytes over TLS, by iodemo-echo. stream, sink: bytes from iodemo-stream and to "
-    "iodemo-stream --sink, in writes of 64 KiB. uvloop-protocol: asyncio's own "
-    "protocol on uvloop. c-epoll: epoll in C. client: how much of its core the client "
-    "used, which is in C, for tls in Python. calls: system calls an exchange. idle "
-    "KiB: memory of one more idle connection."
+    "echo: 64 bytes, by a plain protocol. load: the same, asked by iodemo load. http: "
+    "the small page of iodemo-http. tls: 64 bytes over TLS, by iodemo-echo. stream, "
+    "sink: bytes from iodemo-stream and to iodemo-stream --sink, in writes of 64 KiB. "
+    "uvloop-protocol: asyncio's own protocol on uvloop. c-epoll: epoll in C. client: "
+    "how much of its core the client used, which is in C, for tls in Python. calls: "
+    "system calls an exchange. idle KiB: memory of one more idle connection."
 )
 MOST_CALLS = 0.25
 MOST_KIB = 1.2
@@ -174,7 +185,7 @@ class Bench:
         if reference is not None:
             command: list[str] = importlib.import_module(reference).command(port)
             return command
-        if work == "echo":
+        if work in ("echo", "load"):
             return [sys.executable, str(HERE / "echo.py"), name, str(port)]
         endpoint = f"tcp:{port}:interface=127.0.0.1"
         if work == "tls":
@@ -191,6 +202,12 @@ class Bench:
         if work == "tls":
             client = [sys.executable, str(HERE / "tlsclient.py"), str(self.certificate)]
             return [*client, port, str(busy), WARMUP, str(seconds)]
+        if work == "load":
+            return [
+                *(sys.executable, "-m", "iodemo", "load", f"tcp:127.0.0.1:{port}"),
+                *(f"--connections={busy}", f"--idle={idle}", f"--warmup={WARMUP}"),
+                *(f"--seconds={seconds}", "--json"),
+            ]
         client = [self.client, work]
         return [*client, port, str(busy), str(idle), WARMUP, str(seconds)]
 
@@ -206,7 +223,14 @@ class Bench:
                 timeout=PATIENCE + self.seconds,
                 preexec_fn=self.prepare,
             )
-        answer: dict[str, float] = json.loads(asked.stdout)
+        answer: dict[str, Any] = json.loads(asked.stdout)
+        if cell.work == "load":
+            return {
+                "throughput": answer["throughput"],
+                "p50_us": answer["latency_us"]["p50"],
+                "p99_us": answer["latency_us"]["p99"],
+                "load_cpu": answer["load_cpu_fraction"],
+            }
         return answer
 
     def memory(self, name: str) -> float:
@@ -295,7 +319,7 @@ def main(rounds: int, seconds: float, realtime: bool) -> None:
     """
     checkMachine()
     resource.setrlimit(resource.RLIMIT_NOFILE, (DESCRIPTORS, DESCRIPTORS))
-    cells = {cell for target in TARGETS for cell in target.cells}
+    cells = {DRIVER, DRIVEN, *(cell for each in TARGETS for cell in each.cells)}
     plan = sorted(cells) * rounds
     random.shuffle(plan)
     measured: dict[Cell, list[dict[str, float]]] = {cell: [] for cell in cells}
@@ -323,7 +347,7 @@ def show(
         for cell, rounds in measured.items()
     }
     table = tableOf("", "server", "busy", "idle", "a second", "95 %", "client")
-    works = ("echo", *SERVICES)
+    works = ("echo", "load", *SERVICES)
     for cell in sorted(measured, key=lambda c: (works.index(c.work), c.idle, c.server)):
         found = interval(throughputs[cell])
         scale, unit = (1e-6, " MB") if cell.work in BULK else (1, "")
@@ -342,17 +366,19 @@ def show(
     console.print(table)
     table = tableOf("target", "busy + idle", "aim", "measured", "95 %", "")
     for target in TARGETS:
-        ratios = ratio(*(throughputs[cell] for cell in target.cells))
-        assert ratios is not None
-        times, least, most = ratios
+        cell, baseline = target.cells
         table.add_row(
             f"{target.work}, {target.server} / {target.baseline}",
             f"{target.busy}" + (f" + {target.idle:,}" if target.idle else ""),
-            f"≥ {target.least:.2f}",
-            f"{times:.2f}",
-            f"{least:.2f}\N{EN DASH}{most:.2f}",
-            "met" if times >= target.least else "not met",
+            *ratioSaid(throughputs[cell], throughputs[baseline], target.least, inf),
         )
+    for metric, aims in DRIVER_AIMS.items():
+        ours, its = (
+            [each[metric] for each in measured[cell]] for cell in (DRIVER, DRIVEN)
+        )
+        name = metric.removesuffix("_us")
+        said = ratioSaid(ours, its, *aims)
+        table.add_row(f"load / client in C, {name}", f"{DRIVER.busy}", *said)
     aim = f"≤ {MOST_CALLS}"
     if calls is None:
         table.add_row("echo, uring, calls", "100", aim, "unknown", "", "needs perf")
@@ -364,6 +390,23 @@ def show(
     table.add_row("echo, uring, idle KiB", "10", aim, f"{memory:.2f}", "", met)
     console.print(table)
     console.print(EXPLANATION)
+
+
+def ratioSaid(
+    values: list[float], baseline: list[float], least: float, most: float
+) -> tuple[str, str, str, str]:
+    """
+    What a ratio is to be, what it is, its interval, and whether it is what it is to be.
+    """
+    ratios = ratio(values, baseline)
+    assert ratios is not None
+    times, low, high = ratios
+    return (
+        f"≥ {least:.2f}" if most == inf else f"{least:.2f}\N{EN DASH}{most:.2f}",
+        f"{times:.2f}",
+        f"{low:.2f}\N{EN DASH}{high:.2f}",
+        "met" if least <= times <= most else "not met",
+    )
 
 
 def tableOf(*columns: str) -> Table:
