@@ -1,9 +1,11 @@
 """
-Servers that run short of threads, and one that has to wait in the middle of a turn.
+Servers that run short of threads or processes, and one that has to wait in the middle
+of a turn.
 """
 
 from __future__ import annotations
 
+import errno
 import os
 import resource
 from pathlib import Path
@@ -24,7 +26,7 @@ from .closing import Telling, TellingEcho
 
 @implementer(ILogObserver)
 def _tellWarnings(event: Any) -> None:
-    if event["log_level"] is LogLevel.warn:
+    if event["log_level"] in (LogLevel.warn, LogLevel.error):
         tell("warning", text=formatEvent(event))
 
 
@@ -37,6 +39,24 @@ def confined(reactor: Any, room: int) -> None:
     _, hard = resource.getrlimit(resource.RLIMIT_AS)
     addressed = pages * os.sysconf("SC_PAGESIZE")
     resource.setrlimit(resource.RLIMIT_AS, (addressed + room, hard))
+    listen(reactor, TellingEcho)
+
+
+def unforkable(reactor: Any, room: int) -> None:
+    """
+    Serve L{TellingEcho}, with room for so many processes more.
+    """
+    globalLogPublisher.addObserver(_tellWarnings)
+    left = [room]
+    fork = os.fork
+
+    def forkWhileAllowed() -> int:
+        if not left[0]:
+            raise BlockingIOError(errno.EAGAIN, os.strerror(errno.EAGAIN))
+        left[0] -= 1
+        return fork()
+
+    os.fork = forkWhileAllowed
     listen(reactor, TellingEcho)
 
 
