@@ -35,6 +35,7 @@ if TYPE_CHECKING:
     from iodemo.lab.claims import Claim
     from iodemo.lab.plan import Plan
     from iodemo.lab.results import Results
+    from iodemo.lab.scenarios import Point, Scenario
 
 
 @click.command(short_help="Measure one service under every backend, and report.")
@@ -346,7 +347,7 @@ def _plan(
         )
     plan = Plan(
         scenarios=tuple(
-            (each, each.quick if quick else each.points) for each in wanted
+            (each, _pointsOf(each, quick, scenarioNames is not None)) for each in wanted
         ),
         backends=chosen,
         baseline=baseline,
@@ -361,6 +362,15 @@ def _plan(
             f"them is among the backends: {', '.join(present)}"
         )
     return plan
+
+
+def _pointsOf(scenario: Scenario, quick: bool, named: bool) -> tuple[Point, ...]:
+    """
+    Where a scenario is measured.
+    """
+    if not quick or (named and not scenario.quick):
+        return scenario.points
+    return scenario.quick
 
 
 def _usual(quick: bool, plugin: str | None) -> tuple[models.Model, ...]:

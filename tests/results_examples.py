@@ -314,6 +314,44 @@ def fivePipes() -> list[Cell]:
     return cells
 
 
+RATES: dict[str, Curve] = {
+    "fork": (900, 7e3, 7e3),
+    "select": (2e3, None, None),
+    "epoll": (2e3, 8e3, 31e3),
+    "uring": (2e3, 8e3, 31.9e3),
+}
+
+
+def ratedCells() -> list[Cell]:
+    """
+    The cells of the scenario with an open loop: some that keep up, some that do not,
+    and one that fails.
+    """
+    cells: list[Cell] = []
+    for index, rate in enumerate((2000, 8000, 32_000)):
+        point: Parameters = {**parameters(100), "rate": rate}
+        for backend, curve in RATES.items():
+            answered = curve[index]
+            if answered is None:
+                cells.append(failedCell("rate", backend, point))
+                continue
+            cell = okCell("rate", backend, point, answered)
+            cells.append(cell)
+            waiting = max(rate - answered, 10.0)
+            for each in cell["rounds"]:
+                each["latency_uncorrected_us"] = dict(each["latency_us"])  # type: ignore[typeddict-item]
+                each["backlog"] = int(waiting)
+            for percentile in ("p50", "p90", "p99", "p99.9", "max"):
+                sent = cell["summary"][f"latency_us.{percentile}"]
+                cell["summary"][f"latency_uncorrected_us.{percentile}"] = sent
+                cell["summary"][f"latency_us.{percentile}"] = interval(
+                    sent["median"] * factor * waiting / 10 for factor in WOBBLE
+                )
+            left = waiting / (answered + waiting)
+            cell["summary"]["unanswered_fraction"] = interval((left, left, left))
+    return cells
+
+
 def controlled(run: Results, factor: float) -> Results:
     """
     The same run with a control: its rounds are C{factor} times and once divided by

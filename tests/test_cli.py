@@ -377,6 +377,20 @@ class CompareTests(CommandTestCase):
         self.assertGreater(plan.estimate(), 60)
         self.assertLess(plan.estimate(1.25), 240)
 
+    def test_quickWhenNamed(self) -> None:
+        """
+        A scenario without a point for those in a hurry is measured when it is named.
+        """
+
+        def points(names: str | None) -> dict[str, int]:
+            effort = (names, None, None, None, compare._QUICK, None, None, True)
+            plan = compare._plan(None, *effort)
+            return {scenario.name: len(points) for scenario, points in plan.scenarios}
+
+        self.assertEqual(points(None)["rate"], 0)
+        (rate,) = (each for each in SCENARIOS if each.name == "rate")
+        self.assertEqual(points("rate"), {"rate": len(rate.points)})
+
     def test_pluginHasNoPipes(self) -> None:
         """
         A comparison of somebody's plugin is one of servers alone.

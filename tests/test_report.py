@@ -36,6 +36,7 @@ from tests.results_examples import (
     okCell,
     parameters,
     pipesCell,
+    ratedCells,
     results,
     skippedCell,
     sweep,
@@ -127,6 +128,29 @@ class TableTests(SynchronousTestCase):
             self.assertIn(expected, text)
         for unexpected in ("connections", "CPU/req", "requests/s"):
             self.assertNotIn(unexpected, text)
+
+    def test_rate(self) -> None:
+        """
+        Where requests are due at a rate, the rate is what points differ in, p99 is
+        what is compared, and who does not keep up is named.
+        """
+        text = terminal(results(ratedCells()), 120)
+        for expected in (
+            "rate: echo, 64 B payload\n\n2,000 requests a second due on 100 ",
+            "p99 sent  CPU/req  p99 against epoll\n",
+            "uring    31,900 (31,400–32,500)  29.8 ms  59.6 ms  5.96 ms",  # noqa: RUF001
+            "\n  did not keep up: fork (7,000 a second)\n",
+            "\nRequests due at a rate: an open loop, where latency counts from when",
+        ):
+            self.assertIn(expected, text)
+        self.assertEqual(text.count("did not keep up"), 3)
+        limited = ratedCells()
+        limited[0]["load_limited"] = True
+        self.assertIn(
+            "did not keep up: fork (900 a second, the load was the limit)",
+            terminal(results(limited), 120),
+        )
+        self.assertNotIn("keep up", terminal(twelveBackends(), 120))
 
     def test_nothingIsCut(self) -> None:
         """
@@ -398,6 +422,19 @@ class HeadlineTests(SynchronousTestCase):
         )
         both = fourBackends()
         both["cells"] += fivePipes()
+        self.assertEqual(headline.headline(both), headline.headline(fourBackends()))
+
+    def test_rate(self) -> None:
+        """
+        A run of rates alone says what is waited for at the highest.
+        """
+        self.assertEqual(
+            headline.headline(results(ratedCells())),
+            "With 32,000 requests a second due on 100 connections uring answered 99 of "
+            "100 within 59.6 ms, epoll 613 ms and fork 67.9 s; select failed.",
+        )
+        both = fourBackends()
+        both["cells"] += ratedCells()
         self.assertEqual(headline.headline(both), headline.headline(fourBackends()))
 
     def test_references(self) -> None:
@@ -786,6 +823,47 @@ class FiguresTests(SynchronousTestCase):
             self.assertIn(name, [text.get_text() for text in panel.texts])
         self.assertIn("threads failed at 1,000 connections: too many.", chart.caption)
 
+    def test_rate(self) -> None:
+        """
+        Response times are drawn over what is due, hollow where it was not kept up with.
+        """
+        run = controlled(results(ratedCells()), 1.1)
+        (chart,) = (each for each in figures.drawn(run) if each.name == "rate")
+        self.assertEqual(greys(chart), 2)
+        tail, half = chart.figure.axes
+        self.assertEqual({tail.get_yscale(), half.get_yscale()}, {"log"})
+        ticks = [tick.get_text() for tick in half.get_xticklabels()]
+        self.assertEqual(sorted(ticks), ["2,000", "32,000", "8,000"])
+        for panel in chart.figure.axes:
+            hollow = [
+                line for line in panel.lines if line.get_markerfacecolor() == "white"
+            ]
+            self.assertEqual(len(hollow), 3)
+        words = [text.get_text() for text in tail.texts]
+        self.assertIn("select: failed at 8,000 a second", words)
+        self.assertIn("Hollow: it did not keep up", chart.caption)
+        self.assertIn("99 of 100 within 67.9 s and did not keep up.", chart.alt)
+        self.assertIn("at 8,000 a second half within 11.9 ms, 99 of", chart.alt)
+        few = [cell for cell in ratedCells() if cell["parameters"]["rate"] == 2000]
+        for cells, names in (
+            (few, True),
+            ([failedCell("rate", "epoll", few[0]["parameters"])], False),
+        ):
+            there = [each.name for each in figures.drawn(results(cells))]
+            self.assertEqual("rate" in there, names)
+
+    def test_rateAtOnce(self) -> None:
+        """
+        No time at all, as no machine gives it, has a place too.
+        """
+        run = results(ratedCells())
+        for cell in run["cells"]:
+            for metric in cell["summary"]:
+                if metric.startswith("latency"):
+                    cell["summary"][metric] = {"median": 0.0, "low": 0.0, "high": 0.0}
+        (chart,) = (each for each in figures.drawn(run) if each.name == "rate")
+        chart.svg()
+
     def pipes(self, cells: list[Cell]) -> list[Chart]:
         return [
             chart
@@ -1137,6 +1215,23 @@ class PageTests(SynchronousTestCase):
             self.assertNotIn(there, sections["pipes"])
             self.assertIn(there, sections["idle"])
 
+    def test_rate(self) -> None:
+        """
+        Where requests are due at a rate, response time is the verdict that is not
+        folded, and the page says who did not keep up.
+        """
+        root = self.parsed(self.page(results(ratedCells()))[1])
+        said = "".join(root.itertext())
+        self.assertIn(
+            "Did not keep up with 8,000 requests a second due on 100 connections: fork "
+            "(7,000 a second).",
+            said,
+        )
+        folded = ["".join(each.itertext()) for each in root.iter("summary")]
+        self.assertIn("Throughput", folded)
+        self.assertNotIn("Response time, p99", folded)
+        self.assertIn("p99 from sending", said)
+
     def test_noise(self) -> None:
         """
         What the baseline differs from itself is a row of each table of verdicts, and
@@ -1270,7 +1365,8 @@ class ExamplesTests(SynchronousTestCase):
         """
         path = Path(self.mktemp())
         pipes = results(fivePipes())
-        for run in (fourBackends(), twelveBackends(), small(), hostile(), pipes):
+        rates = results(ratedCells())
+        for run in (fourBackends(), twelveBackends(), small(), hostile(), pipes, rates):
             resultsFile.write(run, path)
             self.assertEqual(resultsFile.read(path), run)
 

@@ -258,6 +258,8 @@ class MetricsTests(SynchronousTestCase):
         """
         one = exampleRound()
         one["us_per_call"] = 1.0
+        one["latency_uncorrected_us"] = one["latency_us"]
+        one["backlog"] = 3
         one["syscalls_per_request"] = 3.5
         self.assertEqual(tuple(statistics.metrics([one])), statistics.METRICS)
 

@@ -371,13 +371,14 @@ _parameters = _object(
     }
 )
 
+_latency = _object(dict.fromkeys(Latency.__annotations__, _number))
 _counted = {"syscalls_by_name": _byName(_number), "syscalls_reason": _text}
 _round = _object(
     {
         "requests": _count,
         "seconds": _number,
         "throughput": _number,
-        "latency_us": _object(dict.fromkeys(Latency.__annotations__, _number)),
+        "latency_us": _latency,
         "server_cpu_us_per_request": _orNone(_number),
         "server_user_s": _orNone(_number),
         "server_system_s": _orNone(_number),
@@ -386,7 +387,12 @@ _round = _object(
         "syscalls_per_request": _orNone(_number),
         "load_cpu_fraction": _number,
     },
-    optional={**_counted, "us_per_call": _number},
+    optional={
+        **_counted,
+        "us_per_call": _number,
+        "latency_uncorrected_us": _latency,
+        "backlog": _count,
+    },
 )
 _interval = _object({"median": _number, "low": _number, "high": _number})
 

@@ -323,9 +323,20 @@ def _loadCommand(
         f"--warmup={plan.warmup}",
         f"--watch={watched}",
         *["--calls"] * calls,
+        *_schedule(point),
         "--wait=30",
         "--json",
     ]
+
+
+def _schedule(point: Point) -> list[str]:
+    """
+    When requests are due, where they do not wait for answers. Users come without regard
+    to each other: some at the same moment.
+    """
+    if point.rate is None:
+        return []
+    return [f"--rate={point.rate}", "--arrivals=poisson"]
 
 
 def _freePort() -> int:

@@ -89,10 +89,13 @@ class Point:
     """
     @ivar active: connections with one request in flight each, or pipes that are ready.
     @ivar idle: further ones, open and silent.
+    @ivar rate: requests due a second, of all connections together; L{None} for as many
+        as are answered.
     """
 
     active: int
     idle: int = 0
+    rate: float | None = None
 
     @property
     def connections(self) -> int:
@@ -108,7 +111,8 @@ class Scenario:
     @ivar workload: what is hosted and asked.
     @ivar points: where it is measured.
     @ivar quick: where a quick comparison measures it instead: at fewer of them,
-        and nowhere that takes most of its time.
+        and nowhere that takes most of its time. None, if it is measured there only
+        when it is named, and then at all of them.
     """
 
     name: str
@@ -122,6 +126,9 @@ ECHO = Workload(("iodemo-echo", "--listen={endpoint}"), "echo", payload=64)
 
 #: The scenario without a service.
 PIPES = "pipes"
+
+#: The one with an open loop.
+RATE = "rate"
 
 SCENARIOS: tuple[Scenario, ...] = (
     Scenario(
@@ -137,6 +144,13 @@ SCENARIOS: tuple[Scenario, ...] = (
         ECHO,
         points=tuple(Point(10, idle) for idle in (0, 100, 1000, 10_000)),
         quick=tuple(Point(10, idle) for idle in (0, 1000, 4000)),
+    ),
+    Scenario(
+        RATE,
+        "What do users wait, when so many requests are due a second?",
+        ECHO,
+        points=tuple(Point(100, rate=rate) for rate in (2_000, 8_000, 32_000)),
+        quick=(),
     ),
     Scenario(
         PIPES,
@@ -185,6 +199,6 @@ def parametersOf(point: Point, workload: Workload | Pipes) -> Parameters:
         "active": point.active,
         "idle": point.idle,
         "payload": workload.payload,
-        "rate": None,
+        "rate": point.rate,
         "tls": False,
     }

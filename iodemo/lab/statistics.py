@@ -80,6 +80,8 @@ METRICS = (
     "syscalls_per_request",
     "load_cpu_fraction",
     "us_per_call",
+    *(f"latency_uncorrected_us.{percentile}" for percentile in Latency.__annotations__),
+    "unanswered_fraction",
 )
 
 # No machine gives a number beyond this, but a file from outside may hold one.
@@ -101,6 +103,9 @@ def metrics(rounds: Sequence[Round]) -> dict[str, list[float]]:
 
     C{server_waiting_fraction} is what of the window the server did not run: it waited,
     for somebody to ask or for a core. The rest is CPU time, in which it dispatched.
+
+    C{unanswered_fraction} is what of the requests due was not answered when the window
+    ended, in an open loop.
     """
     columns: dict[str, list[float]] = {}
 
@@ -125,6 +130,11 @@ def metrics(rounds: Sequence[Round]) -> dict[str, list[float]]:
         put("syscalls_per_request", each["syscalls_per_request"])
         put("load_cpu_fraction", each["load_cpu_fraction"])
         put("us_per_call", each.get("us_per_call"))
+        for percentile, latency in each.get("latency_uncorrected_us", {}).items():
+            put(f"latency_uncorrected_us.{percentile}", float(str(latency)))
+        backlog = each.get("backlog")
+        if backlog is not None:
+            put("unanswered_fraction", _each(backlog, requests + backlog))
     return {
         metric: values
         for metric, values in columns.items()

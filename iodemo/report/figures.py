@@ -58,12 +58,18 @@ _LEAST = 1e-3
 
 _BUSY_METRICS = ("throughput", MEMORY, SWITCHES)
 _PIPES_METRICS = (OPERATION, CALL)
+_RATE_METRICS = ("latency_us.p99", "latency_us.p50")
 
 #: The models with a thread or a process for each connection.
 BLOCKING = [model.name for model in MODELS if model.blocking]
 
-_Varied = Literal["idle", "active", "connections"]
-_NOUNS: dict[_Varied, str] = {"idle": "idle", "active": "busy", "connections": "pipes"}
+_Varied = Literal["idle", "active", "connections", "rate"]
+_NOUNS: dict[_Varied, str] = {
+    "idle": "idle",
+    "active": "busy",
+    "connections": "pipes",
+    "rate": "a second",
+}
 
 
 @dataclass(frozen=True)
@@ -114,6 +120,7 @@ def drawn(results: Results) -> list[Chart]:
         charts = [
             *_throughput(served),
             *_threads(served),
+            *_rates(served),
             *_latency(served),
             *_cpu(served),
             *_calls(served),
@@ -210,7 +217,7 @@ def _series(
     look: style.Look,
     cells: Sequence[Cell],
     varied: _Varied,
-    along: dict[int, float],
+    along: dict[float, float],
     metric: str = "throughput",
     scale: float = 1.0,
 ) -> Series:
@@ -225,8 +232,10 @@ def _series(
         place = Place.of(cell)
         at = along[getattr(place, varied)]
         if reading.has(cell, [metric]):
-            low, median, high = _span(cell, metric, least=_LEAST)
-            spans[at] = (low / scale, median / scale, high / scale)
+            low, median, high = (
+                max(each / scale, _LEAST) for each in _span(cell, metric)
+            )
+            spans[at] = (low, median, high)
             if cell["load_limited"] and metric == "throughput":
                 bounds.add(at)
             ending = stopped = None
@@ -243,7 +252,7 @@ def _noiseBand(
     results: Results,
     cells: Sequence[Cell],
     varied: _Varied,
-    along: dict[int, float],
+    along: dict[float, float],
     metric: str = "throughput",
     scale: float = 1.0,
 ) -> Band:
@@ -385,6 +394,111 @@ def _overBusy(
         for name in there
     )
     return Chart("threads", title, " ".join(said), alt, figure)
+
+
+def _rates(results: Results) -> list[Chart]:
+    """
+    What a request waits for its answer, against how many are due.
+    """
+    groups: dict[Place, list[Cell]] = {}
+    for place, cells in reading.places(results).items():
+        if place.isPaced and place.rate:
+            groups.setdefault(place._replace(rate=None), []).extend(cells)
+    return [
+        _overRates(results, same, cells)
+        for same, cells in groups.items()
+        if any(reading.has(cell, _RATE_METRICS) for cell in cells)
+    ]
+
+
+def _overRates(results: Results, same: Place, cells: Sequence[Cell]) -> Chart:
+    along = _positions([Place.of(cell).rate or 0 for cell in cells])
+    looks = style.looks(reading.names(results))
+    whole = [c for c in cells if c["status"] != "ok" or reading.has(c, _RATE_METRICS)]
+
+    def series(metric: str) -> list[Series]:
+        found = []
+        for name in reading.names(results):
+            its = [cell for cell in whole if cell["backend"] == name]
+            one = _series(name, looks[name], its, "rate", along, metric, 1e3)
+            late = {
+                along[Place.of(cell).rate or 0]
+                for cell in its
+                if cell["status"] == "ok" and not reading.keptUp(cell)
+            }
+            if metric != _RATE_METRICS[0] and one.ending:
+                one = replace(one, ending=name)
+            if one.spans:
+                # There is no place for a failure on a logarithmic axis.
+                found.append(replace(one, bounds=frozenset(late), stopped=None))
+        return found
+
+    def noise(metric: str) -> Band:
+        return _noiseBand(results, whole, "rate", along, metric, 1e3)
+
+    ones = series("latency_us.p99")
+    label = NOISE_LABEL * bool(noise("latency_us.p99"))
+    title = "Response time against what is due"
+    figure = panels(
+        Heading(
+            title,
+            f"{count(same.active)} connections, {same.conditions()}{label}",
+            "",
+            _source(results),
+        ),
+        [
+            Panel(
+                "99 of 100 answers come within: milliseconds (log scale)",
+                ones,
+                logarithmic=True,
+                tall=310.0,
+                naming=True,
+                noise=noise("latency_us.p99"),
+            ),
+            Panel(
+                "half of them within",
+                series("latency_us.p50"),
+                logarithmic=True,
+                tall=190.0,
+                noise=noise("latency_us.p50"),
+            ),
+        ],
+        {at: count(value) for value, at in along.items()},
+        "requests due a second (log scale)",
+    )
+    said = [
+        "From when a request was due until it was answered, whether or not it could be "
+        "sent at once. Requests are due at random (a Poisson process), as users come "
+        f"without regard to each other. The bands are the {reading.spread(results)} "
+        "over rounds."
+    ]
+    if any(one.bounds for one in ones):
+        said.append(
+            "Hollow: it did not keep up, more was due every moment, and the response "
+            "time is the longer the longer one measures."
+        )
+    if label:
+        said.append(_noiseCaption(results))
+    limited = {c["backend"]: None for c in whole if c["load_limited"]}
+    if limited:
+        said.append(f"The load was the limit somewhere of: {listed(list(limited))}.")
+    said += map(_sentence, reading.failures(cells))
+    alt = f"Two line charts above each other: {title.lower()}. " + " ".join(
+        f"{one.name}: "
+        + "; ".join(
+            f"at {count(Place.of(cell).rate or 0)} a second half within "
+            f"{reading.duration(cell['summary']['latency_us.p50']['median'])}, "
+            "99 of 100 within "
+            f"{reading.duration(cell['summary']['latency_us.p99']['median'])}"
+            + " and did not keep up"
+            * (not reading.keptUp(cell))
+            for cell in whole
+            if cell["backend"] == one.name and cell["status"] == "ok"
+        )
+        + "."
+        for one in ones
+    )
+    return Chart("rate", title, " ".join(said), alt, figure)
 
 
 def _latency(results: Results) -> list[Chart]:
@@ -743,7 +857,7 @@ def _furthest(results: Results, backend: str) -> tuple[Cell, Cell] | None:
     return best and best[1:]
 
 
-def _positions(values: Sequence[int]) -> dict[int, float]:
+def _positions(values: Sequence[float]) -> dict[float, float]:
     """
     Where each value goes on a logarithmic axis that has a place for zero.
     """

@@ -15,8 +15,8 @@ _MANY = 4  # backends in one sentence, beyond which it only names the ends
 def headline(results: Results) -> str:
     """
     What the run says where it says most: at the most idle connections if it had any,
-    and otherwise at the most busy ones; of pipes if it had nothing else. It is of
-    reactors, unless there are none.
+    and otherwise at the most busy ones; of what was due at a rate, or of pipes, if it
+    had nothing else. It is of reactors, unless there are none.
     """
     backends = reading.names(results)
     told = [name for name in backends if name not in reading.REFERENCES] or backends
@@ -27,7 +27,10 @@ def headline(results: Results) -> str:
             places[place] = those
     if not places:
         return "No backend gave a number in this run; the reasons are below."
-    place = max(places, key=lambda p: (not p.isOfPipes, p.idle, p.active))
+    place = max(
+        places,
+        key=lambda p: (not p.isOfPipes, not p.isPaced, p.idle, p.active, p.rate or 0),
+    )
     cells = places[place]
     metric = _metric(place)
     ok = [cell for cell in cells if reading.has(cell, [metric])]
@@ -37,7 +40,11 @@ def headline(results: Results) -> str:
     )
     named = _named(ok, reading.baseline(results))
     did, unit = (
-        (" took", " a call") if place.isOfPipes else (" served", " requests a second")
+        (" took", " a call")
+        if place.isOfPipes
+        else (" answered 99 of 100 within", "")
+        if place.isPaced
+        else (" served", " requests a second")
     )
     words = []
     for cell in named:
@@ -73,7 +80,7 @@ def _said(cell: Cell) -> str:
 
 
 def _metric(place: Place) -> str:
-    return "us_per_call" if place.isOfPipes else "throughput"
+    return "us_per_call" if place.isOfPipes else place.metric
 
 
 def _duration(cell: Cell, metric: str) -> str:

@@ -30,7 +30,7 @@ from iodemo.lab.results import Cell, Comparison, Results
 from iodemo.report import figures, reading, stability
 from iodemo.report.figures import Chart
 from iodemo.report.headline import headline
-from iodemo.report.reading import LOWER_BOUND, MISSING, Place
+from iodemo.report.reading import LOWER_BOUND, MISSING, Place, listed
 from iodemo.report.table import (
     BOUND_NOTE,
     INTERRUPTED,
@@ -62,6 +62,9 @@ _COLUMNS: dict[str, _Column] = {
     "context switches per request": ("context_switches_per_request", "{:.2g}".format),
     "load CPU": ("load_cpu_fraction", "{:.0%}".format),
     "in the multiplexer": ("us_per_call", reading.duration),
+    "p50 from sending": ("latency_uncorrected_us.p50", reading.duration),
+    "p99 from sending": ("latency_uncorrected_us.p99", reading.duration),
+    "due and not answered": ("unanswered_fraction", "{:.0%}".format),
 }
 
 
@@ -152,7 +155,7 @@ def _notice(results: Results) -> list[Tag]:
 
 def _verdicts(results: Results) -> Iterator[Flattenable]:
     """
-    For each scenario, backends by points; throughput first, the rest folded.
+    For each scenario, backends by points; what it is about first, the rest folded.
     """
     baseline = reading.baseline(results)
     if baseline is None:
@@ -171,13 +174,21 @@ def _verdicts(results: Results) -> Iterator[Flattenable]:
             for each in results["comparisons"]
             if each["scenario"] in scenarios
         }
-        for metric, name in _METRICS.items():
+        principal = next(iter(group)).metric
+        for metric, name in sorted(
+            _METRICS.items(), key=lambda each: each[0] != principal
+        ):
             table = _verdictTable(results, group, metric)
-            if metric == "throughput":
+            if metric == principal:
                 yield table
             elif metric in compared:
                 yield tags.details(tags.summary(name), table)
-        reasons = reading.failures(cell for cells in group.values() for cell in cells)
+        reasons = [
+            f"Did not keep up with {place.load()}: {listed(those)}."
+            for place, cells in group.items()
+            if (those := reading.overtaken(cells))
+        ]
+        reasons += reading.failures(cell for cells in group.values() for cell in cells)
         if reasons:
             yield tags.ul([tags.li(reason) for reason in reasons], class_="reasons")
     if any(cell["load_limited"] for cell in results["cells"]):

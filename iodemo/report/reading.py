@@ -17,7 +17,7 @@ from iodemo.lab.results import (
     Placed,
     Results,
 )
-from iodemo.lab.scenarios import PIPES
+from iodemo.lab.scenarios import PIPES, RATE
 from iodemo.lab.statistics import ROUNDS_FOR_95
 from iodemo.models import MODELS
 
@@ -26,6 +26,10 @@ REFERENCES = frozenset(model.name for model in MODELS if model.kind == "referenc
 
 MISSING = "–"  # noqa: RUF001
 LOWER_BOUND = "≥ "
+
+#: Of requests that were due, the fraction that may be left at the end of a round whose
+#: server keeps up: what comes by chance at one moment, and a moment in which it slept.
+LEFT = 0.05
 
 
 class Place(NamedTuple):
@@ -66,6 +70,20 @@ class Place(NamedTuple):
         return self.scenario == PIPES
 
     @property
+    def isPaced(self) -> bool:
+        """
+        Whether the points of the scenario differ in what is due, not in connections.
+        """
+        return self.scenario == RATE
+
+    @property
+    def metric(self) -> str:
+        """
+        What the scenario is about.
+        """
+        return "latency_us.p99" if self.isPaced else "throughput"
+
+    @property
     def things(self) -> str:
         return "pipes" if self.isOfPipes else "connections"
 
@@ -83,7 +101,7 @@ class Place(NamedTuple):
         # A kind of request that has no payload to choose has none to show.
         if self.payload:
             said.append(f"{count(self.payload)} B payload")
-        if self.rate is not None:
+        if self.rate is not None and not self.isPaced:
             said.append(f"{count(self.rate)} requests a second due")
         if self.tls:
             said.append("TLS")
@@ -91,10 +109,13 @@ class Place(NamedTuple):
 
     def load(self) -> str:
         """
-        The connections, which is where the points of a scenario differ.
+        The connections, or what is due on them: where the points of a scenario differ.
         """
         if self.isOfPipes:
             return f"{count(self.active)} ready of {count(self.connections)} pipes"
+        if self.isPaced and self.rate is not None:
+            due = f"{count(self.rate)} requests a second due"
+            return f"{due} on {count(self.active)} connections"
         if not self.idle:
             return f"{count(self.active)} busy connection{'s' * (self.active != 1)}"
         return f"{count(self.active)} busy, {count(self.idle)} idle connections"
@@ -232,6 +253,26 @@ def contradictions(results: Results) -> dict[str, str]:
     }
 
 
+def keptUp(cell: Cell) -> bool:
+    """
+    Whether a good cell answered what was due, but for what was due just then.
+    """
+    left = cell["summary"].get("unanswered_fraction")
+    return left is None or left["median"] <= LEFT
+
+
+def overtaken(cells: Iterable[Cell]) -> list[str]:
+    """
+    The backends that did not keep up with what was due, and how much they answered.
+    """
+    return [
+        f"{cell['backend']} ({rate(cell['summary']['throughput']['median'])} a second"
+        f"{', the load was the limit' * cell['load_limited']})"
+        for cell in cells
+        if cell["status"] == "ok" and not keptUp(cell)
+    ]
+
+
 def has(cell: Cell, metrics: Iterable[str]) -> bool:
     return cell["status"] == "ok" and all(m in cell["summary"] for m in metrics)
 
@@ -357,7 +398,7 @@ def ratio(value: float) -> str:
     """
     A ratio: two decimals near one, two significant digits far below.
     """
-    return f"{value:.2f}" if 0.1 <= value < 99.5 else f"{value:.2g}"
+    return f"{value:.2f}" if 0.1 <= value < 99.5 else few(value)
 
 
 def between(interval: Interval | Comparison) -> tuple[float, float]:

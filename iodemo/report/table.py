@@ -17,7 +17,7 @@ from rich.text import Text
 
 from iodemo.lab.results import Cell, Comparison, Results
 from iodemo.report import reading, stability
-from iodemo.report.reading import LOWER_BOUND, MISSING, Place
+from iodemo.report.reading import LOWER_BOUND, MISSING, Place, listed
 
 INTERRUPTED = (
     "This run is not complete: it was interrupted, or still goes on. "
@@ -25,6 +25,10 @@ INTERRUPTED = (
 )
 BOUND_NOTE = f"{LOWER_BOUND.strip()} the load was the limit: a lower bound."
 INTERVAL_NOTE = "Medians over the rounds, each with its {}; latency in a closed loop."
+RATE_NOTE = (
+    "Requests due at a rate: an open loop, where latency counts from when each was "
+    "due; p99 sent: from when it was sent."
+)
 PIPES_NOTE = "Of pipes: a call with its write and read; multiplexer: the call alone."
 CALLS_TITLE = "System calls a request"
 VERDICTS = {
@@ -98,6 +102,8 @@ class ComparisonTable:
             yield Text(BOUND_NOTE, "dim")
         if any(place.isOfPipes for place in reading.places(self._results)):
             yield Text(PIPES_NOTE, "dim")
+        if any(place.isPaced for place in reading.places(self._results)):
+            yield Text(RATE_NOTE, "dim")
         note = stability.noiseNote(self._results)
         if note is not None:
             yield Text(note, "dim")
@@ -108,7 +114,10 @@ class ComparisonTable:
         """
         What is to be known of the numbers of one point.
         """
-        noise = stability.at(self._noise, cells[0], "throughput")
+        overtaken = reading.overtaken(cells)
+        if overtaken:
+            yield _below(Text(f"did not keep up: {listed(overtaken)}", "yellow"))
+        noise = stability.at(self._noise, cells[0], Place.of(cells[0]).metric)
         if noise is not None:
             band, said = stability.noiseSaid(noise)
             yield _below(Text(f"noise {band}: {said}"))
@@ -145,7 +154,7 @@ class ComparisonTable:
             texts = [
                 Text(_joined(lines, wide), _STYLES[cell["status"]]) for lines in columns
             ]
-            compared = reading.against(self._comparisons, cell, "throughput")
+            compared = reading.against(self._comparisons, cell, place.metric)
             style = VERDICTS[compared["verdict"]][1] if compared else ""
             table.add_row(*texts, Text(_joined(verdict, wide), style))
         return table
@@ -181,6 +190,8 @@ class ComparisonTable:
 
     def _header(self, place: Place) -> list[str]:
         against = f"against {self._baseline}" if self._baseline else "comparison"
+        if place.isPaced:
+            against = f"p99 {against}"
         return ["backend", place.unit, *_titles(place), against]
 
     def _columns(self, place: Place, cell: Cell) -> list[Lines]:
@@ -197,7 +208,7 @@ class ComparisonTable:
             columns.append([say(summary[metric]["median"]) if there else MISSING])
         if cell["backend"] == self._baseline:
             return [*columns, ["(baseline)"]]
-        compared = reading.against(self._comparisons, cell, "throughput")
+        compared = reading.against(self._comparisons, cell, place.metric)
         return [*columns, comparisonSaid(compared)]
 
 
@@ -211,6 +222,12 @@ def _titles(place: Place) -> dict[str, tuple[str, Callable[[float], str]]]:
     }
     if place.isOfPipes:
         return {**latency, "multiplexer": ("us_per_call", reading.duration)}
+    if place.isPaced:
+        return {
+            **latency,
+            "p99 sent": ("latency_uncorrected_us.p99", reading.duration),
+            "CPU/req": ("server_cpu_us_per_request", reading.duration),
+        }
     return {
         **latency,
         "CPU/req": ("server_cpu_us_per_request", reading.duration),
