@@ -75,6 +75,13 @@ if TYPE_CHECKING:
     help="Measure this twistd plugin instead; {endpoint} is where to listen.",
 )
 @click.option("--load", "kind", metavar="KIND", help=f"With --plugin: {KINDS}.")
+@click.option(
+    "--connections",
+    type=click.IntRange(1000, 10_000_000),
+    metavar="N",
+    help="Hold so many in the scenario connections, by as many servers on one port, "
+    "and as many loads, as the limit on open files takes.  [default: 10,000]",
+)
 @click.option("--quick", is_flag=True, help="Fewer points, 3 rounds of 0.25 s.")
 @click.option("--full", is_flag=True, help="7 rounds of a second.")
 @requireOption
@@ -87,6 +94,7 @@ def compare(
     output: Path | None,
     plugin: str | None,
     kind: str | None,
+    connections: int | None,
     quick: bool,
     full: bool,
     claims: tuple[Claim, ...],
@@ -98,6 +106,7 @@ def compare(
       iodemo compare --quick
       iodemo compare --backends select,poll,epoll --scenarios idle --output out
       iodemo compare --plugin "web --listen={endpoint} --path=." --load http:/
+      iodemo compare --scenarios connections --connections 100000
       iodemo compare --require "echo: uring/epoll >= 2"
       iodemo compare --require "idle idle=1000 latency_us.p99: epoll/poll < 1"
 
@@ -112,7 +121,8 @@ def compare(
     try:
         with interruptible() as interruption:
             plan = _plan(
-                names, scenarios, baseline, plugin, kind, effort, rounds, seconds, quick
+                *(names, scenarios, baseline, plugin, kind, effort, rounds, seconds),
+                *(quick, connections),
             )
             interruption.check()
             present = [backend.name for backend in plan.backends]
@@ -294,14 +304,18 @@ def _plan(
     rounds: int | None,
     seconds: float | None,
     quick: bool,
+    connections: int | None = None,
 ) -> Plan:
     from iodemo.lab.pipes import MULTIPLEXERS
     from iodemo.lab.plan import Plan
     from iodemo.lab.scenarios import (
+        BUSY,
+        CONNECTIONS,
         PIPES,
         SCENARIOS,
         BadWorkload,
         Pipes,
+        Point,
         UnknownScenario,
         findScenario,
         foreignWorkload,
@@ -322,6 +336,17 @@ def _plan(
                 findScenario(name) for name in _listed(scenarioNames, "--scenarios")
             )
         )
+        if connections is not None:
+            named = scenarioNames is not None or not quick
+            if not named or CONNECTIONS not in [each.name for each in wanted]:
+                raise click.UsageError(
+                    f"--connections goes with --scenarios {CONNECTIONS}"
+                )
+            held = Point(BUSY, connections - BUSY)
+            wanted = tuple(
+                replace(each, points=(held,)) if each.name == CONNECTIONS else each
+                for each in wanted
+            )
         if plugin is not None and kind is not None:
             workload = foreignWorkload(plugin, kind)
             hosts = [not isinstance(each.workload, Pipes) for each in wanted]

@@ -352,6 +352,26 @@ def ratedCells() -> list[Cell]:
     return cells
 
 
+def heldCells() -> list[Cell]:
+    """
+    The cells of the scenario that is about what a connection takes.
+    """
+    point = parameters(10, 99_990)
+    cells = [
+        failedCell("connections", "select", point),
+        okCell("connections", "epoll", point, 36e3),
+        okCell("connections", "uring", point, 165e3),
+    ]
+    for number, cell in enumerate(cells[1:]):
+        for metric, bytes in (("server", 1100.0 + 200 * number), ("kernel", 8200.0)):
+            name = f"{metric}_bytes_per_connection"
+            cell["summary"][name] = interval(bytes * factor for factor in WOBBLE)
+            for each, factor in zip(cell["rounds"], WOBBLE, strict=True):
+                each[name] = bytes * factor  # type: ignore[literal-required]
+                each["sampled"] = 1000
+    return cells
+
+
 def controlled(run: Results, factor: float) -> Results:
     """
     The same run with a control: its rounds are C{factor} times and once divided by

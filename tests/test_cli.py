@@ -23,6 +23,7 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from iodemo import compare, models
 from iodemo.lab import results
+from iodemo.lab.plan import Plan
 from iodemo.lab.scenarios import SCENARIOS, Workload
 from tests.results_examples import environment, okCell, parameters
 from tests.results_examples import results as example
@@ -391,6 +392,23 @@ class CompareTests(CommandTestCase):
         (rate,) = (each for each in SCENARIOS if each.name == "rate")
         self.assertEqual(points("rate"), {"rate": len(rate.points)})
 
+    def test_connections(self) -> None:
+        """
+        By default those connections are held that C{idle} has too, which takes no time
+        of its own; or as many as somebody says.
+        """
+
+        def plan(names: str, connections: int | None = None) -> Plan:
+            effort = (names, None, None, None, compare._FULL, None, None, False)
+            return compare._plan("epoll", *effort, connections)
+
+        self.assertEqual(plan("idle,connections").estimate(), plan("idle").estimate())
+        ((_, (point,)),) = plan("connections", 100_000).scenarios
+        self.assertEqual(point.connections, 100_000)
+        self.assertGreater(
+            plan("connections", 100_000).estimate(), plan("connections").estimate()
+        )
+
     def test_pluginHasNoPipes(self) -> None:
         """
         A comparison of somebody's plugin is one of servers alone.
@@ -475,7 +493,8 @@ class CompareTests(CommandTestCase):
             ),
             (
                 ("--require", "no-such: poll/epoll > 1"),
-                "'no-such' is not measured, but active, idle, pipes, echo",
+                "'no-such' is not measured, but active, idle, rate, connections, "
+                "pipes, echo",
             ),
         ):
             status, output, errors = self.run_(*self.tiny, *arguments)
@@ -484,6 +503,11 @@ class CompareTests(CommandTestCase):
             self.assertIn(reason, errors)
         for arguments, reason in (
             (("--backends=",), "--backends has an empty name in it"),
+            (
+                ("--scenarios=idle", "--connections=20000"),
+                "--connections goes with --scenarios connections",
+            ),
+            (("--quick", "--connections=20000"), "--connections goes with"),
             (("--plugin=web {endpoint}",), "--plugin and --load go together"),
             (("--quick", "--full"), "exclude each other"),
             (("--seconds=nan",), "'nan' is not a number of seconds"),

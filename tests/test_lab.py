@@ -31,6 +31,7 @@ from iodemo.lab import (
     scenarios,
     statistics,
 )
+from iodemo.lab import plan as planning
 from iodemo.lab.pipes import MULTIPLEXERS
 from iodemo.lab.plan import Plan
 from iodemo.lab.results import Results
@@ -42,6 +43,7 @@ from iodemo.lab.scenarios import (
     Workload,
     foreignWorkload,
 )
+from iodemo.load import driver
 from iodemo.load.exchanges import Echo, Http
 from iodemo.report import reading
 from tests.results_examples import failedCell, okCell, parameters
@@ -517,12 +519,61 @@ class CompareTests(CompareTestCase):
 
     def test_tooFewDescriptors(self) -> None:
         """
-        More connections than the hard limit allows are not tried.
+        More connections than the hard limit allows are not tried, where there cannot
+        be several servers on one port.
         """
         _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-        (cell,) = self.compare(Point(1, hard))["cells"]
-        self.assertEqual(cell["status"], "skipped")
-        self.assertIn(f"the hard limit is {hard:,}", cell["reason"] or "")
+        point = Point(1, hard)
+        ofPort = Workload(("iodemo-echo", "--listen=tcp:{port}"), "echo", 64)
+        for workload, backend, reason in (
+            (ofPort, "epoll", "without {endpoint}"),
+            (ECHO, "asyncio-protocol", "a reference inherits no socket"),
+            (Pipes(), "epoll", "within one process"),
+        ):
+            (cell,) = self.compare(point, workload=workload, backends=(backend,))[
+                "cells"
+            ]
+            self.assertEqual(cell["status"], "skipped")
+            self.assertIn(f"the hard limit, {hard:,}, and", cell["reason"] or "")
+            self.assertIn(reason, cell["reason"] or "")
+
+    def few(self) -> None:
+        """
+        Let it seem that a server may have 25 connections.
+        """
+        self.patch(planning, "descriptors", lambda: planning.SERVER_DESCRIPTORS + 28)
+
+    def test_severalServers(self) -> None:
+        """
+        Where one process may not have so many connections, several servers share one
+        port, under every reactor: each connection is held and answered, and what all
+        of them use is counted.
+        """
+        self.few()
+        self.patch(driver.Driver, "MANY", 60)
+        names = tuple(each.name for each in models.available() if each.module is None)
+        self.assertLessEqual({"threads", "fork", "epoll", "asyncio"}, {*names})
+        self.assertEqual(planning.servers(Point(2, 58)), 3)
+        for cell in self.compare(Point(2, 58), backends=names)["cells"]:
+            self.assertEqual((cell["status"], cell["reason"]), ("ok", None))
+            (measured,) = cell["rounds"]
+            self.assertEqual(measured["sampled"], 60)
+            one = 10 * 1024
+            self.assertGreater(measured["server_rss_kib"] or 0, 2 * one)
+
+    def test_severalServersFail(self) -> None:
+        """
+        Where one of several fails, all end, and its reason is told.
+        """
+        self.few()
+        missing = Workload(("no-such-plugin", "{endpoint}"), "echo", 64)
+        for workload, reason in (
+            (missing, "Unknown command: no-such-plugin"),
+            (faulty("die"), "the server ended (exit status 9): killed by SIGKILL"),
+        ):
+            (cell,) = self.compare(Point(1, 59), workload=workload)["cells"]
+            self.assertEqual(cell["status"], "failed")
+            self.assertIn(reason, cell["reason"] or "")
 
     def test_loadKilled(self) -> None:
         """

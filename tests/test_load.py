@@ -849,8 +849,9 @@ class DriverTestsMixin:
         warming, window = (recording.count for recording, _ in recordings)
         self.assertEqual(window, measured["requests"])
         verified = sum(len(turn.request) for turn in Echo(64).verification())
-        # Each is served once as it is connected, and some are under way at the end.
-        self.assertEqual(sum(sent), verified + 64 * (7 + warming + window + 3))
+        # Each is served once as it is connected, and once more at the end; some are
+        # under way when the window ends.
+        self.assertEqual(sum(sent), verified + 64 * (7 + warming + window + 3 + 7))
 
     def test_http(self) -> None:
         """
@@ -1158,9 +1159,9 @@ class DriverTestsMixin:
                 others.discard(connection)
 
         class Counting(watching.Watch):
-            def memory(self) -> int | None:
+            def memory(self, proportional: bool = False) -> int | None:
                 there.append(len(others))
-                return super().memory()
+                return super().memory(proportional)
 
         counts: list[int] = []
         add = driver._Part.add
@@ -1177,7 +1178,8 @@ class DriverTestsMixin:
             processes=3,
             seconds=0.3,
         )
-        self.assertEqual(there, [8])
+        # Before the first of them connects, and when all have.
+        self.assertEqual(there, [0, 8])
         # One looks whether somebody listens, some verify.
         first = 1 + driver.Driver.VERIFYING + 4
         self.assertEqual(
@@ -1188,6 +1190,55 @@ class DriverTestsMixin:
         self.assertLess(measured["requests"], len(answered) - 12)
         payloads = {data for data in answered if len(data) == 64}
         self.assertGreaterEqual(len(payloads), 2 * 5 + 7)
+
+    def test_sample(self) -> None:
+        """
+        Where connections are idle, some of all are asked once more at the end, by each
+        process; and the memory that a connection took is told where there are many.
+        """
+        asked: Counter[int] = Counter()
+
+        def note(connection: socket.socket) -> None:
+            # Of a process that verifies nothing.
+            other = connection.getpeername()[0] == "127.0.1.1"
+            while data := connection.recv(65536):
+                if other:
+                    asked[connection.getpeername()[1]] += 1
+                connection.sendall(data)
+
+        watch = watching.Watch(os.getpid())
+        self.patch(driver.Driver, "MANY", 13)
+        for many, sample in ((13, 100), (12, 100), (13, 4)):
+            asked.clear()
+            self.patch(driver.Driver, "SAMPLE", sample)
+            measured = self.drive(
+                *(self.listen(note), None, 2, many - 2, watch), processes=2, seconds=0.1
+            )
+            self.assertEqual(measured["sampled"], min(many, sample))
+            held = {"server_bytes_per_connection", "kernel_bytes_per_connection"}
+            self.assertEqual(held & {*measured}, held if many == 13 else set())
+            # One of the busy ones is there, and one half of the others.
+            again = [count for count in asked.values() if count == 2]
+            self.assertTrue(len(again) <= min(many, sample) // 2)
+            self.assertTrue(again)
+        measured = self.drive(self.listen(echo), active=3)
+        self.assertEqual({"sampled"} & {*measured}, set())
+
+    def test_sampleLost(self) -> None:
+        """
+        An idle connection that has no answer any more is found.
+        """
+        accepted = itertools.count(1)
+
+        def forget(connection: socket.socket) -> None:
+            if next(accepted) == 3 + 1 + driver.Driver.VERIFYING:
+                connection.sendall(connection.recv(65536))
+                while connection.recv(65536):
+                    pass
+            echo(connection)
+
+        reason = "no answer for 0.3 s on connection"
+        self.fails(forget, reason, active=1, idle=4, patience=0.3, seconds=0.1)
 
     def test_rateOfProcesses(self) -> None:
         """

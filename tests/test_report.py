@@ -33,6 +33,7 @@ from tests.results_examples import (
     failedCell,
     fivePipes,
     fourBackends,
+    heldCells,
     okCell,
     parameters,
     pipesCell,
@@ -138,7 +139,7 @@ class TableTests(SynchronousTestCase):
         for expected in (
             "rate: echo, 64 B payload\n\n2,000 requests a second due on 100 ",
             "p99 sent  CPU/req  p99 against epoll\n",
-            "uring    31,900 (31,400–32,500)  29.8 ms  59.6 ms  5.96 ms",  # noqa: RUF001
+            "uring    31,900 (31,400–32,500)  29.8 ms  59.6 ms   5.96 ms",  # noqa: RUF001
             "\n  did not keep up: fork (7,000 a second)\n",
             "\nRequests due at a rate: an open loop, where latency counts from when",
         ):
@@ -151,6 +152,19 @@ class TableTests(SynchronousTestCase):
             terminal(results(limited), 120),
         )
         self.assertNotIn("keep up", terminal(twelveBackends(), 120))
+
+    def test_held(self) -> None:
+        """
+        Where it is about connections, what one takes of memory is in the table.
+        """
+        text = terminal(results(heldCells()), 80)
+        for expected in (
+            "\n100,000 connections, 10 of them busy\n",
+            "backend        requests/s     p50    p99   server   kernel against epoll",
+            "epoll              36,000  264 µs 528 µs 1.07 KiB 8.01 KiB (baseline)",
+            "\nServer, kernel: the memory that each connection took.",
+        ):
+            self.assertIn(expected, text)
 
     def test_nothingIsCut(self) -> None:
         """
@@ -852,6 +866,25 @@ class FiguresTests(SynchronousTestCase):
             there = [each.name for each in figures.drawn(results(cells))]
             self.assertEqual("rate" in there, names)
 
+    def test_held(self) -> None:
+        """
+        What a connection takes of the memory of server and kernel is one bar, and the
+        noise that of the sum.
+        """
+        run = controlled(results(heldCells()), 1.1)
+        for noise in run["noise"]:
+            noise["low"], noise["high"] = 0.8, 1.25
+        charts = figures.drawn(run)
+        (chart,) = (each for each in charts if each.name == "connections")
+        self.assertEqual(chart.title, "Memory of each of 100,000 connections")
+        (axes,) = chart.figure.axes
+        words = [text.get_text() for text in axes.texts]
+        self.assertEqual(words, ["9.08 KiB", "9.28 KiB"])
+        self.assertEqual(greys(chart), 1)
+        self.assertIn("epoll: server 1.07 KiB, kernel, both ends 8.01 KiB.", chart.alt)
+        self.assertIn("select failed at 100,000 connections: ", chart.caption)
+        self.assertIn("both ends of every connection are on it", chart.caption)
+
     def test_rateAtOnce(self) -> None:
         """
         No time at all, as no machine gives it, has a place too.
@@ -1365,7 +1398,7 @@ class ExamplesTests(SynchronousTestCase):
         """
         path = Path(self.mktemp())
         pipes = results(fivePipes())
-        rates = results(ratedCells())
+        rates = results([*ratedCells(), *heldCells()])
         for run in (fourBackends(), twelveBackends(), small(), hostile(), pipes, rates):
             resultsFile.write(run, path)
             self.assertEqual(resultsFile.read(path), run)

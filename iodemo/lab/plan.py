@@ -21,6 +21,7 @@ from __future__ import annotations
 import resource
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from math import ceil
 from typing import NamedTuple
 
 from iodemo.lab.pipes import MULTIPLEXERS
@@ -31,6 +32,9 @@ from iodemo.models import Model
 
 #: Descriptors a server holds besides its connections.
 SERVER_DESCRIPTORS = 32
+
+# Servers that share a port have as many connections each, but for chance.
+_SHARE = 0.9
 
 #: CPU time of C{twistd --version}, on the machine that the times below are from.
 STARTING = 0.152
@@ -164,13 +168,14 @@ class Plan:
                 f"a reference is a server of its own, which does what iodemo-echo does "
                 f"and cannot host {workload.command[0]}"
             )
-        needed = point.connections + SERVER_DESCRIPTORS
-        _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-        if hard != resource.RLIM_INFINITY and needed > hard:
-            return (
-                f"{needed:,} open files are needed, and the hard limit is {hard:,}: "
-                "iodemo doctor says how to raise it"
-            )
+        if servers(point) > 1:
+            why = _cannotShare(backend, workload)
+            if why is not None:
+                return (
+                    f"{point.connections:,} connections take more open files than the "
+                    f"hard limit, {descriptors():,}, and {why}: iodemo doctor says how "
+                    "to raise it"
+                )
         return backend.refuses(point.connections)
 
     def estimate(self, pace: float = 1.0, done: Done | None = None) -> float:
@@ -202,7 +207,7 @@ class Plan:
         limit = backend.connectionLimit
         if limit is not None and limit < point.connections:
             # It breaks, in its first round, before anything is timed.
-            return _unmeasured(workload, limit, backend, pace)
+            return _unmeasured(workload, Point(limit), backend, pace)
         counting = 0.0
         if isinstance(workload, Workload):
             counting = _COUNTING
@@ -221,7 +226,7 @@ class Plan:
         """
         About how long one round takes.
         """
-        unmeasured = _unmeasured(workload, point.connections, backend, pace)
+        unmeasured = _unmeasured(workload, point, backend, pace)
         return unmeasured + sum(self.window(workload))
 
     def window(self, workload: Workload | Pipes) -> tuple[float, float]:
@@ -234,18 +239,51 @@ class Plan:
         return self.warmup, self.seconds
 
 
+def descriptors() -> float:
+    """
+    How many files a process may open.
+    """
+    _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    return float("inf") if hard == resource.RLIM_INFINITY else hard
+
+
+def servers(point: Point) -> int:
+    """
+    How many processes it takes to serve so many connections.
+    """
+    room = descriptors() - SERVER_DESCRIPTORS
+    if point.connections <= room:
+        return 1
+    return ceil(point.connections / (room * _SHARE))
+
+
+def _cannotShare(backend: Model, workload: Workload | Pipes) -> str | None:
+    """
+    Say why there cannot be several servers on one port, or L{None} if there can.
+    """
+    if isinstance(workload, Pipes):
+        return "pipes are within one process"
+    if backend.module is not None:
+        return "a reference inherits no socket to share"
+    if not any("{endpoint}" in word for word in workload.command):
+        return "without {endpoint} the plugin cannot be told of a socket to share"
+    return None
+
+
 def _unmeasured(
-    workload: Workload | Pipes, connections: int, backend: Model, pace: float
+    workload: Workload | Pipes, point: Point, backend: Model, pace: float
 ) -> float:
     """
     Starting, making so many connections, verifying, and ending it all.
     """
+    connections = point.connections
     if isinstance(workload, Pipes):
         return pace * (_PIPES_ROUND + _PIPE * connections)
     each = _CONNECTION.get(backend.pattern, _OTHER_CONNECTION)
     pair = _PAIR.get(backend.kernelCalls[0], 0.0) if backend.kernelCalls else 0.0
     if backend.pattern == "busy polling":
         pair = _BUSY_PAIR
-    making = _ROUND + each * connections + pair * connections**2
+    those = servers(point)
+    making = _ROUND * those + each * connections + pair * connections**2 / those
     exchange = exchangeOf(workload.kind, workload.payload or 1, "localhost")
     return pace * making + exchange.SECONDS

@@ -392,6 +392,9 @@ _round = _object(
         "us_per_call": _number,
         "latency_uncorrected_us": _latency,
         "backlog": _count,
+        "sampled": _count,
+        "server_bytes_per_connection": _number,
+        "kernel_bytes_per_connection": _number,
     },
 )
 _interval = _object({"median": _number, "low": _number, "high": _number})

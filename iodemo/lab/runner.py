@@ -23,9 +23,9 @@ from typing import cast
 
 import numpy
 
-from iodemo.lab import environment, results, statistics
+from iodemo.lab import environment, results, sharing, statistics
 from iodemo.lab.child import Child, awaitFirst
-from iodemo.lab.plan import SERVER_DESCRIPTORS, STARTING, Entrant, Plan
+from iodemo.lab.plan import SERVER_DESCRIPTORS, STARTING, Entrant, Plan, servers
 from iodemo.lab.record import Record
 from iodemo.lab.results import Cell, Placed, Results
 from iodemo.lab.scenarios import Pipes, Point, Scenario, Workload, placed
@@ -40,6 +40,7 @@ LOAD_LIMIT = 0.9
 _RUN = "import sys; sys.path.append(sys.path.pop(0)); sys.argv[0] = {name!r}; "
 _TWISTD = _RUN.format(name="twistd") + "from twisted.scripts.twistd import run; run()"
 _PIPES = _RUN.format(name="pipes") + "from iodemo.lab.pipes import main; main()"
+_SHARING = _RUN.format(name="sharing") + "from iodemo.lab.sharing import main; main()"
 _IODEMO = _RUN.format(name="iodemo") + "from iodemo.cli import run; run()"
 
 # How a reason begins that may have to do with the number of connections.
@@ -247,7 +248,7 @@ def _measureRound(
     port = _freePort()
     pinned = environment.pinning()
     server = Child(
-        _serverCommand(backend, workload, port),
+        _serverCommand(backend, workload, port, servers(point)),
         pinned["server"] if pinned else None,
     )
     with server:
@@ -292,17 +293,24 @@ def _measurePipes(plan: Plan, pipes: Pipes, point: Point, backend: Model) -> Rou
         return _parsed(program.output())
 
 
-def _serverCommand(backend: Model, workload: Workload, port: int) -> list[str]:
+def _serverCommand(
+    backend: Model, workload: Workload, port: int, count: int
+) -> list[str]:
+    """
+    @param count: of the processes that share the port.
+    """
     if backend.module is not None:
         reference = importlib.import_module(backend.module)
         return cast("list[str]", reference.command(port))
-    endpoint = f"tcp:{port}:interface=127.0.0.1"
+    shared = [sys.executable, "-c", _SHARING, str(port), str(count)]
+    endpoint = f"tcp:{port}:interface=127.0.0.1" if count == 1 else sharing.ENDPOINT
     plugin = [
         word.replace("{endpoint}", endpoint).replace("{port}", str(port))
         for word in workload.command
     ]
     twistd = [sys.executable, "-c", _TWISTD, "-n", "--pidfile="]
-    return [*twistd, f"--reactor={backend.name}", *plugin]
+    command = [*twistd, f"--reactor={backend.name}", *plugin]
+    return command if count == 1 else [*shared, *command]
 
 
 def _loadCommand(

@@ -130,6 +130,10 @@ PIPES = "pipes"
 #: The one with an open loop.
 RATE = "rate"
 
+#: The one that is about how many connections there are, and how many are busy there.
+CONNECTIONS = "connections"
+BUSY = 10
+
 SCENARIOS: tuple[Scenario, ...] = (
     Scenario(
         "active",
@@ -150,6 +154,14 @@ SCENARIOS: tuple[Scenario, ...] = (
         "What do users wait, when so many requests are due a second?",
         ECHO,
         points=tuple(Point(100, rate=rate) for rate in (2_000, 8_000, 32_000)),
+        quick=(),
+    ),
+    Scenario(
+        CONNECTIONS,
+        "What does it cost to hold 10,000 connections?",
+        # The same as idle has: it is measured once.
+        ECHO,
+        points=(Point(BUSY, 10_000),),
         quick=(),
     ),
     Scenario(

@@ -82,6 +82,8 @@ METRICS = (
     "us_per_call",
     *(f"latency_uncorrected_us.{percentile}" for percentile in Latency.__annotations__),
     "unanswered_fraction",
+    "server_bytes_per_connection",
+    "kernel_bytes_per_connection",
 )
 
 # No machine gives a number beyond this, but a file from outside may hold one.
@@ -135,6 +137,8 @@ def metrics(rounds: Sequence[Round]) -> dict[str, list[float]]:
         backlog = each.get("backlog")
         if backlog is not None:
             put("unanswered_fraction", _each(backlog, requests + backlog))
+        put("server_bytes_per_connection", each.get("server_bytes_per_connection"))
+        put("kernel_bytes_per_connection", each.get("kernel_bytes_per_connection"))
     return {
         metric: values
         for metric, values in columns.items()

@@ -23,6 +23,8 @@ few at a time, and each makes one exchange before it counts: an idle connection
 is one that the server has accepted, served and left alone. They are closed by
 reset, so that ten thousand of them leave no port in TIME_WAIT for the next
 round, and more than that come from several addresses of the loopback network. At the
+end some of all are asked once more, where some were idle: one that the server has lost
+without a word has no answer. At the
 edges of the window only clocks are read: what of the server's counters takes longer is
 read before the first request and after the last answer, since a pause would leave the
 load answers that cost the server nothing.
@@ -49,6 +51,7 @@ from __future__ import annotations
 import errno
 import gc
 import os
+import random
 import select
 import socket
 import time
@@ -68,7 +71,7 @@ from iodemo.load.pacing import Schedule
 from iodemo.load.plan import LoadFailed, Plan
 from iodemo.load.recording import Recording
 from iodemo.load.round import Round
-from iodemo.load.watching import Counters, NothingToWatch, Watch
+from iodemo.load.watching import Counters, NothingToWatch, Watch, kernelMemory
 
 _SECOND = 10**9
 # How long to ask while system calls are counted.
@@ -171,6 +174,12 @@ class Driver:
     #: Connections from one address: as many as find a port at once.
     PER_ADDRESS = 10_000
 
+    #: How many connections are asked once more at the end, where some are idle.
+    SAMPLE = 1000
+
+    #: From so many connections on, the memory of one stands out from what else goes on.
+    MANY = 1000
+
     #: Connections that verify, so that one's bytes can be told from another's.
     VERIFYING = 4
 
@@ -195,6 +204,9 @@ class Driver:
         self._epoll = select.epoll()
         self._size = 1 << 18
         self._opened = 0
+        self._patience = plan.patience
+        # The memory of server and kernel, before there are connections.
+        self._before: tuple[int | None, int | None] = (None, None)
         # In an open loop.
         self._schedule: Schedule | None = None
         self._free: deque[_Connection] = deque()
@@ -210,7 +222,11 @@ class Driver:
             self._phaseBegan("waiting for the server")
             self._awaitServer()
             self._phaseBegan("verifying")
+            # A socket that a server inherits listens before the server does.
+            self._patience = max(self._plan.patience, self._plan.wait)
             self._verify()
+            self._patience = self._plan.patience
+            self._before = self._memory()
             total = sum(each.connections for each in (self._plan, *self._others))
             self._phaseBegan(f"connecting {total:,}")
             for share in self._others:
@@ -228,6 +244,7 @@ class Driver:
             if self._watch is not None and self._watch.calls:
                 self._phaseBegan("counting system calls")
                 self._count(busy, self._watch, measured)
+            self._sample(measured)
             return measured
         except NothingToWatch as error:
             raise LoadFailed(f"the server went away: {error}") from error
@@ -251,6 +268,7 @@ class Driver:
             pipe.send(self._measurePart(busy))
             # What the server uses is read while all connections are there.
             pipe.recv()
+            pipe.send(self._askSome())
         except LoadFailed as error:
             pipe.send(error)
         finally:
@@ -370,7 +388,60 @@ class Driver:
             share = requests / (requests + part.others)
             _addServer(measured, part.serverCpu, before, after, share)
             measured["server_rss_kib"] = self._watch.memory()
+            self._addHeld(measured)
         return measured
+
+    def _memory(self) -> tuple[int | None, int | None]:
+        """
+        Of the server that is watched, and of the kernel.
+        """
+        if self._watch is None:
+            return None, None
+        return self._watch.memory(proportional=True), kernelMemory()
+
+    def _addHeld(self, measured: Round) -> None:
+        """
+        Add what a connection takes of memory, where there are enough to tell.
+        """
+        held = sum(each.connections for each in (self._plan, *self._others))
+        if held < self.MANY:
+            return
+        (server, kernel), (serverBefore, kernelBefore) = self._memory(), self._before
+        # What shrinks meanwhile does so for reasons of its own.
+        if server is not None and serverBefore is not None:
+            grown = max(0, server - serverBefore)
+            measured["server_bytes_per_connection"] = grown * 1024 / held
+        if kernel is not None and kernelBefore is not None:
+            grown = max(0, kernel - kernelBefore)
+            measured["kernel_bytes_per_connection"] = grown * 1024 / held
+
+    def _sample(self, measured: Round) -> None:
+        """
+        Where connections are idle, ask some of all once more: those that a server has
+        lost meanwhile without a word have no answer.
+
+        @raise LoadFailed: if one of them is not answered, or wrongly.
+        """
+        for companion in self._companions:
+            companion.tell()
+        asked = self._askSome()
+        for companion in self._companions:
+            asked += companion.hear()
+        if asked:
+            measured["sampled"] = asked
+
+    def _askSome(self) -> int:
+        """
+        @return: how many connections of this process were asked, and answered.
+        """
+        if not self._plan.idle:
+            return 0
+        connections = list(self._connections.values())
+        most = -(-self.SAMPLE // self._plan.processes)
+        chosen = random.sample(connections, min(most, len(connections)))
+        for connection in chosen:
+            self._start(connection, perf_counter_ns())
+        return self._drain(chosen)
 
     def _measurePart(self, busy: list[_Connection]) -> _Part:
         self._begin(busy)
@@ -628,11 +699,11 @@ class Driver:
         connection.socket.close()
 
     def _ready(self) -> Iterator[_Connection]:
-        ready = self._epoll.poll(self._plan.patience, 1024)
+        ready = self._epoll.poll(self._patience, 1024)
         if not ready:
             waiting = [each.name for each in self._connections.values() if each.sent]
             where = f" on {waiting[0]}" if waiting else ""
-            raise LoadFailed(f"no answer for {self._plan.patience:g} s{where}")
+            raise LoadFailed(f"no answer for {self._patience:g} s{where}")
         for descriptor, _ in ready:
             yield self._connections[descriptor]
 

@@ -31,6 +31,22 @@ class OpenLoop(TypedDict, total=False):
     backlog: int  # due by the end of the window, and not answered by then
 
 
+class Held(TypedDict, total=False):
+    """
+    What a round has besides, where at least 1,000 connections were held, some of them
+    idle or a server watched. The memory is what there was more of with all connections
+    open than before the first was made.
+
+    The memory of the kernel is that of the whole machine: its objects (slabs), kernel
+    stacks and page tables, of both ends of a connection where both are here, and of
+    whatever else came or went meanwhile.
+    """
+
+    sampled: int  # connections asked once more at the end, by chance; all answered
+    server_bytes_per_connection: float  # proportional set size (PSS)
+    kernel_bytes_per_connection: float
+
+
 class Counted(TypedDict, total=False):
     """
     The system calls of a server, where they were to be counted: of requests after those
@@ -41,7 +57,7 @@ class Counted(TypedDict, total=False):
     syscalls_reason: str  # why they could not be counted
 
 
-class Round(OfPipes, OpenLoop, Counted):
+class Round(OfPipes, OpenLoop, Held, Counted):
     """
     One server, measured once. Names of units are in the keys; what is of the
     server is C{None} where no server was watched.

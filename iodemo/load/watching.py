@@ -36,6 +36,8 @@ import psutil
 #: Seconds that the kernel counts CPU time in.
 _TICK = 1 / os.sysconf("SC_CLK_TCK")
 
+# What grows with connections, of proc_meminfo(5).
+_KERNEL = re.compile(r"^(?:Slab|KernelStack|PageTables): +(\d+) kB$", re.MULTILINE)
 _PSS = re.compile(r"^Pss: +(\d+) kB$", re.MULTILINE)
 
 
@@ -153,19 +155,22 @@ class Watch:
         processes = 1 + len(self._descendants)
         return Counters(self.cpu(), user, system, processes, switches)
 
-    def memory(self) -> int | None:
+    def memory(self, proportional: bool = False) -> int | None:
         """
+        @param proportional: whether to say the PSS of a process alone, too.
         @return: KiB: RSS of a process alone, otherwise PSS of all together; L{None} if
             the kernel does not say.
         @raise NothingToWatch: if the process has ended.
         """
         self._find()
         try:
-            if not self._descendants:
+            if not self._descendants and not proportional:
                 return int(self._process.memory_info().rss) // 1024
         except psutil.Error as error:
             raise self._ended() from error
         own = _proportionalSetSize(self._process)
+        if not self._descendants:
+            return own
         many = len(self._descendants)
         sample = random.sample(self._descendants, min(many, self.SAMPLE))
         sizes = [
@@ -183,6 +188,19 @@ class Watch:
 
     def _ended(self) -> NothingToWatch:
         return NothingToWatch(f"process {self._process.pid} has ended")
+
+
+def kernelMemory() -> int | None:
+    """
+    @return: KiB that the kernel has for itself of what it needs the more of, the more
+        connections and processes there are: objects, stacks and page tables; L{None} if
+        it does not say.
+    """
+    try:
+        found = _KERNEL.findall(Path("/proc/meminfo").read_text())
+    except OSError:
+        return None
+    return sum(map(int, found)) if found else None
 
 
 def _cpuSeconds(process: psutil.Process) -> float:

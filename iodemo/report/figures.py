@@ -58,6 +58,10 @@ _LEAST = 1e-3
 
 _BUSY_METRICS = ("throughput", MEMORY, SWITCHES)
 _PIPES_METRICS = (OPERATION, CALL)
+HELD_PARTS = {
+    "server": "server_bytes_per_connection",
+    "kernel, both ends": "kernel_bytes_per_connection",
+}
 _RATE_METRICS = ("latency_us.p99", "latency_us.p50")
 
 #: The models with a thread or a process for each connection.
@@ -125,6 +129,7 @@ def drawn(results: Results) -> list[Chart]:
             *_cpu(served),
             *_calls(served),
             *_memory(served),
+            *_held(served),
             *_pipes(reading.ofPipes(results, True)),
         ]
     for index, chart in enumerate(charts):
@@ -731,6 +736,87 @@ def _growthNoise(results: Results, few: Cell, many: Cell) -> list[tuple[float, f
     low, _, high = _growth(few, many)
     least, _, most = _growth(*again)
     return [(min(low, least), max(high, most))]
+
+
+def _held(results: Results) -> list[Chart]:
+    """
+    What each of very many connections takes of the memory of server and kernel, where
+    that is what a scenario is about.
+    """
+    looks = style.looks(reading.names(results))
+    found = []
+    for place, cells in reading.places(results).items():
+        rows = [
+            Row(
+                cell["backend"],
+                looks[cell["backend"]],
+                {
+                    part: _scaled(_span(cell, metric))
+                    for part, metric in HELD_PARTS.items()
+                },
+            )
+            for cell in cells
+            if reading.has(cell, HELD_PARTS.values())
+        ]
+        if not place.isHeld or not rows:
+            continue
+        title = f"Memory of each of {count(place.connections)} connections"
+        noise = [
+            (low / 1024, high / 1024)
+            for cell in cells
+            if (band := _noiseOfSum(results, cell)) is not None
+            for low, high in [band]
+        ]
+        figure = bars(
+            Heading(
+                title,
+                f"{place.conditions()}{NOISE_LABEL * bool(noise)}",
+                "KiB",
+                _source(results),
+            ),
+            rows,
+            reading.memory,
+            noise,
+        )
+        caption = (
+            "How much more memory there was in use with all connections open than "
+            "before the first, divided by their number. Filled: of the server; what "
+            "its processes share counts once. Hatched: of the kernel (objects, stacks, "
+            "page tables), which is of the whole machine: both ends of every "
+            "connection are on it. The whisker is the "
+            f"{reading.spread(results)} of the sum. "
+            + (_noiseCaption(results) + " ") * bool(noise)
+            + " ".join(map(_sentence, reading.failures(cells)))
+        )
+        alt = f"Stacked bars of {title[0].lower()}{title[1:]}. " + " ".join(
+            f"{row.name}: "
+            + ", ".join(
+                f"{part} {reading.memory(span[1])}" for part, span in row.spans.items()
+            )
+            + "."
+            for row in rows
+        )
+        found.append(Chart("connections", title, caption.strip(), alt, figure))
+    return found
+
+
+def _scaled(span: Span) -> Span:
+    """
+    Bytes as KiB.
+    """
+    low, median, high = (each / 1024 for each in span)
+    return low, median, high
+
+
+def _noiseOfSum(results: Results, cell: Cell) -> tuple[float, float] | None:
+    """
+    What is no difference from the baseline in both parts together.
+    """
+    bands = [_noise(results, cell, metric) for metric in HELD_PARTS.values()]
+    known = [band for band in bands if band is not None]
+    if len(known) < len(bands):
+        return None
+    return sum(low for low, _ in known), sum(high for _, high in known)
 
 
 def _pipes(results: Results) -> list[Chart]:

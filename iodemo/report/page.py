@@ -59,6 +59,8 @@ _COLUMNS: dict[str, _Column] = {
     "system": ("server_system_us_per_request", reading.duration),
     "waiting": ("server_waiting_fraction", "{:.0%}".format),
     "memory": ("server_rss_kib", reading.memory),
+    "server per connection": ("server_bytes_per_connection", reading.size),
+    "kernel per connection": ("kernel_bytes_per_connection", reading.size),
     "context switches per request": ("context_switches_per_request", "{:.2g}".format),
     "load CPU": ("load_cpu_fraction", "{:.0%}".format),
     "in the multiplexer": ("us_per_call", reading.duration),

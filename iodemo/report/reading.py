@@ -17,7 +17,7 @@ from iodemo.lab.results import (
     Placed,
     Results,
 )
-from iodemo.lab.scenarios import PIPES, RATE
+from iodemo.lab.scenarios import CONNECTIONS, PIPES, RATE
 from iodemo.lab.statistics import ROUNDS_FOR_95
 from iodemo.models import MODELS
 
@@ -77,6 +77,13 @@ class Place(NamedTuple):
         return self.scenario == RATE
 
     @property
+    def isHeld(self) -> bool:
+        """
+        Whether it is about how many connections there are, and what one takes.
+        """
+        return self.scenario == CONNECTIONS
+
+    @property
     def metric(self) -> str:
         """
         What the scenario is about.
@@ -116,6 +123,9 @@ class Place(NamedTuple):
         if self.isPaced and self.rate is not None:
             due = f"{count(self.rate)} requests a second due"
             return f"{due} on {count(self.active)} connections"
+        if self.isHeld:
+            held = f"{count(self.connections)} connections"
+            return f"{held}, {count(self.active)} of them busy"
         if not self.idle:
             return f"{count(self.active)} busy connection{'s' * (self.active != 1)}"
         return f"{count(self.active)} busy, {count(self.idle)} idle connections"
@@ -377,6 +387,13 @@ def memory(kib: float) -> str:
     A size in KiB, in the unit that keeps it short.
     """
     return _scaled(kib, ((1.0, "KiB"), (2.0**10, "MiB"), (2.0**20, "GiB")))
+
+
+def size(bytes: float) -> str:
+    """
+    A size in bytes, likewise.
+    """
+    return _scaled(bytes, ((1.0, "B"), (2.0**10, "KiB"), (2.0**20, "MiB")))
 
 
 def callsSaid(calls: Mapping[str, float]) -> str:

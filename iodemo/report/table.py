@@ -29,6 +29,10 @@ RATE_NOTE = (
     "Requests due at a rate: an open loop, where latency counts from when each was "
     "due; p99 sent: from when it was sent."
 )
+HELD_NOTE = (
+    "Server, kernel: the memory that each connection took. The kernel's is of both "
+    "ends, which are on this machine."
+)
 PIPES_NOTE = "Of pipes: a call with its write and read; multiplexer: the call alone."
 CALLS_TITLE = "System calls a request"
 VERDICTS = {
@@ -104,6 +108,8 @@ class ComparisonTable:
             yield Text(PIPES_NOTE, "dim")
         if any(place.isPaced for place in reading.places(self._results)):
             yield Text(RATE_NOTE, "dim")
+        if any(place.isHeld for place in reading.places(self._results)):
+            yield Text(HELD_NOTE, "dim")
         note = stability.noiseNote(self._results)
         if note is not None:
             yield Text(note, "dim")
@@ -222,6 +228,12 @@ def _titles(place: Place) -> dict[str, tuple[str, Callable[[float], str]]]:
     }
     if place.isOfPipes:
         return {**latency, "multiplexer": ("us_per_call", reading.duration)}
+    if place.isHeld:
+        return {
+            **latency,
+            "server": ("server_bytes_per_connection", reading.size),
+            "kernel": ("kernel_bytes_per_connection", reading.size),
+        }
     if place.isPaced:
         return {
             **latency,
