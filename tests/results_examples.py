@@ -352,6 +352,20 @@ def ratedCells() -> list[Cell]:
     return cells
 
 
+def sharedCells() -> list[Cell]:
+    """
+    The cells of the same scenario whose backends are asked for a share of what they
+    answer at most.
+    """
+    cells = []
+    for rate, share in ((2000, 0.5), (8000, 0.8)):
+        for cell in ratedCells():
+            if cell["parameters"]["rate"] == rate:
+                cell["parameters"] = {**parameters(100), "share": share}
+                cells.append(cell)
+    return cells
+
+
 def heldCells() -> list[Cell]:
     """
     The cells of the scenario that is about what a connection takes.

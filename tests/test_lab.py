@@ -207,6 +207,33 @@ class CompareTests(CompareTestCase):
         self.assertLess(overtaken["summary"]["throughput"]["high"], 1e6)
         self.assertNotIn("syscalls_reason", overtaken)
 
+    def test_share(self) -> None:
+        """
+        Requests may be due at a share of what each backend itself has answered in a
+        closed loop of as many connections; where that is not known there is a reason.
+        """
+        outcome = self.compare(
+            *(Point(2, 1100), Point(2, 1100, share=0.5), Point(3, share=0.5)),
+            backends=("epoll", "select"),
+            rounds=2,
+            controlled=True,
+        )
+        closed, without, shared, refused, *unknown = outcome["cells"]
+        (closedAgain, sharedAgain, _) = outcome["controls"]
+        for capacity, cell in ((closed, shared), (closedAgain, sharedAgain)):
+            self.assertEqual((cell["status"], cell["reason"]), ("ok", None))
+            self.assertEqual(cell["parameters"]["share"], 0.5)
+            self.assertIsNone(cell["parameters"]["rate"])
+            rate = capacity["summary"]["throughput"]["median"] / 2
+            self.assertAlmostEqual(cell["summary"]["rate"]["median"], rate)
+        self.assertEqual((without["status"], refused["status"]), ("failed", "skipped"))
+        self.assertEqual(
+            refused["reason"], "it has no number for 2 connections in a closed loop"
+        )
+        for cell in unknown:
+            self.assertEqual(cell["status"], "skipped")
+            self.assertIn("has to be measured before", cell["reason"] or "")
+
     def test_pipesBeyondSelect(self) -> None:
         """
         Past its limit select fails with pipes as with connections, and the others

@@ -39,6 +39,7 @@ from tests.results_examples import (
     pipesCell,
     ratedCells,
     results,
+    sharedCells,
     skippedCell,
     sweep,
     twelveBackends,
@@ -152,6 +153,10 @@ class TableTests(SynchronousTestCase):
             terminal(results(limited), 120),
         )
         self.assertNotIn("keep up", terminal(twelveBackends(), 120))
+        self.assertIn(
+            "\n80 % of what each answers at most due on 100 connections\n",
+            terminal(results(sharedCells()), 120),
+        )
 
     def test_held(self) -> None:
         """
@@ -866,6 +871,23 @@ class FiguresTests(SynchronousTestCase):
             there = [each.name for each in figures.drawn(results(cells))]
             self.assertEqual("rate" in there, names)
 
+    def test_share(self) -> None:
+        """
+        So are those of shares, which are another figure.
+        """
+        run = results([*ratedCells(), *sharedCells()])
+        charts = {chart.name: chart for chart in figures.drawn(run)}
+        self.assertLessEqual({"rate", "share"}, {*charts})
+        chart = charts["share"]
+        tail, half = chart.figure.axes
+        ticks = [tick.get_text() for tick in half.get_xticklabels()]
+        self.assertEqual(sorted(ticks), ["50 %", "80 %"])
+        words = [text.get_text() for text in tail.texts]
+        self.assertIn("select: failed at 80 % of its own", words)
+        self.assertIn("at 50 % of its own half within", chart.alt)
+        self.assertIn("its median in a closed loop", chart.caption)
+        self.assertNotIn("its median in a closed loop", charts["rate"].caption)
+
     def test_held(self) -> None:
         """
         What a connection takes of the memory of server and kernel is one bar, and the
@@ -1398,7 +1420,7 @@ class ExamplesTests(SynchronousTestCase):
         """
         path = Path(self.mktemp())
         pipes = results(fivePipes())
-        rates = results([*ratedCells(), *heldCells()])
+        rates = results([*ratedCells(), *sharedCells(), *heldCells()])
         for run in (fourBackends(), twelveBackends(), small(), hostile(), pipes, rates):
             resultsFile.write(run, path)
             self.assertEqual(resultsFile.read(path), run)

@@ -260,6 +260,7 @@ class MetricsTests(SynchronousTestCase):
         one["us_per_call"] = 1.0
         one["latency_uncorrected_us"] = one["latency_us"]
         one["backlog"] = 3
+        one["rate"] = 500.0
         one["server_bytes_per_connection"] = 5000.0
         one["kernel_bytes_per_connection"] = 4000.0
         one["syscalls_per_request"] = 3.5

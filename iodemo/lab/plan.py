@@ -168,6 +168,12 @@ class Plan:
                 f"a reference is a server of its own, which does what iodemo-echo does "
                 f"and cannot host {workload.command[0]}"
             )
+        if point.share is not None and self.capacity(workload, point) is None:
+            return (
+                f"what each answers on {point.active:,} connections in a closed loop "
+                "has to be measured before, as --scenarios active,rate does without "
+                "--quick"
+            )
         if servers(point) > 1:
             why = _cannotShare(backend, workload)
             if why is not None:
@@ -177,6 +183,19 @@ class Plan:
                     "to raise it"
                 )
         return backend.refuses(point.connections)
+
+    def capacity(self, workload: Workload | Pipes, point: Point) -> Placed | None:
+        """
+        Where it is measured, before a point, what each backend answers in a closed loop
+        of as many connections; L{None} if it is not.
+        """
+        for scenario, other in self.points():
+            if (scenario.workload, other) == (workload, point):
+                break
+            closed = Point(point.active, point.idle)
+            if (scenario.workload, other) == (workload, closed):
+                return placed(scenario, other)
+        return None
 
     def estimate(self, pace: float = 1.0, done: Done | None = None) -> float:
         """

@@ -69,7 +69,13 @@ class Environment(TypedDict):
     command: str
 
 
-class Parameters(TypedDict):
+class Share(TypedDict, total=False):
+    """What is asked in a cell whose rate is of the backend's own making."""
+
+    share: float  # of its throughput with as many connections in a closed loop
+
+
+class Parameters(Share):
     """
     What was asked of the server in one cell. In the scenario C{pipes}, for a
     connection read a pipe: C{active} of them are ready at a time.
@@ -368,7 +374,8 @@ _parameters = _object(
         "payload": _count,
         "rate": _orNone(_number),
         "tls": _flag,
-    }
+    },
+    optional={"share": _number},
 )
 
 _latency = _object(dict.fromkeys(Latency.__annotations__, _number))
@@ -392,6 +399,7 @@ _round = _object(
         "us_per_call": _number,
         "latency_uncorrected_us": _latency,
         "backlog": _count,
+        "rate": _number,
         "sampled": _count,
         "server_bytes_per_connection": _number,
         "kernel_bytes_per_connection": _number,

@@ -18,6 +18,7 @@ import random
 import resource
 import socket
 import sys
+from dataclasses import replace
 from pathlib import Path
 from typing import cast
 
@@ -34,6 +35,9 @@ from iodemo.models import Model
 
 #: A load that uses this much of its core is the limit of what was measured.
 LOAD_LIMIT = 0.9
+
+#: Why a backend is not asked for a share of what it answers at most.
+NO_CAPACITY = "it has no number for {:,} connections in a closed loop"
 
 # The current directory is where a user's own twisted/plugins may be, and must not
 # hide a module of the standard library: last, not first as Python has it for -c.
@@ -143,6 +147,13 @@ def _measurePoint(
         refusal = plan.refusal(entrant.backend, scenario.workload, point)
         if refusal is not None and entrant not in kept.cells(place):
             end(entrant, "skipped", refusal, [])
+    due = _due(plan, scenario, point, kept)
+    if point.share is not None:
+        for entrant in entrants:
+            if entrant not in due and entrant not in kept.cells(place):
+                end(entrant, "skipped", NO_CAPACITY.format(point.active), [])
+                each = plan.cellSeconds(scenario.workload, point, entrant.backend)
+                observer.roundsEnded(each)
     for number in range(plan.rounds):
         for entrant in random.sample(entrants, len(entrants)):
             rounds = kept.rounds(place, entrant)
@@ -153,7 +164,8 @@ def _measurePoint(
             observer.roundBegan(scenario, point, backend.name)
             try:
                 calls = left == 1 and not entrant.control
-                measured = _measureRound(plan, scenario.workload, point, backend, calls)
+                asked = replace(point, rate=due.get(entrant, point.rate))
+                measured = _measureRound(plan, scenario.workload, asked, backend, calls)
             except RoundFailed as failed:
                 # A cell that is not ok has no number: the rounds it had are no
                 # result.
@@ -166,6 +178,23 @@ def _measurePoint(
                     end(entrant, "ok", None, [*rounds, measured])
             each = plan.cellSeconds(scenario.workload, point, backend) / plan.rounds
             observer.roundsEnded(left * each)
+
+
+def _due(
+    plan: Plan, scenario: Scenario, point: Point, kept: Record
+) -> dict[Entrant, float]:
+    """
+    How many requests a second are due where that is a share of what each backend itself
+    answers, of those of which that is known.
+    """
+    capacity = plan.capacity(scenario.workload, point)
+    if point.share is None or capacity is None:
+        return {}
+    return {
+        entrant: point.share * cell["summary"]["throughput"]["median"]
+        for entrant, cell in kept.cells(capacity).items()
+        if cell["status"] == "ok"
+    }
 
 
 def _explained(reason: str, backend: Model, point: Point) -> str:

@@ -91,11 +91,14 @@ class Point:
     @ivar idle: further ones, open and silent.
     @ivar rate: requests due a second, of all connections together; L{None} for as many
         as are answered.
+    @ivar share: the same, as a share of what each backend itself answers in a closed
+        loop of these connections, which has to be measured before.
     """
 
     active: int
     idle: int = 0
     rate: float | None = None
+    share: float | None = None
 
     @property
     def connections(self) -> int:
@@ -153,7 +156,10 @@ SCENARIOS: tuple[Scenario, ...] = (
         RATE,
         "What do users wait, when so many requests are due a second?",
         ECHO,
-        points=tuple(Point(100, rate=rate) for rate in (2_000, 8_000, 32_000)),
+        points=(
+            *(Point(100, rate=rate) for rate in (2_000, 8_000, 32_000)),
+            *(Point(100, share=share) for share in (0.5, 0.8)),
+        ),
         quick=(),
     ),
     Scenario(
@@ -207,10 +213,13 @@ def parametersOf(point: Point, workload: Workload | Pipes) -> Parameters:
     """
     A point and a workload as results record them.
     """
-    return {
+    asked: Parameters = {
         "active": point.active,
         "idle": point.idle,
         "payload": workload.payload,
         "rate": point.rate,
         "tls": False,
     }
+    if point.share is not None:
+        asked["share"] = point.share
+    return asked

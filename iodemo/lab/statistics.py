@@ -82,6 +82,7 @@ METRICS = (
     "us_per_call",
     *(f"latency_uncorrected_us.{percentile}" for percentile in Latency.__annotations__),
     "unanswered_fraction",
+    "rate",
     "server_bytes_per_connection",
     "kernel_bytes_per_connection",
 )
@@ -137,6 +138,7 @@ def metrics(rounds: Sequence[Round]) -> dict[str, list[float]]:
         backlog = each.get("backlog")
         if backlog is not None:
             put("unanswered_fraction", _each(backlog, requests + backlog))
+        put("rate", each.get("rate"))
         put("server_bytes_per_connection", each.get("server_bytes_per_connection"))
         put("kernel_bytes_per_connection", each.get("kernel_bytes_per_connection"))
     return {

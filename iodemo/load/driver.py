@@ -383,6 +383,7 @@ class Driver:
         if plan.rate is not None:
             measured["latency_uncorrected_us"] = part.uncorrected.latency()
             measured["backlog"] = part.backlog
+            measured["rate"] = sum(each.rate or 0 for each in (plan, *self._others))
         after = self._counters()
         if self._watch is not None and before is not None and after is not None:
             share = requests / (requests + part.others)

@@ -28,6 +28,7 @@ class OpenLoop(TypedDict, total=False):
     """
 
     latency_uncorrected_us: Latency  # from when it was sent
+    rate: float  # requests due a second
     backlog: int  # due by the end of the window, and not answered by then
 
 

@@ -67,12 +67,13 @@ _RATE_METRICS = ("latency_us.p99", "latency_us.p50")
 #: The models with a thread or a process for each connection.
 BLOCKING = [model.name for model in MODELS if model.blocking]
 
-_Varied = Literal["idle", "active", "connections", "rate"]
+_Varied = Literal["idle", "active", "connections", "rate", "share"]
 _NOUNS: dict[_Varied, str] = {
     "idle": "idle",
     "active": "busy",
     "connections": "pipes",
     "rate": "a second",
+    "share": "of its own",
 }
 
 
@@ -245,7 +246,8 @@ def _series(
                 bounds.add(at)
             ending = stopped = None
         elif ending is None:
-            there = count(getattr(place, varied))
+            value = getattr(place, varied)
+            there = reading.percent(value) if varied == "share" else count(value)
             ending = f"{backend}: {cell['status']} at {there} {_NOUNS[varied]}"
             stopped = at if cell["status"] == "failed" else None
     if spans and max(spans) < max(along.values()) and ending is None:
@@ -403,21 +405,33 @@ def _overBusy(
 
 def _rates(results: Results) -> list[Chart]:
     """
-    What a request waits for its answer, against how many are due.
+    What a request waits for its answer, against how many are due, or how much of what
+    each backend answers at most.
     """
-    groups: dict[Place, list[Cell]] = {}
+    groups: dict[tuple[_Varied, Place], list[Cell]] = {}
     for place, cells in reading.places(results).items():
-        if place.isPaced and place.rate:
-            groups.setdefault(place._replace(rate=None), []).extend(cells)
+        if place.isPaced and (place.rate or place.share):
+            varied: _Varied = "rate" if place.rate else "share"
+            same = place._replace(rate=None, share=None)
+            groups.setdefault((varied, same), []).extend(cells)
     return [
-        _overRates(results, same, cells)
-        for same, cells in groups.items()
+        _overRates(results, varied, same, cells)
+        for (varied, same), cells in groups.items()
         if any(reading.has(cell, _RATE_METRICS) for cell in cells)
     ]
 
 
-def _overRates(results: Results, same: Place, cells: Sequence[Cell]) -> Chart:
-    along = _positions([Place.of(cell).rate or 0 for cell in cells])
+def _overRates(
+    results: Results, varied: _Varied, same: Place, cells: Sequence[Cell]
+) -> Chart:
+    of = "what is due" if varied == "rate" else "the share of its own that is due"
+    say = count if varied == "rate" else reading.percent
+    each = "a second" if varied == "rate" else _NOUNS[varied]
+
+    def due(cell: Cell) -> float:
+        return float(getattr(Place.of(cell), varied))
+
+    along = _positions([due(cell) for cell in cells])
     looks = style.looks(reading.names(results))
     whole = [c for c in cells if c["status"] != "ok" or reading.has(c, _RATE_METRICS)]
 
@@ -425,9 +439,9 @@ def _overRates(results: Results, same: Place, cells: Sequence[Cell]) -> Chart:
         found = []
         for name in reading.names(results):
             its = [cell for cell in whole if cell["backend"] == name]
-            one = _series(name, looks[name], its, "rate", along, metric, 1e3)
+            one = _series(name, looks[name], its, varied, along, metric, 1e3)
             late = {
-                along[Place.of(cell).rate or 0]
+                along[due(cell)]
                 for cell in its
                 if cell["status"] == "ok" and not reading.keptUp(cell)
             }
@@ -439,11 +453,11 @@ def _overRates(results: Results, same: Place, cells: Sequence[Cell]) -> Chart:
         return found
 
     def noise(metric: str) -> Band:
-        return _noiseBand(results, whole, "rate", along, metric, 1e3)
+        return _noiseBand(results, whole, varied, along, metric, 1e3)
 
     ones = series("latency_us.p99")
     label = NOISE_LABEL * bool(noise("latency_us.p99"))
-    title = "Response time against what is due"
+    title = f"Response time against {of}"
     figure = panels(
         Heading(
             title,
@@ -468,8 +482,10 @@ def _overRates(results: Results, same: Place, cells: Sequence[Cell]) -> Chart:
                 noise=noise("latency_us.p50"),
             ),
         ],
-        {at: count(value) for value, at in along.items()},
-        "requests due a second (log scale)",
+        {at: say(value) for value, at in along.items()},
+        "requests due a second (log scale)"
+        if varied == "rate"
+        else "requests due, of what each answers at most (log scale)",
     )
     said = [
         "From when a request was due until it was answered, whether or not it could be "
@@ -477,6 +493,11 @@ def _overRates(results: Results, same: Place, cells: Sequence[Cell]) -> Chart:
         f"without regard to each other. The bands are the {reading.spread(results)} "
         "over rounds."
     ]
+    if varied == "share":
+        said.append(
+            "What each answers at most is its median in a closed loop of as many "
+            "connections, in the same run."
+        )
     if any(one.bounds for one in ones):
         said.append(
             "Hollow: it did not keep up, more was due every moment, and the response "
@@ -491,7 +512,7 @@ def _overRates(results: Results, same: Place, cells: Sequence[Cell]) -> Chart:
     alt = f"Two line charts above each other: {title.lower()}. " + " ".join(
         f"{one.name}: "
         + "; ".join(
-            f"at {count(Place.of(cell).rate or 0)} a second half within "
+            f"at {say(due(cell))} {each} half within "
             f"{reading.duration(cell['summary']['latency_us.p50']['median'])}, "
             "99 of 100 within "
             f"{reading.duration(cell['summary']['latency_us.p99']['median'])}"
@@ -503,7 +524,7 @@ def _overRates(results: Results, same: Place, cells: Sequence[Cell]) -> Chart:
         + "."
         for one in ones
     )
-    return Chart("rate", title, " ".join(said), alt, figure)
+    return Chart(varied, title, " ".join(said), alt, figure)
 
 
 def _latency(results: Results) -> list[Chart]:

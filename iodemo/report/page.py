@@ -64,6 +64,7 @@ _COLUMNS: dict[str, _Column] = {
     "context switches per request": ("context_switches_per_request", "{:.2g}".format),
     "load CPU": ("load_cpu_fraction", "{:.0%}".format),
     "in the multiplexer": ("us_per_call", reading.duration),
+    "due a second": ("rate", reading.rate),
     "p50 from sending": ("latency_uncorrected_us.p50", reading.duration),
     "p99 from sending": ("latency_uncorrected_us.p99", reading.duration),
     "due and not answered": ("unanswered_fraction", "{:.0%}".format),
@@ -283,7 +284,7 @@ def _costs(results: Results) -> Iterator[Tag]:
     """
     groups: dict[str, list[Cell]] = {}
     for place, cells in reading.places(results).items():
-        if place.rate is None:
+        if place.rate is None and not place.isPaced:
             counted = [cell for cell in cells if "syscalls_by_name" in cell]
             groups.setdefault(place.conditions(), []).extend(counted)
     groups = {conditions: cells for conditions, cells in groups.items() if cells}

@@ -44,6 +44,7 @@ class Place(NamedTuple):
     payload: int
     rate: float | None
     tls: bool
+    share: float | None = None
 
     @classmethod
     def of(cls, placed: Placed) -> Place:
@@ -56,6 +57,7 @@ class Place(NamedTuple):
             asked["payload"],
             asked["rate"],
             asked["tls"],
+            asked.get("share"),
         )
 
     @property
@@ -123,6 +125,9 @@ class Place(NamedTuple):
         if self.isPaced and self.rate is not None:
             due = f"{count(self.rate)} requests a second due"
             return f"{due} on {count(self.active)} connections"
+        if self.isPaced and self.share is not None:
+            due = f"{percent(self.share)} of what each answers at most due"
+            return f"{due} on {count(self.active)} connections"
         if self.isHeld:
             held = f"{count(self.connections)} connections"
             return f"{held}, {count(self.active)} of them busy"
@@ -137,10 +142,11 @@ class Place(NamedTuple):
         busy = f"{count(self.active)} busy"
         return f"{busy} + {count(self.idle)} idle" if self.idle else busy
 
-    def _order(self) -> tuple[str, int, bool, float, int, int]:
+    def _order(self) -> tuple[str, int, float, bool, float, int, int]:
         paced = self.rate is not None
         rate = self.rate or 0.0
-        return (self.service, self.payload, paced, rate, self.active, self.idle)
+        share = self.share or 0.0
+        return (self.service, self.payload, share, paced, rate, self.active, self.idle)
 
 
 def spread(results: Results) -> str:
@@ -315,6 +321,7 @@ def _key(asked: Parameters) -> tuple[object, ...]:
         asked["payload"],
         asked["rate"],
         asked["tls"],
+        asked.get("share"),
     )
 
 
@@ -409,6 +416,13 @@ def few(value: float) -> str:
     A small number of things, which is seldom whole, to two significant digits.
     """
     return count(float(f"{value:.2g}"))
+
+
+def percent(fraction: float) -> str:
+    """
+    A fraction, in full percents.
+    """
+    return f"{count(round(100 * min(fraction, 1e12)))} %"
 
 
 def ratio(value: float) -> str:
