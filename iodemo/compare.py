@@ -49,7 +49,8 @@ if TYPE_CHECKING:
 @click.option(
     "--scenarios",
     metavar="X,Y,...",
-    help="Default: all. "
+    help="Default: all; of those, --quick takes "
+    f"{', '.join(each.name for each in SCENARIOS if each.quick)}. "
     + " ".join(f"{each.name}: {each.question}" for each in SCENARIOS),
 )
 @click.option(
@@ -314,11 +315,11 @@ def _plan(
         PIPES,
         SCENARIOS,
         BadWorkload,
-        Pipes,
         Point,
         UnknownScenario,
         findScenario,
         foreignWorkload,
+        hostsPlugin,
     )
 
     if (plugin is None) != (kind is None):
@@ -349,13 +350,13 @@ def _plan(
             )
         if plugin is not None and kind is not None:
             workload = foreignWorkload(plugin, kind)
-            hosts = [not isinstance(each.workload, Pipes) for each in wanted]
-            if scenarioNames is not None and not all(hosts):
-                raise click.ClickException(f"the scenario {PIPES} hosts no plugin")
+            without = [each.name for each in wanted if not hostsPlugin(each)]
+            if scenarioNames is not None and without:
+                raise click.ClickException(f"the scenario {without[0]} hosts no plugin")
             wanted = tuple(
                 replace(each, workload=workload)
-                for each, does in zip(wanted, hosts, strict=True)
-                if does
+                for each in wanted
+                if each.name not in without
             )
     except (models.UnknownBackend, UnknownScenario, BadWorkload) as error:
         raise click.ClickException(str(error)) from error
@@ -372,7 +373,9 @@ def _plan(
         )
     plan = Plan(
         scenarios=tuple(
-            (each, _pointsOf(each, quick, scenarioNames is not None)) for each in wanted
+            (each, points)
+            for each in wanted
+            if (points := _points(each, quick, scenarioNames is not None))
         ),
         backends=chosen,
         baseline=baseline,
@@ -389,13 +392,13 @@ def _plan(
     return plan
 
 
-def _pointsOf(scenario: Scenario, quick: bool, named: bool) -> tuple[Point, ...]:
+def _points(scenario: Scenario, quick: bool, named: bool) -> tuple[Point, ...]:
     """
     Where a scenario is measured.
     """
-    if not quick or (named and not scenario.quick):
+    if not quick:
         return scenario.points
-    return scenario.quick
+    return scenario.quick or scenario.points[: int(named)]
 
 
 def _usual(quick: bool, plugin: str | None) -> tuple[models.Model, ...]:

@@ -24,7 +24,7 @@ from twisted.trial.unittest import SynchronousTestCase
 from iodemo import compare, models
 from iodemo.lab import results
 from iodemo.lab.plan import Plan
-from iodemo.lab.scenarios import SCENARIOS, Workload
+from iodemo.lab.scenarios import SCENARIOS, Point, Workload, findScenario
 from tests.results_examples import environment, okCell, parameters
 from tests.results_examples import results as example
 from tests.test_lab import faultyPath
@@ -418,8 +418,30 @@ class CompareTests(CommandTestCase):
         )
         self.assertEqual(
             [scenario.name for scenario, _ in plan.scenarios],
-            [each.name for each in SCENARIOS if isinstance(each.workload, Workload)],
+            ["active", "idle"],
         )
+
+    def test_quickScenarios(self) -> None:
+        """
+        A quick comparison leaves out what there is no time for, unless that is named.
+        """
+
+        def scenarios(names: str | None, quick: bool) -> dict[str, tuple[Point, ...]]:
+            plan = compare._plan(
+                "epoll", names, None, None, None, compare._QUICK, None, None, quick
+            )
+            return {scenario.name: points for scenario, points in plan.scenarios}
+
+        self.assertEqual(
+            list(scenarios(None, False)), [each.name for each in SCENARIOS]
+        )
+        self.assertNotIn("http", scenarios(None, True))
+        active, http = findScenario("active"), findScenario("http")
+        self.assertEqual(
+            scenarios("http,active", True),
+            {"http": http.points[:1], "active": active.quick},
+        )
+        self.assertEqual(scenarios("http", False), {"http": http.points})
 
     def test_duration(self) -> None:
         """

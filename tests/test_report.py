@@ -27,6 +27,7 @@ from iodemo.report import figures, headline, layout, page, published, reading, s
 from iodemo.report.figures import Chart
 from iodemo.report.table import comparisonTable
 from tests.results_examples import (
+    CALLS,
     FORK_LIMIT,
     SELECT_LIMIT,
     controlled,
@@ -391,6 +392,20 @@ class ReadingTests(SynchronousTestCase):
         calls = {**calls, "epoll_ctl": 0.01}
         cells.append(okCell("active", "epoll", parameters(9), 1.0, calls=calls))
         self.assertEqual(reading.contradictions(results(cells)), {})
+
+    def test_contradictionOfOneService(self) -> None:
+        """
+        A service that has more asked of the kernel than another is named.
+        """
+        web = okCell("http", "c-epoll", parameters(10), 1e4, calls=CALLS["poll"])
+        web["service"] = "http"
+        echo = okCell("active", "c-epoll", parameters(10), 1e4, calls=CALLS["c-epoll"])
+        said = "said to ask epoll_wait, recv, send; seen "
+        said += "without epoll_wait and with poll"
+        for cells, where in (([echo, web], " (http)"), ([web], "")):
+            self.assertEqual(
+                reading.contradictions(results(cells)), {"c-epoll": said + where}
+            )
 
     def test_representative(self) -> None:
         """

@@ -114,8 +114,8 @@ class Scenario:
     @ivar workload: what is hosted and asked.
     @ivar points: where it is measured.
     @ivar quick: where a quick comparison measures it instead: at fewer of them,
-        and nowhere that takes most of its time. None, if it is measured there only
-        when it is named, and then at all of them.
+        and nowhere that takes most of its time. One that has none it leaves out, or, if
+        the scenario is named, measures at the first of its points.
     """
 
     name: str
@@ -126,6 +126,8 @@ class Scenario:
 
 
 ECHO = Workload(("iodemo-echo", "--listen={endpoint}"), "echo", payload=64)
+
+HTTP = Workload(("iodemo-http", "--listen={endpoint}"), "http:/", payload=0)
 
 #: The scenario without a service.
 PIPES = "pipes"
@@ -180,7 +182,21 @@ SCENARIOS: tuple[Scenario, ...] = (
         ),
         quick=tuple(Point(1, watched - 1) for watched in (10, 1000, 10_000)),
     ),
+    Scenario(
+        "http",
+        "What is left of the difference when a request takes some work?",
+        HTTP,
+        points=(Point(10), Point(100)),
+        quick=(),
+    ),
 )
+
+
+def hostsPlugin(scenario: Scenario) -> bool:
+    """
+    Whether the question is as good of a service that is not ours.
+    """
+    return scenario.workload == ECHO
 
 
 class UnknownScenario(LookupError):

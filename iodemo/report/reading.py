@@ -248,25 +248,27 @@ def uncounted(results: Results) -> list[str]:
 def contradictions(results: Results) -> dict[str, str]:
     """
     What each backend was seen to ask of the kernel that is not what the table of models
-    says, if so.
+    says, if so: for each service, as one may have timers, which another has not.
     """
-    seen: dict[str, dict[str, float]] = {}
+    seen: dict[str, dict[str, dict[str, float]]] = {}
     for cell in results["cells"]:
-        most = seen.setdefault(cell["backend"], {})
+        services = seen.setdefault(cell["backend"], {})
+        most = services.setdefault(cell["service"], {})
         for name, each in cell.get("syscalls_by_name", {}).items():
             most[name] = max(each, most.get(name, 0.0))
     architecture = results["environment"]["architecture"]
-    known = {model.name: model for model in MODELS}
-    said = {
-        name: known[name].contradiction(calls, architecture)
-        for name, calls in seen.items()
-        if name in known
-    }
-    return {
-        name: f"said to ask {', '.join(known[name].kernelCalls)}; seen {what}"
-        for name, what in said.items()
-        if what is not None
-    }
+    found = {}
+    for model in MODELS:
+        services = seen.get(model.name, {})
+        said = {
+            f"{what} ({service})" if len(services) > 1 else what
+            for service, calls in services.items()
+            if (what := model.contradiction(calls, architecture)) is not None
+        }
+        if said:
+            labels = ", ".join(model.kernelCalls)
+            found[model.name] = f"said to ask {labels}; seen {listed(sorted(said))}"
+    return found
 
 
 def keptUp(cell: Cell) -> bool:
