@@ -169,6 +169,11 @@ def doctor() -> None:
     help="With --rate: at equal distances, or at random.  [default: constant]",
 )
 @click.option(
+    "--churn",
+    is_flag=True,
+    help="A new connection for each request, closed when it is answered.",
+)
+@click.option(
     "--seconds",
     type=Seconds(min_open=True),
     default=5.0,
@@ -211,6 +216,7 @@ def load(
     payload: int,
     rate: float | None,
     arrivals: Arrivals | None,
+    churn: bool,
     seconds: float,
     warmup: float,
     wait: float,
@@ -253,6 +259,7 @@ def load(
             *(address, exchange, connections, idle, seconds, warmup, wait),
             rate=rate,
             arrivals=arrivals or "constant",
+            churn=churn,
         )
         watched = None if watch is None else Watch(watch, calls)
         first, *others = spread(plan, processes)

@@ -12,7 +12,6 @@ import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -319,7 +318,7 @@ def _plan(
         UnknownScenario,
         findScenario,
         foreignWorkload,
-        hostsPlugin,
+        hosting,
     )
 
     if (plugin is None) != (kind is None):
@@ -350,14 +349,11 @@ def _plan(
             )
         if plugin is not None and kind is not None:
             workload = foreignWorkload(plugin, kind)
-            without = [each.name for each in wanted if not hostsPlugin(each)]
-            if scenarioNames is not None and without:
-                raise click.ClickException(f"the scenario {without[0]} hosts no plugin")
-            wanted = tuple(
-                replace(each, workload=workload)
-                for each in wanted
-                if each.name not in without
-            )
+            hosts = {each.name: hosting(each, workload) for each in wanted}
+            for name, hosted in hosts.items():
+                if hosted is None and scenarioNames is not None:
+                    raise click.ClickException(f"the scenario {name} hosts no plugin")
+            wanted = tuple(filter(None, hosts.values()))
     except (models.UnknownBackend, UnknownScenario, BadWorkload) as error:
         raise click.ClickException(str(error)) from error
     for model in chosen:

@@ -22,6 +22,7 @@ import threading
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from typing import Any
 
 import numpy
@@ -1040,11 +1041,103 @@ class DriverTestsMixin:
 
         self.patch(driver.Driver, "PER_ADDRESS", 10)
         self.drive(self.listen(note), idle=20)
-        # One looks whether somebody listens, some verify.
-        made = 1 + driver.Driver.VERIFYING + 3 + 20
+        # One looks whether somebody listens, some verify, and leave their ports.
+        before = 1 + driver.Driver.VERIFYING
         self.assertEqual(
-            addresses, {"127.0.0.1": 10, "127.0.0.2": 10, "127.0.0.3": made - 20}
+            addresses, {"127.0.0.1": before + 10, "127.0.0.2": 10, "127.0.0.3": 3}
         )
+
+    def churn(self, **options: Any) -> Counter[str]:
+        """
+        See that each request has a connection of its own, closed by reset when it is
+        answered.
+
+        @return: where they came from.
+        """
+        accepted = itertools.count()
+        addresses: Counter[str] = Counter()
+        asked: Counter[int] = Counter()
+        reset: list[int] = []
+        # After all that serve have ended.
+        self.addCleanup(lambda: self.assertEqual(len(reset), len(asked) - 4))
+
+        def note(connection: socket.socket) -> None:
+            number = next(accepted)
+            addresses[connection.getpeername()[0]] += 1
+            try:
+                while data := connection.recv(65536):
+                    asked[number] += 1
+                    connection.sendall(data)
+            except ConnectionResetError:
+                reset.append(number)
+
+        recordings = self.recordings()
+        self.patch(driver.Driver, "PER_ADDRESS", 2)
+        measured = self.drive(
+            self.listen(note), active=3, idle=2, churn=True, **options
+        )
+        (warming, _), (window, _) = recordings
+        self.assertEqual(window.count, measured["requests"])
+        self.assertGreater(window.count, 5)
+        # One looks whether somebody listens, and is not asked; some verify.
+        served = [times for number, times in asked.items() if number > 4]
+        self.assertEqual(served, [1] * len(served))
+        answered = 5 + warming.count + window.count
+        self.assertLessEqual(answered, len(served))
+        self.assertLessEqual(len(served), answered + 3)
+        return addresses
+
+    def test_churn(self) -> None:
+        """
+        Each request may have a new connection, in the place of the last one: as many
+        are open as are busy, from as few addresses as have ports for those.
+        """
+        self.assertEqual(set(self.churn()), {f"127.0.0.{n}" for n in (1, 2, 3)})
+
+    def test_churnAtARate(self) -> None:
+        """
+        So it may in an open loop.
+        """
+        self.churn(rate=200, seconds=0.2)
+
+    def test_churnFails(self) -> None:
+        """
+        A new connection that is answered wrongly, or not at all, is named.
+        """
+
+        def serve(connection: socket.socket) -> None:
+            while data := connection.recv(65536):
+                if next(requests) > 100_000:
+                    if wrong is None:
+                        return
+                    data = wrong
+                connection.sendall(data)
+
+        wrong: bytes | None = b"x" * 64
+        requests = itertools.count(99_000)
+        self.fails(serve, "wrong answer on connection", churn=True, seconds=10)
+        wrong = None
+        requests = itertools.count(99_000)
+        self.fails(serve, "the server closed connection", churn=True, seconds=10)
+
+    def test_churnRefused(self) -> None:
+        """
+        So is one that is refused.
+        """
+        address = self.listen(echo)
+        driving = self.driverType()(Plan(address, Echo(64), 1, 0, 10, 0, churn=True))
+        begin = driving._begin
+
+        def beginElsewhere(busy: list[Any]) -> None:
+            with socket.create_server(("127.0.0.1", 0)) as free:
+                port = free.getsockname()[1]
+            other = Address(socket.AF_INET, ("127.0.0.1", port))
+            self.patch(driving, "_plan", replace(driving._plan, address=other))
+            begin(busy)
+
+        self.patch(driving, "_begin", beginElsewhere)
+        error = self.assertRaises(LoadFailed, driving.run)
+        self.assertIn("the server dropped connection 1 of 1 (ECONNREF", str(error))
 
     def test_poisson(self) -> None:
         """

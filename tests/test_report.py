@@ -22,7 +22,7 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from iodemo import models, report
 from iodemo.lab import results as resultsFile
-from iodemo.lab.results import Cell, Results
+from iodemo.lab.results import Cell, Parameters, Results
 from iodemo.report import figures, headline, layout, page, published, reading, style
 from iodemo.report.figures import Chart
 from iodemo.report.table import comparisonTable
@@ -824,6 +824,32 @@ class FiguresTests(SynchronousTestCase):
         )
         self.assertEqual(self.threads(run).alt.count("at 10, "), 3)
 
+    def test_churn(self) -> None:
+        """
+        New connections are none of those that stay: they have figures and a table of
+        their own, and what is asked for them contradicts no model.
+        """
+        calls = {"accept4": 1.0, "write": 1.0, "recvfrom": 1.0}
+        cells = []
+        for busy in (1, 10, 50):
+            point = parameters(busy)
+            cells.append(okCell("active", "threads", point, 1000.0, calls=calls))
+            anew: Parameters = {**point, "churn": True}
+            for name in ("threads", "epoll"):
+                cells.append(okCell("churn", name, anew, 1000.0, calls=calls))
+        run = results(cells)
+        self.assertEqual(list(reading.contradictions(run)), ["threads"])
+        active, churn, threads, again, *_ = figures.drawn(run)
+        self.assertEqual((active.name, churn.name), ("active", "churn"))
+        self.assertEqual(churn.title, "New connections")
+        self.assertTrue(churn.caption.startswith("Connections a second, echo, 64 B"))
+        self.assertEqual(threads.alt.count("at 10, "), 1)
+        self.assertEqual(again.alt.count("at 10, "), 2)
+        self.assertIn("a connection for each request", again.caption)
+        table = terminal(run, 100)
+        self.assertIn("50 busy connections\nbackend         requests/s", table)
+        self.assertIn("50 connections at a time\nbackend connections/s", table)
+
     def test_threadsAlike(self) -> None:
         """
         Memory between two steps of its axis is drawn all the same.
@@ -831,7 +857,7 @@ class FiguresTests(SynchronousTestCase):
         cells = [
             okCell("active", name, parameters(active), 1000.0)
             for name in ("threads", "epoll")
-            for active in (1, 10)
+            for active in (1, 10, 100)
         ]
         for cell in cells:
             for end in cell["summary"]["server_rss_kib"]:

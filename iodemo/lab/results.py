@@ -69,13 +69,17 @@ class Environment(TypedDict):
     command: str
 
 
-class Share(TypedDict, total=False):
-    """What is asked in a cell whose rate is of the backend's own making."""
+class AddedParameters(TypedDict, total=False):
+    """
+    What was not asked yet when older files were written. Where one of them is not
+    there, it is nothing.
+    """
 
-    share: float  # of its throughput with as many connections in a closed loop
+    churn: bool  # a connection for each request; "active" of them at a time
+    share: float  # a rate, as one of the throughput in a closed loop
 
 
-class Parameters(Share):
+class Parameters(AddedParameters):
     """
     What was asked of the server in one cell. In the scenario C{pipes}, for a
     connection read a pipe: C{active} of them are ready at a time.
@@ -375,7 +379,7 @@ _parameters = _object(
         "rate": _orNone(_number),
         "tls": _flag,
     },
-    optional={"share": _number},
+    optional={"churn": _flag, "share": _number},
 )
 
 _latency = _object(dict.fromkeys(Latency.__annotations__, _number))

@@ -359,6 +359,7 @@ def _loadCommand(
         f"--seconds={plan.seconds}",
         f"--warmup={plan.warmup}",
         f"--watch={watched}",
+        *["--churn"] * workload.churn,
         *["--calls"] * calls,
         *_schedule(point),
         "--wait=30",

@@ -9,7 +9,7 @@ workload and is asked the same. To add one, add a record to L{SCENARIOS}.
 from __future__ import annotations
 
 import shlex
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import ClassVar
 
 from iodemo.lab.results import Parameters, Placed
@@ -25,11 +25,13 @@ class Workload:
         stand for where to listen.
     @ivar kind: the load's exchange, as in C{iodemo load --kind}.
     @ivar payload: bytes of a request, where the kind leaves that open.
+    @ivar churn: whether each request has a connection of its own.
     """
 
     command: tuple[str, ...]
     kind: str
     payload: int
+    churn: bool = False
 
     @property
     def service(self) -> str:
@@ -47,6 +49,7 @@ class Pipes:
     @cvar kind: what is in results where others have the kind of their load.
     @cvar service: its name in results.
     @cvar payload: bytes in a pipe that is ready.
+    @cvar churn: they are not made anew.
     @cvar SHARE: of the seconds that others are measured in a round. A quarter of one is
         some 70,000 operations of the quicker multiplexers.
     """
@@ -55,6 +58,7 @@ class Pipes:
     kind: ClassVar[str] = "pipes"
     service: ClassVar[str] = "pipes"
     payload: ClassVar[int] = 1
+    churn: ClassVar[bool] = False
     SHARE: ClassVar[float] = 0.25
 
 
@@ -189,14 +193,26 @@ SCENARIOS: tuple[Scenario, ...] = (
         points=(Point(10), Point(100)),
         quick=(),
     ),
+    Scenario(
+        "churn",
+        "How many connections are accepted, asked once and closed in a second?",
+        replace(ECHO, churn=True),
+        # A backlog of 50, which is Twisted's, holds all of them.
+        points=(Point(1), Point(10), Point(50)),
+        quick=(),
+    ),
 )
 
 
-def hostsPlugin(scenario: Scenario) -> bool:
+def hosting(scenario: Scenario, plugin: Workload) -> Scenario | None:
     """
-    Whether the question is as good of a service that is not ours.
+    A scenario with another plugin in the place of the echo, or L{None} if it is not
+    about an echo.
     """
-    return scenario.workload == ECHO
+    workload = scenario.workload
+    if not isinstance(workload, Workload) or workload.command != ECHO.command:
+        return None
+    return replace(scenario, workload=replace(plugin, churn=workload.churn))
 
 
 class UnknownScenario(LookupError):
@@ -235,6 +251,7 @@ def parametersOf(point: Point, workload: Workload | Pipes) -> Parameters:
         "payload": workload.payload,
         "rate": point.rate,
         "tls": False,
+        "churn": workload.churn,
     }
     if point.share is not None:
         asked["share"] = point.share

@@ -10,10 +10,12 @@ capacity, and its latencies are those of a saturated server. While the server st
 it asks nothing: of all that users would have asked meanwhile it counts the few
 requests that were in flight ("coordinated omission"). A listening socket
 queues as many connections as its backlog (50 for Twisted); one more is dropped
-without a word, and tried again after a second. To connect, the kernel tries half of
-the local ports (14,116 as it comes) before any of the others: where the first half is
-taken, that costs milliseconds. C{epoll_wait} counts in milliseconds,
-and timers are up to 50 microseconds late unless a process asks for better ones.
+without a word, and tried again after a second. A connection that is closed in the
+orderly way keeps its port for a minute, at the end that closed first. To connect, the
+kernel tries half of the local ports (14,116 as it comes) before any of the others:
+where the first half is taken, that costs milliseconds. C{epoll_wait} counts in
+milliseconds, and timers are up to 50 microseconds late unless a process asks for better
+ones.
 
 Decisions. One C{epoll}, level-triggered, armed once for reading and touched
 again only if a send is cut short. The socket's own methods are bound once per
@@ -33,6 +35,12 @@ One process has a core at most, and as many connections as it may open files. Wh
 is not enough, others are forked, each with a share of connections and rate. They begin
 to ask together, when all are connected, and their counts are added: percentiles are of
 all answers.
+
+Where each request has a connection of its own (churn), so many as are to be busy are
+made, asked once and closed at a time, and latency counts from before C{connect}, which
+does not wait. They are closed by reset as well: no port is used up, however many there
+are in a second. That spares a server nothing but the packet that would acknowledge an
+orderly end; it learns of the end from the same C{recv}.
 
 In an open loop a request goes out on the connection that has been free the longest, or
 as soon as one is. Its latency counts from when it was due: in it is the time that it
@@ -159,6 +167,14 @@ class _Connection:
         self.sent = 0
         self.due = 0
 
+    def renew(self, connected: socket.socket) -> None:
+        """
+        Be another connection, with the same turns.
+        """
+        self.socket = connected
+        self.recv = connected.recv
+        self.send = connected.send
+
 
 class Driver:
     """
@@ -203,7 +219,6 @@ class Driver:
         self._connections: dict[int, _Connection] = {}
         self._epoll = select.epoll()
         self._size = 1 << 18
-        self._opened = 0
         self._patience = plan.patience
         # The memory of server and kernel, before there are connections.
         self._before: tuple[int | None, int | None] = (None, None)
@@ -478,7 +493,7 @@ class Driver:
         self._schedule = None
         if plan.rate is None:
             for connection in busy:
-                self._start(connection, perf_counter_ns())
+                self._ask(connection)
         elif busy:
             # The default would be in every latency.
             _setTimerSlack(1)
@@ -539,6 +554,9 @@ class Driver:
         if self._schedule is not None:
             self._driveOpen(self._schedule, length, recording, uncorrected)
             return
+        if self._plan.churn:
+            self._driveAnew(length, recording)
+            return
         latencies: list[int] = []
         record = latencies.append
         connections = self._connections
@@ -595,6 +613,36 @@ class Driver:
                 raise LoadFailed(f"no answer for {self._plan.patience:g} s")
         recording.add(latencies)
 
+    def _driveAnew(self, length: int, recording: Recording) -> None:
+        """
+        See L{_drive}: with a new connection for each request.
+        """
+        latencies: list[int] = []
+        connections = self._connections
+        now = perf_counter_ns()
+        end = now + length
+        heard = now
+        while now < end:
+            ready = self._epoll.poll(min(end - now, _SECOND) / _SECOND, 1024)
+            for descriptor, events in ready:
+                connection = connections[descriptor]
+                if self._serve(connection, events):
+                    latencies.append(perf_counter_ns() - connection.sent)
+                    connection.turn, connection.following = (
+                        connection.following,
+                        connection.turn,
+                    )
+                    self._ask(connection)
+            now = perf_counter_ns()
+            if ready or not self._plan.active:
+                heard = now
+            elif now - heard > self._plan.patience * _SECOND:
+                raise LoadFailed(f"no answer for {self._plan.patience:g} s")
+            if len(latencies) > _MOST_KEPT:
+                recording.add(latencies)
+                latencies.clear()
+        recording.add(latencies)
+
     def _driveOpen(
         self,
         schedule: Schedule,
@@ -616,7 +664,7 @@ class Driver:
             while free and schedule.due <= now:
                 connection = free.popleft()
                 connection.due = schedule.due
-                self._start(connection, perf_counter_ns())
+                self._ask(connection)
                 schedule.advance()
             wait = min(end - now, _SECOND)
             if free:
@@ -652,21 +700,12 @@ class Driver:
     # One connection.
 
     def _open(self) -> socket.socket:
-        address = self._plan.address
-        opened = socket.socket(address.family, socket.SOCK_STREAM)
+        opened = self._unconnected()
         try:
-            if address.family != socket.AF_UNIX:
-                opened.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
             # A connect that waits: to loopback it is over at once, or the backlog
             # is full and there is nothing better to do.
             opened.settimeout(self._plan.patience)
-            if address.isLoopback:
-                number = 1 + self._opened // self.PER_ADDRESS
-                source = f"127.0.{self._plan.process}.{number}"
-                opened.setsockopt(socket.IPPROTO_IP, _BIND_ADDRESS_NO_PORT, 1)
-                opened.bind((source, 0))
-            self._opened += 1
-            opened.connect(address.target)
+            opened.connect(self._plan.address.target)
             if opened.getsockname() == opened.getpeername() != "":
                 # A port chosen for us that is the one we call: TCP connects a
                 # socket to itself when nobody listens.
@@ -677,9 +716,48 @@ class Driver:
             raise
         return opened
 
-    def _openOrFail(self, name: str) -> socket.socket:
+    def _unconnected(self) -> socket.socket:
+        """
+        A socket with the address that the next connection is to come from.
+        """
+        address = self._plan.address
+        made = socket.socket(address.family, socket.SOCK_STREAM)
         try:
+            if address.family != socket.AF_UNIX:
+                made.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+            if address.isLoopback:
+                number = 1 + len(self._connections) // self.PER_ADDRESS
+                source = f"127.0.{self._plan.process}.{number}"
+                made.setsockopt(socket.IPPROTO_IP, _BIND_ADDRESS_NO_PORT, 1)
+                made.bind((source, 0))
+        except BaseException:
+            made.close()
+            raise
+        return made
+
+    def _openSoon(self) -> socket.socket:
+        """
+        Begin to connect: until that is done, nothing can be sent.
+        """
+        if self._plan.address.family == socket.AF_UNIX:
+            # It is done at once, or not begun.
             return self._open()
+        opened = self._unconnected()
+        try:
+            opened.setblocking(False)
+            _resetWhenClosed(opened)
+            with suppress(BlockingIOError):
+                opened.connect(self._plan.address.target)
+        except BaseException:
+            opened.close()
+            raise
+        return opened
+
+    def _openOrFail(
+        self, name: str, open: Callable[[], socket.socket] | None = None
+    ) -> socket.socket:
+        try:
+            return (open or self._open)()
         except OSError as error:
             if error.errno == errno.EMFILE:
                 raise LoadFailed(
@@ -689,9 +767,13 @@ class Driver:
 
     def _add(self, name: str, connected: socket.socket) -> _Connection:
         connection = self._connectionOf(name, connected, self._plan.exchange)
-        self._connections[connected.fileno()] = connection
-        self._epoll.register(connected.fileno(), select.EPOLLIN)
+        self._attend(connection)
         return connection
+
+    def _attend(self, connection: _Connection) -> None:
+        descriptor = connection.socket.fileno()
+        self._connections[descriptor] = connection
+        self._epoll.register(descriptor, select.EPOLLIN)
 
     def _drop(self, connection: _Connection) -> None:
         descriptor = connection.socket.fileno()
@@ -721,6 +803,19 @@ class Driver:
             count = self._notSent(connection, error)
         if count != len(request):
             self._sendLater(connection, len(request) - count)
+
+    def _ask(self, connection: _Connection) -> None:
+        """
+        Begin with a turn, on a new connection if each has its own.
+        """
+        if not self._plan.churn:
+            self._start(connection, perf_counter_ns())
+            return
+        self._drop(connection)
+        now = perf_counter_ns()
+        connection.renew(self._openOrFail(connection.name, self._openSoon))
+        self._attend(connection)
+        self._start(connection, now)
 
     def _silence(self, connection: _Connection) -> None:
         """

@@ -126,6 +126,13 @@ cdef class Connection:
         self.expected = self.turn.expected
         self.other = b""
 
+    def renew(self, connected):
+        """
+        See L{iodemo.load.driver._Connection.renew}.
+        """
+        self.socket = connected
+        self.descriptor = connected.fileno()
+
     @property
     def received(self):
         return self.expected[:self.matched] if self.matched else self.other
@@ -183,6 +190,10 @@ class FastDriver(Driver):
         """
         See L{Driver._drive}.
         """
+        if self._plan.churn:
+            # Nearly all of that is in the kernel.
+            super()._drive(length, recording, uncorrected)
+            return
         cdef int64_t[::1] counters = recording.counters
         cdef int64_t[::1] fromSent = uncorrected.counters
         cdef int64_t patience = int(self._plan.patience * SECOND)

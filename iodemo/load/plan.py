@@ -37,6 +37,7 @@ class Plan:
     @ivar rate: requests due a second, all connections together; L{None} for as many as
         are answered.
     @ivar arrivals: how they are spread.
+    @ivar churn: whether each request has a new connection, in place of the last one.
     @ivar process: which of several processes this is for, from 0.
     @ivar processes: how many there are.
     """
@@ -51,6 +52,7 @@ class Plan:
     patience: float = 10.0
     rate: float | None = None
     arrivals: Arrivals = "constant"
+    churn: bool = False
     process: int = 0
     processes: int = 1
 

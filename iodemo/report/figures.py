@@ -179,23 +179,25 @@ def _overConnections(
     # One of the two is what is varied, and was set to 0.
     fixed = same.active + same.idle
     others = f"{count(fixed)} {other} connections, " if fixed else ""
-    title = f"Throughput against {kind} connections"
+    axis = _axis(same, kind)
+    title = "New connections" if same.churn else f"Throughput against {axis}"
     zero = "; 0 set apart" if 0 in along else ""
     noise = _noiseBand(results, cells, varied, along)
     figure = lines(
         Heading(
             title,
             others + same.conditions() + NOISE_LABEL * bool(noise),
-            "requests a second",
+            f"{same.counted} a second",
             _source(results),
         ),
         series,
         {at: count(value) for value, at in along.items()},
-        f"{kind} connections (log scale{zero})",
+        f"{axis} (log scale{zero})",
         noise,
     )
     said = [
-        f"Requests a second, {others}{same.conditions()}. A line goes through the "
+        f"{same.counted.capitalize()} a second, {others}{same.conditions()}. "
+        "A line goes through the "
         f"medians of the rounds; its band is their {reading.spread(results)}.",
     ]
     if noise:
@@ -216,6 +218,13 @@ def _overConnections(
         for one in series
     )
     return Chart(same.scenario, title, " ".join(said), alt, figure)
+
+
+def _axis(place: Place, kind: str) -> str:
+    """
+    What there are more and more of.
+    """
+    return "connections at a time" if place.churn else f"{kind} connections"
 
 
 def _series(
@@ -312,7 +321,7 @@ def _threads(results: Results) -> list[Chart]:
     for same, points in groups.items():
         cells = [cell for active in sorted(points) for cell in points[active]]
         drawn = {c["backend"] for c in cells if reading.has(c, _BUSY_METRICS)}
-        if len(points) > 1 and not drawn.isdisjoint(BLOCKING):
+        if len(points) > 2 and not drawn.isdisjoint(BLOCKING):
             found.append(_overBusy(results, same, list(points), cells))
     return found
 
@@ -346,7 +355,7 @@ def _overBusy(
 
     there = [one.name for one in throughput if not one.aside]
     title = "A thread or a process for each connection"
-    conditions = f"all busy, {same.conditions()}"
+    conditions = f"{'' if same.churn else 'all busy, '}{same.conditions()}"
     figure = panels(
         Heading(
             title,
@@ -356,7 +365,7 @@ def _overBusy(
         ),
         [
             Panel(
-                "requests a second",
+                f"{same.counted} a second",
                 throughput,
                 tall=230.0,
                 naming=True,
@@ -373,11 +382,12 @@ def _overBusy(
             ),
         ],
         {at: count(value) for value, at in along.items()},
-        "busy connections (log scale)",
+        f"{_axis(same, 'busy')} (log scale)",
     )
     said = [
-        "Requests a second, memory of the server (what processes share counts once) "
-        "and context switches per request, with every connection busy. The bands are "
+        f"{same.counted.capitalize()} a second, memory of the server (what processes "
+        f"share counts once) and context switches per request, "
+        f"{conditions if same.churn else 'with every connection busy'}. The bands are "
         f"the {reading.spread(results)} over rounds."
     ]
     if noise("throughput"):

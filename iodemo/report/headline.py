@@ -44,7 +44,7 @@ def headline(results: Results) -> str:
         if place.isOfPipes
         else (" answered 99 of 100 within", "")
         if place.isPaced
-        else (" served", " requests a second")
+        else (" served", f" {place.counted} a second")
     )
     words = []
     for cell in named:

@@ -44,6 +44,7 @@ class Place(NamedTuple):
     payload: int
     rate: float | None
     tls: bool
+    churn: bool = False
     share: float | None = None
 
     @classmethod
@@ -57,6 +58,7 @@ class Place(NamedTuple):
             asked["payload"],
             asked["rate"],
             asked["tls"],
+            asked.get("churn", False),
             asked.get("share"),
         )
 
@@ -97,8 +99,17 @@ class Place(NamedTuple):
         return "pipes" if self.isOfPipes else "connections"
 
     @property
+    def counted(self) -> str:
+        """
+        Of what the throughput is so many a second.
+        """
+        if self.isOfPipes:
+            return "calls"
+        return "connections" if self.churn else "requests"
+
+    @property
     def unit(self) -> str:
-        return "calls/s" if self.isOfPipes else "requests/s"
+        return f"{self.counted}/s"
 
     def conditions(self) -> str:
         """
@@ -114,6 +125,8 @@ class Place(NamedTuple):
             said.append(f"{count(self.rate)} requests a second due")
         if self.tls:
             said.append("TLS")
+        if self.churn:
+            said.append("a connection for each request")
         return ", ".join(said)
 
     def load(self) -> str:
@@ -132,14 +145,17 @@ class Place(NamedTuple):
             held = f"{count(self.connections)} connections"
             return f"{held}, {count(self.active)} of them busy"
         if not self.idle:
-            return f"{count(self.active)} busy connection{'s' * (self.active != 1)}"
+            connections = f"connection{'s' * (self.active != 1)}"
+            if self.churn:
+                return f"{count(self.active)} {connections} at a time"
+            return f"{count(self.active)} busy {connections}"
         return f"{count(self.active)} busy, {count(self.idle)} idle connections"
 
     def short(self) -> str:
         """
         The same where there is little room.
         """
-        busy = f"{count(self.active)} busy"
+        busy = f"{count(self.active)} {'at a time' if self.churn else 'busy'}"
         return f"{busy} + {count(self.idle)} idle" if self.idle else busy
 
     def _order(self) -> tuple[str, int, float, bool, float, int, int]:
@@ -248,10 +264,13 @@ def uncounted(results: Results) -> list[str]:
 def contradictions(results: Results) -> dict[str, str]:
     """
     What each backend was seen to ask of the kernel that is not what the table of models
-    says, if so: for each service, as one may have timers, which another has not.
+    says, if so: for each service, as one may have timers, which another has not. It
+    says nothing of what is asked for a connection.
     """
     seen: dict[str, dict[str, dict[str, float]]] = {}
     for cell in results["cells"]:
+        if Place.of(cell).churn:
+            continue
         services = seen.setdefault(cell["backend"], {})
         most = services.setdefault(cell["service"], {})
         for name, each in cell.get("syscalls_by_name", {}).items():
@@ -323,6 +342,7 @@ def _key(asked: Parameters) -> tuple[object, ...]:
         asked["payload"],
         asked["rate"],
         asked["tls"],
+        asked.get("churn", False),
         asked.get("share"),
     )
 
