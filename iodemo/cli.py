@@ -230,7 +230,7 @@ def load(
     A closed loop: each busy connection sends its next request when the last is
     answered. With --rate it is an open one: requests are due on a schedule, and
     latency counts from when they were due. Every answer is checked, byte for byte.
-    ENDPOINT is tcp:HOST:PORT or unix:PATH.
+    ENDPOINT is tcp:HOST:PORT, tls:HOST:PORT (with any certificate) or unix:PATH.
 
     A REQUEST is answered the same every time, with so many BYTES, or all until END.
     Write what cannot be typed as \\r \\n \\t \\0 \\xHH, and a colon in END as \\x3a.
@@ -264,7 +264,7 @@ def load(
         watched = None if watch is None else Watch(watch, calls)
         first, *others = spread(plan, processes)
         phases = Console(stderr=True)
-        measured = fastest()(
+        measured = fastest(address.tls)(
             first,
             watched,
             (lambda phase: phases.print(f"{phase} ...", highlight=False))

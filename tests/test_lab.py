@@ -544,6 +544,34 @@ class CompareTests(CompareTestCase):
             )
         self.assertIn("cannot host iodemo-faulty", cells["cells"][1]["reason"] or "")
 
+    def test_churn(self) -> None:
+        """
+        Every kind of model, and a reference, is measured with a connection for each
+        request.
+        """
+        backends = ("fork", "threads", "epoll", "proactor", "asyncio-protocol")
+        workload = dataclasses.replace(ECHO, churn=True)
+        for cell in self.compare(Point(2), backends=backends, workload=workload)[
+            "cells"
+        ]:
+            self.assertEqual((cell["status"], cell["reason"]), ("ok", None))
+            self.assertIs(cell["parameters"].get("churn"), True)
+
+    def test_tls(self) -> None:
+        """
+        An echo is measured over TLS, with a certificate made for that, and without
+        references.
+        """
+        backends = ("epoll", "asyncio-protocol")
+        for churn in (False, True):
+            workload = dataclasses.replace(ECHO, tls=True, churn=churn)
+            outcome = self.compare(Point(2), backends=backends, workload=workload)
+            epoll, reference = outcome["cells"]
+            self.assertEqual((epoll["status"], epoll["reason"]), ("ok", None))
+            self.assertTrue(epoll["parameters"]["tls"])
+            self.assertEqual(reference["status"], "skipped")
+            self.assertIn("has no TLS", reference["reason"] or "")
+
     def test_tooFewDescriptors(self) -> None:
         """
         More connections than the hard limit allows are not tried, where there cannot
@@ -1057,6 +1085,22 @@ class EstimateTests(SynchronousTestCase):
         web = self.plan(scenarios=((scenario, (Point(1),)),))
         longer = web.estimate() - self.plan().estimate()
         self.assertAlmostEqual(longer, 3 * (Http.SECONDS - Echo.SECONDS))
+
+    def test_encrypted(self) -> None:
+        """
+        TLS takes longer to verify, and for each connection.
+        """
+
+        def longer(connections: int) -> float:
+            point = Point(connections)
+            encrypted = Scenario(
+                "test", "?", dataclasses.replace(ECHO, tls=True), (), ()
+            )
+            plan = self.plan("epoll", point, scenarios=((encrypted, (point,)),))
+            return plan.estimate() - self.plan("epoll", point).estimate()
+
+        self.assertGreater(longer(1), 0)
+        self.assertGreater(longer(100), longer(1))
 
     def test_pipes(self) -> None:
         """

@@ -15,6 +15,7 @@ import resource
 import select
 import signal
 import socket
+import ssl
 import struct
 import subprocess
 import sys
@@ -23,12 +24,14 @@ import time
 from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import numpy
 import psutil
 from twisted.trial.unittest import SkipTest, SynchronousTestCase
 
+from iodemo.lab.certificate import writeCertificate
 from iodemo.load import driver, pacing, tracing, watching
 from iodemo.load.address import Address, BadAddress, parseAddress
 from iodemo.load.exchanges import (
@@ -47,6 +50,7 @@ from iodemo.load.pacing import Schedule
 from iodemo.load.plan import LoadFailed, Plan, spread
 from iodemo.load.recording import HIGHEST_NS, Recording
 from iodemo.load.round import Round
+from iodemo.load.tls import Encrypted
 
 
 class AddressTests(SynchronousTestCase):
@@ -76,6 +80,19 @@ class AddressTests(SynchronousTestCase):
         address = parseAddress(r"tcp:\:\:1:8007")
         self.assertEqual(address, Address(socket.AF_INET6, ("::1", 8007)))
         self.assertEqual(parseAddress(str(address)), address)
+
+    def test_tls(self) -> None:
+        """
+        So it is with TLS, in a client's words and in a server's.
+        """
+        expected = Address(socket.AF_INET, ("127.0.0.1", 8007), tls=True)
+        self.assertEqual(str(expected), "tls:127.0.0.1:8007")
+        for text in (
+            "tls:127.0.0.1:8007",
+            "ssl:host=127.0.0.1:port=8007",
+            r"ssl:8007:interface=127.0.0.1:privateKey=a\:b.pem:certKey=c.pem",
+        ):
+            self.assertEqual(parseAddress(text), expected, text)
 
     def test_unix(self) -> None:
         """
@@ -467,9 +484,9 @@ def echo(connection: socket.socket) -> None:
         connection.sendall(data)
 
 
-class DriverTestsMixin:
+class Driving:
     """
-    What each driver does, against servers in threads of this process.
+    Driving a server in threads of this process.
     """
 
     addCleanup: Any
@@ -613,6 +630,12 @@ class DriverTestsMixin:
         address = self.listen(serve)
         error = self.assertRaises(LoadFailed, self.drive, address, **arguments)
         self.assertIn(reason, str(error))
+
+
+class DriverTestsMixin(Driving):
+    """
+    What each driver does.
+    """
 
     def test_echo(self) -> None:
         """
@@ -1409,6 +1432,140 @@ class FastDriverTests(DriverTestsMixin, SynchronousTestCase):
         if driver.fastest() is driver.Driver:
             raise SkipTest("it is not compiled")
         return driver.fastest()
+
+
+class TLSDriverTests(Driving, SynchronousTestCase):
+    """
+    Tests for L{iodemo.load.tls}.
+    """
+
+    def setUp(self) -> None:
+        """
+        Have a certificate.
+        """
+        self.context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        directory = Path(self.mktemp())
+        directory.mkdir()
+        self.context.load_cert_chain(writeCertificate(directory))
+
+    def driverType(self) -> type[driver.Driver]:
+        """
+        That for TLS.
+        """
+        return driver.fastest(tls=True)
+
+    def listen(self, serve: Serve) -> Address:
+        """
+        As without TLS; connections that make no handshake are not served.
+        """
+
+        def encrypted(connection: socket.socket) -> None:
+            with self.context.wrap_socket(connection, server_side=True) as secured:
+                serve(secured)
+
+        return super().listen(encrypted)
+
+    def test_echo(self) -> None:
+        """
+        A right server has a number.
+        """
+        measured = self.drive(self.listen(echo), idle=10)
+        self.assertGreater(measured["requests"], 0)
+
+    def test_largePayload(self) -> None:
+        """
+        A request may take many records, and more room than the kernel has.
+        """
+        measured = self.drive(self.listen(echo), Echo(1_000_000), active=2, seconds=1)
+        self.assertGreater(measured["requests"], 0)
+
+    def test_rate(self) -> None:
+        """
+        It may be asked in an open loop.
+        """
+        measured = self.drive(self.listen(echo), rate=1000, seconds=0.1)
+        self.assertGreater(measured["requests"], 0)
+
+    def test_churn(self) -> None:
+        """
+        Each request may have a connection of its own, and then a whole handshake.
+        """
+        resumed: list[bool | None] = []
+
+        def count(connection: socket.socket) -> None:
+            assert isinstance(connection, ssl.SSLSocket)
+            resumed.append(connection.session_reused)
+            echo(connection)
+
+        for rate in (None, 100.0):
+            resumed.clear()
+            measured = self.drive(
+                self.listen(count), active=3, churn=True, seconds=0.2, rate=rate
+            )
+            self.assertGreater(measured["requests"], 0)
+            self.assertGreaterEqual(
+                len(resumed), measured["requests"] + 3 + driver.Driver.VERIFYING
+            )
+            self.assertEqual(set(resumed), {False})
+
+    def test_wrongByte(self) -> None:
+        """
+        A wrong byte is found.
+        """
+
+        def spoil(connection: socket.socket) -> None:
+            requests = 0
+            while data := connection.recv(65536):
+                requests += len(data) == 64
+                if requests == 5:
+                    data = data[:-1] + bytes([data[-1] ^ 1])
+                connection.sendall(data)
+
+        self.fails(spoil, "byte 63 of 64 came back as", seconds=10)
+
+    def test_hangUp(self) -> None:
+        """
+        A server that ends what it has not answered is named with the connection.
+        """
+        self.fails(lambda connection: None, "verifying connection")
+
+    def test_silence(self) -> None:
+        """
+        A handshake that does not go on is waited for, and given up.
+        """
+
+        def swallow(connection: socket.socket) -> None:
+            while connection.recv(65536):
+                pass
+
+        address = super().listen(swallow)
+        # Did it spin, there would be no end of events.
+        error = self.assertRaises(LoadFailed, self.drive, address, patience=0.2)
+        self.assertIn("no answer for 0.2 s on verifying connection", str(error))
+
+    def test_noTLS(self) -> None:
+        """
+        A server that does not speak TLS is told from one that does.
+        """
+        error = self.assertRaises(LoadFailed, self.drive, super().listen(echo))
+        self.assertIn("(TLS: ", str(error))
+
+    def test_notConnected(self) -> None:
+        """
+        A connection that is not there yet takes nothing, and one that is refused says
+        so.
+        """
+        with socket.create_server(("127.0.0.1", 0)) as free:
+            address = free.getsockname()
+        with socket.socket() as plain:
+            plain.setblocking(False)
+            encrypted = Encrypted(plain)
+            for fails in (lambda: encrypted.send(b"x"), lambda: encrypted.recv(1)):
+                self.assertRaises(BlockingIOError, fails)
+            self.assertEqual(encrypted.awaited, select.EPOLLIN | select.EPOLLOUT)
+            with contextlib.suppress(BlockingIOError):
+                plain.connect(address)
+            self.assertRaises(ConnectionRefusedError, encrypted.send, b"x")
 
 
 class SpreadTests(SynchronousTestCase):

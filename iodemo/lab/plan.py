@@ -51,6 +51,10 @@ _ROUND = 0.4
 _CONNECTION = {"process per connection": 10.5e-3, "thread per connection": 5e-4}
 _OTHER_CONNECTION = 9e-5
 
+# What TLS adds to a connection, and to the verification of an echo.
+_HANDSHAKE = 4e-3
+_ENCRYPTED = 0.5
+
 # Each pair of them, by the call that looks at every one.
 _PAIR = {"select": 4.2e-8, "poll": 4.2e-8}
 _BUSY_PAIR = 1e-7
@@ -168,6 +172,8 @@ class Plan:
                 f"a reference is a server of its own, which does what iodemo-echo does "
                 f"and cannot host {workload.command[0]}"
             )
+        if backend.kind == "reference" and workload.tls:
+            return "a reference is a server of its own, and has no TLS"
         if point.share is not None and self.capacity(workload, point) is None:
             return (
                 f"what each answers on {point.active:,} connections in a closed loop "
@@ -284,6 +290,8 @@ def _cannotShare(backend: Model, workload: Workload | Pipes) -> str | None:
         return "pipes are within one process"
     if backend.module is not None:
         return "a reference inherits no socket to share"
+    if workload.tls:
+        return "servers that share a port have no TLS here"
     if not any("{endpoint}" in word for word in workload.command):
         return "without {endpoint} the plugin cannot be told of a socket to share"
     return None
@@ -304,5 +312,7 @@ def _unmeasured(
         pair = _BUSY_PAIR
     those = servers(point)
     making = _ROUND * those + each * connections + pair * connections**2 / those
+    if workload.tls:
+        making += _ENCRYPTED + _HANDSHAKE * connections
     exchange = exchangeOf(workload.kind, workload.payload or 1, "localhost")
     return pace * making + exchange.SECONDS

@@ -18,6 +18,7 @@ import random
 import resource
 import socket
 import sys
+import tempfile
 from dataclasses import replace
 from pathlib import Path
 from typing import cast
@@ -25,6 +26,7 @@ from typing import cast
 import numpy
 
 from iodemo.lab import environment, results, sharing, statistics
+from iodemo.lab.certificate import tlsEndpoint, writeCertificate
 from iodemo.lab.child import Child, awaitFirst
 from iodemo.lab.plan import SERVER_DESCRIPTORS, STARTING, Entrant, Plan, servers
 from iodemo.lab.record import Record
@@ -276,11 +278,13 @@ def _measureRound(
         return _measurePipes(plan, workload, point, backend)
     port = _freePort()
     pinned = environment.pinning()
-    server = Child(
-        _serverCommand(backend, workload, port, servers(point)),
-        pinned["server"] if pinned else None,
-    )
-    with server:
+    with (
+        tempfile.TemporaryDirectory() as directory,
+        Child(
+            _serverCommand(backend, workload, port, servers(point), Path(directory)),
+            pinned["server"] if pinned else None,
+        ) as server,
+    ):
         # The load starts up while the server does, and waits for it to listen.
         load = Child(
             _loadCommand(plan, workload, point, port, server.pid, calls),
@@ -323,16 +327,22 @@ def _measurePipes(plan: Plan, pipes: Pipes, point: Point, backend: Model) -> Rou
 
 
 def _serverCommand(
-    backend: Model, workload: Workload, port: int, count: int
+    backend: Model, workload: Workload, port: int, count: int, directory: Path
 ) -> list[str]:
     """
     @param count: of the processes that share the port.
+    @param directory: an empty one, for as long as the server lives.
     """
     if backend.module is not None:
         reference = importlib.import_module(backend.module)
         return cast("list[str]", reference.command(port))
     shared = [sys.executable, "-c", _SHARING, str(port), str(count)]
-    endpoint = f"tcp:{port}:interface=127.0.0.1" if count == 1 else sharing.ENDPOINT
+    if workload.tls:
+        endpoint = tlsEndpoint(writeCertificate(directory), port)
+    elif count > 1:
+        endpoint = sharing.ENDPOINT
+    else:
+        endpoint = f"tcp:{port}:interface=127.0.0.1"
     plugin = [
         word.replace("{endpoint}", endpoint).replace("{port}", str(port))
         for word in workload.command
@@ -351,7 +361,8 @@ def _loadCommand(
     calls: bool,
 ) -> list[str]:
     return [
-        *(sys.executable, "-c", _IODEMO, "load", f"tcp:127.0.0.1:{port}"),
+        *(sys.executable, "-c", _IODEMO, "load"),
+        f"{'tls' if workload.tls else 'tcp'}:127.0.0.1:{port}",
         f"--kind={workload.kind}",
         f"--connections={point.active}",
         f"--idle={point.idle}",

@@ -26,12 +26,14 @@ class Workload:
     @ivar kind: the load's exchange, as in C{iodemo load --kind}.
     @ivar payload: bytes of a request, where the kind leaves that open.
     @ivar churn: whether each request has a connection of its own.
+    @ivar tls: whether it is asked over TLS.
     """
 
     command: tuple[str, ...]
     kind: str
     payload: int
     churn: bool = False
+    tls: bool = False
 
     @property
     def service(self) -> str:
@@ -50,6 +52,7 @@ class Pipes:
     @cvar service: its name in results.
     @cvar payload: bytes in a pipe that is ready.
     @cvar churn: they are not made anew.
+    @cvar tls: nor is there any.
     @cvar SHARE: of the seconds that others are measured in a round. A quarter of one is
         some 70,000 operations of the quicker multiplexers.
     """
@@ -59,6 +62,7 @@ class Pipes:
     service: ClassVar[str] = "pipes"
     payload: ClassVar[int] = 1
     churn: ClassVar[bool] = False
+    tls: ClassVar[bool] = False
     SHARE: ClassVar[float] = 0.25
 
 
@@ -201,16 +205,32 @@ SCENARIOS: tuple[Scenario, ...] = (
         points=(Point(1), Point(10), Point(50)),
         quick=(),
     ),
+    Scenario(
+        "tls",
+        "What is left of the difference when all is encrypted?",
+        replace(ECHO, tls=True),
+        points=(Point(10), Point(100)),
+        quick=(),
+    ),
+    Scenario(
+        "handshakes",
+        "How many connections with TLS are made and asked once in a second?",
+        replace(ECHO, tls=True, churn=True),
+        points=(Point(1), Point(10)),
+        quick=(),
+    ),
 )
 
 
 def hosting(scenario: Scenario, plugin: Workload) -> Scenario | None:
     """
     A scenario with another plugin in the place of the echo, or L{None} if it is not
-    about an echo.
+    about an echo on plain TCP.
     """
     workload = scenario.workload
     if not isinstance(workload, Workload) or workload.command != ECHO.command:
+        return None
+    if workload.tls:
         return None
     return replace(scenario, workload=replace(plugin, churn=workload.churn))
 
@@ -250,7 +270,7 @@ def parametersOf(point: Point, workload: Workload | Pipes) -> Parameters:
         "idle": point.idle,
         "payload": workload.payload,
         "rate": point.rate,
-        "tls": False,
+        "tls": workload.tls,
         "churn": workload.churn,
     }
     if point.share is not None:

@@ -23,10 +23,12 @@ class Address:
 
     @ivar family: C{AF_INET}, C{AF_INET6} or C{AF_UNIX}.
     @ivar target: what C{socket.connect} takes.
+    @ivar tls: whether to speak TLS there.
     """
 
     family: socket.AddressFamily
     target: tuple[str, int] | str
+    tls: bool = False
 
     @property
     def isLoopback(self) -> bool:
@@ -37,23 +39,26 @@ class Address:
         if isinstance(self.target, str):
             return f"unix:{self.target}"
         host, port = self.target
-        return f"tcp:{host.replace(':', chr(92) + ':')}:{port}"
+        return (
+            f"{'tls' if self.tls else 'tcp'}:{host.replace(':', chr(92) + ':')}:{port}"
+        )
 
 
 def parseAddress(text: str) -> Address:
     r"""
-    Read a client endpoint string: C{tcp:HOST:PORT} or C{unix:PATH}.
+    Read a client endpoint string: C{tcp:HOST:PORT}, C{tls:HOST:PORT} or C{unix:PATH}.
 
     C{HOST:PORT} alone is taken for TCP, and so is a server's own
     C{tcp:PORT:interface=HOST}, so that what was pasted after C{--listen} works
-    here. As in Twisted, a colon inside a value is written C{\:}.
+    here; likewise C{ssl:PORT:interface=HOST}, whatever follows. As in Twisted, a colon
+    inside a value is written C{\:}.
 
     @raise BadAddress: if it is none of these, or the host has no address.
     """
     kind, separator, rest = text.partition(":")
     if kind == "unix" and rest:
         return Address(socket.AF_UNIX, rest.partition(":")[0])
-    if kind != "tcp" or not separator:
+    if kind not in ("tcp", "tls", "ssl") or not separator:
         rest = text
     positional: list[str] = []
     named: dict[str, str] = {}
@@ -72,14 +77,15 @@ def parseAddress(text: str) -> Address:
     if not (host and port.isdecimal() and 0 < int(port) < 65536):
         raise BadAddress(
             f"{text!r} is not an address to connect to: write tcp:127.0.0.1:8007, "
-            "or unix:PATH"
+            "tls:127.0.0.1:8007 or unix:PATH"
         )
     try:
         found = socket.getaddrinfo(host, int(port), type=socket.SOCK_STREAM)
     except (OSError, UnicodeError) as error:
         raise BadAddress(f"{text!r}: no address for {host!r} ({error})") from error
     family, _, _, _, target = found[0]
-    return Address(family, (str(target[0]), int(target[1])))
+    tls = kind in ("tls", "ssl")
+    return Address(family, (str(target[0]), int(target[1])), tls)
 
 
 def _split(text: str) -> list[str]:

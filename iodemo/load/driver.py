@@ -978,10 +978,14 @@ def _accompany(driverType: type[Driver], share: Plan, pipe: Connection) -> None:
         driverType(share).accompany(pipe)
 
 
-def fastest() -> type[Driver]:
+def fastest(tls: bool = False) -> type[Driver]:
     """
-    The driver whose hot loop is compiled, where it could be.
+    The driver whose hot loop is compiled, where it could be, and need not speak TLS.
     """
+    if tls:
+        from iodemo.load.tls import TLSDriver
+
+        return TLSDriver
     try:
         from iodemo.load.fast import FastDriver
     except ImportError:

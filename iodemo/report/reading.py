@@ -105,7 +105,9 @@ class Place(NamedTuple):
         """
         if self.isOfPipes:
             return "calls"
-        return "connections" if self.churn else "requests"
+        if self.churn:
+            return "handshakes" if self.tls else "connections"
+        return "requests"
 
     @property
     def unit(self) -> str:
@@ -264,15 +266,16 @@ def uncounted(results: Results) -> list[str]:
 def contradictions(results: Results) -> dict[str, str]:
     """
     What each backend was seen to ask of the kernel that is not what the table of models
-    says, if so: for each service, as one may have timers, which another has not. It
-    says nothing of what is asked for a connection.
+    says, if so: for each service, as one may have timers, which another has not, or TLS
+    in between. It says nothing of what is asked for a connection.
     """
     seen: dict[str, dict[str, dict[str, float]]] = {}
     for cell in results["cells"]:
         if Place.of(cell).churn:
             continue
         services = seen.setdefault(cell["backend"], {})
-        most = services.setdefault(cell["service"], {})
+        over = " over TLS" * cell["parameters"]["tls"]
+        most = services.setdefault(cell["service"] + over, {})
         for name, each in cell.get("syscalls_by_name", {}).items():
             most[name] = max(each, most.get(name, 0.0))
     architecture = results["environment"]["architecture"]

@@ -1,0 +1,163 @@
+# -*- test-case-name: tests.test_load -*-
+"""
+A load over TLS.
+
+Facts. A non-blocking C{SSLSocket} makes its handshake in C{send}, as far as it can, and
+says what it waits for: mostly for the server, while the kernel would take more bytes.
+C{wrap_socket} is for sockets that are connected. C{SSL_read} takes a whole record from
+the kernel and hands it out, 16 KiB at most; what the kernel still has is reported
+again.
+
+Decisions. This is the driver in Python, with sockets that turn what C{ssl} raises into
+what a plain socket would. A connection that has something to send tries whenever
+anything has happened. No certificate is looked at, and no session is resumed: what is
+measured is the server's part of whole handshakes. A connection ends by reset, as it
+does without TLS, and without a C{close_notify}.
+
+Costs. To encrypt costs the load what it costs the server, and the loop here is not
+compiled: of a fast server the load may well be the limit, and then says so.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import select
+import socket
+import ssl
+from collections.abc import Callable
+from typing import Any, TypeVar
+
+from iodemo.load.driver import Driver, _Connection
+from iodemo.load.exchanges import Exchange
+from iodemo.load.recording import Recording
+
+_RECORD = 16384
+_EITHER = select.EPOLLIN | select.EPOLLOUT
+
+_A = TypeVar("_A")
+_R = TypeVar("_R")
+
+
+def _anybody() -> ssl.SSLContext:
+    """
+    What trusts whoever answers.
+    """
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    context.check_hostname = False
+    context.verify_mode = ssl.CERT_NONE
+    return context
+
+
+_CONTEXT = _anybody()
+
+
+class Encrypted:
+    """
+    As much of a socket as a driver uses, with TLS as soon as it is connected.
+
+    @ivar awaited: the events after which to go on with what could not be sent.
+    """
+
+    def __init__(self, plain: socket.socket) -> None:
+        """
+        @param plain: it does not block, and need not be connected yet.
+        """
+        self.family = plain.family
+        self.awaited = _EITHER
+        self._socket = plain
+        self._secured: ssl.SSLSocket | None = None
+
+    def fileno(self) -> int:
+        """See L{socket.socket.fileno}."""
+        return self._socket.fileno()
+
+    def close(self) -> None:
+        """See L{socket.socket.close}."""
+        self._socket.close()
+
+    def setsockopt(self, level: int, option: int, value: bytes) -> None:
+        """See L{socket.socket.setsockopt}."""
+        self._socket.setsockopt(level, option, value)
+
+    def send(self, data: bytes | memoryview) -> int:
+        """See L{socket.socket.send}."""
+        self.awaited = _EITHER
+        return self._try(self._connected().send, data)
+
+    def recv(self, size: int) -> bytes:
+        """See L{socket.socket.recv}."""
+        return self._try(self._connected().recv, min(size, _RECORD))
+
+    def _connected(self) -> ssl.SSLSocket:
+        if self._secured is None:
+            error = self._socket.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR)
+            if error:
+                raise OSError(error, os.strerror(error))
+            try:
+                self._socket.getpeername()
+            except OSError as notYet:
+                raise BlockingIOError(errno.EAGAIN, "not connected") from notYet
+            self._socket = self._secured = _CONTEXT.wrap_socket(
+                self._socket, do_handshake_on_connect=False
+            )
+        return self._secured
+
+    def _try(self, do: Callable[[_A], _R], argument: _A) -> _R:
+        try:
+            return do(argument)
+        except ssl.SSLWantReadError as wait:
+            self.awaited = select.EPOLLIN
+            raise BlockingIOError(errno.EAGAIN, "nothing to read") from wait
+        except ssl.SSLWantWriteError as wait:
+            raise BlockingIOError(errno.EAGAIN, "no room to write") from wait
+        except ssl.SSLError as error:
+            # Its number is none of the system's.
+            raise OSError(f"TLS: {error.reason or error}") from error
+
+
+class TLSConnection(_Connection):
+    """
+    A connection with TLS.
+    """
+
+    def __init__(self, name: str, connected: socket.socket, exchange: Exchange) -> None:
+        encrypted: Any = Encrypted(connected)
+        super().__init__(name, encrypted, exchange)
+
+    def renew(self, connected: socket.socket) -> None:
+        """See L{_Connection.renew}."""
+        encrypted: Any = Encrypted(connected)
+        super().renew(encrypted)
+
+
+class TLSDriver(Driver):
+    """
+    A driver that asks over TLS.
+    """
+
+    _connectionOf = TLSConnection
+
+    def _drive(self, length: int, recording: Recording, uncorrected: Recording) -> None:
+        """See L{Driver._drive}."""
+        if self._schedule is None:
+            # Each event may be one for the handshake.
+            self._driveAnew(length, recording)
+        else:
+            super()._drive(length, recording, uncorrected)
+
+    def _sendLater(self, connection: _Connection, unsent: int) -> None:
+        connection.unsent = unsent
+        self._await(connection)
+
+    def _serve(self, connection: _Connection, events: int) -> bool:
+        """See L{Driver._serve}."""
+        if not connection.unsent:
+            return super()._serve(connection, events)
+        whole = super()._serve(connection, _EITHER)
+        if connection.unsent:
+            self._await(connection)
+        return whole
+
+    def _await(self, connection: Any) -> None:
+        self._epoll.modify(connection.socket, connection.socket.awaited)
