@@ -24,7 +24,7 @@ from twisted.trial.unittest import SynchronousTestCase
 from iodemo import compare, models
 from iodemo.lab import results
 from iodemo.lab.plan import Plan
-from iodemo.lab.scenarios import SCENARIOS, Point, Workload, findScenario
+from iodemo.lab.scenarios import SCENARIOS, Point, findScenario
 from tests.results_examples import environment, okCell, parameters
 from tests.results_examples import results as example
 from tests.test_lab import faultyPath
