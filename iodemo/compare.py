@@ -14,7 +14,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 import click
 from rich.console import Console
@@ -84,7 +84,7 @@ if TYPE_CHECKING:
     "and as many loads, as the limit on open files takes.  [default: 10,000]",
 )
 @click.option("--quick", is_flag=True, help="Fewer points, 3 rounds of 0.25 s.")
-@click.option("--full", is_flag=True, help="7 rounds of a second.")
+@click.option("--full", is_flag=True, help="Every scenario, 5 rounds of 0.5 s.")
 @requireOption
 def compare(
     names: str | None,
@@ -123,7 +123,7 @@ def compare(
         with interruptible() as interruption:
             plan = _plan(
                 *(names, scenarios, baseline, plugin, kind, effort, rounds, seconds),
-                *(quick, connections),
+                connections,
             )
             interruption.check()
             present = [backend.name for backend in plan.backends]
@@ -289,10 +289,35 @@ def _alone(console: Console) -> Iterator[None]:
         yield
 
 
-#: rounds, seconds, warm-up
-_QUICK = (3, 0.25, 0.1)
-_USUAL = (5, 1.0, 0.5)
-_FULL = (7, 1.0, 0.25)
+class _Effort(NamedTuple):
+    """
+    How much is measured, unless options say more closely.
+
+    @ivar seconds: length of a round, after as many seconds of C{warmup}.
+    @ivar quick: whether only at the quick points of scenarios.
+    @ivar full: whether also what has none.
+    """
+
+    rounds: int
+    seconds: float
+    warmup: float
+    quick: bool = False
+    full: bool = False
+
+    def points(self, scenario: Scenario, named: bool) -> tuple[Point, ...]:
+        """
+        Where a scenario is measured.
+
+        @param named: whether somebody asked for it.
+        """
+        if self.quick:
+            return scenario.quick or scenario.points[: int(named)]
+        return scenario.points if named or self.full or scenario.quick else ()
+
+
+_QUICK = _Effort(3, 0.25, 0.1, quick=True)
+_USUAL = _Effort(5, 1.0, 0.5)
+_FULL = _Effort(5, 0.5, 0.25, full=True)
 
 
 def _plan(
@@ -301,10 +326,9 @@ def _plan(
     baseline: str | None,
     plugin: str | None,
     kind: str | None,
-    effort: tuple[int, float, float],
+    effort: _Effort,
     rounds: int | None,
     seconds: float | None,
-    quick: bool,
     connections: int | None = None,
 ) -> Plan:
     from iodemo.lab.pipes import MULTIPLEXERS
@@ -326,7 +350,7 @@ def _plan(
         raise click.UsageError("--plugin and --load go together")
     try:
         chosen = (
-            _usual(quick, plugin)
+            _usual(effort.quick, plugin)
             if names is None
             else tuple(models.find(name) for name in _listed(names, "--backends"))
         )
@@ -338,7 +362,7 @@ def _plan(
             )
         )
         if connections is not None:
-            named = scenarioNames is not None or not quick
+            named = scenarioNames is not None or effort.full
             if not named or CONNECTIONS not in [each.name for each in wanted]:
                 raise click.UsageError(
                     f"--connections goes with --scenarios {CONNECTIONS}"
@@ -372,13 +396,13 @@ def _plan(
         scenarios=tuple(
             (each, points)
             for each in wanted
-            if (points := _points(each, quick, scenarioNames is not None))
+            if (points := effort.points(each, scenarioNames is not None))
         ),
         backends=chosen,
         baseline=baseline,
-        rounds=rounds or effort[0],
-        seconds=seconds or effort[1],
-        warmup=effort[2],
+        rounds=rounds or effort.rounds,
+        seconds=seconds or effort.seconds,
+        warmup=effort.warmup,
         controlled=True,
     )
     if not plan.measured():
@@ -387,15 +411,6 @@ def _plan(
             f"them is among the backends: {', '.join(present)}"
         )
     return plan
-
-
-def _points(scenario: Scenario, quick: bool, named: bool) -> tuple[Point, ...]:
-    """
-    Where a scenario is measured.
-    """
-    if not quick:
-        return scenario.points
-    return scenario.quick or scenario.points[: int(named)]
 
 
 def _usual(quick: bool, plugin: str | None) -> tuple[models.Model, ...]:

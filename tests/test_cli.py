@@ -369,7 +369,7 @@ class CompareTests(CommandTestCase):
         """
         # Whatever is missing here.
         self.patch(models.Model, "unavailable", lambda self: self.needs)
-        effort = (None, None, None, None, None, compare._QUICK, None, None, True)
+        effort = (None, None, None, None, None, compare._QUICK, None, None)
         plan = compare._plan(*effort)
         references = [each.name for each in plan.backends if each.kind == "reference"]
         self.assertEqual(references, [models.FLOOR])
@@ -378,20 +378,6 @@ class CompareTests(CommandTestCase):
         self.assertGreater(plan.estimate(), 60)
         self.assertLess(plan.estimate(1.25), 240)
 
-    def test_quickWhenNamed(self) -> None:
-        """
-        A scenario without a point for those in a hurry is measured when it is named.
-        """
-
-        def points(names: str | None) -> dict[str, int]:
-            effort = (names, None, None, None, compare._QUICK, None, None, True)
-            plan = compare._plan(None, *effort)
-            return {scenario.name: len(points) for scenario, points in plan.scenarios}
-
-        self.assertEqual(points(None)["rate"], 0)
-        (rate,) = (each for each in SCENARIOS if each.name == "rate")
-        self.assertEqual(points("rate"), {"rate": len(rate.points)})
-
     def test_connections(self) -> None:
         """
         By default those connections are held that C{idle} has too, which takes no time
@@ -399,7 +385,7 @@ class CompareTests(CommandTestCase):
         """
 
         def plan(names: str, connections: int | None = None) -> Plan:
-            effort = (names, None, None, None, compare._FULL, None, None, False)
+            effort = (names, None, None, None, compare._FULL, None, None)
             return compare._plan("epoll", *effort, connections)
 
         self.assertEqual(plan("idle,connections").estimate(), plan("idle").estimate())
@@ -414,34 +400,43 @@ class CompareTests(CommandTestCase):
         A comparison of somebody's plugin is one of servers alone.
         """
         plan = compare._plan(
-            None, None, None, "x {endpoint}", "echo", compare._QUICK, None, None, True
+            None, None, None, "x {endpoint}", "echo", compare._QUICK, None, None
         )
         self.assertEqual(
             [scenario.name for scenario, _ in plan.scenarios],
             ["active", "idle"],
         )
 
-    def test_quickScenarios(self) -> None:
+    def test_scenarios(self) -> None:
         """
-        A quick comparison leaves out what there is no time for, unless that is named.
+        Only a full comparison has all scenarios; others leave out what there is no time
+        for, unless that is named.
         """
 
-        def scenarios(names: str | None, quick: bool) -> dict[str, tuple[Point, ...]]:
-            plan = compare._plan(
-                "epoll", names, None, None, None, compare._QUICK, None, None, quick
-            )
+        def scenarios(
+            effort: compare._Effort, names: str | None = None
+        ) -> dict[str, tuple[Point, ...]]:
+            plan = compare._plan("epoll", names, None, None, None, effort, None, None)
             return {scenario.name: points for scenario, points in plan.scenarios}
 
-        self.assertEqual(
-            list(scenarios(None, False)), [each.name for each in SCENARIOS]
-        )
-        self.assertNotIn("http", scenarios(None, True))
+        full = scenarios(compare._FULL)
+        self.assertEqual(list(full), [each.name for each in SCENARIOS])
+        for effort in (compare._USUAL, compare._QUICK):
+            self.assertEqual(list(scenarios(effort)), ["active", "idle", "pipes"])
         active, http = findScenario("active"), findScenario("http")
         self.assertEqual(
-            scenarios("http,active", True),
+            scenarios(compare._QUICK, "http,active"),
             {"http": http.points[:1], "active": active.quick},
         )
-        self.assertEqual(scenarios("http", False), {"http": http.points})
+        self.assertEqual(scenarios(compare._USUAL, "http"), {"http": http.points})
+
+    def test_fullIsNotEndless(self) -> None:
+        """
+        A full comparison ends within three quarters of an hour.
+        """
+        self.patch(models.Model, "unavailable", lambda self: self.needs)
+        effort = (None, None, None, None, None, compare._FULL, None, None)
+        self.assertLess(compare._plan(*effort).estimate(), 45 * 60)
 
     def test_duration(self) -> None:
         """
