@@ -24,7 +24,7 @@ from iodemo import models
 from iodemo.commandline import (
     Seconds,
     checkClaims,
-    requireOption,
+    requiring,
     showClaims,
     showReport,
 )
@@ -292,7 +292,7 @@ def _roundTable(measured: Round) -> Table:
     if "backlog" in measured:
         for percentile, value in measured["latency_uncorrected_us"].items():
             table.add_row(f"from sending {percentile}", f"{value:,.0f} µs")
-        table.add_row("backlog", f"{measured['backlog']:,} requests at the end")
+        table.add_row("backlog", f"{measured['backlog']:,} due at the end")
     if measured["server_cpu_us_per_request"] is not None:
         table.add_row(
             "server CPU", f"{measured['server_cpu_us_per_request']:,.1f} µs a request"
@@ -328,7 +328,7 @@ def _roundTable(measured: Round) -> Table:
     metavar="DIR",
     help="Where the report goes.  [default: beside the first results]",
 )
-@requireOption
+@requiring
 def report(
     results: tuple[Path, ...], output: Path | None, claims: tuple[Claim, ...]
 ) -> None:

@@ -6,10 +6,11 @@ where it cannot be written.
 
 from __future__ import annotations
 
+import functools
 import logging
 import math
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -58,7 +59,7 @@ class Required(click.ParamType[Any]):
             self.fail(str(error), param, ctx)
 
 
-requireOption = click.option(
+_requireOption = click.option(
     "--require",
     "claims",
     type=Required(),
@@ -68,8 +69,32 @@ requireOption = click.option(
     "two backends (or >, <=, <). WHERE chooses among the points, by scenario, service, "
     "active=N, idle=N, and names the metric, such as latency_us.p99, unless it is "
     "throughput. It holds if at every such point the whole interval of the ratio does. "
-    "Status 0: held; 1: refuted; 3: undecided. May be repeated.",
+    "Status 0: held; 1: refuted; 2: nothing here can decide it; 3: undecided. May be "
+    "repeated.",
 )
+
+
+class _Undecidable(click.ClickException):
+    exit_code = 2
+
+
+def requiring(command: Callable[..., None]) -> Callable[..., None]:
+    """
+    Give a command the option C{--require}, as its parameter C{claims}.
+
+    What else goes wrong with it must not look as if a claim were refuted.
+    """
+
+    @functools.wraps(command)
+    def required(*arguments: Any, claims: tuple[Claim, ...], **options: Any) -> None:
+        try:
+            command(*arguments, claims=claims, **options)
+        except click.ClickException as error:
+            if claims:
+                raise _Undecidable(error.message) from error
+            raise
+
+    return _requireOption(required)
 
 
 def showClaims(

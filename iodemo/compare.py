@@ -24,7 +24,7 @@ from iodemo.commandline import (
     Seconds,
     checkClaims,
     oneLine,
-    requireOption,
+    requiring,
     showClaims,
     showReport,
 )
@@ -85,7 +85,7 @@ if TYPE_CHECKING:
 )
 @click.option("--quick", is_flag=True, help="Fewer points, 3 rounds of 0.25 s.")
 @click.option("--full", is_flag=True, help="Every scenario, 5 rounds of 0.5 s.")
-@requireOption
+@requiring
 def compare(
     names: str | None,
     scenarios: str | None,

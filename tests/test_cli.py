@@ -504,21 +504,25 @@ class CompareTests(CommandTestCase):
             ),
             (("--plugin=web {endpoint}", "--load=x"), "no load of kind 'x'"),
             (("--output=file/out",), "cannot write to file/out"),
-            (
-                ("--backends=poll", "--require", "echo: poll/epoll > 1"),
-                "'epoll' is not measured, but poll",
-            ),
-            (
-                ("--require", "no-such: poll/epoll > 1"),
-                "'no-such' is not measured, but active, idle, rate, connections, "
-                "pipes, echo",
-            ),
         ):
             status, output, errors = self.run_(*self.tiny, *arguments)
             self.assertEqual((status, output), (1, ""), arguments)
             self.assertEqual(errors.count("\n"), 1, errors)
             self.assertIn(reason, errors)
         for arguments, reason in (
+            (
+                ("--backends=poll", "--require", "echo: poll/epoll > 1"),
+                "'epoll' is not measured, but poll",
+            ),
+            (
+                ("--require", "no-such: poll/epoll > 1"),
+                "'no-such' is not measured, but active, idle, pipes, echo",
+            ),
+            (
+                ("--require", "latency_us.p98: poll/epoll > 1"),
+                "the metric 'latency_us.p98' is not measured, but throughput, ",
+            ),
+            (("--backends=no", "--require", "poll/epoll > 1"), "no backend named 'no'"),
             (("--backends=",), "--backends has an empty name in it"),
             (
                 ("--scenarios=idle", "--connections=20000"),

@@ -152,7 +152,7 @@ class EchoExchangeTests(SynchronousTestCase):
         """
         turn = Turn(b"ab", b"ab")
         error = self.assertRaises(WrongAnswer, Echo(2).isWhole, turn, b"abab")
-        self.assertEqual(str(error), "2 bytes more came back than were sent")
+        self.assertEqual(str(error), "more came back than was sent: 4 bytes, not 2")
 
     def test_payloadsDiffer(self) -> None:
         """
@@ -314,8 +314,8 @@ class VerbatimExchangeTests(SynchronousTestCase):
         """
         self.patch(Verbatim, "LONGEST", 9)
         for answers, ending, reason in (
-            ([b"ab\nc"], endingWith(b"\n"), "1 bytes more came than the 3"),
-            ([b"abcd"], ofLength(3), "1 bytes more came than the 3"),
+            ([b"ab\nc"], endingWith(b"\n"), "more came than the 3 bytes"),
+            ([b"abcd"], ofLength(3), "more came than the 3 bytes"),
             ([bytes(10)], endingWith(b"\n"), "does not end within 9 bytes"),
             ([b"ab\n", b"ac"], endingWith(b"\n"), "byte 1 is not as in the first"),
             ([b"ab\n", b"ab\nc"], endingWith(b"\n"), "byte 3 is not as in the first"),
@@ -968,7 +968,7 @@ class DriverTestsMixin(Driving):
         """
         self.failsHalfway(
             lambda connection, half: connection.sendall(half + b"x"),
-            "wrong answer on connection 1 of 3: 1 bytes more came back",
+            "wrong answer on connection 1 of 3: more came back",
         )
 
     def test_halfThenSilence(self) -> None:

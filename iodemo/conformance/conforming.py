@@ -8,6 +8,7 @@ from __future__ import annotations
 import platform
 import time
 from collections.abc import Sequence
+from importlib.util import find_spec
 
 import twisted
 from twisted.python.modules import getModule
@@ -99,6 +100,8 @@ def conform(
         raise CannotJudge(f"{name} cannot be made here: {build.unbuilt}")
     for outcome in build.outcomes.values():
         raise CannotJudge(f"{name} cannot be made here: {outcome.reason}")
+    if not full and find_spec("hamcrest") is None:
+        raise CannotJudge("Twisted's reactor tests import it: pip install PyHamcrest")
     watching = observer if full else _Demanding(standard, observer)
     if modules is None:
         modules = allModules() if full else reactorModules()

@@ -85,7 +85,11 @@ def _installed(name: str) -> type[Any]:
     try:
         model = models.find(name)
     except models.UnknownBackend as error:
-        raise UnknownReactor(f"{error}, or name a class by its module") from error
+        known = [each.name for each in models.available() if each.kind == "reactor"]
+        raise UnknownReactor(
+            f"no reactor named {name!r}: choose from {', '.join(known)}, or name a "
+            "class by its module, as in package.module.ClassReactor"
+        ) from error
     if model.kind != "reactor":
         raise UnknownReactor(f"{name} is a {model.kind}, not a reactor")
     reason = model.unavailable()

@@ -76,6 +76,8 @@ class Claim:
         for name in self.names:
             known = [each["scenario"] for each in left]
             known += [each["service"] for each in left]
+            if name not in known and ("." in name or "_" in name):
+                raise self._bad(f"the metric {name!r}", statistics.METRICS)
             if name not in known:
                 raise self._bad(f"{name!r}", known)
             left = [each for each in left if _named(each, name)]

@@ -131,7 +131,8 @@ class Echo:
                     f"0x{got:02x}, was sent as 0x{sent:02x}"
                 )
         raise WrongAnswer(
-            f"{len(received) - len(turn.request):,} bytes more came back than were sent"
+            f"more came back than was sent: {len(received):,} bytes, not "
+            f"{len(turn.request):,}"
         )
 
 
@@ -239,8 +240,8 @@ class Verbatim(_Repeated):
         length = self._ending(received)
         if length is not None and len(received) > length:
             raise WrongAnswer(
-                f"{len(received) - length:,} bytes more came than the {length:,} that "
-                "an answer has"
+                f"more came than the {length:,} bytes that an answer has: "
+                f"{len(received):,}"
             )
         if length is None or len(received) < length:
             if len(received) > self.LONGEST:
