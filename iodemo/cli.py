@@ -303,6 +303,12 @@ def _roundTable(measured: Round) -> Table:
             f"{(measured['context_switches'] or 0) / measured['requests']:.3g} "
             "a request",
         )
+    for whose in ("server", "kernel"):
+        each = dict[str, object](measured).get(f"{whose}_bytes_per_connection")
+        if isinstance(each, float):
+            table.add_row(f"memory of the {whose}", f"{each:,.0f} B a connection")
+    if "sampled" in measured:
+        table.add_row("asked once more", f"{measured['sampled']:,} connections")
     if "syscalls_by_name" in measured:
         table.add_row(
             "system calls",

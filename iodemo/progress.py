@@ -16,7 +16,7 @@ from rich.text import Text
 
 from iodemo.lab.results import Cell, Parameters
 from iodemo.lab.runner import Observer
-from iodemo.lab.scenarios import Point, Scenario
+from iodemo.lab.scenarios import Point, Scenario, parametersOf
 
 
 class ComparisonProgress(Observer):
@@ -58,7 +58,7 @@ class ComparisonProgress(Observer):
 
     def roundBegan(self, scenario: Scenario, point: Point, backend: str) -> None:
         """See L{Observer.roundBegan}."""
-        where = f"{scenario.name}: {point.active:,} busy, {point.idle:,} idle"
+        where = f"{scenario.name}: {_at(parametersOf(point, scenario.workload))}"
         self._bar.update(self._task, description=f"{where}: {backend}")
 
     def roundsEnded(self, seconds: float) -> None:
@@ -83,7 +83,12 @@ class ComparisonProgress(Observer):
 
 
 def _at(parameters: Parameters) -> str:
-    return f"{parameters['active']:,} busy, {parameters['idle']:,} idle"
+    said = f"{parameters['active']:,} busy, {parameters['idle']:,} idle"
+    if parameters["rate"] is not None:
+        said += f", {parameters['rate']:,.0f} a second due"
+    if "share" in parameters:
+        said += f", {parameters['share']:.0%} of its own due"
+    return said
 
 
 class Interrupted(BaseException):

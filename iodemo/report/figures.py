@@ -434,7 +434,7 @@ def _rates(results: Results) -> list[Chart]:
 def _overRates(
     results: Results, varied: _Varied, same: Place, cells: Sequence[Cell]
 ) -> Chart:
-    of = "what is due" if varied == "rate" else "the share of its own that is due"
+    of = "what is due" if varied == "rate" else "the share due"
     say = count if varied == "rate" else reading.percent
     each = "a second" if varied == "rate" else _NOUNS[varied]
 
