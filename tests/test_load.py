@@ -1104,7 +1104,8 @@ class DriverTestsMixin(Driving):
         self.assertGreater(window.count, 5)
         # One looks whether somebody listens, and is not asked; some verify.
         served = [times for number, times in asked.items() if number > 4]
-        self.assertEqual(served, [1] * len(served))
+        # Those that are open in the end are asked once more.
+        self.assertEqual(sorted(served), [1] * (len(served) - 5) + [2] * 5)
         answered = 5 + warming.count + window.count
         self.assertLessEqual(answered, len(served))
         self.assertLessEqual(len(served), answered + 3)
