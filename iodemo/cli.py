@@ -128,7 +128,9 @@ def doctor() -> None:
 
 @main.command(short_help="Ask one server, as fast as it answers or at a rate.")
 @click.argument("endpoint")
-@click.option("--kind", default="echo", show_default=True, help=f"{KINDS}.")
+@click.option(
+    "--kind", default="echo", show_default=True, help=f"{KINDS}; stream, sink or chat."
+)
 @click.option(
     "--connections",
     type=click.IntRange(1),
@@ -144,6 +146,13 @@ def doctor() -> None:
     help="Further connections, open and silent.",
 )
 @click.option(
+    "--stalled",
+    type=click.IntRange(0),
+    default=0,
+    show_default=True,
+    help="Further connections, which ask and read no answer.",
+)
+@click.option(
     "--processes",
     type=click.IntRange(1, MOST_PROCESSES),
     metavar="N",
@@ -155,7 +164,7 @@ def doctor() -> None:
     default=64,
     show_default=True,
     metavar="BYTES",
-    help="Size of an echo.",
+    help="Size of an echo, or of a line of chat.",
 )
 @click.option(
     "--rate",
@@ -212,6 +221,7 @@ def load(
     kind: str,
     connections: int,
     idle: int,
+    stalled: int,
     processes: int | None,
     payload: int,
     rate: float | None,
@@ -233,6 +243,9 @@ def load(
     ENDPOINT is tcp:HOST:PORT, tls:HOST:PORT (with any certificate) or unix:PATH.
 
     A REQUEST is answered the same every time, with so many BYTES, or all until END.
+    A stream is received as fast as it comes, a sink is sent as much as it takes. In
+    a chat one of the connections at a time says a line, which all of them must hear: a
+    request is a line heard by one.
     Write what cannot be typed as \\r \\n \\t \\0 \\xHH, and a colon in END as \\x3a.
 
     \b
@@ -242,13 +255,21 @@ def load(
       iodemo load tcp:127.0.0.1:6379 --kind 'until:\\r\\n:PING\\r\\n'
     """
     from iodemo.load.address import BadAddress, parseAddress
-    from iodemo.load.driver import fastest
-    from iodemo.load.exchanges import UnknownKind, exchangeOf
+    from iodemo.load.exchanges import OTHER_KINDS, UnknownKind, exchangeOf
+    from iodemo.load.flow import driverOf
     from iodemo.load.plan import LoadFailed, Plan, spread
     from iodemo.load.watching import NothingToWatch, Watch
 
     if arrivals is not None and rate is None:
         raise click.UsageError("--arrivals is for an open loop: give it a --rate")
+    if rate is not None and kind in OTHER_KINDS:
+        raise click.UsageError(f"--rate is for requests, and a {kind} has none")
+    if (stalled or churn) and kind in OTHER_KINDS:
+        raise click.UsageError(
+            f"--stalled and --churn are for requests, and a {kind} has none"
+        )
+    if stalled and (churn or endpoint.startswith("tls:")):
+        raise click.UsageError("--stalled goes neither with --churn nor with TLS")
     if calls and watch is None:
         raise click.UsageError("--calls goes with --watch")
     try:
@@ -260,11 +281,12 @@ def load(
             rate=rate,
             arrivals=arrivals or "constant",
             churn=churn,
+            stalled=stalled,
         )
         watched = None if watch is None else Watch(watch, calls)
         first, *others = spread(plan, processes)
         phases = Console(stderr=True)
-        measured = fastest(address.tls)(
+        measured = driverOf(exchange, address.tls)(
             first,
             watched,
             (lambda phase: phases.print(f"{phase} ...", highlight=False))
@@ -287,8 +309,13 @@ def _roundTable(measured: Round) -> Table:
 
     table = Table(box=None, show_header=False, pad_edge=False, padding=(0, 2, 0, 0))
     table.add_row("throughput", f"{measured['throughput']:,.0f} requests a second")
+    if "bytes_per_second" in measured:
+        said = f"{measured['bytes_per_second'] / 1e6:,.0f} MB a second"
+        table.add_row("", f"{said}: a request is a piece of 64 KiB")
     for percentile, value in measured["latency_us"].items():
         table.add_row(f"latency {percentile}", f"{value:,.0f} µs")
+    for percentile, value in measured.get("latency_last_us", {}).items():
+        table.add_row(f"last has it {percentile}", f"{value:,.0f} µs")
     if "backlog" in measured:
         for percentile, value in measured["latency_uncorrected_us"].items():
             table.add_row(f"from sending {percentile}", f"{value:,.0f} µs")

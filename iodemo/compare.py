@@ -84,7 +84,7 @@ if TYPE_CHECKING:
     "and as many loads, as the limit on open files takes.  [default: 10,000]",
 )
 @click.option("--quick", is_flag=True, help="Fewer points, 3 rounds of 0.25 s.")
-@click.option("--full", is_flag=True, help="Every scenario, 5 rounds of 0.5 s.")
+@click.option("--full", is_flag=True, help="Every scenario, 5 rounds of 0.4 s.")
 @requiring
 def compare(
     names: str | None,
@@ -317,7 +317,7 @@ class _Effort(NamedTuple):
 
 _QUICK = _Effort(3, 0.25, 0.1, quick=True)
 _USUAL = _Effort(5, 1.0, 0.5)
-_FULL = _Effort(5, 0.5, 0.25, full=True)
+_FULL = _Effort(5, 0.4, 0.2, full=True)
 
 
 def _plan(

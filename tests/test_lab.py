@@ -984,6 +984,7 @@ class ScenarioTests(SynchronousTestCase):
             ("web --port=80", "echo", "put {endpoint}"),
             ("web '{endpoint}", "echo", "No closing quotation"),
             ("web {endpoint}", "gopher", "no load of kind 'gopher'"),
+            ("web {endpoint}", "sink", "no scenario asks a plugin for a sink"),
         ):
             error = self.assertRaises(
                 scenarios.BadWorkload, scenarios.foreignWorkload, command, kind
@@ -1038,6 +1039,19 @@ class EstimateTests(SynchronousTestCase):
             ((scenario, points or (Point(1),)),), (models.find(name),), name, 3, 1, 0.5
         )
         return dataclasses.replace(plan, **fields)
+
+    def test_noRoom(self) -> None:
+        """
+        Whose connections share nothing is not asked to host a chat.
+        """
+        scenario = scenarios.findScenario("chat")
+        plan = self.plan(scenarios=((scenario, scenario.points),))
+        refusals = [
+            plan.refusal(models.find(name), scenario.workload, scenario.points[0])
+            for name in ("fork", "threads")
+        ]
+        self.assertIn("share no state", refusals[0] or "")
+        self.assertIsNone(refusals[1])
 
     def test_grows(self) -> None:
         """

@@ -637,6 +637,42 @@ class DriverTestsMixin(Driving):
     What each driver does.
     """
 
+    def test_stalled(self) -> None:
+        """
+        Some ask for all that the server takes, and read nothing; others do not feel it.
+        """
+        self.patch(self.driverType(), "STALLED", 64 << 20)
+        taken: Counter[socket.socket] = Counter()
+
+        def serve(connection: socket.socket) -> None:
+            while data := connection.recv(65536):
+                taken[connection] += len(data)
+                connection.sendall(data)
+
+        measured = self.drive(self.listen(serve), idle=1, stalled=2)
+        self.assertGreater(measured["requests"], 0)
+        # They were full before they had sent all.
+        much = [each for each in taken.values() if each > 100_000]
+        self.assertGreaterEqual(len(much), 2)
+        self.assertLess(max(taken.values()), 64 << 20)
+
+    def test_stalledDropped(self) -> None:
+        """
+        A server that drops those who do not read fails the load.
+        """
+
+        def serve(connection: socket.socket) -> None:
+            left = 1_000_000
+            while (data := connection.recv(65536)) and left > 0:
+                connection.sendall(data)
+                left -= len(data) * (len(data) > 64)
+
+        self.patch(Echo, "verification", lambda self: iter(()))
+        error = self.assertRaises(
+            LoadFailed, self.drive, self.listen(serve), stalled=1, seconds=60
+        )
+        self.assertIn("connection 4 of 4", str(error))
+
     def test_echo(self) -> None:
         """
         A right server has a number, and the numbers agree with each other.

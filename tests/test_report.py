@@ -172,6 +172,68 @@ class TableTests(SynchronousTestCase):
         ):
             self.assertIn(expected, text)
 
+    def test_flow(self) -> None:
+        """
+        What flows one way is said in bytes, and which way that is.
+        """
+        asked = parameters(10)
+        asked["payload"] = 65536
+        text = terminal(
+            results(
+                [
+                    okCell(scenario, "epoll", asked, each)
+                    for scenario, each in (("stream", 20000.0), ("sink", 10000.0))
+                ]
+            ),
+            80,
+        )
+        for expected in (
+            "stream: from the server, a request is a piece of 64.0 KiB\n",
+            "sink: to the server, a request is a piece of 64.0 KiB\n",
+            "  MB/s  ",
+            "\nepoll    1,310 ",
+            "\nepoll    655 ",
+        ):
+            self.assertIn(expected, text)
+        self.assertNotIn("requests/s", text)
+
+    def test_chat(self) -> None:
+        """
+        Of a room there is to say when half of it, and all, have heard a line.
+        """
+        cell = okCell("chat", "epoll", parameters(100), 20000.0)
+        cell["summary"]["latency_last_us.p50"] = {
+            "median": 7e3,
+            "low": 6e3,
+            "high": 8e3,
+        }
+        text = terminal(results([cell]), 80)
+        for expected in (
+            "chat: a request is a line of 64 B, heard by one member\n",
+            "\n100 members\n",
+            " lines/s    half     all CPU/req ",
+            " 4.75 ms 7.00 ms ",
+        ):
+            self.assertIn(expected, text)
+
+    def test_stalled(self) -> None:
+        """
+        Points that differ in stalled connections alone are different points.
+        """
+        asked = parameters(100)
+        asked["stalled"] = 10
+        cells = [
+            okCell("slow", "epoll", each, 20000.0) for each in (parameters(100), asked)
+        ]
+        text = terminal(results(cells), 80)
+        for expected in (
+            "\n100 busy connections\n",
+            "\n100 busy + 10 stalled connections\n",
+        ):
+            self.assertIn(expected, text)
+        charts = {chart.name: chart for chart in figures.drawn(results(cells))}
+        self.assertIn("with 10 stalled 4.75 ms", charts["slow"].alt)
+
     def test_nothingIsCut(self) -> None:
         """
         Whatever the width, no line is longer and no letter is lost.

@@ -254,9 +254,11 @@ class MetricsTests(SynchronousTestCase):
 
     def test_all(self) -> None:
         """
-        A whole round, with what only those of pipes have, has them all, and no other.
+        A whole round, with what only those of pipes and of chat have, has them all, and
+        no other.
         """
         one = exampleRound()
+        one["latency_last_us"] = one["latency_us"]
         one["us_per_call"] = 1.0
         one["latency_uncorrected_us"] = one["latency_us"]
         one["backlog"] = 3

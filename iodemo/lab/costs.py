@@ -137,6 +137,9 @@ def _isUsable(cell: Cell) -> bool:
     Whether there is what it takes; a file may hold numbers that no machine gives.
     """
     calls = cell.get("syscalls_by_name")
+    if cell["parameters"].get("stalled"):
+        # Of what they cost the model knows nothing.
+        return False
     if not calls or _CPU not in cell["summary"]:
         return False
     return all(_LEAST < each < _MOST for each in (_cpu(cell), sum(calls.values())))

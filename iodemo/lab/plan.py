@@ -172,6 +172,8 @@ class Plan:
                 f"a reference is a server of its own, which does what iodemo-echo does "
                 f"and cannot host {workload.command[0]}"
             )
+        if workload.kind == "chat" and backend.pattern == "process per connection":
+            return "its connections share no state, so nobody would hear anybody"
         if backend.kind == "reference" and workload.tls:
             return "a reference is a server of its own, and has no TLS"
         if point.share is not None and self.capacity(workload, point) is None:

@@ -76,6 +76,7 @@ class AddedParameters(TypedDict, total=False):
     """
 
     churn: bool  # a connection for each request; "active" of them at a time
+    stalled: int  # further connections, which ask and read no answer
     share: float  # a rate, as one of the throughput in a closed loop
 
 
@@ -379,7 +380,7 @@ _parameters = _object(
         "rate": _orNone(_number),
         "tls": _flag,
     },
-    optional={"churn": _flag, "share": _number},
+    optional={"churn": _flag, "share": _number, "stalled": _count},
 )
 
 _latency = _object(dict.fromkeys(Latency.__annotations__, _number))
@@ -407,6 +408,8 @@ _round = _object(
         "sampled": _count,
         "server_bytes_per_connection": _number,
         "kernel_bytes_per_connection": _number,
+        "bytes_per_second": _number,
+        "latency_last_us": _latency,
     },
 )
 _interval = _object({"median": _number, "low": _number, "high": _number})

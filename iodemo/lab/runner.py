@@ -371,6 +371,7 @@ def _loadCommand(
         f"--warmup={plan.warmup}",
         f"--watch={watched}",
         *["--churn"] * workload.churn,
+        *[f"--stalled={point.stalled}"] * bool(point.stalled),
         *["--calls"] * calls,
         *_schedule(point),
         "--wait=30",

@@ -13,7 +13,7 @@ from dataclasses import dataclass, replace
 from typing import ClassVar
 
 from iodemo.lab.results import Parameters, Placed
-from iodemo.load.exchanges import exchangeOf
+from iodemo.load.exchanges import OTHER_KINDS, PIECE, exchangeOf
 
 
 @dataclass(frozen=True)
@@ -80,6 +80,10 @@ def foreignWorkload(command: str, kind: str) -> Workload:
     try:
         words = tuple(shlex.split(command))
         exchangeOf(kind, 64, "localhost")
+        if kind in OTHER_KINDS:
+            raise BadWorkload(
+                f"no scenario asks a plugin for a {kind}: iodemo load does"
+            )
     except ValueError as error:
         raise BadWorkload(str(error)) from error
     if not words:
@@ -101,17 +105,19 @@ class Point:
         as are answered.
     @ivar share: the same, as a share of what each backend itself answers in a closed
         loop of these connections, which has to be measured before.
+    @ivar stalled: further connections that ask for all they can and read no answer.
     """
 
     active: int
     idle: int = 0
     rate: float | None = None
     share: float | None = None
+    stalled: int = 0
 
     @property
     def connections(self) -> int:
         """All of them."""
-        return self.active + self.idle
+        return self.active + self.idle + self.stalled
 
 
 @dataclass(frozen=True)
@@ -146,6 +152,14 @@ RATE = "rate"
 #: The one that is about how many connections there are, and how many are busy there.
 CONNECTIONS = "connections"
 BUSY = 10
+
+#: Those in which bytes flow one way: a request is a piece of them.
+STREAM = "stream"
+SINK = "sink"
+FLOWS = (STREAM, SINK)
+
+#: The one in which a line is said to many.
+CHAT = "chat"
 
 SCENARIOS: tuple[Scenario, ...] = (
     Scenario(
@@ -219,6 +233,35 @@ SCENARIOS: tuple[Scenario, ...] = (
         points=(Point(1), Point(10)),
         quick=(),
     ),
+    Scenario(
+        STREAM,
+        "How many bytes a second does a server send?",
+        Workload(("iodemo-stream", "--listen={endpoint}"), "stream", PIECE),
+        points=(Point(1), Point(10)),
+        quick=(),
+    ),
+    Scenario(
+        SINK,
+        "How many bytes a second does a server receive?",
+        Workload(("iodemo-stream", "--sink", "--listen={endpoint}"), "sink", PIECE),
+        points=(Point(1), Point(10)),
+        quick=(),
+    ),
+    Scenario(
+        CHAT,
+        "How long until everybody in a room has heard a line?",
+        Workload(("iodemo-chat", "--listen={endpoint}"), "chat", 64),
+        points=(Point(10), Point(100), Point(1000)),
+        quick=(),
+    ),
+    Scenario(
+        "slow",
+        "What do others feel of a tenth more connections that ask and do not read?",
+        ECHO,
+        # The first is of the scenario active too, and measured once.
+        points=(Point(100), Point(100, stalled=10)),
+        quick=(),
+    ),
 )
 
 
@@ -275,4 +318,6 @@ def parametersOf(point: Point, workload: Workload | Pipes) -> Parameters:
     }
     if point.share is not None:
         asked["share"] = point.share
+    if point.stalled:
+        asked["stalled"] = point.stalled
     return asked

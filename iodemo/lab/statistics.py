@@ -71,6 +71,7 @@ COMPARED = (
 METRICS = (
     "throughput",
     *(f"latency_us.{percentile}" for percentile in Latency.__annotations__),
+    *(f"latency_last_us.{percentile}" for percentile in Latency.__annotations__),
     "server_cpu_us_per_request",
     "server_user_us_per_request",
     "server_system_us_per_request",
@@ -121,6 +122,8 @@ def metrics(rounds: Sequence[Round]) -> dict[str, list[float]]:
         put("throughput", each["throughput"])
         for percentile, latency in each["latency_us"].items():
             put(f"latency_us.{percentile}", float(str(latency)))
+        for percentile, latency in each.get("latency_last_us", {}).items():
+            put(f"latency_last_us.{percentile}", float(str(latency)))
         put("server_cpu_us_per_request", each["server_cpu_us_per_request"])
         put("server_user_us_per_request", _each(each["server_user_s"], requests, 1e6))
         put(

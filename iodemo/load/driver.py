@@ -196,6 +196,12 @@ class Driver:
     #: From so many connections on, the memory of one stands out from what else goes on.
     MANY = 1000
 
+    #: Bytes, more than the kernel takes for a server that does not read.
+    STALLED = 32 << 20
+
+    #: Milliseconds after which a server that has taken nothing takes no more.
+    QUIET = 100
+
     #: Connections that verify, so that one's bytes can be told from another's.
     VERIFYING = 4
 
@@ -318,6 +324,7 @@ class Driver:
         def answered(connection: _Connection) -> bool:
             turn = next(turns, None)
             if turn is None:
+                self._silence(connection)
                 return False
             connection.turn = turn
             return True
@@ -361,7 +368,34 @@ class Driver:
             return False
 
         self._exchange(answered, pending)
+        self._stall(made[plan.active + plan.idle :])
         return made[: plan.active]
+
+    def _stall(self, connections: list[_Connection]) -> None:
+        """
+        Have these ask again and again and read no answer, until the server and the
+        kernel take no more of it, or have shown that they take without bound.
+        """
+        polled = select.poll()
+        unsent: dict[int, tuple[_Connection, memoryview]] = {}
+        for connection in connections:
+            # From now on what comes on it is not looked at.
+            self._epoll.modify(connection.socket, 0)
+            request = connection.turn.request
+            asked = memoryview(request * (self.STALLED // len(request) + 1))
+            unsent[connection.socket.fileno()] = connection, asked
+            polled.register(connection.socket, select.POLLOUT)
+        while ready := polled.poll(self.QUIET) if unsent else []:
+            for descriptor, _ in ready:
+                connection, asked = unsent[descriptor]
+                try:
+                    count = connection.socket.send(asked[: self._size])
+                except OSError as error:
+                    count = self._notSent(connection, error)
+                unsent[descriptor] = connection, asked[count:]
+                if count == len(asked):
+                    polled.unregister(descriptor)
+                    del unsent[descriptor]
 
     def _exchange(self, answered: Callable[[_Connection], bool], pending: int) -> None:
         """
@@ -452,7 +486,9 @@ class Driver:
         """
         if not self._plan.idle:
             return 0
-        connections = list(self._connections.values())
+        # Those that are stalled were made last.
+        reading = self._plan.active + self._plan.idle
+        connections = list(self._connections.values())[:reading]
         most = -(-self.SAMPLE // self._plan.processes)
         chosen = random.sample(connections, min(most, len(connections)))
         for connection in chosen:

@@ -136,6 +136,107 @@ class Echo:
         )
 
 
+class Chat(Echo):
+    """
+    A line is said, and all members of the room hear it, the one who said it too.
+
+    @cvar VERIFIED: bytes heard by each member before anything is timed.
+    """
+
+    VERIFIED = 4 << 20
+    SECONDS = 0.2
+    _SHORTEST = 17
+    # The longest lines that iodemo-chat takes as it comes.
+    _EDGES = (4095, 4096, 4097)
+
+    def __init__(self, payload: int) -> None:
+        """
+        @param payload: bytes of a line, with its end.
+        """
+        if payload < self._SHORTEST:
+            raise ValueError(
+                f"a line of chat needs a payload of {self._SHORTEST} bytes at least, "
+                "so that no two are the same"
+            )
+        super().__init__(payload)
+
+    def _turn(self, size: int) -> Turn:
+        line = random.randbytes(size // 2).hex()[: size - 1].encode() + b"\n"
+        return Turn(line, line)
+
+    def verification(self) -> Iterator[Turn]:
+        """
+        The payload, its neighbours, and the longest lines; then bulk.
+        """
+        near = max(self._SHORTEST, self._payload - 1), self._payload + 1
+        for size in (*near, *self._EDGES):
+            yield self._turn(size)
+        for _ in range(self.VERIFIED // max(self._EDGES)):
+            yield self._turn(max(self._EDGES))
+
+
+#: Bytes of a piece of what flows one way.
+PIECE = 64 << 10
+
+
+class Stream:
+    """
+    The server sends without being asked: a piece is the answer to nothing.
+
+    The byte at offset k of what it sends is k % 256, so every piece is the same.
+
+    @cvar VERIFIED: bytes received before anything is timed.
+    """
+
+    VERIFIED = 16 << 20
+    SECONDS = 0.05
+    _PIECE = bytes(range(256)) * (PIECE // 256)
+
+    def turns(self) -> tuple[Turn, Turn]:
+        """See L{Exchange.turns}."""
+        return Turn(b"", self._PIECE), Turn(b"", self._PIECE)
+
+    def verification(self) -> Iterator[Turn]:
+        """
+        As many pieces as make C{VERIFIED} bytes.
+        """
+        for _ in range(self.VERIFIED // PIECE):
+            yield Turn(b"", self._PIECE)
+
+    def isWhole(self, turn: Turn, received: bytes) -> bool:
+        """See L{Exchange.isWhole}."""
+        if self._PIECE.startswith(received):
+            return len(received) == PIECE
+        for offset, got in enumerate(received[:PIECE]):
+            if got != offset % 256:
+                raise WrongAnswer(
+                    f"byte {offset:,} of a piece is 0x{got:02x}, and 0x"
+                    f"{offset % 256:02x} is to be there"
+                )
+        raise WrongAnswer(f"{len(received) - PIECE:,} bytes more than a piece")
+
+
+class Sink(Stream):
+    """
+    The server takes what it is sent: a piece is a request that has no answer.
+    """
+
+    def turns(self) -> tuple[Turn, Turn]:
+        """See L{Exchange.turns}."""
+        return Turn(self._PIECE, b""), Turn(self._PIECE, b"")
+
+    def verification(self) -> Iterator[Turn]:
+        """
+        As many pieces as make C{VERIFIED} bytes.
+        """
+        for _ in range(self.VERIFIED // PIECE):
+            yield Turn(self._PIECE, b"")
+
+    def isWhole(self, turn: Turn, received: bytes) -> bool:
+        """See L{Exchange.isWhole}."""
+        raise WrongAnswer("a sink says nothing")
+
+
 class _Repeated:
     """
     The same request every time. What the right answer is nobody told us: the first one
@@ -382,6 +483,11 @@ class UnknownKind(ValueError):
 
 #: What there is for L{exchangeOf}.
 KINDS = "echo, http:/PATH, length:BYTES:REQUEST or until:END:REQUEST"
+#: What flows one way, by the name of its kind.
+FLOWS: dict[str, Callable[[], Exchange]] = {"stream": Stream, "sink": Sink}
+
+#: The kinds of what is not asked and answered by turns, on one connection each.
+OTHER_KINDS = (*FLOWS, "chat")
 
 _ESCAPE = re.compile(rb"\\(x[0-9A-Fa-f]{2}|.|\Z)", re.DOTALL)
 _ESCAPES = {b"r": b"\r", b"n": b"\n", b"t": b"\t", b"0": b"\0", b"\\": b"\\"}
@@ -406,8 +512,9 @@ def _unescaped(text: str) -> bytes:
 
 def exchangeOf(kind: str, payload: int, host: str) -> Exchange:
     """
-    The exchange named on the command line: C{echo}; C{http:PATH}; C{length:N:REQUEST},
-    where the answer has C{N} bytes; C{until:END:REQUEST}, where C{END} ends it. Bytes
+    The exchange named on the command line: C{echo}; C{stream}, C{sink}, C{chat};
+    C{http:PATH}; C{length:N:REQUEST}, where the answer has C{N} bytes;
+    C{until:END:REQUEST}, where C{END} ends it. Bytes
     of the last two are escaped as in Python; a colon in C{END} is C{\\x3a}.
 
     @param payload: bytes of a request, where the kind leaves that open.
@@ -417,6 +524,10 @@ def exchangeOf(kind: str, payload: int, host: str) -> Exchange:
     try:
         if name == "echo" and not argument:
             return Echo(payload)
+        if name == "chat" and not argument:
+            return Chat(payload)
+        if name in FLOWS and not argument:
+            return FLOWS[name]()
         if name == "http":
             return Http(argument or "/", host)
         rule, colon, request = argument.partition(":")
@@ -426,4 +537,6 @@ def exchangeOf(kind: str, payload: int, host: str) -> Exchange:
             return Verbatim(_unescaped(request), endingWith(_unescaped(rule)))
     except ValueError as error:
         raise UnknownKind(str(error)) from error
-    raise UnknownKind(f"no load of kind {kind!r}: choose {KINDS}")
+    raise UnknownKind(
+        f"no load of kind {kind!r}: choose {', '.join(OTHER_KINDS)}, {KINDS}"
+    )

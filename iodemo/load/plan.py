@@ -40,6 +40,7 @@ class Plan:
     @ivar churn: whether each request has a new connection, in place of the last one.
     @ivar process: which of several processes this is for, from 0.
     @ivar processes: how many there are.
+    @ivar stalled: further connections that ask for all they can, and read no answer.
     """
 
     address: Address
@@ -55,11 +56,12 @@ class Plan:
     churn: bool = False
     process: int = 0
     processes: int = 1
+    stalled: int = 0
 
     @property
     def connections(self) -> int:
         """All of them."""
-        return self.active + self.idle
+        return self.active + self.idle + self.stalled
 
 
 def spread(plan: Plan, processes: int | None = None) -> list[Plan]:
@@ -94,8 +96,14 @@ def _share(plan: Plan, process: int, processes: int) -> Plan:
         return total // processes + (process < total % processes)
 
     active = part(plan.active)
-    idle = part(plan.connections) - active
+    idle = part(plan.active + plan.idle) - active
     rate = None if plan.rate is None else plan.rate * active / plan.active
     return replace(
-        plan, active=active, idle=idle, rate=rate, process=process, processes=processes
+        plan,
+        active=active,
+        idle=idle,
+        stalled=part(plan.stalled),
+        rate=rate,
+        process=process,
+        processes=processes,
     )

@@ -48,6 +48,25 @@ class Held(TypedDict, total=False):
     kernel_bytes_per_connection: float
 
 
+class OfFlow(TypedDict, total=False):
+    """
+    What a round has besides, where bytes flow one way (L{iodemo.load.flow}). A request
+    of it is a piece of 64 KiB, and its latency the time from the end of the piece
+    before it, on the same connection.
+    """
+
+    bytes_per_second: float
+
+
+class OfChat(TypedDict, total=False):
+    """
+    What a round has besides, where a line is said to many (L{iodemo.load.room}). A
+    request of it is a line heard by one member, its latency from when it was said.
+    """
+
+    latency_last_us: Latency  # of a line, until the last member has it
+
+
 class Counted(TypedDict, total=False):
     """
     The system calls of a server, where they were to be counted: of requests after those
@@ -58,7 +77,7 @@ class Counted(TypedDict, total=False):
     syscalls_reason: str  # why they could not be counted
 
 
-class Round(OfPipes, OpenLoop, Held, Counted):
+class Round(OfPipes, OpenLoop, Held, OfFlow, OfChat, Counted):
     """
     One server, measured once. Names of units are in the keys; what is of the
     server is C{None} where no server was watched.

@@ -37,6 +37,7 @@ UNDIVIDED_NOTE = (
 MEMORY = "server_rss_kib"
 OPERATION = "latency_us.p50"
 CALL = "us_per_call"
+_FELT = "latency_us.p50"
 SWITCHES = "context_switches_per_request"
 
 #: What a system call is for; another is for something else.
@@ -120,18 +121,21 @@ def drawn(results: Results) -> list[Chart]:
     """
     The figures that these results have the data for.
     """
-    served = reading.ofPipes(results, False)
+    asked = reading.only(
+        results, lambda place: place.isOfRequests and not place.stalled
+    )
     with matplotlib.style.context(["default", style.PARAMETERS]):
         charts = [
-            *_throughput(served),
-            *_threads(served),
-            *_rates(served),
-            *_latency(served),
-            *_cpu(served),
-            *_calls(served),
-            *_memory(served),
-            *_held(served),
-            *_pipes(reading.ofPipes(results, True)),
+            *_throughput(reading.only(results, lambda place: not place.isOfPipes)),
+            *_threads(asked),
+            *_rates(asked),
+            *_latency(asked),
+            *_slow(results),
+            *_cpu(asked),
+            *_calls(asked),
+            *_memory(asked),
+            *_held(asked),
+            *_pipes(reading.only(results, lambda place: place.isOfPipes)),
         ]
     for index, chart in enumerate(charts):
         before = [other.name for other in charts[:index]]
@@ -172,7 +176,7 @@ def _overConnections(
     series = []
     for backend in reading.names(results):
         its = [cell for cell in cells if cell["backend"] == backend]
-        one = _series(backend, looks[backend], its, varied, along)
+        one = _series(backend, looks[backend], its, varied, along, scale=same.rateScale)
         if one.spans:
             series.append(one)
     kind, other = ("idle", "busy") if varied == "idle" else ("busy", "idle")
@@ -182,7 +186,7 @@ def _overConnections(
     axis = _axis(same, kind)
     title = "New connections" if same.churn else f"Throughput against {axis}"
     zero = "; 0 set apart" if 0 in along else ""
-    noise = _noiseBand(results, cells, varied, along)
+    noise = _noiseBand(results, cells, varied, along, scale=same.rateScale)
     figure = lines(
         Heading(
             title,
@@ -196,7 +200,7 @@ def _overConnections(
         noise,
     )
     said = [
-        f"{same.counted.capitalize()} a second, {others}{same.conditions()}. "
+        f"{_capital(same.counted)} a second, {others}{same.conditions()}. "
         "A line goes through the "
         f"medians of the rounds; its band is their {reading.spread(results)}.",
     ]
@@ -224,6 +228,8 @@ def _axis(place: Place, kind: str) -> str:
     """
     What there are more and more of.
     """
+    if place.isOfChat:
+        return "members"
     return "connections at a time" if place.churn else f"{kind} connections"
 
 
@@ -578,6 +584,65 @@ def _latency(results: Results) -> list[Chart]:
         for row in rows
     )
     return [Chart("latency", title, caption.strip(), alt, figure)]
+
+
+def _slow(results: Results) -> list[Chart]:
+    """
+    What those who read feel of others who do not.
+    """
+    places = reading.places(results)
+    looks = style.looks(reading.names(results))
+    found = []
+    for place, cells in places.items():
+        without = place._replace(stalled=0)
+        if not place.stalled or without not in places:
+            continue
+        before = {cell["backend"]: cell for cell in places[without]}
+        names = "none stalled", f"with {count(place.stalled)} stalled"
+        rows = []
+        grew = []
+        for cell in cells:
+            name = cell["backend"]
+            pair = before.get(name, cell), cell
+            if all(reading.has(each, [_FELT]) for each in pair):
+                spans = [_span(each, _FELT, least=0.1) for each in pair]
+                rows.append(
+                    Row(name, looks[name], dict(zip(names, spans, strict=True)))
+                )
+            if all(reading.has(each, [MEMORY]) for each in pair):
+                _, kib, _ = _growth(*pair)
+                grew.append(f"{name} {reading.memory(kib)}")
+        if not rows:
+            continue
+        title = "Response time while others do not read"
+        figure = dots(
+            Heading(
+                title,
+                f"{without.load()}, {place.conditions()}, half of all responses",
+                "",
+                _source(results),
+            ),
+            rows,
+            reading.duration,
+            noise=(),
+        )
+        caption = (
+            f"Half of all responses to {without.load()} came faster than this, alone "
+            f"and while {count(place.stalled)} more ask for all they can and read no "
+            "answer. "
+            f"Pale bars: the {reading.spread(results)} over rounds. "
+            + f"The server's memory grew by, for each of these: {listed(grew)}. "
+            * bool(grew)
+            + _absence(results, rows)
+        )
+        alt = f"Dot chart of response time, {place.load()}. " + " ".join(
+            f"{row.name}: "
+            + ", ".join(f"{d} {reading.duration(s[1])}" for d, s in row.spans.items())
+            + "."
+            for row in rows
+        )
+        found.append(Chart("slow", title, caption.strip(), alt, figure))
+    return found
 
 
 def _cpu(results: Results) -> list[Chart]:
@@ -1007,6 +1072,10 @@ def _absence(results: Results, rows: Sequence[Row]) -> str:
     there = {row.name for row in rows}
     missing = [name for name in reading.names(results) if name not in there]
     return f"Without numbers here: {listed(missing)}." if missing else ""
+
+
+def _capital(text: str) -> str:
+    return text[:1].upper() + text[1:]
 
 
 def _sentence(text: str) -> str:

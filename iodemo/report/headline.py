@@ -29,7 +29,14 @@ def headline(results: Results) -> str:
         return "No backend gave a number in this run; the reasons are below."
     place = max(
         places,
-        key=lambda p: (not p.isOfPipes, not p.isPaced, p.idle, p.active, p.rate or 0),
+        key=lambda p: (
+            p.isOfRequests,
+            not p.isOfPipes,
+            not p.isPaced,
+            p.idle,
+            p.active,
+            p.rate or 0,
+        ),
     )
     cells = places[place]
     metric = _metric(place)
@@ -76,7 +83,8 @@ def _named(ok: list[Cell], baseline: str | None) -> list[Cell]:
 
 def _said(cell: Cell) -> str:
     least = "at least " if cell["load_limited"] else ""
-    return least + reading.rate(cell["summary"]["throughput"]["median"])
+    median = cell["summary"]["throughput"]["median"]
+    return least + reading.rate(median / Place.of(cell).rateScale)
 
 
 def _metric(place: Place) -> str:

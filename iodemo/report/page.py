@@ -54,6 +54,8 @@ _COLUMNS: dict[str, _Column] = {
     "p99": ("latency_us.p99", reading.duration),
     "p99.9": ("latency_us.p99.9", reading.duration),
     "max": ("latency_us.max", reading.duration),
+    "all have heard it, p50": ("latency_last_us.p50", reading.duration),
+    "all have heard it, p99": ("latency_last_us.p99", reading.duration),
     "CPU per request": ("server_cpu_us_per_request", reading.duration),
     "user": ("server_user_us_per_request", reading.duration),
     "system": ("server_system_us_per_request", reading.duration),

@@ -6,7 +6,7 @@ belong side by side, in which order, and how a number is said.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import NamedTuple
 
 from iodemo.lab.results import (
@@ -17,7 +17,7 @@ from iodemo.lab.results import (
     Placed,
     Results,
 )
-from iodemo.lab.scenarios import CONNECTIONS, PIPES, RATE
+from iodemo.lab.scenarios import CHAT, CONNECTIONS, FLOWS, PIPES, RATE, SINK
 from iodemo.lab.statistics import ROUNDS_FOR_95
 from iodemo.models import MODELS
 
@@ -46,6 +46,7 @@ class Place(NamedTuple):
     tls: bool
     churn: bool = False
     share: float | None = None
+    stalled: int = 0
 
     @classmethod
     def of(cls, placed: Placed) -> Place:
@@ -60,11 +61,12 @@ class Place(NamedTuple):
             asked["tls"],
             asked.get("churn", False),
             asked.get("share"),
+            asked.get("stalled", 0),
         )
 
     @property
     def connections(self) -> int:
-        return self.active + self.idle
+        return self.active + self.idle + self.stalled
 
     @property
     def isOfPipes(self) -> bool:
@@ -95,6 +97,27 @@ class Place(NamedTuple):
         return "latency_us.p99" if self.isPaced else "throughput"
 
     @property
+    def isOfFlow(self) -> bool:
+        """
+        Whether bytes flow one way, and a request is a piece of them.
+        """
+        return self.scenario in FLOWS
+
+    @property
+    def isOfRequests(self) -> bool:
+        """
+        Whether every connection that is busy asks and is answered by turns.
+        """
+        return not (self.isOfPipes or self.isOfFlow or self.isOfChat)
+
+    @property
+    def isOfChat(self) -> bool:
+        """
+        Whether a line is said to all, and a request is one heard by one of them.
+        """
+        return self.scenario == CHAT
+
+    @property
     def things(self) -> str:
         return "pipes" if self.isOfPipes else "connections"
 
@@ -105,6 +128,10 @@ class Place(NamedTuple):
         """
         if self.isOfPipes:
             return "calls"
+        if self.isOfFlow:
+            return "MB"
+        if self.isOfChat:
+            return "lines"
         if self.churn:
             return "handshakes" if self.tls else "connections"
         return "requests"
@@ -113,12 +140,29 @@ class Place(NamedTuple):
     def unit(self) -> str:
         return f"{self.counted}/s"
 
+    @property
+    def rateScale(self) -> float:
+        """
+        How many requests a second are one of this unit.
+        """
+        return 1e6 / max(self.payload, 1) if self.isOfFlow else 1.0
+
     def conditions(self) -> str:
         """
         What a whole chart or table has in common: service, payload, pacing.
         """
         if self.isOfPipes:
             return "in one process, without a network"
+        if self.isOfFlow:
+            toServer = self.scenario == SINK
+            return (
+                f"{'to' if toServer else 'from'} the server, a request is a piece of "
+                f"{memory(self.payload / 1024)}"
+            )
+        if self.isOfChat:
+            return (
+                f"a request is a line of {count(self.payload)} B, heard by one member"
+            )
         said = [self.service]
         # A kind of request that has no payload to choose has none to show.
         if self.payload:
@@ -146,6 +190,10 @@ class Place(NamedTuple):
         if self.isHeld:
             held = f"{count(self.connections)} connections"
             return f"{held}, {count(self.active)} of them busy"
+        if self.isOfChat:
+            return f"{count(self.connections)} members"
+        if self.stalled:
+            return f"{self.short()} connections"
         if not self.idle:
             connections = f"connection{'s' * (self.active != 1)}"
             if self.churn:
@@ -158,13 +206,16 @@ class Place(NamedTuple):
         The same where there is little room.
         """
         busy = f"{count(self.active)} {'at a time' if self.churn else 'busy'}"
+        if self.stalled:
+            busy += f" + {count(self.stalled)} stalled"
         return f"{busy} + {count(self.idle)} idle" if self.idle else busy
 
-    def _order(self) -> tuple[str, int, float, bool, float, int, int]:
+    def _order(self) -> tuple[str, int, float, bool, float, int, int, int]:
         paced = self.rate is not None
         rate = self.rate or 0.0
         share = self.share or 0.0
-        return (self.service, self.payload, share, paced, rate, self.active, self.idle)
+        where = (self.active, self.idle, self.stalled)
+        return (self.service, self.payload, share, paced, rate, *where)
 
 
 def spread(results: Results) -> str:
@@ -270,7 +321,8 @@ def contradictions(results: Results) -> dict[str, str]:
     in between. It says nothing of what is asked for a connection.
     """
     seen: dict[str, dict[str, dict[str, float]]] = {}
-    for cell in results["cells"]:
+    # The table of models says what a request and its answer are.
+    for cell in only(results, lambda place: place.isOfRequests)["cells"]:
         if Place.of(cell).churn:
             continue
         services = seen.setdefault(cell["backend"], {})
@@ -347,15 +399,15 @@ def _key(asked: Parameters) -> tuple[object, ...]:
         asked["tls"],
         asked.get("churn", False),
         asked.get("share"),
+        asked.get("stalled", 0),
     )
 
 
-def ofPipes(results: Results, wanted: bool) -> Results:
+def only(results: Results, wanted: Callable[[Place], bool]) -> Results:
     """
-    A run with the cells of pipes alone, or with all the others: these say nothing of a
-    server.
+    A run with the cells of some places alone.
     """
-    cells = [c for c in results["cells"] if Place.of(c).isOfPipes == wanted]
+    cells = [cell for cell in results["cells"] if wanted(Place.of(cell))]
     return {**results, "cells": cells}
 
 

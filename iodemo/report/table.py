@@ -240,6 +240,11 @@ def _titles(place: Place) -> dict[str, tuple[str, Callable[[float], str]]]:
             "p99 sent": ("latency_uncorrected_us.p99", reading.duration),
             "CPU/req": ("server_cpu_us_per_request", reading.duration),
         }
+    if place.isOfChat:
+        latency = {
+            "half": ("latency_us.p50", reading.duration),
+            "all": ("latency_last_us.p50", reading.duration),
+        }
     return {
         **latency,
         "CPU/req": ("server_cpu_us_per_request", reading.duration),
@@ -253,8 +258,9 @@ def throughputSaid(cell: Cell) -> Lines:
     """
     interval = cell["summary"]["throughput"]
     bound = LOWER_BOUND if cell["load_limited"] else ""
-    low, high = map(reading.rate, reading.between(interval))
-    median = bound + reading.rate(interval["median"])
+    scale = Place.of(cell).rateScale
+    low, high = (reading.rate(each / scale) for each in reading.between(interval))
+    median = bound + reading.rate(interval["median"] / scale)
     return [median, f"({low}–{high})"]  # noqa: RUF001
 
 

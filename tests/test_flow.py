@@ -1,0 +1,218 @@
+"""
+Tests for L{iodemo.load.flow}.
+"""
+
+from __future__ import annotations
+
+import socket
+import threading
+from typing import Any
+
+from twisted.trial.unittest import SynchronousTestCase
+
+from iodemo.load.address import Address
+from iodemo.load.exchanges import PIECE, Sink, Stream, WrongAnswer, exchangeOf
+from iodemo.load.flow import driverOf
+from iodemo.load.plan import LoadFailed, Plan, spread
+from iodemo.load.round import Round
+from tests.test_load import Driving, Serve
+
+PATTERN = bytes(range(256)) * 256
+
+
+def sendPattern(connection: socket.socket) -> None:
+    """Send as C{iodemo-stream} does, until the peer goes."""
+    while True:
+        connection.sendall(PATTERN)
+
+
+def swallow(connection: socket.socket) -> None:
+    """Take what there is, until the peer has sent all."""
+    while connection.recv(PIECE):
+        pass
+
+
+class FlowTestCase(Driving, SynchronousTestCase):
+    """
+    Loads against servers in threads of this process.
+    """
+
+    def load(self, kind: str, serve: Serve, **more: Any) -> Round:
+        """
+        What a load of a kind measures.
+        """
+        return self.loadAt(kind, self.listen(serve), **more)
+
+    def loadAt(
+        self,
+        kind: str,
+        address: Address,
+        active: int = 2,
+        idle: int = 0,
+        processes: int | None = None,
+        **more: Any,
+    ) -> Round:
+        """
+        The same of a server that is there.
+        """
+        exchange = exchangeOf(kind, 64, "localhost")
+        asked = {"seconds": 0.1, "warmup": 0.02, **more}
+        first, *others = spread(
+            Plan(address, exchange, active, idle, **asked), processes
+        )
+        return driverOf(exchange)(first, others=others).run()
+
+    def refused(self, kind: str, serve: Serve, **more: Any) -> str:
+        """
+        Why a load gives no number.
+        """
+        return str(self.assertRaises(LoadFailed, self.load, kind, serve, **more))
+
+
+class StreamTests(FlowTestCase):
+    """
+    Tests for L{Stream} and what drives it.
+    """
+
+    def test_pieces(self) -> None:
+        """
+        A piece is whole when all of it is there, and wrong from the first wrong byte.
+        """
+        exchange = Stream()
+        turn, _ = exchange.turns()
+        self.assertFalse(exchange.isWhole(turn, b""))
+        self.assertFalse(exchange.isWhole(turn, PATTERN[:-1]))
+        self.assertTrue(exchange.isWhole(turn, PATTERN))
+        for received, reason in (
+            (PATTERN[:300] + b"\0", "byte 300 of a piece is 0x00, and 0x2c is to be"),
+            (PATTERN + b"\0", "1 bytes more than a piece"),
+        ):
+            error = self.assertRaises(WrongAnswer, exchange.isWhole, turn, received)
+            self.assertIn(reason, str(error))
+
+    def test_measured(self) -> None:
+        """
+        What is received is counted in pieces, and in bytes.
+        """
+        measured = self.load("stream", sendPattern)
+        self.assertGreater(measured["requests"], 0)
+        self.assertAlmostEqual(
+            measured["bytes_per_second"], measured["throughput"] * PIECE
+        )
+        self.assertGreater(measured["latency_us"]["p50"], 0)
+
+    def test_anyCut(self) -> None:
+        """
+        However the bytes come, they are the same pieces; other connections may be idle,
+        and in other processes.
+        """
+
+        def serve(connection: socket.socket) -> None:
+            while True:
+                for first in range(0, PIECE, 4099):
+                    connection.sendall(PATTERN[first : first + 4099])
+
+        measured = self.load("stream", serve, active=3, idle=2, processes=2)
+        self.assertGreater(measured["requests"], 0)
+
+    def test_wrong(self) -> None:
+        """
+        A byte that is lost fails the load, before the measurement or in it.
+        """
+        for right in (1, 100, 1000):
+
+            def serve(connection: socket.socket, right: int = right) -> None:
+                for _ in range(right):
+                    connection.sendall(PATTERN)
+                while True:
+                    connection.sendall(PATTERN[1:])
+
+            self.patch(Stream, "VERIFIED", 8 * PIECE)
+            # Long enough for any machine, and over when it fails.
+            said = self.refused("stream", serve, seconds=60)
+            self.assertIn("wrong answer on ", said)
+            self.assertIn("byte 0 of a piece is 0x01, and 0x00 is to be there", said)
+
+    def test_ended(self) -> None:
+        """
+        So does a server that closes, or falls silent.
+        """
+        said = self.refused("stream", lambda connection: connection.sendall(PATTERN))
+        self.assertIn("the server closed verifying connection", said)
+        said = self.refused("stream", swallow, patience=0.1)
+        self.assertIn("no answer for 0.1 s on verifying connection", said)
+        self.patch(Stream, "VERIFIED", 8 * PIECE)
+
+        def stop(connection: socket.socket) -> None:
+            for _ in range(100):
+                connection.sendall(PATTERN)
+            swallow(connection)
+
+        said = self.refused("stream", stop, patience=0.1, seconds=60)
+        self.assertEqual(said, "nothing flows for 0.1 s")
+
+
+class SinkTests(FlowTestCase):
+    """
+    Tests for L{Sink} and what drives it.
+    """
+
+    def test_measured(self) -> None:
+        """
+        What is sent is counted in pieces, and in bytes; and it is sent.
+        """
+        taken: dict[str, int] = {}
+        lock = threading.Lock()
+
+        def serve(connection: socket.socket) -> None:
+            while data := connection.recv(PIECE):
+                with lock:
+                    taken["bytes"] = taken.get("bytes", 0) + len(data)
+
+        measured = self.load("sink", serve, idle=1)
+        self.assertGreater(measured["requests"], 0)
+        self.assertAlmostEqual(
+            measured["bytes_per_second"], measured["throughput"] * PIECE
+        )
+        self.assertGreater(taken["bytes"], Sink.VERIFIED)
+
+    def test_saysNothing(self) -> None:
+        """
+        A server that answers, even at the end, is no sink.
+        """
+
+        def serve(connection: socket.socket) -> None:
+            swallow(connection)
+            connection.sendall(b"ok")
+
+        said = self.refused("sink", serve)
+        self.assertEqual(
+            said, "wrong answer on verifying connection 1: a sink says nothing"
+        )
+        self.assertRaises(WrongAnswer, Sink().isWhole, Sink().turns()[0], b"x")
+
+    def test_ended(self) -> None:
+        """
+        So is one that closes before all has arrived, does not close then, or does not
+        take it.
+        """
+
+        def drop(connection: socket.socket) -> None:
+            connection.recv(PIECE)
+
+        said = self.refused("sink", drop)
+        self.assertIn("the server dropped verifying connection 1", said)
+
+        done = threading.Event()
+
+        def stay(connection: socket.socket) -> None:
+            swallow(connection)
+            done.wait()
+
+        address = self.listen(stay)
+        # Before the server is waited for.
+        self.addCleanup(done.set)
+        said = str(
+            self.assertRaises(LoadFailed, self.loadAt, "sink", address, patience=0.1)
+        )
+        self.assertIn("did not take all that was sent on verifying connection 1", said)

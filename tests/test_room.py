@@ -1,0 +1,151 @@
+"""
+Tests for L{iodemo.load.room}.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import socket
+import threading
+from collections.abc import Callable
+
+from iodemo.load.exchanges import Chat, UnknownKind, exchangeOf
+from iodemo.load.plan import LoadFailed
+from tests.test_flow import FlowTestCase
+
+
+class Room:
+    """
+    What C{iodemo-chat} is, in threads.
+
+    @ivar say: what the room makes of the number of a line, and of the line, for a
+        member.
+    """
+
+    def __init__(
+        self, say: Callable[[int, bytes], bytes] = lambda number, line: line
+    ) -> None:
+        self.say = say
+        self.lines = 0
+        self.members: list[socket.socket] = []
+        self.lock = threading.Lock()
+
+    def serve(self, connection: socket.socket) -> None:
+        """
+        Pass on what a member says, until it leaves.
+        """
+        with self.lock:
+            self.members.append(connection)
+        try:
+            with connection.makefile("rb") as said:
+                for line in said:
+                    with self.lock:
+                        self.lines += 1
+                        for member in self.members:
+                            self.tell(member, self.say(self.lines, line))
+        finally:
+            with self.lock:
+                self.members.remove(connection)
+
+    def tell(self, member: socket.socket, line: bytes) -> None:
+        """
+        Have a member hear a line.
+        """
+        with contextlib.suppress(OSError):  # it has left, and is about to be told
+            member.sendall(line)
+
+
+class ChatTests(FlowTestCase):
+    """
+    Tests for L{Chat} and what drives it.
+    """
+
+    def test_lines(self) -> None:
+        """
+        Lines are as long as asked, end where they end, and are never the same.
+        """
+        exchange = exchangeOf("chat", 64, "h")
+        lines = [turn.request for _ in range(100) for turn in exchange.turns()]
+        lines += [turn.request for turn in exchange.verification()]
+        self.assertEqual(len(set(lines)), len(lines))
+        self.assertEqual({len(line) for line in lines[:200]}, {64})
+        self.assertEqual({line.find(b"\n") + 1 - len(line) for line in lines}, {0})
+        for size in (17, 18, 4096, 4097):
+            turn, _ = Chat(size).turns()
+            self.assertEqual(len(turn.request), size)
+        heard = sum(len(turn.request) for turn in exchange.verification())
+        self.assertGreater(heard, 4_000_000)
+        error = self.assertRaises(UnknownKind, exchangeOf, "chat", 16, "h")
+        self.assertIn("17 bytes at least", str(error))
+
+    def test_measured(self) -> None:
+        """
+        A line counts as often as it is heard, and until all have heard it.
+        """
+        self.patch(Chat, "VERIFIED", 40_000)
+        # More than come at once, and some who never speak.
+        measured = self.load("chat", Room().serve, active=30, idle=10)
+        self.assertGreater(measured["requests"], 0)
+        self.assertEqual(measured["requests"] % 40, 0)
+        last, each = measured["latency_last_us"], measured["latency_us"]
+        self.assertGreaterEqual(last["p50"], each["p50"])
+        self.assertEqual(last["max"], each["max"])
+
+    def test_pieces(self) -> None:
+        """
+        A line may come in pieces.
+        """
+        self.patch(Chat, "VERIFIED", 40_000)
+
+        class Slow(Room):
+            def tell(self, member: socket.socket, line: bytes) -> None:
+                for byte in range(0, len(line), 9):
+                    member.sendall(line[byte : byte + 9])
+
+        measured = self.load("chat", Slow().serve, active=3)
+        self.assertGreater(measured["requests"], 0)
+
+    def test_wrong(self) -> None:
+        """
+        A line that is changed, said twice or kept back fails the load.
+        """
+        self.patch(Chat, "VERIFIED", 40_000)
+        for say, reason in (
+            (lambda number, line: line[:-2] + b"x\n", "came back as 0x78"),
+            (lambda number, line: line + line, "wrong answer on "),
+            (lambda number, line: b"", "no answer for 0.5 s on "),
+        ):
+            for after in (10, 200):
+
+                def spoil(
+                    number: int,
+                    line: bytes,
+                    say: Callable[[int, bytes], bytes] = say,
+                    after: int = after,
+                ) -> bytes:
+                    return say(number, line) if number > after else line
+
+                said = self.refused("chat", Room(spoil).serve, seconds=60, patience=0.5)
+                self.assertIn(reason, said)
+
+    def test_notARoom(self) -> None:
+        """
+        A server that closes is none, nor is one where members hear themselves alone.
+        """
+
+        def alone(connection: socket.socket) -> None:
+            while data := connection.recv(65536):
+                connection.sendall(data)
+
+        said = self.refused("chat", alone, patience=0.1)
+        self.assertIn("verifying connection 1 heard nobody for 0.1 s", said)
+        said = self.refused("chat", lambda connection: None)
+        self.assertRegex(said, "the server (closed|dropped) verifying connection")
+
+    def test_oneProcess(self) -> None:
+        """
+        Members in several processes are refused.
+        """
+        address = self.listen(Room().serve)
+        error = self.assertRaises(LoadFailed, self.loadAt, "chat", address, processes=2)
+        self.assertIn("in one process", str(error))
