@@ -41,7 +41,7 @@ served: what is level-triggered elsewhere is so here. What waits for room on a s
 whose peer will send no more is put aside: an epoll watches those, and the ring the
 epoll. To close a descriptor is an entry like others, behind what was asked before.
 
-Costs. The memory of the rings and buffers, whatever the load: 8.1 MiB of buffers, 320
+Costs. The memory of the rings and buffers, whatever the load: 8 MiB of buffers, 320
 KiB of rings. A copy of everything received. One thread. What is put aside takes calls
 of its own, epoll_ctl and epoll_wait, and once there was any, one descriptor.
 """

@@ -8,8 +8,8 @@ cannot be, importing this module fails with the reason.
 
 Its memory is bounded by settings in the environment, each a power of two:
 
-  - IODEMO_URING_BUFFERS (1024): buffers that all connections share to receive.
-  - IODEMO_URING_BUFFER_KIB (8): the size of each.
+  - IODEMO_URING_BUFFERS (256): buffers that all connections share to receive.
+  - IODEMO_URING_BUFFER_KIB (32): the size of each.
   - IODEMO_URING_RESULTS (16384): room for results. What has none is kept by the
     kernel, and costs more.
 """
@@ -96,8 +96,8 @@ class UringReactor(CompletionReactor):
 
     def __init__(self) -> None:
         self.ring = RingQueue(
-            setting("IODEMO_URING_BUFFERS", 1024),
-            setting("IODEMO_URING_BUFFER_KIB", 8) * 1024,
+            setting("IODEMO_URING_BUFFERS", 256),
+            setting("IODEMO_URING_BUFFER_KIB", 32) * 1024,
             setting("IODEMO_URING_RESULTS", 16384),
         )
         super().__init__(self.ring)
