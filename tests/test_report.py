@@ -735,7 +735,7 @@ class FiguresTests(SynchronousTestCase):
         """
         for chart in figures.drawn(twelveBackends()):
             self.assertNotIn("noise", "".join(said(chart)))
-            self.assertNotIn("Grey", chart.caption)
+            self.assertNotIn("Striped", chart.caption)
             self.assertEqual(greys(chart), 0)
         charts = figures.drawn(controlled(twelveBackends(), 1.1))
         bands = {chart.name: greys(chart) for chart in charts}
@@ -754,8 +754,8 @@ class FiguresTests(SynchronousTestCase):
         for chart in charts:
             if chart.name == "calls":
                 continue
-            self.assertIn("; grey: noise", "".join(said(chart)))
-            self.assertIn("Grey: what epoll, measured twice,", chart.caption)
+            self.assertIn("; striped: noise", "".join(said(chart)))
+            self.assertIn("Striped grey: what epoll, measured twice,", chart.caption)
 
     def test_noiseBand(self) -> None:
         """
@@ -1108,9 +1108,7 @@ class FiguresTests(SynchronousTestCase):
         for chart in figures.drawn(controlled(results(fivePipes()), 1.1)):
             self.assertEqual(greys(chart), 2)
             self.assertIn("noise", "".join(said(chart)))
-            self.assertIn(
-                "The band in grey: what epoll, measured twice,", chart.caption
-            )
+            self.assertIn("Striped grey: what epoll, measured twice,", chart.caption)
 
     def test_pipesApart(self) -> None:
         """

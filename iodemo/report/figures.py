@@ -51,7 +51,7 @@ CALLS = {
     "send": ("sendto", "sendmsg", "write", "writev"),
 }
 
-NOISE_LABEL = "; grey: noise"
+NOISE_LABEL = "; striped: noise"
 BOUNDS_NOTE = "Hollow: the load was the limit, so the value is a lower bound."
 
 # There is no place for nothing on a logarithmic axis.
@@ -304,11 +304,11 @@ def _noise(results: Results, cell: Cell, metric: str) -> tuple[float, float] | N
     return max(median / factor, _LEAST), min(median * factor, 1e15)
 
 
-def _noiseCaption(results: Results, look: str = "Grey") -> str:
+def _noiseCaption(results: Results) -> str:
     name = reading.baseline(results)
     return (
-        f"{look}: what {name}, measured twice, differs from itself; within it nothing "
-        f"is called different from {name}."
+        f"Striped grey: what {name}, measured twice, differs from itself; within it "
+        f"nothing is called different from {name}."
     )
 
 
@@ -952,7 +952,7 @@ def _overPipes(results: Results, active: int, cells: Sequence[Cell]) -> Chart:
         return _noiseBand(results, whole, "connections", along, metric)
 
     ones = series(OPERATION)
-    label = "; band: noise" * bool(noise(OPERATION))
+    label = "; striped: noise" * bool(noise(OPERATION))
     these = "one" if active == 1 else count(active)
     are = "is" if active == 1 else "are"
     title = f"Finding the {these} of many pipes that {are} ready"
@@ -979,7 +979,7 @@ def _overPipes(results: Results, active: int, cells: Sequence[Cell]) -> Chart:
                 noise=noise(OPERATION),
             ),
             Panel(
-                "in the multiplexer alone (log scale)",
+                "microseconds in the multiplexer alone (log scale)",
                 series(CALL),
                 logarithmic=True,
                 tall=190.0,
@@ -1001,7 +1001,7 @@ def _overPipes(results: Results, active: int, cells: Sequence[Cell]) -> Chart:
             + ". On other machines, in C: compare how they rise, not where they are."
         )
     if label:
-        said.append(_noiseCaption(results, "The band in grey"))
+        said.append(_noiseCaption(results))
     said += map(_sentence, reading.failures(cells))
     alt = f"Two line charts above each other: {title.lower()}. " + " ".join(
         f"{one.name}: "

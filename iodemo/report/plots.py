@@ -34,7 +34,7 @@ from iodemo.report.layout import (
     width,
     wrapped,
 )
-from iodemo.report.style import NOISE, QUIET, RULE, SMALL, Look
+from iodemo.report.style import NOISE, NOISY, QUIET, RULE, SMALL, Look
 
 Band = dict[float, tuple[float, float]]
 
@@ -246,14 +246,15 @@ def _names(axes: Axes, ends: Sequence[Series], last: float, size: At) -> None:
 
 def _noise(axes: Axes, band: Band) -> None:
     """
-    A grey band below all lines; of a lone point, a bar.
+    A hatched band below all lines; of a lone point, a bar. Grey alone is what
+    references have.
     """
     xs = list(band)
     lows, highs = [low for low, _ in band.values()], [high for _, high in band.values()]
     if len(xs) == 1:
         axes.vlines(xs, lows, highs, color=NOISE, lw=16, zorder=0.5)
     elif xs:
-        axes.fill_between(xs, lows, highs, color=NOISE, lw=0, zorder=0.5)
+        axes.fill_between(xs, lows, highs, **NOISY)
 
 
 def _line(axes: Axes, one: Series, label: str | None) -> None:

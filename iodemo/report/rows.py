@@ -29,11 +29,11 @@ from iodemo.report.layout import (
     width,
     wrapped,
 )
-from iodemo.report.style import BODY, NOISE, QUIET, RULE, SMALL, Look
+from iodemo.report.style import BODY, NOISY, QUIET, RULE, SMALL, Look
 
 Band = tuple[float, float]
 
-_HATCHES = ("", "////", "....", "xxxx", "----")
+_HATCHES = ("", "////", "||||", "xxxx", "----")
 
 
 @dataclass(frozen=True)
@@ -160,10 +160,10 @@ def dots(
 
 def _noise(axes: Axes, band: Band) -> None:
     """
-    A grey band through all rows.
+    A hatched band through all rows.
     """
     low, high = axes.get_xlim()
-    axes.axvspan(max(band[0], low), min(band[1], high), color=NOISE, lw=0, zorder=0.5)
+    axes.axvspan(max(band[0], low), min(band[1], high), **NOISY)
 
 
 def _rows(heading: Heading, rows: Sequence[Row], legend: bool) -> tuple[Figure, Axes]:

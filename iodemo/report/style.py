@@ -13,6 +13,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass
+from typing import Any
 
 import numpy
 from matplotlib.colors import to_hex, to_rgb
@@ -24,6 +25,14 @@ QUIET = "#5a5a5a"
 PALE = "#9a9a9a"
 RULE = "#dcdcdc"
 NOISE = "#d2d2d2"
+#: The look of what is no difference, as arguments of a patch.
+NOISY: dict[str, Any] = {
+    "facecolor": NOISE,
+    "edgecolor": "white",
+    "hatch": "////",
+    "lw": 0,
+    "zorder": 0.5,
+}
 WIDTH = 6.4  # inches; with the sizes below, legible across 390 pixels
 TITLE, BODY, SMALL, PRINT = 15.0, 13.0, 12.0, 7.5  # points
 
