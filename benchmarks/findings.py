@@ -159,7 +159,7 @@ def main(rounds: int, seconds: float, realtime: bool) -> None:
     """
     Measure what was foretold of these I/O models, and say what came true.
 
-    It takes seven minutes on two cores that do nothing else.
+    It takes six minutes on two cores that do nothing else.
     """
     checkMachine()
     resource.setrlimit(resource.RLIMIT_NOFILE, (DESCRIPTORS, DESCRIPTORS))

@@ -69,7 +69,9 @@ class MeasureTests(SynchronousTestCase):
                         MULTIPLEXERS[name](opened), opened, active, 0.01
                     )
                 spent = measured["seconds"]
-                self.assertEqual(set(measured), {*Round.__required_keys__, "us_per_call"})
+                self.assertEqual(
+                    set(measured), {*Round.__required_keys__, "us_per_call"}
+                )
                 self.assertGreater(measured["requests"], 0)
                 self.assertAlmostEqual(
                     measured["throughput"] * spent, measured["requests"]
