@@ -247,7 +247,7 @@ class _Repeated:
     """
 
     VERIFIED = 16 << 20
-    SECONDS = 2.0
+    SECONDS = 0.5
 
     def __init__(self, request: bytes) -> None:
         self._request = request
