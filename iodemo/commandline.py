@@ -7,7 +7,6 @@ where it cannot be written.
 from __future__ import annotations
 
 import functools
-import logging
 import math
 import sys
 from collections.abc import Callable, Iterator, Sequence
@@ -139,9 +138,6 @@ def showReport(runs: list[Results], directory: Path, console: Console) -> None:
 
     @param directory: where to.
     """
-    # That a home directory cannot be written to is said by matplotlib, at length,
-    # and does not matter to a report.
-    logging.getLogger("matplotlib").setLevel(logging.ERROR)
     from iodemo import report as reports
     from iodemo.report.table import comparisonTable
 

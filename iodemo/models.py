@@ -48,6 +48,8 @@ class Model:
     @ivar blocking: whether the kernel call for one operation waits for the peer.
     @ivar synchronous: whether that call itself brings the result.
     @ivar kernelCalls: what the kernel is asked, in the order of one exchange.
+    @ivar otherCalls: what it may ask besides, for what is no connection: timers, and
+        threads that are told something.
     @ivar description: one sentence for a learner.
     @ivar kind: C{"reactor"}, or a yardstick that is not one.
     @ivar module: a reference's, in L{iodemo.references}; that of a reactor is known
@@ -72,6 +74,7 @@ class Model:
     connectionLimit: int | None = None
     limitReason: str | None = None
     breaks: bool = False
+    otherCalls: tuple[str, ...] = ()
 
     def unavailable(self) -> str | None:
         """
@@ -128,7 +131,7 @@ class Model:
         unnamed = [
             name
             for name, each in seen.items()
-            if name not in named and each >= _NOTICED
+            if name not in named and name not in self.otherCalls and each >= _NOTICED
         ]
         said = [
             f"without {', '.join(unseen)}" if unseen else "",
@@ -166,6 +169,7 @@ MODELS: tuple[Model, ...] = (
         description="A process per connection, as in Apache's prefork: each child "
         "blocks in recv, and the kernel's scheduler is the event loop; children share "
         "no state.",
+        otherCalls=("poll",),
         connectionLimit=1_000,
         limitReason="IODEMO_FORK_MAX, 1,000 unless set, bounds the processes",
     ),
@@ -177,6 +181,7 @@ MODELS: tuple[Model, ...] = (
         kernelCalls=("accept", "clone", "recv", "send"),
         description="A thread per connection, as in Apache's worker: each thread "
         "blocks in recv, and protocol code runs under one lock.",
+        otherCalls=("poll", "read", "write"),
         connectionLimit=16_000,
         limitReason="IODEMO_THREADS_MAX, 16,000 unless set, bounds the threads",
     ),

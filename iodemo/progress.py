@@ -14,9 +14,10 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.text import Text
 
-from iodemo.lab.results import Cell, Parameters
+from iodemo.lab.results import Cell
 from iodemo.lab.runner import Observer
-from iodemo.lab.scenarios import Point, Scenario, parametersOf
+from iodemo.lab.scenarios import Point, Scenario, placed
+from iodemo.report.reading import Place, rate
 
 
 class ComparisonProgress(Observer):
@@ -58,7 +59,7 @@ class ComparisonProgress(Observer):
 
     def roundBegan(self, scenario: Scenario, point: Point, backend: str) -> None:
         """See L{Observer.roundBegan}."""
-        where = f"{scenario.name}: {_at(parametersOf(point, scenario.workload))}"
+        where = f"{scenario.name}: {Place.of(placed(scenario, point)).load()}"
         self._bar.update(self._task, description=f"{where}: {backend}")
 
     def roundsEnded(self, seconds: float) -> None:
@@ -74,21 +75,14 @@ class ComparisonProgress(Observer):
         self._say(cell, f"{cell['backend']} again")
 
     def _say(self, cell: Cell, who: str) -> None:
-        line = Text(f"{cell['scenario']}: {_at(cell['parameters'])}: {who} ")
+        place = Place.of(cell)
+        line = Text(f"{place.scenario}: {place.load()}: {who} ")
         if cell["status"] == "ok":
-            line.append(f"{cell['summary']['throughput']['median']:,.0f} a second")
+            throughput = cell["summary"]["throughput"]["median"] / place.rateScale
+            line.append(f"{rate(throughput)} {place.counted} a second")
         else:
             line.append(f"{cell['status']}: {cell['reason']}", style="yellow")
         self._console.print(line, soft_wrap=True)
-
-
-def _at(parameters: Parameters) -> str:
-    said = f"{parameters['active']:,} busy, {parameters['idle']:,} idle"
-    if parameters["rate"] is not None:
-        said += f", {parameters['rate']:,.0f} a second due"
-    if "share" in parameters:
-        said += f", {parameters['share']:.0%} of its own due"
-    return said
 
 
 class Interrupted(BaseException):

@@ -717,7 +717,7 @@ def _calls(results: Results) -> list[Chart]:
     What the kernel was asked for a request, under each conditions.
     """
     looks = style.looks(reading.names(results))
-    found = []
+    found: list[Chart] = []
     for place, cells in reading.counted(results).items():
         rows = []
         for cell in cells:
@@ -748,7 +748,8 @@ def _calls(results: Results) -> list[Chart]:
             f"{cell['backend']}: {reading.callsSaid(cell['syscalls_by_name'])}."
             for cell in cells
         )
-        found.append(Chart("calls", title, caption.strip(), alt, figure))
+        name = f"calls-{place.scenario}" if found else "calls"
+        found.append(Chart(name, title, caption.strip(), alt, figure))
     return found
 
 
@@ -1015,7 +1016,8 @@ def _overPipes(results: Results, active: int, cells: Sequence[Cell]) -> Chart:
         + "."
         for one in ones
     )
-    return Chart("pipes", title, " ".join(said), alt, figure)
+    name = f"pipes-{active}" if active > 1 else "pipes"
+    return Chart(name, title, " ".join(said), alt, figure)
 
 
 def _furthest(results: Results, backend: str) -> tuple[Cell, Cell] | None:

@@ -73,6 +73,8 @@ _COLUMNS: dict[str, _Column] = {
 }
 
 
+_LOAD_NOTE = "The load was near its limit"
+
 _COST_COLUMNS = (
     "a, a request",
     "b, a connection watched",
@@ -192,6 +194,11 @@ def _verdicts(results: Results) -> Iterator[Flattenable]:
             f"Did not keep up with {place.load()}: {listed(those)}."
             for place, cells in group.items()
             if (those := reading.overtaken(cells))
+        ]
+        reasons += [
+            f"{_LOAD_NOTE} at {place.load()}: {listed(those)} of its core."
+            for place, cells in group.items()
+            if (those := reading.strained(cells))
         ]
         reasons += reading.failures(cell for cells in group.values() for cell in cells)
         if reasons:

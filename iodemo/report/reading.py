@@ -31,6 +31,9 @@ LOWER_BOUND = "≥ "
 #: server keeps up: what comes by chance at one moment, and a moment in which it slept.
 LEFT = 0.05
 
+#: Of its core, the part from which on a load is too busy not to matter.
+STRAINED = 0.8
+
 
 class Place(NamedTuple):
     """
@@ -205,6 +208,8 @@ class Place(NamedTuple):
         """
         The same where there is little room.
         """
+        if self.isOfPipes:
+            return f"{count(self.active)} of {count(self.connections)} ready"
         busy = f"{count(self.active)} {'at a time' if self.churn else 'busy'}"
         if self.stalled:
             busy += f" + {count(self.stalled)} stalled"
@@ -362,6 +367,20 @@ def overtaken(cells: Iterable[Cell]) -> list[str]:
         f"{', the load was the limit' * cell['load_limited']})"
         for cell in cells
         if cell["status"] == "ok" and not keptUp(cell)
+    ]
+
+
+def strained(cells: Iterable[Cell]) -> list[str]:
+    """
+    The backends that had the load busy for so much of its core that it may have been a
+    part of what was measured, and for how much; not those whose limit it was.
+    """
+    return [
+        f"{cell['backend']} ({percent(used)})"
+        for cell in cells
+        if has(cell, ["load_cpu_fraction"])
+        and not cell["load_limited"]
+        and (used := cell["summary"]["load_cpu_fraction"]["median"]) >= STRAINED
     ]
 
 

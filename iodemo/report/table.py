@@ -123,6 +123,9 @@ class ComparisonTable:
         overtaken = reading.overtaken(cells)
         if overtaken:
             yield _below(Text(f"did not keep up: {listed(overtaken)}", "yellow"))
+        strained = reading.strained(cells)
+        if strained:
+            yield _below(Text(f"load near its limit: {listed(strained)}"))
         noise = stability.at(self._noise, cells[0], Place.of(cells[0]).metric)
         if noise is not None:
             band, said = stability.noiseSaid(noise)

@@ -10,6 +10,7 @@ L{twisted.internet.interfaces} promises of any of them.
 
 from __future__ import annotations
 
+import re
 import sys
 from collections.abc import Callable
 
@@ -29,6 +30,9 @@ from twisted.logger import Logger
 from twisted.python import usage
 
 EXAMPLE = "--listen tcp:8007:interface=127.0.0.1"
+
+# What an endpoint's parser says where something is left out is of its own code.
+_LEFT_OUT = re.compile(r"missing \d+ required positional arguments?: (.+)")
 
 
 class IStreamTransport(ITransport, IConsumer, IPushProducer):
@@ -198,7 +202,7 @@ def listeningService(options: Options, factory: IProtocolFactory) -> ListeningSe
         except Exception as error:
             raise SystemExit(
                 f"{options.command}: cannot use --listen {endpoint!r}: "
-                f"{_oneLine(error)} (for example, {EXAMPLE})"
+                f"{_endpointSaid(error)} (for example, {EXAMPLE})"
             ) from None
         port.setServiceParent(service)
     return service
@@ -228,6 +232,12 @@ def renewProducer(transport: IStreamTransport, producer: IPushProducer) -> None:
     """
     transport.unregisterProducer()
     transport.registerProducer(producer, True)
+
+
+def _endpointSaid(error: Exception) -> str:
+    said = _oneLine(error)
+    missing = _LEFT_OUT.search(said)
+    return said if missing is None else f"something is left out: {missing[1]}"
 
 
 def _oneLine(error: Exception) -> str:
