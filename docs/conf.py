@@ -2,7 +2,13 @@
 How Sphinx builds these pages: C{scripts/docs}.
 """
 
+import sys
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).parent))
+
 project = "iodemo"
 html_title = "iodemo"
 html_theme = "furo"
-exclude_patterns = ["_build"]
+exclude_patterns = ["_build", "measured"]
+extensions = ["measured_numbers"]

@@ -24,6 +24,7 @@ from iodemo import models
 from iodemo.commandline import (
     Seconds,
     checkClaims,
+    oneLine,
     requiring,
     showClaims,
     showReport,
@@ -35,6 +36,7 @@ from iodemo.load.plan import MOST_PROCESSES
 
 if TYPE_CHECKING:
     from iodemo.lab.claims import Claim
+    from iodemo.lab.results import Results
     from iodemo.load.round import Round
 
 _CONTEXT = {"help_option_names": ["-h", "--help"], "max_content_width": 88}
@@ -361,9 +363,18 @@ def _roundTable(measured: Round) -> Table:
     metavar="DIR",
     help="Where the report goes.  [default: beside the first results]",
 )
+@click.option(
+    "--book",
+    is_flag=True,
+    help="Instead, make the figures and numbers that the pages of docs/ show, from one "
+    "run.  [--output: docs/measured, in a checkout]",
+)
 @requiring
 def report(
-    results: tuple[Path, ...], output: Path | None, claims: tuple[Claim, ...]
+    results: tuple[Path, ...],
+    output: Path | None,
+    book: bool,
+    claims: tuple[Claim, ...],
 ) -> None:
     """
     Show results again: table, figures and page, from their files alone.
@@ -373,16 +384,43 @@ def report(
     from iodemo.lab.results import ResultsError, read
     from iodemo.report.reading import names
 
+    if book and (len(results) > 1 or claims):
+        raise click.UsageError("--book takes the results of one run, and no claim")
+
     try:
         runs = [read(path) for path in results]
     except ResultsError as error:
         raise click.ClickException(str(error)) from error
+    if book:
+        _writeBook(runs[0], output)
+        return
     for run in runs:
         checkClaims(claims, run["cells"], names(run))
     first = results[0]
     console = Console()
     showReport(runs, output or (first if first.is_dir() else first.parent), console)
     showClaims(claims, runs, console)
+
+
+_BOOK = Path("docs")
+
+
+def _writeBook(run: Results, output: Path | None) -> None:
+    """
+    Make what the pages of C{docs/} show.
+    """
+    from iodemo.report.book import write
+
+    if output is None:
+        if not (_BOOK / "conf.py").exists():
+            raise click.UsageError(
+                "there is no docs/ here: run this in a checkout of iodemo, or say "
+                "--output DIR"
+            )
+        output = _BOOK / "measured"
+    with oneLine(output):
+        pages = write(run, output)
+    click.echo(f"{len(pages)} figures in {output}; scripts/docs builds the pages")
 
 
 @main.command(short_help="Compare two runs: what is different in the new one.")

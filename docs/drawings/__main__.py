@@ -1,0 +1,46 @@
+"""
+Draw everything: C{python -m drawings DIRECTORY} writes C{NAME.svg} for each.
+"""
+
+from __future__ import annotations
+
+import importlib
+import pkgutil
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import matplotlib.style
+from matplotlib.figure import Figure
+
+import drawings
+from iodemo.report import style
+
+_UNSAID = dict.fromkeys(("Creator", "Date", "Format", "Type"))
+
+
+def found() -> dict[str, Callable[[], Figure]]:
+    """
+    Those of all chapters, by name.
+    """
+    all_: dict[str, Callable[[], Figure]] = {}
+    for module in pkgutil.iter_modules(drawings.__path__):
+        if module.name != "__main__":
+            its = importlib.import_module(f"drawings.{module.name}")
+            all_.update(getattr(its, "DRAWINGS", {}))
+    return all_
+
+
+def main(directory: str) -> None:
+    """
+    Draw them into a directory.
+    """
+    Path(directory).mkdir(parents=True, exist_ok=True)
+    with matplotlib.style.context(["default", style.PARAMETERS]):
+        for name, draw in found().items():
+            path = Path(directory, f"{name}.svg")
+            draw().savefig(path, format="svg", metadata=_UNSAID)
+
+
+if __name__ == "__main__":
+    main(*sys.argv[1:])

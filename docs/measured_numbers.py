@@ -1,0 +1,41 @@
+"""
+An extension of Sphinx: numbers in the text, from what C{iodemo report --book} left.
+
+C{:measured:`idle idle=10000: uring/epoll`} is a ratio with its interval, and
+C{:measured:`idle idle=10000 server_rss_kib: epoll`} a value: L{iodemo.report.book}.
+C{|measured on|} says when and where. What was not measured is an error.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from docutils import nodes
+
+from iodemo.lab.claims import BadClaim
+from iodemo.lab.results import read
+from iodemo.report import book
+
+_RESULTS = Path(__file__).parent / "measured"
+
+
+def setup(app: Any) -> dict[str, Any]:
+    """
+    Called by Sphinx.
+    """
+    results = read(_RESULTS)
+
+    def measured(
+        role: str, raw: str, text: str, line: int, inliner: Any, *others: Any
+    ) -> tuple[list[nodes.Node], list[nodes.system_message]]:
+        try:
+            said = book.quoted(results, text)
+        except BadClaim as error:
+            message = inliner.reporter.error(str(error), line=line)
+            return [inliner.problematic(raw, raw, message)], [message]
+        return [nodes.inline(raw, said, classes=["measured"])], []
+
+    app.add_role("measured", measured)
+    app.config.rst_epilog = f".. |measured on| replace:: {book.machine(results)}\n"
+    return {"parallel_read_safe": True}

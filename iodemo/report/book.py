@@ -1,0 +1,140 @@
+# -*- test-case-name: tests.test_book -*-
+"""
+What the pages of C{docs/} draw on, made from the results of one run.
+
+The book has no figure and no number of its own: all are made here from a results file,
+the committed one or a reader's. So a chapter cannot say what nobody measured, and
+whoever measures anew has the chapter say that.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+import textwrap
+from pathlib import Path
+
+from iodemo.lab import claims, statistics
+from iodemo.lab.claims import BadClaim, Claim
+from iodemo.lab.results import Cell, Results
+from iodemo.report import figures, reading
+from iodemo.report.figures import Chart
+
+RESULTS = "results.json"
+
+_BACKEND = re.compile(r"[A-Za-z0-9][\w.+-]*")
+
+
+def write(results: Results, directory: Path) -> list[Path]:
+    """
+    Write each figure of a run as C{NAME.svg}, C{NAME.png}, for a browser and for print,
+    and C{NAME.rst}, which shows it with its caption where a page includes it; and the
+    results themselves, for what is quoted of them in the text.
+
+    @param directory: within the directory of the pages.
+    @return: the files that pages can include.
+    @raise OSError: if C{directory} cannot be written.
+    """
+    directory.mkdir(parents=True, exist_ok=True)
+    pages = []
+    for chart in figures.drawn(results):
+        image = directory / f"{chart.name}.svg"
+        image.write_text(chart.svg(), encoding="utf-8")
+        image.with_suffix(".png").write_bytes(chart.png())
+        page = image.with_suffix(".rst")
+        page.write_text(_shown(chart, f"{directory.name}/{image.stem}"))
+        pages.append(page)
+    text = json.dumps(results, allow_nan=False)
+    (directory / RESULTS).write_text(text, encoding="utf-8")
+    return pages
+
+
+def quoted(results: Results, asked: str) -> str:
+    """
+    A number of a run, in words.
+
+    @param asked: C{[WHERE:] A/B} for the ratio of two backends, or C{[WHERE:] A} for
+        what one did. WHERE is as in a claim (L{iodemo.lab.claims}), and must leave one
+        point.
+    @raise BadClaim: if nothing was measured there, or it is no such thing.
+    """
+    where, colon, who = asked.rpartition(":")
+    first, slash, second = (each.strip() for each in who.partition("/"))
+    if not _BACKEND.fullmatch(first):
+        raise BadClaim(f"{asked!r} is nothing such as 'idle idle=1000: uring/epoll'")
+    claim = claims.parse(f"{where}{colon}{first}/{second or 'nobody'} > 0")
+    return _ratio(results, claim, asked) if slash else _value(results, claim, asked)
+
+
+def machine(results: Results) -> str:
+    """
+    When and where a run was made, in words.
+    """
+    there = results["environment"]
+    return (
+        f"Measured on {there['date'][:10]}, by iodemo {there['iodemo']}, on "
+        f"{'a virtual machine' if there['virtualized'] else 'a machine'} with "
+        f"{there['cores']} cores ({there['cpu']}, Linux {there['kernel']}, "
+        f"Python {there['python']}, Twisted {there['twisted']})"
+    )
+
+
+def _ratio(results: Results, claim: Claim, asked: str) -> str:
+    decisions = claims.decide(claim, results)
+    if len(decisions) != 1:
+        raise BadClaim(f"{asked!r} was measured at {len(decisions)} points, not at one")
+    (decision,) = decisions
+    if decision.ratio is None or decision.interval is None:
+        raise BadClaim(f"{asked!r}: {decision.reason}")
+    low, high = decision.interval
+    said = f"{reading.ratio(decision.ratio)} times"
+    if high == float("inf"):
+        return f"at least {reading.ratio(low)} times"
+    return f"{said} ({reading.ratio(low)} to {reading.ratio(high)})"
+
+
+def _value(results: Results, claim: Claim, asked: str) -> str:
+    found = [
+        cell
+        for cell in results["cells"]
+        if cell["backend"] == claim.backend and claim.applies(cell)
+    ]
+    if len(found) != 1:
+        raise BadClaim(f"{asked!r} was measured at {len(found)} points, not at one")
+    (cell,) = found
+    if cell["status"] != "ok":
+        raise BadClaim(f"{asked!r}: {cell['backend']} {cell['status']}")
+    measured = statistics.metrics(cell["rounds"]).get(claim.metric)
+    if measured is None:
+        raise BadClaim(f"{asked!r}: {cell['backend']} has no {claim.metric}")
+    return _said(cell, claim.metric, statistics.interval(measured)["median"])
+
+
+def _said(cell: Cell, metric: str, value: float) -> str:
+    """
+    A value with its unit.
+    """
+    if metric == "throughput":
+        return f"{reading.rate(value)} a second"
+    if metric.endswith("_kib"):
+        return reading.memory(value)
+    if "_us" in metric:
+        return reading.duration(value)
+    if "bytes" in metric:
+        return reading.size(value)
+    return reading.percent(value) if "fraction" in metric else reading.few(value)
+
+
+def _shown(chart: Chart, image: str) -> str:
+    """
+    A figure as reStructuredText. What is said of it is from a results file, and is
+    text: nothing in it is markup.
+    """
+    said = textwrap.indent(_plain(chart.caption), "   ")
+    # The value of an option is no markup anyway.
+    alt = " ".join(chart.alt.split())
+    return f".. figure:: {image}.svg\n   :alt: {alt}\n   :width: 100%\n\n{said}\n"
+
+
+def _plain(text: str) -> str:
+    return re.sub(r"([\\`*_|:<>])", r"\\\1", text)

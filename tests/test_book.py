@@ -1,0 +1,145 @@
+"""
+Tests for L{iodemo.report.book}: what the pages of C{docs/} draw on.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from docutils.core import publish_string
+from twisted.trial.unittest import SynchronousTestCase
+
+from iodemo.lab import results as files
+from iodemo.lab.claims import BadClaim
+from iodemo.report import book, figures
+
+from .children import makeDirectory
+from .results_examples import failedCell, okCell, parameters, results
+
+_ASKED = parameters(10, 1000)
+
+
+def _run() -> files.Results:
+    return results(
+        [
+            okCell("idle", "epoll", _ASKED, 50_000),
+            okCell("idle", "uring", _ASKED, 150_000),
+            okCell("idle", "epoll", parameters(10, 0), 60_000),
+            okCell("idle", "uring", parameters(10, 0), 160_000),
+            failedCell("idle", "select", _ASKED),
+        ]
+    )
+
+
+class QuotedTests(SynchronousTestCase):
+    """
+    Tests for L{book.quoted}.
+    """
+
+    def test_ratio(self) -> None:
+        """
+        A ratio of two backends is said with its interval.
+        """
+        said = book.quoted(_run(), "idle idle=1000: uring/epoll")
+        self.assertRegex(said, r"^3\.00 times \(2\.\d\d to 3\.\d\d\)$")
+
+    def test_bound(self) -> None:
+        """
+        Where the load was the limit it is a lower bound.
+        """
+        run = _run()
+        run["cells"][1]["load_limited"] = True
+        said = book.quoted(run, "idle idle=1000: uring/epoll")
+        self.assertRegex(said, r"^at least 2\.\d\d times$")
+
+    def test_value(self) -> None:
+        """
+        A value is said in its unit.
+        """
+        for asked, expected in (
+            ("idle idle=1000: uring", "150,000 a second"),
+            ("idle idle=1000 latency_us.p99: epoll", "380 µs"),
+            ("idle idle=1000 server_rss_kib: epoll", "43.0 MiB"),
+            ("idle idle=1000 server_waiting_fraction: epoll", "2 %"),
+        ):
+            self.assertEqual(book.quoted(_run(), asked), expected)
+
+    def test_refused(self) -> None:
+        """
+        What was not measured, or more than once, is an error that says so.
+        """
+        for asked, expected in (
+            ("idle: uring/epoll", "at 2 points"),
+            ("idle: uring", "at 2 points"),
+            ("active: uring/epoll", "at 0 points"),
+            ("idle idle=1000: select", "select failed"),
+            ("idle idle=1000: select/epoll", "select failed"),
+            ("idle idle=1000 us_per_call: epoll", "has no us_per_call"),
+            ("idle idle=1000: ", "is nothing such as"),
+        ):
+            error = self.assertRaises(BadClaim, book.quoted, _run(), asked)
+            self.assertIn(expected, str(error))
+
+
+class WriteTests(SynchronousTestCase):
+    """
+    Tests for L{book.write}.
+    """
+
+    def test_written(self) -> None:
+        """
+        Each figure is there for a browser and for print, and as a page that shows it;
+        and the results are, from which the text quotes.
+        """
+        run = _run()
+        directory = makeDirectory(self) / "measured"
+        pages = book.write(run, directory)
+        names = [chart.name for chart in figures.drawn(run)]
+        self.assertIn("idle", names)
+        self.assertEqual([page.stem for page in pages], names)
+        for page in pages:
+            self.assertTrue(page.with_suffix(".svg").read_text().startswith("<?xml"))
+            self.assertTrue(
+                page.with_suffix(".png").read_bytes().startswith(b"\x89PNG")
+            )
+            shown = self.shown(page)
+            self.assertIn(f"measured/{page.stem}.svg", shown)
+            self.assertIn('class="system-message', self.shown(page, "|nothing|"))
+            self.assertNotIn("system-message", shown)
+        self.assertEqual(files.read(directory), run)
+
+    def test_text(self) -> None:
+        """
+        What comes from a results file is text, whatever it looks like.
+        """
+        run = _run()
+        run["cells"][4]["reason"] = "|x|_ `y`_ **z** :raw:`<b>` file_ \\ end"
+        directory = makeDirectory(self) / "measured"
+        book.write(run, directory)
+        shown = self.shown(directory / "idle.rst")
+        self.assertNotIn("system-message", shown)
+        self.assertIn("|x|_ `y`_ **z** :raw:`&lt;b&gt;` file_ \\ end", shown)
+
+    def test_machine(self) -> None:
+        """
+        It is said when and where a run was made.
+        """
+        said = book.machine(_run())
+        for expected in ("Measured on 20", "Linux ", "Twisted ", " cores"):
+            self.assertIn(expected, said)
+
+    def shown(self, page: Path, more: str = "") -> str:
+        """
+        A page as HTML, with what docutils has to say of it.
+        """
+        html = publish_string(
+            page.read_text() + more,
+            writer="html5",
+            settings_overrides={
+                "embed_stylesheet": False,
+                "halt_level": 5,
+                "report_level": 1,
+                "warning_stream": "",
+            },
+        )
+        return html.decode()
