@@ -12,9 +12,10 @@ import os
 import select
 import socket
 import struct
+import threading
 import time
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 from twisted.trial.unittest import SkipTest, SynchronousTestCase
 from zope.interface.verify import verifyObject
@@ -23,7 +24,7 @@ from iodemo import models
 from iodemo.completion.interfaces import MOST_PIECES, ICompletionQueue
 from iodemo.completion.readiness import ReadinessQueue
 
-from .children import TIMEOUT
+from .children import TIMEOUT, makeDirectory
 from .conformance.hosting import eventually
 
 if TYPE_CHECKING:
@@ -286,6 +287,40 @@ class QueueTestsMixin:
         self.assertEqual(name, "sent")
         self.assertTrue(result == -errno.ECANCELED or 0 < result < 32 * MIB, result)
 
+    def test_sendPassing(self) -> None:
+        """
+        A descriptor is passed along with a byte, when there is room for it.
+        """
+        ours, peer = socket.socketpair()
+        for end in (ours, peer):
+            self.addCleanup(end.close)
+            end.setblocking(False)
+        full = 0
+        with contextlib.suppress(BlockingIOError):
+            while True:
+                full += ours.send(bytes(1024))
+        owner = Owner()
+        with open(__file__, "rb") as passed:
+            self.queue.send(owner, ours.fileno(), [b"x"], 0, passed.fileno())
+            self.rest()
+            self.assertEqual(owner.told, [])
+            data = b""
+            while len(data) < full:
+                data += peer.recv(full - len(data))
+            self.untilTold(owner)
+            self.assertEqual(owner.told, [("sent", 1)])
+            data, (received,), _, _ = socket.recv_fds(peer, 10, 10)
+            self.addCleanup(os.close, received)
+            self.assertEqual(data, b"x")
+            self.assertTrue(
+                os.path.samestat(os.fstat(received), os.fstat(passed.fileno()))
+            )
+            gone = passed.fileno()
+        owner.told.clear()
+        self.queue.send(owner, ours.fileno(), [b"x"], 0, gone)
+        self.untilTold(owner)
+        self.assertEqual(owner.told, [("sent", -errno.EBADF)])
+
     def test_trySend(self) -> None:
         """
         Of a try that went well nothing is told.
@@ -394,6 +429,37 @@ class QueueTestsMixin:
                 self.queue.connect(owner, connecting.fileno(), address)
                 self.untilTold(owner)
             self.assertEqual(owner.told, [("connectEnded", 0)])
+
+    def test_connectUNIX(self) -> None:
+        """
+        An address of a UNIX socket is a path, in a file system or not. Where there is
+        no room that is the result, at once.
+        """
+        directory = makeDirectory(cast(SynchronousTestCase, self))
+        paths = str(directory / "socket"), b"\0" + os.urandom(8).hex().encode()
+        for path in paths:
+            with socket.socket(socket.AF_UNIX) as port:
+                port.bind(path)
+                port.listen(0)
+                connections = []
+                for result in (0, -errno.EAGAIN):
+                    connections.append(socket.socket(socket.AF_UNIX))
+                    self.addCleanup(connections[-1].close)
+                    connections[-1].setblocking(False)
+                    owner = Owner()
+                    self.queue.connect(owner, connections[-1].fileno(), path)
+                    self.untilTold(owner)
+                    self.assertEqual(owner.told, [("connectEnded", result)])
+        with socket.socket(socket.AF_UNIX) as connecting:
+            connecting.setblocking(False)
+            owner = Owner()
+            self.queue.connect(owner, connecting.fileno(), paths[0])
+            self.untilTold(owner)
+            self.assertEqual(owner.told, [("connectEnded", -errno.ECONNREFUSED)])
+            for path in ("x" * 108, b"\0" + b"x" * 108):
+                self.assertRaises(
+                    OSError, self.queue.connect, owner, connecting.fileno(), path
+                )
 
     def test_connectCancelled(self) -> None:
         """
@@ -603,6 +669,51 @@ class QueueTestsMixin:
         self.queue.wait(0.05)
         self.queue.wait(0)
         self.assertTrue(time.monotonic() - before >= 0.05)
+
+    def test_wake(self) -> None:
+        """
+        Whoever wakes it has a wait end: the one under way, or else the next one; and
+        that one alone, however often it was called.
+        """
+        for _ in range(3):
+            self.queue.wake()
+            self.queue.wake()
+            # It would never end.
+            self.queue.wait(None)
+        waking = threading.Timer(0.05, self.queue.wake)
+        waking.start()
+        self.queue.wait(None)
+        waking.join()
+        self.rest()
+        ours, peer = self.pair()
+        owner = Owner()
+        self.queue.receive(owner, ours.fileno())
+        saying = threading.Timer(0.05, peer.sendall, (b"x",))
+        saying.start()
+        self.queue.wait(None)
+        saying.join()
+        self.assertEqual(owner.data, b"x")
+
+    def test_wakeOften(self) -> None:
+        """
+        No call is lost of many that are made in other threads.
+        """
+        asked = 0
+        done = 0
+
+        def ask() -> None:
+            nonlocal asked
+            for _ in range(2000):
+                asked += 1
+                self.queue.wake()
+
+        asking = threading.Thread(target=ask)
+        asking.start()
+        while done < 2000:
+            if done == asked:
+                self.queue.wait(None)
+            done = asked
+        asking.join()
 
     def test_current(self) -> None:
         """

@@ -122,6 +122,7 @@ class Life:
     """
     One connection: the protocol's end, the peer's end, and the model.
 
+    @ivar isUNIX: whether it is over a UNIX socket, so that descriptors can be passed.
     @ivar peer: the test's socket; L{None} when it is closed.
     @ivar said: how many bytes the protocol has written.
     @ivar asked: how many the peer has sent.
@@ -133,6 +134,7 @@ class Life:
 
     def __init__(self, number: int, peer: socket.socket, protocol: Told) -> None:
         self.number = number
+        self.isUNIX = peer.family == socket.AF_UNIX
         self.peer: socket.socket | None = peer
         self.protocol = protocol
         self.said = self.asked = self.heard = 0
@@ -199,6 +201,9 @@ def machineFor(makeReactor: Callable[[], Any]) -> type[RuleBasedStateMachine]:
             factory = Factory.forProtocol(build)
             factory.noisy = False
             port = self.reactor.listenTCP(0, factory, interface="127.0.0.1")
+            # A name that is in no file system.
+            self.name = b"\0iodemo-" + os.urandom(8).hex().encode()
+            self.other = self.reactor.listenUNIX(self.name, factory)
             # The connections have it from the port.
             port.socket.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 8 * KIB)
             self.address = ("127.0.0.1", port.getHost().port)
@@ -207,13 +212,18 @@ def machineFor(makeReactor: Callable[[], Any]) -> type[RuleBasedStateMachine]:
         # What may happen
 
         @precondition(lambda self: sum(map(self.lasts, self.lives)) < 3)
-        @rule()
-        def connect(self) -> None:
+        @rule(isUNIX=st.booleans())
+        def connect(self, isUNIX: bool) -> None:
             """
             Somebody comes, and says who it is.
             """
             # Its buffer is small, so that senders have to wait.
-            peer = connectTo(self.address[1], 8 * KIB)
+            if isUNIX:
+                peer = socket.socket(socket.AF_UNIX)
+                peer.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 8 * KIB)
+                peer.connect(self.name)
+            else:
+                peer = connectTo(self.address[1], 8 * KIB)
             peer.setblocking(False)
             self.until(lambda: len(self.protocols) == self.count + 1)
             protocol = self.protocols[-1]
@@ -225,16 +235,20 @@ def machineFor(makeReactor: Callable[[], Any]) -> type[RuleBasedStateMachine]:
             lives = [life for life in self.lives if that(life)]
             return data.draw(st.sampled_from(lives)) if lives else None
 
-        @rule(data=st.data(), size=SIZES)
-        def peerAsks(self, data: Any, size: int) -> None:
+        @rule(data=st.data(), size=SIZES, passing=st.booleans())
+        def peerAsks(self, data: Any, size: int, passing: bool) -> None:
             """
-            The peer sends what fits.
+            The peer sends what fits, perhaps with a descriptor, which nobody wants.
             """
             life = self.some(data, lambda each: each.peer is not None and each.asking)
             if life is not None and life.peer is not None:
                 piece = stream(2 * life.number, life.asked, size)
                 try:
-                    life.asked += life.peer.send(piece)
+                    if life.isUNIX and passing:
+                        passed = [life.peer.fileno()]
+                        life.asked += socket.send_fds(life.peer, [piece], passed)
+                    else:
+                        life.asked += life.peer.send(piece)
                 except BlockingIOError:
                     pass
                 except ConnectionError:
@@ -278,14 +292,22 @@ def machineFor(makeReactor: Callable[[], Any]) -> type[RuleBasedStateMachine]:
                 life.peer.close()
                 life.peer = None
 
-        @rule(data=st.data(), size=SIZES, pieces=st.integers(1, 4))
-        def say(self, data: Any, size: int, pieces: int) -> None:
+        @rule(
+            data=st.data(),
+            size=SIZES,
+            pieces=st.integers(1, 4),
+            passing=st.integers(0, 2),
+        )
+        def say(self, data: Any, size: int, pieces: int, passing: int) -> None:
             """
-            The protocol writes.
+            The protocol writes, and passes descriptors along, no more than bytes.
             """
             life = self.some(data, lambda each: self.lasts(each) and each.saying)
             if life is not None:
                 sequence = []
+                for _ in range(min(passing, pieces) if life.isUNIX else 0):
+                    descriptor = self.other.fileno()
+                    life.protocol.transport.sendFileDescriptor(descriptor)
                 for _ in range(pieces):
                     piece = stream(2 * life.number + 1, life.said, size // pieces + 1)
                     sequence.append(piece)
@@ -337,7 +359,9 @@ def machineFor(makeReactor: Callable[[], Any]) -> type[RuleBasedStateMachine]:
             if life is not None:
                 life.saying = False
                 life.closing = True
-                life.broken = life.broken or life.asked != life.protocol.received
+                heard = life.protocol.number >= 0  # even who it is
+                heard = heard and life.asked == life.protocol.received
+                life.broken = life.broken or not heard
                 life.protocol.transport.loseConnection()
                 life.asking = False
 
@@ -455,6 +479,7 @@ def machineFor(makeReactor: Callable[[], Any]) -> type[RuleBasedStateMachine]:
                 self.until(lambda: all(self.timers))
                 self.isRight()
                 self.port.stopListening()
+                self.other.stopListening()
                 self.until(lambda: not self.reactor.streams and not self.reactor.ports)
                 # The end of an operation that was cancelled may take the kernel a
                 # moment, but it comes.
@@ -541,13 +566,14 @@ class RandomTests(SynchronousTestCase):
         """
         for name in ("proactor", "uring"):
             if models.find(name).unavailable() is None:
-                self.checkEveryTurn(name)
+                for isUNIX in (False, True):
+                    self.checkEveryTurn(name, isUNIX)
 
-    def checkEveryTurn(self, name: str) -> None:
+    def checkEveryTurn(self, name: str, isUNIX: bool) -> None:
         lives: Any = machineFor(reactorOf(name))()
         lives.listen()
         try:
-            lives.connect()
+            lives.connect(isUNIX)
             (life,) = lives.lives
             lives.turn(3)
             for size in itertools.islice(itertools.cycle([30, 1, 20, 20, 1]), 600):

@@ -41,7 +41,8 @@ class ICompletionQueue(Interface):
         """
         Connect: C{owner.connectEnded(result)}.
 
-        @param address: as for L{socket.socket.connect}, resolved.
+        @param address: as for L{socket.socket.connect}, resolved; of a UNIX socket its
+            path.
         """
 
     def receive(owner: Any, descriptor: int) -> int:
@@ -50,7 +51,13 @@ class ICompletionQueue(Interface):
         C{owner.receiveEnded(result)}, where 0 is the peer's orderly end.
         """
 
-    def send(owner: Any, descriptor: int, pieces: list[bytes], offset: int = 0) -> int:
+    def send(
+        owner: Any,
+        descriptor: int,
+        pieces: list[bytes],
+        offset: int = 0,
+        passed: int | None = None,
+    ) -> int:
         """
         Send pieces in their order, waiting for room as long as it takes:
         C{owner.sent(result)}, which may be less than all though never nothing. Only
@@ -59,6 +66,8 @@ class ICompletionQueue(Interface):
         @param pieces: from one to L{MOST_PIECES}, and nobody else's while they are
             sent.
         @param offset: how much of the first piece to leave out.
+        @param passed: a descriptor to pass along, over a UNIX socket. Then there is
+            one piece, of one byte.
         """
 
     def trySend(owner: Any, descriptor: int, data: bytes) -> None:
@@ -91,4 +100,10 @@ class ICompletionQueue(Interface):
 
         @param timeout: seconds; L{None} waits for ever.
         @raise QueueRefused: if there will be no more results.
+        """
+
+    def wake() -> None:
+        """
+        Have the wait that is under way end, or the next one. Alone of all this it may
+        be called in any thread, and when a signal has come.
         """

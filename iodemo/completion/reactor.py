@@ -2,10 +2,9 @@
 """
 A Twisted reactor on a completion queue.
 
-TCP connections and ports, and what is built on them (TLS), are on operations of the
-queue (L{iodemo.completion.streams}). All else, UNIX connections included, which may
-receive descriptors along with bytes, is Twisted's own and goes by the queue's
-C{poll}.
+Connections and ports of TCP and UNIX sockets, and what is built on them (TLS), are on
+operations of the queue (L{iodemo.completion.streams}, L{iodemo.completion.unix}). All
+else is Twisted's own, and goes by the queue's C{poll}.
 """
 
 from __future__ import annotations
@@ -14,12 +13,21 @@ import select
 import socket
 from typing import Any
 
+from twisted.internet.error import UnsupportedAddressFamily
 from twisted.internet.interfaces import IReadDescriptor, IWriteDescriptor
 from twisted.logger import Logger
 from twisted.python import context, log
 
 from iodemo.completion.interfaces import ICompletionQueue, QueueRefused
-from iodemo.completion.streams import Client, Connector, Port, Server, StreamMixin
+from iodemo.completion.streams import (
+    Client,
+    Connector,
+    Port,
+    PortMixin,
+    Server,
+    StreamMixin,
+)
+from iodemo.completion.unix import UNIXClient, UNIXConnector, UNIXPort, UNIXServer
 from iodemo.reactors.readiness import ReadinessReactor
 
 _INTERNET = (socket.AF_INET, socket.AF_INET6)
@@ -39,17 +47,21 @@ class CompletionReactor(ReadinessReactor):
     @ivar _refusal: why the queue gave no more results.
     @cvar serverTransport: what L{Port} makes of an accepted connection.
     @cvar clientTransport: what L{Connector} makes.
+    @cvar unixServerTransport: likewise for L{UNIXPort}.
+    @cvar unixClientTransport: likewise for L{UNIXConnector}.
     """
 
     serverTransport: Any = Server
     clientTransport: Any = Client
+    unixServerTransport: Any = UNIXServer
+    unixClientTransport: Any = UNIXClient
 
     _log = Logger()
 
     def __init__(self, queue: ICompletionQueue) -> None:
         self.queue = queue
         self.streams: set[StreamMixin] = set()
-        self.ports: set[Port] = set()
+        self.ports: set[PortMixin] = set()
         self.unsent: list[StreamMixin] = []
         self._watches: dict[int, _Watch] = {}
         self._sending = False
@@ -105,6 +117,17 @@ class CompletionReactor(ReadinessReactor):
             self._refusal = refusal
             self.crash()
 
+    def installWaker(self) -> None:
+        """
+        Install nothing: the queue can be woken.
+        """
+
+    def wakeUp(self) -> None:
+        """
+        See L{ReactorBase.wakeUp}.
+        """
+        self.queue.wake()
+
     def refused(self, refusal: QueueRefused) -> None:
         """
         Log why this reactor ends. What C{run} raises is not in the log of a daemon.
@@ -115,14 +138,14 @@ class CompletionReactor(ReadinessReactor):
 
     def addReader(self, reader: IReadDescriptor) -> None:
         """See L{IReactorFDSet.addReader}."""
-        if isinstance(reader, StreamMixin | Port):
+        if isinstance(reader, StreamMixin | PortMixin):
             reader.startReading()
         else:
             super().addReader(reader)
 
     def removeReader(self, reader: IReadDescriptor) -> None:
         """See L{IReactorFDSet.removeReader}."""
-        if isinstance(reader, StreamMixin | Port):
+        if isinstance(reader, StreamMixin | PortMixin):
             reader.stopReading()
         else:
             super().removeReader(reader)
@@ -204,17 +227,43 @@ class CompletionReactor(ReadinessReactor):
         connector.connect()
         return connector
 
+    # IReactorUNIX
+
+    def listenUNIX(
+        self,
+        address: Any,
+        factory: Any,
+        backlog: int = 50,
+        mode: int = 0o666,
+        wantPID: Any = 0,
+    ) -> UNIXPort:
+        """See L{IReactorUNIX.listenUNIX}."""
+        listening = UNIXPort(address, factory, backlog, mode, self, wantPID)
+        listening.startListening()
+        return listening
+
+    def connectUNIX(
+        self, address: Any, factory: Any, timeout: float = 30, checkPID: Any = 0
+    ) -> UNIXConnector:
+        """See L{IReactorUNIX.connectUNIX}."""
+        connector = UNIXConnector(address, factory, timeout, self, checkPID)
+        connector.connect()
+        return connector
+
     # IReactorSocket
 
     def adoptStreamPort(
         self, fileDescriptor: int, addressFamily: int, factory: Any
     ) -> Any:
         """See L{IReactorSocket.adoptStreamPort}."""
-        if addressFamily not in _INTERNET:
-            return super().adoptStreamPort(fileDescriptor, addressFamily, factory)
-        adopted = Port._fromListeningDescriptor(
-            self, fileDescriptor, addressFamily, factory
-        )
+        if addressFamily == socket.AF_UNIX:
+            adopted = UNIXPort._fromListeningDescriptor(self, fileDescriptor, factory)
+        elif addressFamily in _INTERNET:
+            adopted = Port._fromListeningDescriptor(
+                self, fileDescriptor, addressFamily, factory
+            )
+        else:
+            raise UnsupportedAddressFamily(addressFamily)
         adopted.startListening()
         return adopted
 
@@ -222,11 +271,15 @@ class CompletionReactor(ReadinessReactor):
         self, fileDescriptor: int, addressFamily: int, factory: Any
     ) -> Any:
         """See L{IReactorSocket.adoptStreamConnection}."""
-        if addressFamily not in _INTERNET:
-            return super().adoptStreamConnection(fileDescriptor, addressFamily, factory)
-        return self.serverTransport._fromConnectedSocket(
-            fileDescriptor, addressFamily, factory, self
-        )
+        if addressFamily == socket.AF_UNIX:
+            return self.unixServerTransport._fromConnectedSocket(
+                fileDescriptor, factory, self
+            )
+        if addressFamily in _INTERNET:
+            return self.serverTransport._fromConnectedSocket(
+                fileDescriptor, addressFamily, factory, self
+            )
+        raise UnsupportedAddressFamily(addressFamily)
 
 
 class _Watch:

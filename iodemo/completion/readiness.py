@@ -23,6 +23,7 @@ import math
 import os
 import select
 import socket
+import weakref
 from collections import deque
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -53,6 +54,8 @@ class ReadinessQueue:
     @ivar _results: operations that are over, and their results, not told yet.
     @ivar _ready: polls of what cannot be watched, and so is always ready.
     @ivar _round: counts the waits, to tell what one of them brought about.
+    @ivar _woken: whether somebody has woken it, and no wait ended since.
+    @ivar _bell: a pipe, both of its ends, that is written to for that.
     """
 
     def __init__(self) -> None:
@@ -65,6 +68,10 @@ class ReadinessQueue:
         self._round = 0
         self._isEpoll = hasattr(select, "epoll")
         self._poller: Any = select.epoll() if self._isEpoll else select.poll()
+        self._woken = False
+        self._bell = os.pipe()
+        weakref.finalize(self, _close, self._bell)
+        self._poller.register(self._bell[0], select.POLLIN)
 
     # ICompletionQueue
 
@@ -74,10 +81,13 @@ class ReadinessQueue:
 
     def connect(self, owner: Any, descriptor: int, address: Any) -> int:
         """See L{ICompletionQueue.connect}."""
-        family = socket.AF_INET6 if len(address) == 4 else socket.AF_INET
+        if not isinstance(address, tuple):
+            family = socket.AF_UNIX
+        else:
+            family = socket.AF_INET6 if len(address) == 4 else socket.AF_INET
         with _borrowed(descriptor, family) as connecting:
             error = connecting.connect_ex(address)
-        if error in (EINPROGRESS, EALREADY, EAGAIN):
+        if error in (EINPROGRESS, EALREADY, EAGAIN) and family != socket.AF_UNIX:
             return self._begin(_Connect(owner, descriptor), select.POLLOUT)
         connected = _Connect(owner, descriptor)
         self._results.append((connected, 0 if error == EISCONN else -error))
@@ -88,10 +98,15 @@ class ReadinessQueue:
         return self._begin(_Receive(owner, descriptor), select.POLLIN)
 
     def send(
-        self, owner: Any, descriptor: int, pieces: list[bytes], offset: int = 0
+        self,
+        owner: Any,
+        descriptor: int,
+        pieces: list[bytes],
+        offset: int = 0,
+        passed: int | None = None,
     ) -> int:
         """See L{ICompletionQueue.send}."""
-        sending = _Send(owner, descriptor, pieces, offset)
+        sending = _Send(owner, descriptor, pieces, offset, passed)
         result = sending.attempt()
         if result is None:
             return self._begin(sending, select.POLLOUT)
@@ -151,6 +166,10 @@ class ReadinessQueue:
                 if not polling.cancelled:
                     self._serve(polling, polling.events)
             for descriptor, events in ready:
+                if descriptor == self._bell[0]:
+                    os.read(descriptor, 1)
+                    self._woken = False
+                    continue
                 watched = self._watched.get(descriptor)
                 # One closed and watched anew meanwhile is another's.
                 if watched is None or watched.since >= begun:
@@ -164,6 +183,12 @@ class ReadinessQueue:
                     self._serve(output, events)
         finally:
             self.current = before
+
+    def wake(self) -> None:
+        """See L{ICompletionQueue.wake}."""
+        if not self._woken:
+            self._woken = True
+            os.write(self._bell[1], b"\0")
 
     # The rest is how.
 
@@ -321,12 +346,18 @@ class _Receive(_Operation):
 
 
 class _Send(_Operation):
-    __slots__ = ("rest", "written")
+    __slots__ = ("passed", "rest", "written")
 
     def __init__(
-        self, owner: Any, descriptor: int, pieces: list[bytes], offset: int
+        self,
+        owner: Any,
+        descriptor: int,
+        pieces: list[bytes],
+        offset: int,
+        passed: int | None,
     ) -> None:
         super().__init__(owner, descriptor)
+        self.passed = passed
         self.rest: list[bytes | memoryview] = [*pieces]
         if offset:
             self.rest[0] = memoryview(pieces[0])[offset:]
@@ -339,7 +370,11 @@ class _Send(_Operation):
         @return: as of L{perform}.
         """
         try:
-            count = os.writev(self.descriptor, self.rest)
+            if self.passed is None:
+                count = os.writev(self.descriptor, self.rest)
+            else:
+                with _borrowed(self.descriptor, socket.AF_UNIX) as sending:
+                    count = socket.send_fds(sending, self.rest, [self.passed])
         except BlockingIOError:
             return None
         except OSError as error:
@@ -423,6 +458,11 @@ def _borrowed(descriptor: int, family: int) -> Iterator[socket.socket]:
         yield borrowed
     finally:
         borrowed.detach()
+
+
+def _close(descriptors: tuple[int, ...]) -> None:
+    for descriptor in descriptors:
+        os.close(descriptor)
 
 
 def _number(error: OSError) -> int:

@@ -24,6 +24,8 @@ the kernel's include/uapi/linux/io_uring.h).
     tried again at once, 128 times, and then left to a worker, a thread in which send
     blocks, but sendmsg heeds O_NONBLOCK and fails with EAGAIN (io_uring/poll.c; seen
     here on 6.18). epoll reports what it was asked for.
+  - A multishot poll reports that something has come (an edge), and no more of what is
+    still there (seen here: of two bytes in a pipe the second was not reported).
   - close(2) does not end operations on the descriptor: they hold the file open.
   - When the ring of results is full the kernel keeps the rest in a list, and delivers
     them once there is room and io_uring_enter asks.
@@ -39,7 +41,8 @@ Whether a try to send failed is told before the connection is asked for more, so
 overtakes it. Readiness is asked for once at a time, and again after its owner was
 served: what is level-triggered elsewhere is so here. What waits for room on a socket
 whose peer will send no more is put aside: an epoll watches those, and the ring the
-epoll. To close a descriptor is an entry like others, behind what was asked before.
+epoll. To close a descriptor is an entry like others, behind what was asked before. Who
+calls C{wake} writes to an eventfd that the ring reads: being woken takes no call here.
 
 Costs. The memory of the rings and buffers, whatever the load: 8 MiB of buffers, 320
 KiB of rings. A copy of everything received. One thread. What is put aside takes calls
@@ -91,7 +94,7 @@ cdef extern from *:
     const int IODEMO_SETUP, IODEMO_ENTER, IODEMO_REGISTER
     const int EAGAIN, EBUSY, ECANCELED, EEXIST, EINTR, ENOBUFS, ETIME
     const int MSG_DONTWAIT, MSG_NOSIGNAL, MSG_WAITALL
-    const int SOCK_CLOEXEC, SOCK_NONBLOCK
+    const int SOCK_CLOEXEC, SOCK_NONBLOCK, SOL_SOCKET, SCM_RIGHTS
     const int POLLIN, POLLOUT, POLLERR, POLLHUP, POLLNVAL
     const int PROT_READ, PROT_WRITE
     const int MAP_SHARED, MAP_PRIVATE, MAP_ANONYMOUS, MAP_POPULATE, MADV_DONTFORK
@@ -102,6 +105,15 @@ cdef extern from *:
     struct msghdr:
         iovec *msg_iov
         size_t msg_iovlen
+        void *msg_control
+        size_t msg_controllen
+    struct cmsghdr:
+        size_t cmsg_len
+        int cmsg_level
+        int cmsg_type
+    size_t CMSG_LEN(size_t length)
+    size_t CMSG_SPACE(size_t length)
+    unsigned char *CMSG_DATA(cmsghdr *header)
     uint32_t iodemo_acquire(uint32_t *at) nogil
     void iodemo_release(uint32_t *at, uint32_t value) nogil
     void iodemo_release16 "iodemo_release"(uint16_t *at, uint16_t value) nogil
@@ -183,6 +195,7 @@ cdef enum:
     ASYNC_CANCEL = 14
     CONNECT = 16
     CLOSE = 19
+    READ = 22
     TRY = 26  # send
     RECEIVE = 27
 
@@ -223,9 +236,11 @@ cdef enum:
     # the processor's cache.
     BUFFER_GAP = 64
     SIGNALS_SIZE = 8
+    UNIX_PATH = 108  # of struct sockaddr_un
 
 cdef uint64_t NOBODY = <uint64_t>0x7FFFFFFF  # the result of something not in the table
 cdef uint64_t ASIDE = <uint64_t>0x7FFFFFFE  # what is put aside is ready
+cdef uint64_t WOKEN = <uint64_t>0x7FFFFFFD  # somebody called wake
 cdef uint64_t TRIED = <uint64_t>1 << 63  # the result of a try; the rest numbers it
 cdef uint32_t GENERATIONS = 0x7FFFFFFF
 
@@ -289,6 +304,13 @@ cdef class RingQueue:
     cdef bint epollWatched
     cdef set ended
 
+    # An eventfd, which wake writes to and the ring reads; whether it was written to,
+    # and is being read; what was read.
+    cdef int bell
+    cdef bint woken
+    cdef bint listening
+    cdef uint64_t rung
+
     # What was asked for and is not submitted yet.
     cdef Entry *pending
     cdef size_t pendingCount
@@ -309,6 +331,7 @@ cdef class RingQueue:
 
     def __cinit__(self, uint32_t buffers, uint32_t bufferBytes, uint32_t results):
         self.ring = -1
+        self.bell = -1
         self.freeRow = -1
         self.bufferCount = buffers
         self.bufferBytes = bufferBytes
@@ -323,6 +346,7 @@ cdef class RingQueue:
         self.pending = <Entry *>malloc(PENDING * sizeof(Entry))
         if self.pending is NULL:
             raise MemoryError()
+        self.bell = os.eventfd(0, os.EFD_CLOEXEC)
 
     def __init__(self, buffers, bufferBytes, results):
         """
@@ -334,6 +358,8 @@ cdef class RingQueue:
 
     def __dealloc__(self):
         self.tearDown()
+        if self.bell >= 0:
+            os.close(self.bell)
         free(self.pending)
         free(self.rows)
 
@@ -351,10 +377,17 @@ cdef class RingQueue:
         """See L{ICompletionQueue.receive}."""
         return self.begin(RECEIVE, owner, descriptor, None)
 
-    def send(self, owner, int descriptor, list pieces not None, Py_ssize_t offset=0):
+    def send(
+        self,
+        owner,
+        int descriptor,
+        list pieces not None,
+        Py_ssize_t offset=0,
+        passed=None,
+    ):
         """See L{ICompletionQueue.send}."""
         cdef uint64_t operation = self.begin(
-            SEND, owner, descriptor, (messageOf(pieces, offset), pieces)
+            SEND, owner, descriptor, (messageOf(pieces, offset, passed), pieces)
         )
         self.rows[<uint32_t>operation].events = POLLOUT
         return operation
@@ -419,6 +452,8 @@ cdef class RingQueue:
         if self.line:
             # Those who had their turn may find nothing to receive.
             seconds = 0
+        if not self.listening:
+            self.listen()
         cdef uint64_t tried = self.triedBefore + len(self.tried) // 2
         # Not what is asked for while results are told: that may be without end.
         cdef size_t left = self.enter(1, seconds, self.pendingCount)
@@ -431,6 +466,12 @@ cdef class RingQueue:
             self.serveLine()
         if checks:
             self.check()
+
+    def wake(self):
+        """See L{ICompletionQueue.wake}."""
+        if not self.woken:
+            self.woken = True
+            os.eventfd_write(self.bell, 1)
 
     # For tests.
 
@@ -510,6 +551,18 @@ cdef class RingQueue:
             lent = self.lent[number]
             entry.address = <uint64_t>PyBytes_AS_STRING(lent)
             entry.offset = PyBytes_GET_SIZE(lent)
+        return 0
+
+    cdef int listen(self) except -1:
+        """
+        Have the ring read what wake writes. It is no operation of the table: nobody
+        is told, and it never ends.
+        """
+        cdef Entry *entry = self.next(READ, self.bell)
+        entry.address = <uint64_t>&self.rung
+        entry.length = sizeof(self.rung)
+        entry.userData = WOKEN
+        self.listening = True
         return 0
 
     cdef int tryToSend(self, owner, int descriptor, bytes data) except -1:
@@ -714,6 +767,9 @@ cdef class RingQueue:
             return self.triedInVain(operation & ~TRIED, result)
         if operation == ASIDE:
             return self.askAside()
+        if operation == WOKEN:
+            self.woken = self.listening = False
+            return 0
         cdef Row *row = self.find(operation)
         if row is NULL:
             if checks and operation != NOBODY:
@@ -757,6 +813,8 @@ cdef class RingQueue:
             owner.receiveEnded(result)
         elif kind == SEND:
             if result == -EAGAIN and not row.cancelled:
+                # Nobody who receives by poll has said so.
+                self.ended.add(row.descriptor)
                 self.putAside(number)
                 return 0
             if row.cancelled and result == 0:
@@ -1112,6 +1170,9 @@ cdef class RingQueue:
         parent asked for is the parent's.
         """
         cdef int32_t number
+        os.close(self.bell)
+        self.bell = os.eventfd(0, os.EFD_CLOEXEC)
+        self.woken = self.listening = False
         if self.ring < 0:
             return 0
         self.rings = NULL
@@ -1172,13 +1233,16 @@ cdef refused(str call, int number):
     return QueueRefused(number, said)
 
 
-cdef bytes messageOf(list pieces, Py_ssize_t offset):
+cdef bytes messageOf(list pieces, Py_ssize_t offset, passed):
     """
-    Pieces as the kernel has them: struct msghdr, and behind it an array of iovec.
+    Pieces as the kernel has them: struct msghdr, behind it an array of iovec, and
+    behind that a descriptor to be passed.
     """
     cdef Py_ssize_t count = len(pieces), number
+    cdef size_t size = sizeof(msghdr) + count * sizeof(iovec)
+    cdef cmsghdr *header
     cdef bytes described = PyBytes_FromStringAndSize(
-        NULL, sizeof(msghdr) + count * sizeof(iovec)
+        NULL, size + (0 if passed is None else CMSG_SPACE(sizeof(int)))
     )
     cdef msghdr *message = <msghdr *>PyBytes_AS_STRING(described)
     cdef iovec *vector = <iovec *>(message + 1)
@@ -1192,13 +1256,26 @@ cdef bytes messageOf(list pieces, Py_ssize_t offset):
         vector[number].iov_len = PyBytes_GET_SIZE(piece)
     vector[0].iov_base = <char *>vector[0].iov_base + offset
     vector[0].iov_len -= offset
+    if passed is not None:
+        header = <cmsghdr *>(<char *>message + size)
+        header.cmsg_level = SOL_SOCKET
+        header.cmsg_type = SCM_RIGHTS
+        header.cmsg_len = CMSG_LEN(sizeof(int))
+        (<int *>CMSG_DATA(header))[0] = passed
+        message.msg_control = header
+        message.msg_controllen = header.cmsg_len
     return described
 
 
 cdef bytes packed(address):
     """
-    An address as the kernel has it: struct sockaddr_in or sockaddr_in6.
+    An address as the kernel has it: struct sockaddr_in, sockaddr_in6 or sockaddr_un.
     """
+    if not isinstance(address, tuple):
+        path = os.fsencode(address)
+        if len(path) >= UNIX_PATH + path.startswith(b"\0"):
+            raise OSError("AF_UNIX path too long")  # as the module socket says it
+        return struct.pack("=H", socket.AF_UNIX) + path
     host, port = address[:2]
     if not 0 <= port <= 65535:
         # As socket.connect_ex says it.

@@ -1,6 +1,7 @@
 # -*- test-case-name: tests.test_completion -*-
 """
-Twisted's TCP transports, on a completion queue.
+Twisted's TCP transports, on a completion queue; L{iodemo.completion.unix} has what is
+different of UNIX connections.
 
 Decision. What a connection owes Twisted (producers, half-close, TLS, addresses, the
 order in which things are told) is Twisted's own code, inherited; what is new is how
@@ -279,11 +280,15 @@ class StreamMixin(tcp.Connection):
             self._tempDataLen -= sum(map(len, pieces))
         return pieces
 
-    def _send(self, pieces: list[bytes], offset: int) -> None:
+    def _send(
+        self, pieces: list[bytes], offset: int, passed: int | None = None
+    ) -> None:
         self._pieces = pieces
         self._piecesLength = sum(map(len, pieces))
         self.offset = offset
-        self._sending = self.reactor.queue.send(self, self.descriptor, pieces, offset)
+        self._sending = self.reactor.queue.send(
+            self, self.descriptor, pieces, offset, passed
+        )
 
     def _drained(self) -> None:
         """
@@ -348,9 +353,9 @@ class StreamMixin(tcp.Connection):
             queue.close(descriptor)
 
 
-class Server(StreamMixin, tcp.Server):
+class ServerMixin(StreamMixin):
     """
-    A connection that was accepted.
+    How a connection that was accepted begins.
     """
 
     def __init__(
@@ -364,14 +369,22 @@ class Server(StreamMixin, tcp.Server):
     ) -> None:
         self.reactor = reactor
         self.descriptor = sock.fileno()
-        tcp.Server.__init__(self, sock, protocol, client, server, sessionno, reactor)
+        super().__init__(  # type: ignore[call-arg]
+            sock, protocol, client, server, sessionno, reactor
+        )
 
 
-class Client(StreamMixin, tcp.Client):
+class ClientMixin(StreamMixin):
     """
-    A connection that is made from here.
+    How a connection is made from here.
+
+    @ivar realAddress: where to.
+    @ivar _connecting: the operation, if there is one.
     """
 
+    realAddress: Any
+    failIfNotConnected: Any
+    _connectDone: Any
     _connecting: int | None = None
 
     def _finishInit(
@@ -380,7 +393,7 @@ class Client(StreamMixin, tcp.Client):
         self.reactor = reactor
         if skt is not None:
             self.descriptor = skt.fileno()
-        tcp.Client._finishInit(self, whenDone, skt, error, reactor)
+        super()._finishInit(whenDone, skt, error, reactor)  # type: ignore[misc]
 
     def doConnect(self) -> None:
         """See L{tcp.BaseClient.doConnect}."""
@@ -408,6 +421,18 @@ class Client(StreamMixin, tcp.Client):
             self._connecting = None
 
 
+class Server(ServerMixin, tcp.Server):
+    """
+    A TCP connection that was accepted.
+    """
+
+
+class Client(ClientMixin, tcp.Client):
+    """
+    A TCP connection that is made from here.
+    """
+
+
 class Connector(tcp.Connector):
     """
     What makes L{Client}s.
@@ -422,18 +447,17 @@ class Connector(tcp.Connector):
         return made
 
 
-class Port(tcp.Port):
+class PortMixin(tcp.Port):
     """
-    A port that listens.
+    How a port accepts.
+
+    @ivar _accepting: the operation, if there is one.
+    @ivar _waiting: what begins one again after an error.
     """
 
     reactor: CompletionReactor
     _accepting: int | None = None
     _waiting: IDelayedCall | None = None
-
-    def __init__(self, *args: Any, **kwargs: Any) -> None:
-        super().__init__(*args, **kwargs)
-        self.transport = self.reactor.serverTransport
 
     def startReading(self) -> None:
         """See L{FileDescriptor.startReading}."""
@@ -457,7 +481,7 @@ class Port(tcp.Port):
         """
         connected = socket.socket(self.addressFamily, self.socketType, 0, descriptor)
         try:
-            address = tcp._getpeername(connected)
+            address = self.peerOf(connected)
         except OSError:
             connected.close()  # its peer is gone already
             return
@@ -475,6 +499,14 @@ class Port(tcp.Port):
             protocol.makeConnection(transport)
         except BaseException:
             log.deferr()
+
+    def peerOf(self, connected: socket.socket) -> Any:
+        """
+        Who is at the other end, as accept(2) would say.
+
+        @raise OSError: if nobody is any more.
+        """
+        return tcp._getpeername(connected)
 
     def acceptEnded(self, result: int) -> None:
         """
@@ -509,3 +541,13 @@ class Port(tcp.Port):
     def _acceptAgain(self) -> None:
         self._accepting = self._waiting = None
         self.startReading()
+
+
+class Port(PortMixin):
+    """
+    A TCP port that listens.
+    """
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self.transport = self.reactor.serverTransport

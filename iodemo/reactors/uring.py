@@ -19,12 +19,15 @@ from __future__ import annotations
 import os
 from typing import Any
 
+from twisted.internet import unix
 from twisted.internet.main import installReactor
 
 from iodemo.completion.interfaces import QueueRefused
 from iodemo.completion.reactor import CompletionReactor
 from iodemo.completion.streams import Client as StreamClient
+from iodemo.completion.streams import ClientMixin, ServerMixin
 from iodemo.completion.streams import Server as StreamServer
+from iodemo.completion.unix import UNIXClientMixin, UNIXMixin
 from iodemo.kernel import ioUringRefusal
 
 _refusal = ioUringRefusal()
@@ -86,6 +89,18 @@ class Client(RingStream, StreamClient):
     """
 
 
+class UNIXServer(UNIXMixin, RingStream, ServerMixin, unix.Server):
+    """
+    A UNIX connection that was accepted.
+    """
+
+
+class UNIXClient(UNIXClientMixin, RingStream, ClientMixin, unix.Client):
+    """
+    A UNIX connection that is made from here.
+    """
+
+
 class UringReactor(CompletionReactor):
     """
     A reactor on io_uring's completions.
@@ -93,6 +108,8 @@ class UringReactor(CompletionReactor):
 
     serverTransport = Server
     clientTransport = Client
+    unixServerTransport = UNIXServer
+    unixClientTransport = UNIXClient
 
     def __init__(self) -> None:
         self.ring = RingQueue(

@@ -1,0 +1,192 @@
+# -*- test-case-name: tests.test_completion -*-
+"""
+Twisted's transports on UNIX sockets, on a completion queue.
+
+Facts. With the bytes of a UNIX socket may come descriptors, which recvmsg(2) gives and
+recv(2) throws away. To connect never waits: it is done at once, or the listener has no
+room (EAGAIN), and nothing tells when it has.
+
+Decision. Accepting, connecting, sending, with or without a descriptor, and closing are
+operations of the queue, as with TCP. That there is something to receive is, too, a
+C{poll}; then it is Twisted's own code that calls recvmsg and knows what to do with what
+came along.
+
+Cost. A system call for each receive that a multishot recvmsg would not need; but what
+replaces C{twisted.python.sendmsg.recvmsg}, as Twisted's own tests do, is then seen here
+as under every reactor of Twisted's.
+"""
+
+from __future__ import annotations
+
+import select
+import socket
+from errno import EAGAIN
+from typing import TYPE_CHECKING, Any
+
+from twisted.internet import unix
+from twisted.internet.error import FileDescriptorOverrun
+from twisted.internet.interfaces import IDelayedCall
+
+from iodemo.completion.streams import ClientMixin, PortMixin, ServerMixin, StreamMixin
+
+if TYPE_CHECKING:
+    from iodemo.completion.reactor import CompletionReactor
+
+    _Stream = StreamMixin
+    _Client = ClientMixin
+else:
+    # They come before these among the bases, but not always right before them.
+    _Stream = _Client = object
+
+#: Seconds until connecting is tried again to one who has no room.
+_PATIENCE = 0.01
+
+
+class UNIXMixin(_Stream):
+    """
+    What is different of a UNIX connection.
+
+    @ivar _sendmsgQueue: descriptors to be sent, each with one of the bytes written.
+    """
+
+    _sendmsgQueue: list[int]
+    _fileDescriptorBufferSize: int
+    doRead: Any
+    reading: bool
+    _receiving: int | None
+    _inputOver: bool
+
+    def startReading(self) -> None:
+        """See L{FileDescriptor.startReading}."""
+        if self.disconnected or self._aborting or self._inputOver:
+            return
+        self.reading = True
+        if self._receiving is None:
+            self.reactor.streams.add(self)
+            self._receiving = self.reactor.queue.poll(
+                self, self.descriptor, select.POLLIN
+            )
+
+    def polled(self, result: int) -> None:
+        """
+        Told by the queue: there is something to receive.
+        """
+        if result < 0:
+            self._receiving = None
+            self._inputEnded(result)
+        elif self.reading:
+            try:
+                why = self.doRead()
+            except BaseException:
+                self.failed(True)
+            else:
+                if why is not None and not self.disconnected:
+                    self._inputOver = True
+                    self._disconnect(why, True)
+        elif self._receiving is not None:
+            # Only now that something is there: see StreamMixin.
+            self.reactor.queue.cancel(self._receiving)
+            self._receiving = None
+
+    def sendWritten(self) -> None:
+        """
+        Send the next descriptor, if there is any, with the next byte.
+        """
+        if not self._sendmsgQueue:
+            super().sendWritten()
+        elif self.disconnected or self._aborting or self._sending is not None:
+            return
+        elif len(self._sendmsgQueue) > self._tempDataLen:
+            # Twisted's rule: what is left over could never be sent.
+            self._disconnect(FileDescriptorOverrun(), False)
+        else:
+            self._send([self._takeByte()], 0, self._sendmsgQueue.pop(0))
+
+    def _takeByte(self) -> bytes:
+        """
+        Take one byte of what was written.
+        """
+        written = self._tempDataBuffer
+        while not written[0]:
+            del written[0]
+        first = written[0]
+        written[0] = first[1:]
+        self._tempDataLen -= 1
+        return first[:1]
+
+    def _isSendBufferFull(self) -> bool:
+        """See L{FileDescriptor._isSendBufferFull}."""
+        if len(self._sendmsgQueue) > self._fileDescriptorBufferSize:
+            return True
+        return super()._isSendBufferFull()
+
+
+class UNIXClientMixin(UNIXMixin, _Client):
+    """
+    How a UNIX connection is made from here.
+
+    @ivar _waiting: what connects again.
+    """
+
+    _connecting: int | None
+    _waiting: IDelayedCall | None = None
+
+    def connectEnded(self, result: int) -> None:
+        """
+        Told by the queue: connected, or not.
+        """
+        if result == -EAGAIN:
+            self._connecting = None
+            self._waiting = self.reactor.callLater(_PATIENCE, self._connectAgain)
+        else:
+            super().connectEnded(result)
+
+    def _connectAgain(self) -> None:
+        self._waiting = None
+        self.doConnect()
+
+    def _stopReadingAndWriting(self) -> None:
+        if self._waiting is not None:
+            self._waiting.cancel()
+            self._waiting = None
+        super()._stopReadingAndWriting()
+
+
+class UNIXServer(UNIXMixin, ServerMixin, unix.Server):
+    """
+    A UNIX connection that was accepted.
+    """
+
+
+class UNIXClient(UNIXClientMixin, ClientMixin, unix.Client):
+    """
+    A UNIX connection that is made from here.
+    """
+
+
+class UNIXConnector(unix.Connector):
+    """
+    What makes L{UNIXClient}s.
+    """
+
+    reactor: CompletionReactor
+
+    def _makeTransport(self) -> UNIXClient:  # type: ignore[override]
+        made: UNIXClient = self.reactor.unixClientTransport(
+            self.address, self, self.reactor, self.checkPID
+        )
+        return made
+
+
+class UNIXPort(PortMixin, unix.Port):
+    """
+    A UNIX socket that listens.
+    """
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self.transport = self.reactor.unixServerTransport
+
+    def peerOf(self, connected: socket.socket) -> Any:
+        """See L{PortMixin.peerOf}."""
+        return connected.getpeername()

@@ -1,0 +1,133 @@
+"""
+Servers and clients on UNIX sockets.
+"""
+
+from __future__ import annotations
+
+import os
+from typing import Any
+
+from twisted.internet.endpoints import UNIXClientEndpoint
+from twisted.internet.interfaces import IFileDescriptorReceiver
+from twisted.internet.protocol import Factory, Protocol, connectionDone
+from twisted.python.failure import Failure
+from zope.interface import implementer
+
+from . import tell, tellLost, whenPermitted
+
+_PATH = "socket"
+
+
+@implementer(IFileDescriptorReceiver)
+class Returning(Protocol):
+    """
+    Sends back what it receives, descriptors too.
+    """
+
+    transport: Any
+
+    def __init__(self) -> None:
+        self._held: list[int] = []
+
+    def fileDescriptorReceived(self, descriptor: int) -> None:
+        """
+        Send it back, and hold it until it has gone.
+        """
+        self._held.append(descriptor)
+        self.transport.sendFileDescriptor(descriptor)
+
+    def dataReceived(self, data: bytes) -> None:
+        """
+        Send it back.
+        """
+        self.transport.write(data)
+
+    def connectionLost(self, reason: Failure = connectionDone) -> None:
+        """
+        Let go of what was held.
+        """
+        for descriptor in self._held:
+            os.close(descriptor)
+        tellLost(reason)
+
+
+class Paused(Returning):
+    """
+    Receives nothing until it is permitted.
+    """
+
+    def connectionMade(self) -> None:
+        """
+        Pause.
+        """
+        self.transport.pauseProducing()
+        tell("paused")
+        whenPermitted(
+            self.transport.reactor, "read", lambda: self.transport.resumeProducing()
+        )
+
+
+class Careless(Protocol):
+    """
+    Sends a descriptor, and nothing that it could go with.
+    """
+
+    transport: Any
+
+    def connectionMade(self) -> None:
+        """
+        Send it.
+        """
+        self.transport.sendFileDescriptor(0)
+
+    def connectionLost(self, reason: Failure = connectionDone) -> None:
+        """
+        Tell why.
+        """
+        tellLost(reason)
+
+
+def serve(reactor: Any, protocol: str) -> None:
+    """
+    Listen, on C{socket} in the working directory.
+    """
+    factory = Factory.forProtocol(
+        {"returning": Returning, "paused": Paused, "careless": Careless}[protocol]
+    )
+    reactor.listenUNIX(_PATH, factory, mode=0o600)
+    reactor.callLater(0, tell, "listening")
+
+
+class Greeting(Protocol):
+    """
+    Says something.
+    """
+
+    transport: Any
+
+    def connectionMade(self) -> None:
+        """
+        Say it.
+        """
+        tell("connectionMade")
+        self.transport.write(b"hello")
+
+    def connectionLost(self, reason: Failure = connectionDone) -> None:
+        """
+        Tell why.
+        """
+        tellLost(reason)
+
+
+def connect(reactor: Any, timeout: float) -> None:
+    """
+    Connect to C{socket} in the working directory, when it is permitted.
+    """
+
+    def begin() -> None:
+        endpoint = UNIXClientEndpoint(reactor, _PATH, timeout)
+        connecting = endpoint.connect(Factory.forProtocol(Greeting))
+        connecting.addErrback(lambda why: tell("failed", why=type(why.value).__name__))
+        reactor.callLater(0, tell, "connecting")
+
+    reactor.callWhenRunning(whenPermitted, reactor, "connect", begin)
