@@ -104,6 +104,19 @@ PREDICTIONS = (
         ),
     ),
     Prediction(
+        "io_uring that is entered for every operation can have half of what a tuned "
+        "epoll has",
+        (Said(echo("uring-by-operation", 100), echo("proactor", 100), most=0.75),),
+    ),
+    Prediction(
+        "a ring that is driven through ctypes loses: to epoll, and to the same ring in "
+        "an extension",
+        (
+            Said(echo("uring-ctypes", 100), echo("proactor", 100), most=1.0),
+            Said(echo("uring-ctypes", 100), echo("uring", 100), most=1.0),
+        ),
+    ),
+    Prediction(
         "a thread a connection competes up to 100 busy connections, and has a worse "
         "p99 with 1,000",
         (

@@ -63,9 +63,41 @@ def _ringReadiness() -> Any:
     return RingReadinessReactor()
 
 
+def _ctypesRing() -> Any:
+    """
+    io_uring driven through ctypes. All above the queue is what proactor has.
+    """
+    from ctypesring import CtypesRing
+
+    from iodemo.completion.reactor import CompletionReactor
+
+    queue: Any = CtypesRing()
+    return CompletionReactor(queue)
+
+
+def _ringByOperation() -> Any:
+    """
+    io_uring, entered for every send. All above the queue is what proactor has.
+    """
+    from iodemo.completion.reactor import CompletionReactor
+    from iodemo.completion.ring import RingQueue
+
+    class RingByOperation(RingQueue):
+        def trySend(self, owner: Any, descriptor: int, data: bytes) -> None:
+            """
+            See L{ICompletionQueue.trySend}.
+            """
+            super().trySend(owner, descriptor, data)
+            self.wait(0)
+
+    return CompletionReactor(RingByOperation(256, 32 * 1024, 16384))
+
+
 VARIANTS: dict[str, Callable[[], Any]] = {
     "epoll-trying": _tryingEpoll,
     "uring-readiness": _ringReadiness,
+    "uring-by-operation": _ringByOperation,
+    "uring-ctypes": _ctypesRing,
 }
 
 
