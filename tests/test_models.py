@@ -94,6 +94,8 @@ class ModelsTests(SynchronousTestCase):
             ("c-epoll", "epoll_wait read write", "without recv, send and with read"),
             ("select", "pselect6 recvfrom sendto", None),
             ("threads", "recvfrom sendto futex getpid other", None),
+            ("threads", "recvfrom sendto poll read write", None),
+            ("threads", "recvfrom sendto poll epoll_wait", "with epoll_wait"),
             ("fork", "recvfrom sendto read", "with read"),
             ("uring", "io_uring_enter", None),
             ("uring", "other", None),

@@ -35,6 +35,7 @@ from tests.results_examples import (
     fivePipes,
     fourBackends,
     heldCells,
+    interval,
     okCell,
     parameters,
     pipesCell,
@@ -63,6 +64,20 @@ def terminal(run: Results, width: int) -> str:
     Console(file=stream, width=width).print(comparisonTable(run))
     lines = [line.rstrip() for line in stream.getvalue().split("\n")]
     return re.sub("─+", "─", "\n".join(lines))
+
+
+def strained() -> Results:
+    """
+    One point, at which the load was more and more busy.
+    """
+    cells = [
+        okCell("idle", name, parameters(10, 1000), rate)
+        for name, rate in (("epoll", 5e4), ("proactor", 1e5), ("uring", 2e5))
+    ]
+    for cell, used in zip(cells, (0.79, 0.85, 0.99), strict=True):
+        cell["summary"]["load_cpu_fraction"] = interval((used, used, used))
+    cells[2]["load_limited"] = True
+    return results(cells)
 
 
 def small() -> Results:
@@ -158,6 +173,14 @@ class TableTests(SynchronousTestCase):
             "\n80 % of what each answers at most due on 100 connections\n",
             terminal(results(sharedCells()), 120),
         )
+
+    def test_strained(self) -> None:
+        """
+        A load that was near its limit is named, one whose limit it was otherwise.
+        """
+        text = terminal(strained(), 120)
+        self.assertIn("\n  load near its limit: proactor (85 %)\n", text)
+        self.assertEqual(text.count("near its limit"), 1)
 
     def test_held(self) -> None:
         """
@@ -1387,6 +1410,17 @@ class PageTests(SynchronousTestCase):
         self.assertIn("Throughput", folded)
         self.assertNotIn("Response time, p99", folded)
         self.assertIn("p99 from sending", said)
+
+    def test_strained(self) -> None:
+        """
+        The page says whose load was near its limit.
+        """
+        root = self.parsed(self.page(strained())[1])
+        self.assertIn(
+            "The load was near its limit at 10 busy, 1,000 idle connections: proactor "
+            "(85 %) of its core.",
+            "".join(root.itertext()),
+        )
 
     def test_noise(self) -> None:
         """

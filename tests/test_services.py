@@ -266,6 +266,8 @@ class MistakeTests(SynchronousTestCase):
         """
         Endpoint strings that are not: the line has the string in it.
         """
+        left = "something is left out: 'port' (for example, "
+        self.assertRefused(left, "iodemo-echo", "--listen", "tcp")
         for endpoint in (
             "nonsense",
             "",
