@@ -207,6 +207,8 @@ def machineFor(makeReactor: Callable[[], Any]) -> type[RuleBasedStateMachine]:
             # The connections have it from the port.
             port.socket.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 8 * KIB)
             self.address = ("127.0.0.1", port.getHost().port)
+            # To be passed: a socket would be open as long as that is under way.
+            self.cargo = open(os.devnull)  # noqa: SIM115
             self.port = port
 
         # What may happen
@@ -245,7 +247,7 @@ def machineFor(makeReactor: Callable[[], Any]) -> type[RuleBasedStateMachine]:
                 piece = stream(2 * life.number, life.asked, size)
                 try:
                     if life.isUNIX and passing:
-                        passed = [life.peer.fileno()]
+                        passed = [self.cargo.fileno()]
                         life.asked += socket.send_fds(life.peer, [piece], passed)
                     else:
                         life.asked += life.peer.send(piece)
@@ -306,8 +308,7 @@ def machineFor(makeReactor: Callable[[], Any]) -> type[RuleBasedStateMachine]:
             if life is not None:
                 sequence = []
                 for _ in range(min(passing, pieces) if life.isUNIX else 0):
-                    descriptor = self.other.fileno()
-                    life.protocol.transport.sendFileDescriptor(descriptor)
+                    life.protocol.transport.sendFileDescriptor(self.cargo.fileno())
                 for _ in range(pieces):
                     piece = stream(2 * life.number + 1, life.said, size // pieces + 1)
                     sequence.append(piece)
@@ -489,6 +490,7 @@ def machineFor(makeReactor: Callable[[], Any]) -> type[RuleBasedStateMachine]:
                 if hasattr(queue, "buffersOut"):
                     self.until(lambda: queue.buffersOut in (0, None))
             finally:
+                self.cargo.close()
                 for life in self.lives:
                     if life.peer is not None:
                         life.peer.close()

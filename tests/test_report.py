@@ -35,7 +35,6 @@ from tests.results_examples import (
     fivePipes,
     fourBackends,
     heldCells,
-    interval,
     okCell,
     parameters,
     pipesCell,
@@ -75,7 +74,11 @@ def strained() -> Results:
         for name, rate in (("epoll", 5e4), ("proactor", 1e5), ("uring", 2e5))
     ]
     for cell, used in zip(cells, (0.79, 0.85, 0.99), strict=True):
-        cell["summary"]["load_cpu_fraction"] = interval((used, used, used))
+        cell["summary"]["load_cpu_fraction"] = {
+            "median": used,
+            "low": used,
+            "high": used,
+        }
     cells[2]["load_limited"] = True
     return results(cells)
 

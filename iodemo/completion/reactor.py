@@ -108,9 +108,11 @@ class CompletionReactor(ReadinessReactor):
         """
         Wait, and have told what there is to tell.
         """
-        # mainLoop passes False for no time at all.
+        # mainLoop passes False for no time at all. Somebody who was told of an end
+        # when all was sent may have stopped the reactor since it looked.
+        soon = self.unsent or self._justStopped or delay is False
         try:
-            self.queue.wait(0 if self.unsent or delay is False else delay)
+            self.queue.wait(0 if soon else delay)
         except QueueRefused as refusal:
             # Twisted's main loop would log it, and ask again, without end.
             self.refused(refusal)

@@ -12,15 +12,14 @@ from ..children import TIMEOUT, receive
 from .hosting import Host, descriptorsOf, eventually
 from .peers import pattern
 from .sizes import MIB
-from .stamping import BackendTestCase, stamped, stampedFor
+from .stamping import BackendTestCase, sharedState, stamped, stampedFor
 
 _PASSED = 20
 
 
-@stamped
-class DescriptorTests(BackendTestCase):
+class _ServerTestCase(BackendTestCase):
     """
-    Tests for C{sendFileDescriptor} and C{fileDescriptorReceived}.
+    Tests of servers, of which the test is a client.
     """
 
     def connect(self, host: Host) -> socket.socket:
@@ -33,6 +32,30 @@ class DescriptorTests(BackendTestCase):
         client.settimeout(TIMEOUT)
         client.connect(str(host.directory / "socket"))
         return client
+
+
+@stamped
+class StopTests(_ServerTestCase):
+    """
+    Tests for a server that ends.
+    """
+
+    @sharedState
+    def test_stop(self) -> None:
+        """
+        It ends at once if it is stopped when a connection has ended, though nothing
+        else happens.
+        """
+        with self.host("unix.serve", protocol="last") as host:
+            self.assertEqual(self.connect(host).recv(1), b"")
+            host.await_("ended")
+
+
+@stamped
+class DescriptorTests(_ServerTestCase):
+    """
+    Tests for C{sendFileDescriptor} and C{fileDescriptorReceived}.
+    """
 
     def pipe(self) -> int:
         """

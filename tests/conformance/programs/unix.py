@@ -87,13 +87,37 @@ class Careless(Protocol):
         tellLost(reason)
 
 
+class Last(Protocol):
+    """
+    Leaves at once, and with it all of the program.
+    """
+
+    transport: Any
+
+    def connectionMade(self) -> None:
+        """
+        Leave.
+        """
+        self.transport.loseConnection()
+
+    def connectionLost(self, reason: Failure = connectionDone) -> None:
+        """
+        End the program.
+        """
+        self.transport.reactor.stop()
+
+
 def serve(reactor: Any, protocol: str) -> None:
     """
     Listen, on C{socket} in the working directory.
     """
-    factory = Factory.forProtocol(
-        {"returning": Returning, "paused": Paused, "careless": Careless}[protocol]
-    )
+    protocols = {
+        "careless": Careless,
+        "last": Last,
+        "paused": Paused,
+        "returning": Returning,
+    }
+    factory = Factory.forProtocol(protocols[protocol])
     reactor.listenUNIX(_PATH, factory, mode=0o600)
     reactor.callLater(0, tell, "listening")
 
