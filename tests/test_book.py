@@ -64,6 +64,16 @@ class QuotedTests(SynchronousTestCase):
         ):
             self.assertEqual(book.quoted(_run(), asked), expected)
 
+    def test_multiplexer(self) -> None:
+        """
+        What a multiplexer takes is a time.
+        """
+        run = _run()
+        for each in run["cells"][0]["rounds"]:
+            each["us_per_call"] = 0.77
+        said = book.quoted(run, "idle idle=1000 us_per_call: epoll")
+        self.assertEqual(said, "0.770 µs")
+
     def test_refused(self) -> None:
         """
         What was not measured, or more than once, is an error that says so.
@@ -125,7 +135,7 @@ class WriteTests(SynchronousTestCase):
         It is said when and where a run was made.
         """
         said = book.machine(_run())
-        for expected in ("Measured on 20", "Linux ", "Twisted ", " cores"):
+        for expected in ("Measured on 20", " cores", ", Linux 6.18.5, CPython 3.11.7"):
             self.assertIn(expected, said)
 
     def shown(self, page: Path, more: str = "") -> str:

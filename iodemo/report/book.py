@@ -74,8 +74,8 @@ def machine(results: Results) -> str:
     return (
         f"Measured on {there['date'][:10]}, by iodemo {there['iodemo']}, on "
         f"{'a virtual machine' if there['virtualized'] else 'a machine'} with "
-        f"{there['cores']} cores ({there['cpu']}, Linux {there['kernel']}, "
-        f"Python {there['python']}, Twisted {there['twisted']})"
+        f"{there['cores']} cores ({there['cpu']}, {there['kernel']}, "
+        f"{there['python']}, Twisted {there['twisted']})"
     )
 
 
@@ -118,7 +118,7 @@ def _said(cell: Cell, metric: str, value: float) -> str:
         return f"{reading.rate(value)} a second"
     if metric.endswith("_kib"):
         return reading.memory(value)
-    if "_us" in metric:
+    if "_us" in metric or metric == "us_per_call":
         return reading.duration(value)
     if "bytes" in metric:
         return reading.size(value)
