@@ -1,0 +1,50 @@
+"""
+The program about kernel AIO that the chapter on asynchronous I/O shows.
+"""
+
+from __future__ import annotations
+
+import platform
+import runpy
+from errno import ENOSYS
+from pathlib import Path
+from typing import Any
+from unittest import SkipTest
+
+from twisted.trial.unittest import SynchronousTestCase
+
+PROGRAM = Path(__file__).parent.parent / "docs/examples/kernel_aio.py"
+
+
+class KernelAIOTests(SynchronousTestCase):
+    """
+    What the chapter says of it is so.
+    """
+
+    if platform.system() != "Linux" or platform.machine() not in ("x86_64", "aarch64"):
+        skip = "it is about Linux, and knows the numbers of two architectures"
+
+    def setUp(self) -> None:
+        """
+        Load it, if the kernel has what it is about.
+        """
+        self.program: dict[str, Any] = runpy.run_path(str(PROGRAM))
+        try:
+            with self.program["context"]():
+                pass
+        except OSError as error:
+            if error.errno == ENOSYS:
+                raise SkipTest("this kernel has no AIO") from error
+            raise
+
+    def test_blocking(self) -> None:
+        """
+        Of a blocking socket it is io_submit that waits.
+        """
+        self.assertFalse(self.program["ofBlocking"]())
+
+    def test_nonBlocking(self) -> None:
+        """
+        Of a non-blocking one it has a result at once: EAGAIN.
+        """
+        self.assertEqual(self.program["ofNonBlocking"](), -self.program["EAGAIN"])
