@@ -6,13 +6,13 @@ from __future__ import annotations
 
 from matplotlib.figure import Figure
 
-from drawings.shapes import BLANK, PROGRAM, Sheet
+from drawings.shapes import PROGRAM, Sheet
 
 _QUESTIONS = (
-    ("Is most of the CPU time in your\nown code, or in TLS?", "keep what you have"),
-    ("Do you depend on asyncio?", "asyncio"),
-    ("Must every test pass,\nand nobody compiles?", "epoll"),
-    ("Do kernel and container\nallow io_uring (6.1)?", "uring"),
+    ("Does a request cost ten times\nthe CPU time of an echo?", "what you have"),
+    ("Does the program need asyncio?", "asyncio"),
+    ("Is the traffic something else\nthan TCP connections?", "epoll"),
+    ("Do kernel, container and your\nown rules allow io_uring?", "uring"),
 )
 
 
@@ -20,15 +20,17 @@ def _decision() -> Figure:
     """
     What to ask, in order, and what each answer leads to.
     """
-    sheet = Sheet(12 * len(_QUESTIONS) + 6)
+    step = 11.5
+    sheet = Sheet(step * len(_QUESTIONS) + 6)
     for number, (question, answer) in enumerate(_QUESTIONS):
-        top = 1 + 12 * number
-        sheet.box(1, top, 38, 7, question, fill=BLANK)
-        sheet.arrow((39, top + 3.5), (46, top + 3.5), "yes")
-        sheet.box(46, top + 0.5, 17, 6, answer, fill=PROGRAM, small=True)
-        sheet.arrow((20, top + 7), (20, top + 12))
-        sheet.text(21.5, top + 9.5, "no", small=True, align="left")
-    sheet.box(11, 1 + 12 * len(_QUESTIONS), 18, 4.6, "proactor", fill=PROGRAM)
+        top = 0.6 + step * number
+        sheet.box(0.6, top, 40, 7, question)
+        sheet.arrow((40.6, top + 3.5), (47, top + 3.5), "yes")
+        sheet.box(47, top + 1, 16.4, 5, answer, fill=PROGRAM, bold=True)
+        sheet.arrow((20.6, top + 7), (20.6, top + step))
+        sheet.text(22, top + 9.2, "no", small=True, align="left")
+    last = 0.6 + step * len(_QUESTIONS)
+    sheet.box(12.4, last, 16.4, 5, "proactor", fill=PROGRAM, bold=True)
     return sheet.figure
 
 
