@@ -123,12 +123,12 @@ class WriteTests(SynchronousTestCase):
         What comes from a results file is text, whatever it looks like.
         """
         run = _run()
-        run["cells"][4]["reason"] = "|x|_ `y`_ **z** :raw:`<b>` file_ \\ end"
+        run["cells"][4]["reason"] = "|x|_ `y`_ **z** :raw:`<b>` file_ a@b.c \\ end"
         directory = makeDirectory(self) / "measured"
         book.write(run, directory)
         shown = self.shown(directory / "idle.rst")
         self.assertNotIn("system-message", shown)
-        self.assertIn("|x|_ `y`_ **z** :raw:`&lt;b&gt;` file_ \\ end", shown)
+        self.assertIn("|x|_ `y`_ **z** :raw:`&lt;b&gt;` file_ a&#64;b.c \\ end", shown)
 
     def test_machine(self) -> None:
         """

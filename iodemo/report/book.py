@@ -137,4 +137,4 @@ def _shown(chart: Chart, image: str) -> str:
 
 
 def _plain(text: str) -> str:
-    return re.sub(r"([\\`*_|:<>])", r"\\\1", text)
+    return re.sub(r"([\\`*_|:<>@])", r"\\\1", text)
