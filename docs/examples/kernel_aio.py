@@ -55,7 +55,6 @@ def context() -> Iterator[ctypes.c_ulong]:
         call(1, made)
 
 
-# example
 def receive(connection: socket.socket, submitted: threading.Event) -> int:
     """
     Ask kernel AIO to receive.
@@ -105,7 +104,6 @@ def ofNonBlocking() -> int:
         return receive(near, threading.Event())
 
 
-# end
 if __name__ == "__main__":
     if not ofBlocking():
         said = "io_submit returned when there was something to receive."

@@ -96,7 +96,6 @@ class Seen(NamedTuple):
     wasReadLater: bool
 
 
-# example
 def tryReading(silent: int, patience: float = 1.0) -> Seen:
     """
     Read from so many connections that say nothing, then from one that has said
@@ -118,7 +117,6 @@ def tryReading(silent: int, patience: float = 1.0) -> Seen:
     return Seen(more, wasRead, wasReadLater)
 
 
-# end
 if __name__ == "__main__":
     silent = max(1, int(sys.argv[1]))
     seen = tryReading(silent)
