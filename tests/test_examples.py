@@ -1,0 +1,121 @@
+"""
+Tests for C{docs/examples}: what the book shows.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+import socket
+import subprocess
+import sys
+import threading
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from twisted.trial.unittest import SynchronousTestCase
+
+from .children import TIMEOUT
+
+_EXAMPLES = Path(__file__).resolve().parents[1] / "docs" / "examples"
+
+
+def example(name: str) -> Any:
+    """
+    The module of an example.
+    """
+    path = _EXAMPLES / f"{name}.py"
+    spec = importlib.util.spec_from_file_location(f"examples_{name}", path)
+    assert spec is not None and spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+class PatternsTests(SynchronousTestCase):
+    """
+    Tests for C{patterns.py}: the same receive, in four ways.
+    """
+
+    def setUp(self) -> None:
+        """
+        Connect two sockets.
+        """
+        self.patterns = example("patterns")
+        self.ours, self.peer = socket.socketpair()
+        for end in (self.ours, self.peer):
+            self.addCleanup(end.close)
+
+    def inAThread(self, receive: Callable[[socket.socket], bytes]) -> bytes:
+        """
+        What is received by a thread, of what is sent once it runs.
+        """
+        received: list[bytes] = []
+        runs = threading.Event()
+
+        def run() -> None:
+            runs.set()
+            received.append(receive(self.ours))
+
+        thread = threading.Thread(target=run, daemon=True)
+        thread.start()
+        self.assertTrue(runs.wait(TIMEOUT))
+        self.assertEqual(received, [])
+        self.peer.sendall(b"said")
+        thread.join(TIMEOUT)
+        self.assertFalse(thread.is_alive())
+        return b"".join(received)
+
+    def test_waitInTheCall(self) -> None:
+        """
+        The call returns with what comes, and not before.
+        """
+        self.assertEqual(self.inAThread(self.patterns.waitInTheCall), b"said")
+        self.assertTrue(self.ours.getblocking())
+
+    def test_askAgain(self) -> None:
+        """
+        The program goes on while there is nothing, and asks until there is something.
+        """
+        asked: list[int] = []
+
+        def meanwhile() -> None:
+            asked.append(len(asked))
+            if len(asked) == 3:
+                self.peer.sendall(b"said")
+
+        self.assertEqual(self.patterns.askAgain(self.ours, meanwhile), b"said")
+        self.assertEqual(asked, [0, 1, 2])
+
+    def test_waitUntilReady(self) -> None:
+        """
+        It waits for a socket that does not block.
+        """
+        self.assertEqual(self.inAThread(self.patterns.waitUntilReady), b"said")
+        self.assertFalse(self.ours.getblocking())
+
+    def test_beTold(self) -> None:
+        """
+        What was asked for when there was nothing is told when there is something.
+        """
+        told = self.patterns.beTold(self.ours, lambda: self.peer.sendall(b"said"))
+        self.assertEqual(told, b"said")
+
+    def test_toldOfTheEnd(self) -> None:
+        """
+        That nothing more will come is told too.
+        """
+        self.assertEqual(self.patterns.beTold(self.ours, self.peer.close), b"")
+
+    def test_main(self) -> None:
+        """
+        It runs by itself, as the page says.
+        """
+        said = subprocess.run(
+            [sys.executable, str(_EXAMPLES / "patterns.py")],
+            capture_output=True,
+            check=True,
+            text=True,
+            timeout=TIMEOUT,
+        ).stdout
+        self.assertEqual(said.count("b'hello'"), 4)
