@@ -119,3 +119,33 @@ class PatternsTests(SynchronousTestCase):
             timeout=TIMEOUT,
         ).stdout
         self.assertEqual(said.count("b'hello'"), 4)
+
+
+class ThreadsTests(SynchronousTestCase):
+    """
+    Tests for C{threads.py}: a thread for each connection.
+    """
+
+    def test_serve(self) -> None:
+        """
+        Connections are served whatever others do, and the server ends with its port.
+        """
+        port = socket.create_server(("127.0.0.1", 0))
+        self.addCleanup(port.close)
+        server = threading.Thread(target=example("threads").serve, args=[port])
+        server.start()
+        try:
+            address = port.getsockname()
+            with (
+                socket.create_connection(address, TIMEOUT) as silent,
+                socket.create_connection(address, TIMEOUT) as busy,
+            ):
+                for asked in (b"one", b"two"):
+                    busy.sendall(asked)
+                    self.assertEqual(busy.recv(64), asked)
+                silent.shutdown(socket.SHUT_WR)
+                self.assertEqual(silent.recv(64), b"")
+        finally:
+            port.shutdown(socket.SHUT_RDWR)
+            server.join(TIMEOUT)
+        self.assertFalse(server.is_alive())
