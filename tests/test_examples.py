@@ -5,6 +5,7 @@ Tests for C{docs/examples}: what the book shows.
 from __future__ import annotations
 
 import importlib.util
+import re
 import socket
 import subprocess
 import sys
@@ -14,6 +15,8 @@ from pathlib import Path
 from typing import Any
 
 from twisted.trial.unittest import SynchronousTestCase
+
+from iodemo.models import MODELS, Model
 
 from .children import TIMEOUT
 
@@ -149,3 +152,30 @@ class ThreadsTests(SynchronousTestCase):
             port.shutdown(socket.SHUT_RDWR)
             server.join(TIMEOUT)
         self.assertFalse(server.is_alive())
+
+
+class LayersTests(SynchronousTestCase):
+    """
+    Tests for the table in C{docs/patterns.rst} of what is done at which layer.
+    """
+
+    def test_kernel(self) -> None:
+        """
+        Of each reactor it says what the table of models says of the kernel's calls.
+        """
+        page = (_EXAMPLES.parent / "patterns.rst").read_text()
+        rows = re.findall(r"\* - Twisted: ([\w, ]+)\n +- (\d)", page)
+        said = {name: int(way) for names, way in rows for name in names.split(", ")}
+        ways = {model.name: _way(model) for model in MODELS if model.kind == "reactor"}
+        self.assertEqual(said, ways)
+
+
+def _way(model: Model) -> int:
+    """
+    Which of the four ways it is to the kernel.
+    """
+    if model.blocking:
+        return 1
+    if not model.synchronous:
+        return 4
+    return 2 if model.pattern == "busy polling" else 3
