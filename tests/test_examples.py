@@ -7,6 +7,7 @@ from __future__ import annotations
 import importlib.util
 import re
 import socket
+import struct
 import subprocess
 import sys
 import threading
@@ -128,6 +129,19 @@ class ThreadsTests(SynchronousTestCase):
     """
     Tests for C{threads.py}: a thread for each connection.
     """
+
+    def test_reset(self) -> None:
+        """
+        A connection that its peer resets ends without a word.
+        """
+        with socket.create_server(("127.0.0.1", 0)) as port:
+            peer = socket.create_connection(port.getsockname(), TIMEOUT)
+            connection, _ = port.accept()
+        linger = struct.pack("ii", 1, 0)
+        peer.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, linger)
+        peer.close()
+        example("threads").echo(connection)
+        self.assertEqual(connection.fileno(), -1)
 
     def test_serve(self) -> None:
         """

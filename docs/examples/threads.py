@@ -24,9 +24,9 @@ def serve(port: socket.socket) -> None:
 
 def echo(connection: socket.socket) -> None:
     """
-    Serve one connection, as if there were no other.
+    Serve one connection, as if there were no other, until it ends or is reset.
     """
-    with connection:
+    with connection, contextlib.suppress(ConnectionError):
         while data := connection.recv(64 * 1024):
             connection.sendall(data)
 
