@@ -1,0 +1,151 @@
+"""
+Tests for C{docs/examples/multiplexing.py}: the code that the chapter on multiplexing
+shows, and what it says of the kernel without showing code.
+"""
+
+from __future__ import annotations
+
+import errno
+import importlib.util
+import os
+import select
+import socket
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+from twisted.trial.unittest import SkipTest, SynchronousTestCase
+
+_DOCS = Path(__file__).parent.parent / "docs"
+
+
+def _example() -> ModuleType:
+    """
+    The module, which is in no package.
+    """
+    path = _DOCS / "examples" / "multiplexing.py"
+    if not path.exists():
+        raise SkipTest("the pages are not here")
+    if not hasattr(select, "epoll"):
+        raise SkipTest("it takes epoll")
+    spec = importlib.util.spec_from_file_location("multiplexing", path)
+    assert spec is not None and spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+class ExampleTests(SynchronousTestCase):
+    """
+    Tests for the code that is shown.
+    """
+
+    def setUp(self) -> None:
+        """
+        Find it.
+        """
+        self.example: Any = _example()
+
+    def test_loops(self) -> None:
+        """
+        Each loop brings what arrived on every socket, and ends when all have.
+        """
+        for loop in ("withSelect", "withPoll", "withEpoll"):
+            pairs = [socket.socketpair() for _ in range(5)]
+            for end in (end for pair in pairs for end in pair):
+                self.addCleanup(end.close)
+            ours = {ours: number for number, (ours, _) in enumerate(pairs)}
+            arrived = [b""] * len(pairs)
+            pairs[0][1].sendall(b"first")
+            for each, data in getattr(self.example, loop)(list(ours)):
+                arrived[ours[each]] += data
+                following = ours[each] + 1
+                # One after the other, so that it has to wait for each.
+                if following < len(pairs) and not arrived[following]:
+                    pairs[following][1].sendall(b"%d" % following)
+                pairs[ours[each]][1].close()
+            self.assertEqual(arrived, [b"first", b"1", b"2", b"3", b"4"], loop)
+
+    def test_triggers(self) -> None:
+        """
+        A level is told for as long as there is data, an edge once.
+        """
+        self.assertEqual(self.example.timesTold(0), 2)
+        self.assertEqual(self.example.timesTold(select.EPOLLET), 1)
+
+    def test_duplicate(self) -> None:
+        """
+        epoll goes on naming a closed descriptor whose file is still open.
+        """
+        self.assertTrue(self.example.toldOfClosed())
+
+
+class TrapTests(SynchronousTestCase):
+    """
+    Tests for what the chapter says of the kernel and of CPython.
+    """
+
+    def setUp(self) -> None:
+        """
+        Skip where there is no epoll.
+        """
+        _example()
+
+    def test_descriptorOutOfRange(self) -> None:
+        """
+        CPython refuses to select descriptor 1,024.
+        """
+        error = self.assertRaises(ValueError, select.select, [1024], (), ())
+        self.assertEqual(str(error), "filedescriptor out of range in select()")
+
+    def test_regularFile(self) -> None:
+        """
+        epoll refuses a regular file, which poll calls ready at once.
+        """
+        with open(__file__) as file, select.epoll() as poller:
+            error = self.assertRaises(OSError, poller.register, file, select.EPOLLIN)
+            self.assertEqual(error.errno, errno.EPERM)
+            both = select.POLLIN | select.POLLOUT
+            plain = select.poll()
+            plain.register(file, both)
+            self.assertEqual(plain.poll(0), [(file.fileno(), both)])
+
+    def test_closedDescriptor(self) -> None:
+        """
+        poll reports a descriptor that is not open, and epoll cannot be told to forget
+        one.
+        """
+        reading, writing = os.pipe()
+        self.addCleanup(os.close, writing)
+        duplicate = os.dup(reading)
+        self.addCleanup(os.close, duplicate)
+        plain = select.poll()
+        plain.register(reading, select.POLLIN)
+        with select.epoll() as poller:
+            poller.register(reading, select.EPOLLIN)
+            os.close(reading)
+            self.assertEqual(plain.poll(0), [(reading, select.POLLNVAL)])
+            error = self.assertRaises(OSError, poller.unregister, reading)
+            self.assertEqual(error.errno, errno.EBADF)
+
+    def test_hangUp(self) -> None:
+        """
+        epoll tells of a hang-up whether or not it was asked to.
+        """
+        reading, writing = os.pipe()
+        self.addCleanup(os.close, reading)
+        with select.epoll() as poller:
+            poller.register(reading, 0)
+            self.assertEqual(poller.poll(0), [])
+            os.close(writing)
+            self.assertEqual(poller.poll(0), [(reading, select.EPOLLHUP)])
+
+    def test_registeringAsksNoKernel(self) -> None:
+        """
+        Python's poll object keeps its list itself: a descriptor that cannot be open is
+        registered without an error, which epoll's registration is.
+        """
+        select.poll().register(10**6, select.POLLIN)
+        with select.epoll() as poller:
+            error = self.assertRaises(OSError, poller.register, 10**6, select.EPOLLIN)
+            self.assertEqual(error.errno, errno.EBADF)
