@@ -1,0 +1,79 @@
+"""
+Tests for C{docs/timeline.csv}, which the timeline is drawn from and shows as a table.
+"""
+
+from __future__ import annotations
+
+import csv
+import re
+from datetime import date
+from pathlib import Path
+
+from twisted.trial.unittest import SkipTest, SynchronousTestCase
+
+_FILE = Path(__file__).parent.parent / "docs" / "timeline.csv"
+
+_KINDS = {"readiness", "signal", "completion", "writing"}
+
+
+def _first(written: str) -> date:
+    """
+    The first day of a year, a month, or a day.
+    """
+    return date.fromisoformat((written + "-01-01")[:10])
+
+
+class TimelineTests(SynchronousTestCase):
+    """
+    Tests for every row.
+    """
+
+    def setUp(self) -> None:
+        """
+        Read them.
+        """
+        if not _FILE.exists():
+            raise SkipTest("the pages are not here")
+        with _FILE.open(encoding="utf-8", newline="") as file:
+            self.rows = list(csv.DictReader(file))
+        self.assertGreater(len(self.rows), 10)
+
+    def test_complete(self) -> None:
+        """
+        Each says when, what, of which kind, and where.
+        """
+        for row in self.rows:
+            self.assertEqual(list(row), ["Date", "Kind", "What", "Where", "Source"])
+            self.assertRegex(row["Date"], r"^\d{4}(-\d\d(-\d\d)?)?$")
+            self.assertIn(row["Kind"], _KINDS)
+            for column in ("What", "Where"):
+                self.assertTrue(row[column].strip(), row)
+
+    def test_sources(self) -> None:
+        """
+        Each has a source that can be followed, and no markup that is half a link.
+        """
+        for row in self.rows:
+            links = re.findall(r"`[^`<>]+ <(https?://[^\s<>`]+)>`__", row["Source"])
+            self.assertTrue(links, row)
+            self.assertEqual(row["Source"].count("`"), 2 * len(links), row)
+
+    def test_order(self) -> None:
+        """
+        They are in the order in which they happened.
+        """
+        dates = [_first(row["Date"]) for row in self.rows]
+        self.assertEqual(dates, sorted(dates))
+
+    def test_outline(self) -> None:
+        """
+        What the outline asks for is there, in its order.
+        """
+        whole = [row["What"] for row in self.rows]
+        places = [
+            next(place for place, what in enumerate(whole) if name in what)
+            for name in ("select", "poll", "The paper", "epoll:", "io_uring")
+        ]
+        self.assertEqual(places, sorted(places))
+        for name in ("SIGIO", "signals", "/dev/poll", "kqueue", "AIO", "kevent"):
+            self.assertTrue(any(name in what for what in whole), name)
