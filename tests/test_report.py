@@ -1227,10 +1227,10 @@ class FiguresTests(SynchronousTestCase):
         for index, cell in enumerate(run["cells"]):
             for name in cell.get("syscalls_by_name", {}):
                 cell["syscalls_by_name"][name] = extremes[index % 4]
-            for interval in cell["summary"].values():
-                interval["low"] = extremes[(index + 1) % 4]
-                interval["median"] = extremes[index % 4]
-                interval["high"] = extremes[(index + 2) % 4]
+            for each in cell["summary"].values():
+                each["low"] = extremes[(index + 1) % 4]
+                each["median"] = extremes[index % 4]
+                each["high"] = extremes[(index + 2) % 4]
             if cell["backend"] == "poll":
                 cell["backend"] = "threads"
         run["cells"][1]["parameters"]["idle"] = 2**63 - 1
