@@ -45,12 +45,19 @@ class QuotedTests(SynchronousTestCase):
 
     def test_bound(self) -> None:
         """
-        Where the load was the limit it is a lower bound.
+        Where the load was the limit it is a bound, or nothing.
         """
         run = _run()
         run["cells"][1]["load_limited"] = True
         said = book.quoted(run, "idle idle=1000: uring/epoll")
         self.assertRegex(said, r"^at least 2\.\d\d times$")
+        said = book.quoted(run, "idle idle=1000: epoll/uring")
+        self.assertRegex(said, r"^at most 0\.3\d times$")
+        run["cells"][0]["load_limited"] = True
+        error = self.assertRaises(
+            BadClaim, book.quoted, run, "idle idle=1000: uring/epoll"
+        )
+        self.assertIn("the load was the limit of uring and epoll", str(error))
 
     def test_value(self) -> None:
         """

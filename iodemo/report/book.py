@@ -10,6 +10,7 @@ whoever measures anew has the chapter say that.
 from __future__ import annotations
 
 import json
+import math
 import re
 import textwrap
 from pathlib import Path
@@ -87,9 +88,13 @@ def _ratio(results: Results, claim: Claim, asked: str) -> str:
     if decision.ratio is None or decision.interval is None:
         raise BadClaim(f"{asked!r}: {decision.reason}")
     low, high = decision.interval
-    said = f"{reading.ratio(decision.ratio)} times"
-    if high == float("inf"):
+    if low == 0 and math.isinf(high):
+        raise BadClaim(f"{asked!r}: {decision.reason}")
+    if math.isinf(high):
         return f"at least {reading.ratio(low)} times"
+    if low == 0:
+        return f"at most {reading.ratio(high)} times"
+    said = f"{reading.ratio(decision.ratio)} times"
     return f"{said} ({reading.ratio(low)} to {reading.ratio(high)})"
 
 
