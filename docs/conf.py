@@ -11,4 +11,4 @@ project = "iodemo"
 html_title = "iodemo"
 html_theme = "furo"
 exclude_patterns = ["_build", "measured"]
-extensions = ["measured_numbers"]
+extensions = ["measured_numbers", "api_reference", "results_keys"]

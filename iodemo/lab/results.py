@@ -37,10 +37,10 @@ Verdict = Literal["faster", "slower", "indistinguishable"]
 class Limits(TypedDict, total=False):
     """Kernel and process limits in force; C{None} where unknown."""
 
-    nofile_soft: int | None
+    nofile_soft: int | None  # open files a process (RLIMIT_NOFILE); None: no limit
     nofile_hard: int | None
-    somaxconn: int | None
-    ephemeral_ports: str | None
+    somaxconn: int | None  # the longest queue of connections to accept
+    ephemeral_ports: str | None  # from which to which a client is given one
 
 
 class Pinning(TypedDict):
@@ -53,20 +53,20 @@ class Pinning(TypedDict):
 class Environment(TypedDict):
     """The machine, the versions, and the command that made the file."""
 
-    kernel: str
-    architecture: str
-    cpu: str
-    cores: int
+    kernel: str  # its name and release
+    architecture: str  # as of uname -m
+    cpu: str  # its model
+    cores: int  # of the machine
     memory_kib: int
-    virtualized: bool
-    python: str
+    virtualized: bool  # whether a hypervisor is known to be below
+    python: str  # which and its version
     twisted: str
     iodemo: str
     limits: Limits
-    pinning: Pinning | None
+    pinning: Pinning | None  # None where nothing could be pinned
     steal_fraction: float | None  # CPU time the hypervisor took during the run
     date: str  # UTC, ISO 8601, when the run began
-    command: str
+    command: str  # the command line that made the file
 
 
 class AddedParameters(TypedDict, total=False):
@@ -90,7 +90,7 @@ class Parameters(AddedParameters):
     idle: int  # further connections, open and silent
     payload: int  # bytes of a request's payload
     rate: float | None  # requests due a second; None is a closed loop
-    tls: bool
+    tls: bool  # whether over TLS
 
 
 class Located(TypedDict):
@@ -110,8 +110,8 @@ class Interval(TypedDict):
     """The median over rounds and its 95 % bootstrap interval."""
 
     median: float
-    low: float
-    high: float
+    low: float  # where the interval begins
+    high: float  # where it ends
 
 
 class Cell(Placed, Counted):
@@ -131,13 +131,13 @@ class Cell(Placed, Counted):
 class Comparison(Located):
     """One backend against the baseline, in one metric at one point."""
 
-    metric: str
+    metric: str  # as in a summary
     baseline: str
     backend: str
     ratio: float  # backend / baseline
-    low: float
-    high: float
-    verdict: Verdict
+    low: float  # where its 95 % interval begins
+    high: float  # where it ends
+    verdict: Verdict  # "faster" is better: more throughput, or less of another metric
 
 
 class PlannedPoint(Placed):

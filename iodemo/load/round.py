@@ -45,7 +45,7 @@ class Held(TypedDict, total=False):
 
     sampled: int  # connections asked once more at the end, by chance; all answered
     server_bytes_per_connection: float  # proportional set size (PSS)
-    kernel_bytes_per_connection: float
+    kernel_bytes_per_connection: float  # of the whole machine
 
 
 class OfFlow(TypedDict, total=False):
@@ -55,7 +55,7 @@ class OfFlow(TypedDict, total=False):
     before it, on the same connection.
     """
 
-    bytes_per_second: float
+    bytes_per_second: float  # one way, all connections together
 
 
 class OfChat(TypedDict, total=False):
@@ -73,7 +73,7 @@ class Counted(TypedDict, total=False):
     that were timed. One of these keys is there then.
     """
 
-    syscalls_by_name: dict[str, float]  # a request
+    syscalls_by_name: dict[str, float]  # how many of each a request took
     syscalls_reason: str  # why they could not be counted
 
 
@@ -93,11 +93,11 @@ class Round(OfPipes, OpenLoop, Held, OfFlow, OfChat, Counted):
     requests: int  # answered and verified within the window
     seconds: float  # length of the window
     throughput: float  # requests a second
-    latency_us: Latency
-    server_cpu_us_per_request: float | None
+    latency_us: Latency  # from when a request was sent, or was due in an open loop
+    server_cpu_us_per_request: float | None  # user and system time
     server_user_s: float | None  # None too where many processes used too little
-    server_system_s: float | None
+    server_system_s: float | None  # the same, in the kernel
     server_rss_kib: int | None  # RSS or, with children, PSS; with all connections open
     context_switches: int | None  # of the server, for the requests of the window
-    syscalls_per_request: float | None
+    syscalls_per_request: float | None  # all of them; None where not counted
     load_cpu_fraction: float  # of one core, or of as many as its processes may use

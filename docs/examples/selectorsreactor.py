@@ -1,0 +1,76 @@
+"""
+A reactor on the standard library's C{selectors}: epoll, kqueue, or poll, whichever the
+system has.
+
+Facts. C{selectors.DefaultSelector} is the best multiplexer of the system behind one
+interface. It keeps a map of its own of what it watches, and forgets a descriptor that
+was closed only when it is told to. epoll refuses a regular file (EPERM), of which
+poll(2) says that it is always ready.
+
+Decision. C{watch} tells it to forget a descriptor before it has it watched anew: one
+that was closed and whose number is in use again is then no special case. What cannot be
+watched is always ready.
+
+Costs. Two system calls where one would do, at each change of interest; and the selector
+makes a tuple for each descriptor that is ready.
+"""
+
+from __future__ import annotations
+
+import selectors
+
+from twisted.internet.main import installReactor
+
+from iodemo.reactors.readiness import READABLE, WRITABLE, ReadinessReactor
+
+#: What Twisted's tests ask that this reactor cannot do, and why: C{iodemo conform}.
+CONFORMANCE_EXCEPTIONS = {
+    "*.test_lostFileDescriptor": "epoll forgets a descriptor that is closed, and does "
+    "not say so; Twisted's own epoll reactor is not asked for this",
+}
+
+
+class SelectorsReactor(ReadinessReactor):
+    """
+    A reactor on C{selectors}.
+    """
+
+    def __init__(self) -> None:
+        self._selector = selectors.DefaultSelector()
+        self._always: dict[int, int] = {}
+        super().__init__()
+
+    def watch(self, descriptor: int, mask: int) -> None:
+        """
+        See L{ReadinessReactor.watch}.
+        """
+        self._always.pop(descriptor, None)
+        if descriptor in self._selector.get_map():
+            self._selector.unregister(descriptor)
+        wanted = selectors.EVENT_READ if mask & READABLE else 0
+        wanted |= selectors.EVENT_WRITE if mask & WRITABLE else 0
+        if wanted:
+            try:
+                self._selector.register(descriptor, wanted)
+            except PermissionError:
+                self._always[descriptor] = mask
+
+    def wait(self, timeout: float | None) -> list[tuple[int, int]]:
+        """
+        See L{ReadinessReactor.wait}.
+        """
+        if self._always:
+            timeout = 0
+        ready = list(self._always.items())
+        for key, events in self._selector.select(timeout):
+            readable = READABLE if events & selectors.EVENT_READ else 0
+            writable = WRITABLE if events & selectors.EVENT_WRITE else 0
+            ready.append((key.fd, readable | writable))
+        return ready
+
+
+def install() -> None:
+    """
+    Make this the reactor of the process.
+    """
+    installReactor(SelectorsReactor())

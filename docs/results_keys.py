@@ -1,0 +1,185 @@
+"""
+An extension of Sphinx: the keys of a results file, from the C{TypedDict}s that are
+their documentation.
+
+C{.. keys:: Round} lists those that a class adds to others: what kind of value each has,
+and what the comment behind it says, after its docstring. So the page says nothing else
+than the source, and a class that is not there any more is an error. C{.. cut:: SCENARIO
+BACKEND} shows one cell of the run that the book draws on, with one of its rounds.
+"""
+
+from __future__ import annotations
+
+import ast
+import json
+import re
+import tokenize
+import types
+from pathlib import Path
+from typing import (
+    Any,
+    Literal,
+    Union,
+    get_args,
+    get_origin,
+    get_type_hints,
+    is_typeddict,
+)
+
+from docutils import nodes
+from docutils.parsers.rst import Directive
+from docutils.statemachine import StringList
+
+from iodemo.lab import results
+from iodemo.load import round as rounds
+
+_MODULES = (rounds, results)
+_RUN = Path(__file__).parent / "measured"
+
+_KINDS: dict[Any, str] = {
+    str: "text",
+    int: "whole number",
+    float: "number",
+    bool: "true or false",
+    type(None): "null",
+}
+
+
+def shapes() -> dict[str, Any]:
+    """
+    The C{TypedDict}s, by name.
+    """
+    return {
+        name: value
+        for module in _MODULES
+        for name, value in vars(module).items()
+        if is_typeddict(value)
+    }
+
+
+def described(name: str) -> list[str]:
+    """
+    What a class adds, as lines of reStructuredText.
+
+    @raise KeyError: if there is no such class.
+    """
+    shape = shapes()[name]
+    own = _comments(shape)
+    hints = get_type_hints(shape)
+    lines = [f".. _results-{name}:", "", *_marked(shape.__doc__ or "").split("\n"), ""]
+    for key, comment in own.items():
+        kind = _kind(hints[key])
+        absent = "" if key in shape.__required_keys__ else ", or absent"
+        said = f": {_marked(comment)}" if comment else ""
+        lines += [f"``{key}``", f"   {kind[0].upper()}{kind[1:]}{absent}{said}.", ""]
+    return lines
+
+
+def _comments(shape: Any) -> dict[str, str]:
+    """
+    The keys in a class's own body, and the comment behind each.
+    """
+    path = Path(vars(results if _isFrom(shape, results) else rounds)["__file__"])
+    with tokenize.open(path) as lines:
+        comments = {
+            token.start[0]: token.string.lstrip("# ")
+            for token in tokenize.generate_tokens(lines.readline)
+            if token.type == tokenize.COMMENT
+        }
+    for node in ast.parse(path.read_text(encoding="utf-8")).body:
+        if isinstance(node, ast.ClassDef) and node.name == shape.__name__:
+            return {
+                each.target.id: comments.get(each.lineno, "")
+                for each in node.body
+                if isinstance(each, ast.AnnAssign) and isinstance(each.target, ast.Name)
+            }
+    # Its keys are no identifiers, so it is no class.
+    return dict.fromkeys(shape.__annotations__, "")
+
+
+def _isFrom(shape: Any, module: types.ModuleType) -> bool:
+    return bool(shape.__module__ == module.__name__)
+
+
+def _kind(hint: Any) -> str:
+    """
+    What a value is, in the words of JSON.
+    """
+    arguments = get_args(hint)
+    origin = get_origin(hint)
+    if origin is Literal:
+        return " or ".join(f"``{each}``" for each in arguments)
+    if origin in (Union, types.UnionType):
+        return " or ".join(map(_kind, arguments))
+    if origin is list:
+        return f"list, each {_kind(arguments[0])}"
+    if origin is dict:
+        return f"object, by name, each {_kind(arguments[1])}"
+    if is_typeddict(hint):
+        words = re.sub(r"(?<=[a-z])(?=[A-Z])", " ", hint.__name__).lower()
+        return f":ref:`{words} <results-{hint.__name__}>`"
+    return _KINDS[hint]
+
+
+def _marked(text: str) -> str:
+    """
+    Epytext as reStructuredText, of what there is of it here.
+    """
+    for name, word in (("None", "null"), ("False", "false")):
+        text = re.sub(rf"C\{{{name}\}}|\b{name}\b", word, text)
+    text = re.sub(r"[CL]\{([^{}]*)\}", r"``\1``", text)
+    lines = [line.strip() for line in text.strip().split("\n")]
+    return "\n".join(lines)
+
+
+class Keys(Directive):
+    """
+    C{.. keys:: NAME}.
+    """
+
+    required_arguments = 1
+
+    def run(self) -> list[nodes.Node]:
+        """
+        Put them in its place.
+        """
+        (name,) = self.arguments
+        if name not in shapes():
+            raise self.error(f"no results have a {name}")
+        node = nodes.container(classes=["keys"])
+        self.state.nested_parse(StringList(described(name), name), 0, node)
+        return [node]
+
+
+class Cut(Directive):
+    """
+    C{.. cut:: SCENARIO BACKEND}.
+    """
+
+    required_arguments = 2
+
+    def run(self) -> list[nodes.Node]:
+        """
+        Put the last of its cells in its place.
+        """
+        cells = [
+            cell
+            for cell in results.read(_RUN)["cells"]
+            if [cell["scenario"], cell["backend"]] == self.arguments
+        ]
+        if not cells:
+            raise self.error(f"nothing was measured of {' '.join(self.arguments)}")
+        cell = {**cells[-1], "rounds": cells[-1]["rounds"][:1]}
+        text = json.dumps(cell, indent=2)
+        # What has no objects in it is short enough for a line.
+        text = re.sub(r"\{[^{}]*\}", lambda each: " ".join(each[0].split()), text)
+        return [nodes.literal_block(text, text, language="json")]
+
+
+def setup(app: Any) -> dict[str, Any]:
+    """
+    Called by Sphinx.
+    """
+    app.add_directive("keys", Keys)
+    app.add_directive("cut", Cut)
+    return {"parallel_read_safe": True}

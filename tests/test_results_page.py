@@ -1,0 +1,80 @@
+"""
+The page on the results format, which an extension of Sphinx draws from the source.
+"""
+
+from __future__ import annotations
+
+import importlib
+import json
+import re
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from twisted.trial.unittest import SynchronousTestCase
+
+from iodemo.lab.results import read
+
+_ROOT = Path(__file__).parents[1]
+
+
+class PageTests(SynchronousTestCase):
+    """
+    Tests for C{docs/results_keys.py}.
+    """
+
+    def setUp(self) -> None:
+        """
+        Import it as Sphinx does.
+        """
+        self.patch(sys, "path", [str(_ROOT / "docs"), *sys.path])
+        self.extension: Any = importlib.import_module("results_keys")
+        page = (_ROOT / "docs" / "results-format.rst").read_text()
+        self.shown = re.findall(r"^\.\. keys:: (\w+)$", page, re.MULTILINE)
+
+    def test_everyShape(self) -> None:
+        """
+        Every kind of object in a results file is on the page, once.
+        """
+        self.assertEqual(sorted(self.shown), sorted(self.extension.shapes()))
+
+    def test_everyKey(self) -> None:
+        """
+        Every key of the newest committed results is described.
+        """
+        described = {
+            key
+            for name in self.shown
+            for line in self.extension.described(name)
+            for key in re.findall(r"^``(\S+)``$", line)
+        }
+        newest = max((_ROOT / "results").iterdir())
+        there = set(_keys(json.loads(json.dumps(read(newest)))))
+        self.assertEqual(there - described, set())
+
+    def test_said(self) -> None:
+        """
+        A key is shown with what its value is, and what its comment says.
+        """
+        lines = self.extension.described("AddedParameters")
+        at = lines.index("``stalled``")
+        self.assertEqual(
+            lines[at + 1],
+            "   Whole number, or absent: further connections, which ask and read no "
+            "answer.",
+        )
+
+
+def _keys(value: Any, named: bool = True) -> Iterator[str]:
+    """
+    The keys in a value, except those that are names of metrics or system calls.
+    """
+    if isinstance(value, list):
+        for each in value:
+            yield from _keys(each)
+    elif isinstance(value, dict):
+        for key, each in value.items():
+            if named:
+                yield key
+            yield from _keys(each, key not in ("summary", "syscalls_by_name"))
