@@ -24,7 +24,11 @@ from pydoctor.sphinx import SphinxInventory
 from zope.interface.interface import InterfaceClass
 
 #: Where a docstring's short names are from: C{IReactorTCP.listenTCP}, for one.
-_KNOWN = ("twisted.internet.interfaces", "twisted.internet.base")
+_KNOWN = (
+    "twisted.internet.interfaces",
+    "twisted.internet.base",
+    "twisted.internet.abstract",
+)
 
 # Modules of the standard library with a page besides that of their package.
 _PAGES = ("collections.abc", "concurrent.futures", "importlib.metadata", "os.path")
