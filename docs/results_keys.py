@@ -71,8 +71,8 @@ def described(name: str) -> list[str]:
         kind = _kind(hints[key])
         absent = "" if key in shape.__required_keys__ else ", or absent"
         said = f": {_marked(comment)}" if comment else ""
-        lines += [f"``{key}``", f"   {kind[0].upper()}{kind[1:]}{absent}{said}.", ""]
-    return lines
+        lines.append(f"- ``{key}`` ({kind}{absent}){said}")
+    return [*lines, ""]
 
 
 def _comments(shape: Any) -> dict[str, str]:
@@ -108,17 +108,23 @@ def _kind(hint: Any) -> str:
     arguments = get_args(hint)
     origin = get_origin(hint)
     if origin is Literal:
-        return " or ".join(f"``{each}``" for each in arguments)
+        *others, last = (f"``{each}``" for each in arguments)
+        return f"{', '.join(others)} or {last}"
     if origin in (Union, types.UnionType):
         return " or ".join(map(_kind, arguments))
     if origin is list:
-        return f"list, each {_kind(arguments[0])}"
+        return f"list of {_many(arguments[0])}"
     if origin is dict:
-        return f"object, by name, each {_kind(arguments[1])}"
+        return f"object of {_many(arguments[1])}, by name"
     if is_typeddict(hint):
         words = re.sub(r"(?<=[a-z])(?=[A-Z])", " ", hint.__name__).lower()
-        return f":ref:`{words} <results-{hint.__name__}>`"
+        return f"object: :ref:`{words} <results-{hint.__name__}>`"
     return _KINDS[hint]
+
+
+def _many(hint: Any) -> str:
+    kind, colon, which = _kind(hint).partition(":")
+    return f"{kind}s{colon}{which}"
 
 
 def _marked(text: str) -> str:
@@ -128,6 +134,7 @@ def _marked(text: str) -> str:
     for name, word in (("None", "null"), ("False", "false")):
         text = re.sub(rf"C\{{{name}\}}|\b{name}\b", word, text)
     text = re.sub(r"[CL]\{([^{}]*)\}", r"``\1``", text)
+    text = re.sub(r"--\w+", r"``\g<0>``", text)
     lines = [line.strip() for line in text.strip().split("\n")]
     return "\n".join(lines)
 
@@ -146,6 +153,7 @@ class Keys(Directive):
         (name,) = self.arguments
         if name not in shapes():
             raise self.error(f"no results have a {name}")
+        _dependOn(self, *(str(module.__file__) for module in _MODULES), __file__)
         node = nodes.container(classes=["keys"])
         self.state.nested_parse(StringList(described(name), name), 0, node)
         return [node]
@@ -162,6 +170,7 @@ class Cut(Directive):
         """
         Put the last of its cells in its place.
         """
+        _dependOn(self, str(_RUN / results.FILE_NAME), __file__)
         cells = [
             cell
             for cell in results.read(_RUN)["cells"]
@@ -174,6 +183,14 @@ class Cut(Directive):
         # What has no objects in it is short enough for a line.
         text = re.sub(r"\{[^{}]*\}", lambda each: " ".join(each[0].split()), text)
         return [nodes.literal_block(text, text, language="json")]
+
+
+def _dependOn(directive: Directive, *paths: str) -> None:
+    """
+    Have the page drawn again when one of these files has changed.
+    """
+    for path in paths:
+        directive.state.document.settings.env.note_dependency(path)
 
 
 def setup(app: Any) -> dict[str, Any]:

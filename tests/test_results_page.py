@@ -47,7 +47,7 @@ class PageTests(SynchronousTestCase):
             key
             for name in self.shown
             for line in self.extension.described(name)
-            for key in re.findall(r"^``(\S+)``$", line)
+            for key in re.findall(r"^- ``(\S+)`` \(", line)
         }
         newest = max((_ROOT / "results").iterdir())
         there = set(_keys(json.loads(json.dumps(read(newest)))))
@@ -57,12 +57,14 @@ class PageTests(SynchronousTestCase):
         """
         A key is shown with what its value is, and what its comment says.
         """
-        lines = self.extension.described("AddedParameters")
-        at = lines.index("``stalled``")
-        self.assertEqual(
-            lines[at + 1],
-            "   Whole number, or absent: further connections, which ask and read no "
-            "answer.",
+        self.assertIn(
+            "- ``cells`` (list of objects: :ref:`cell <results-Cell>`)",
+            self.extension.described("Results"),
+        )
+        self.assertIn(
+            "- ``stalled`` (whole number, or absent): further connections, which ask "
+            "and read no answer",
+            self.extension.described("AddedParameters"),
         )
 
 

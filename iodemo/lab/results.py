@@ -151,9 +151,9 @@ class Planned(TypedDict):
     """What a run was to measure."""
 
     backends: list[str]
-    baseline: str
+    baseline: str  # which of them the others are compared with
     controlled: bool  # whether the baseline was to be measured twice
-    rounds: int
+    rounds: int  # of each cell
     seconds: float  # length of a round's measured window
     warmup: float  # seconds of load before it
     points: list[PlannedPoint]
@@ -163,7 +163,7 @@ class Unfinished(Placed):
     """Rounds of a cell that does not have all of them yet."""
 
     backend: str
-    control: bool
+    control: bool  # whether they are of the second measurement of the baseline
     rounds: list[Round]
 
 
