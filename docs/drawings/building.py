@@ -159,7 +159,7 @@ def service() -> Figure:
     From the command line to a connection.
     """
     sheet = Sheet(33)
-    said = "twistd --reactor=epoll lines --listen tcp:8007"
+    said = "twistd --reactor=epoll shout --listen tcp:8007"
     sheet.box(1, 1, 62, 4, said, fill=KERNEL, small=True)
     sheet.arrow((12, 5), (12, 9))
     sheet.box(1, 9, 22, 4.6, "Options", fill=PROGRAM)
