@@ -56,11 +56,14 @@ class ExampleTestCase(SynchronousTestCase):
         """
         Put the examples on the path of child processes.
         """
-        earlier = os.environ.get("PYTHONPATH", "")
+        earlier = os.environ.get("PYTHONPATH")
+        if earlier is None:
+            self.addCleanup(os.environ.pop, "PYTHONPATH")
+        else:
+            self.addCleanup(os.environ.__setitem__, "PYTHONPATH", earlier)
         os.environ["PYTHONPATH"] = os.pathsep.join(
             filter(None, [str(_EXAMPLES), earlier])
         )
-        self.addCleanup(os.environ.__setitem__, "PYTHONPATH", earlier)
 
 
 class SelectorsReactorTests(ExampleTestCase):

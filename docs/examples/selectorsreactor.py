@@ -23,12 +23,6 @@ from twisted.internet.main import installReactor
 
 from iodemo.reactors.readiness import READABLE, WRITABLE, ReadinessReactor
 
-#: What Twisted's tests ask that this reactor cannot do, and why: C{iodemo conform}.
-CONFORMANCE_EXCEPTIONS = {
-    "*.test_lostFileDescriptor": "epoll forgets a descriptor that is closed, and says "
-    "nothing; Twisted's own epoll reactor is not asked for this",
-}
-
 
 class SelectorsReactor(ReadinessReactor):
     """
