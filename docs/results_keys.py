@@ -5,7 +5,8 @@ their documentation.
 C{.. keys:: Round} lists those that a class adds to others: what kind of value each has,
 and what the comment behind it says, after its docstring. So the page says nothing else
 than the source, and a class that is not there any more is an error. C{.. cut:: SCENARIO
-BACKEND} shows one cell of the run that the book draws on, with one of its rounds.
+BACKEND} shows one cell of the run that the book draws on, with one of its rounds; of a
+reader's own run (the tag C{own}) any cell that is good, where it has not that one.
 """
 
 from __future__ import annotations
@@ -162,20 +163,26 @@ class Keys(Directive):
 class Cut(Directive):
     """
     C{.. cut:: SCENARIO BACKEND}.
+
+    @cvar isOwn: whether the run is a reader's own.
     """
 
     required_arguments = 2
+    isOwn = False
 
     def run(self) -> list[nodes.Node]:
         """
         Put the last of its cells in its place.
         """
         _dependOn(self, str(_RUN / results.FILE_NAME), __file__)
+        good = [cell for cell in results.read(_RUN)["cells"] if cell["status"] == "ok"]
         cells = [
             cell
-            for cell in results.read(_RUN)["cells"]
+            for cell in good
             if [cell["scenario"], cell["backend"]] == self.arguments
         ]
+        if not cells and self.isOwn:
+            cells = good
         if not cells:
             raise self.error(f"nothing was measured of {' '.join(self.arguments)}")
         cell = {**cells[-1], "rounds": cells[-1]["rounds"][:1]}
@@ -198,5 +205,6 @@ def setup(app: Any) -> dict[str, Any]:
     Called by Sphinx.
     """
     app.add_directive("keys", Keys)
+    Cut.isOwn = app.tags.has("own")
     app.add_directive("cut", Cut)
     return {"parallel_read_safe": True}
