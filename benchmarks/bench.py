@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import importlib
 import json
+import math
 import os
 import random
 import re
@@ -52,6 +53,8 @@ SECOND = ("sleep", "1")
 #: Services by what the client does with them, where that is not a plain echo.
 SERVICES = {
     "http": ("iodemo-http",),
+    "load-http": ("iodemo-http",),
+    "wrk": ("iodemo-http",),
     "tls": ("iodemo-echo",),
     "stream": ("iodemo-stream",),
     "sink": ("iodemo-stream", "--sink"),
@@ -65,7 +68,8 @@ class Cell(NamedTuple):
     One server, and what is done with it.
 
     @ivar work: C{"echo"}, C{"load"} for an echo that C{iodemo load} asks for, or a key
-        of L{SERVICES}.
+        of L{SERVICES}: of those C{"load-http"} is asked by C{iodemo load}, and C{"wrk"}
+        by wrk.
     @ivar server: a reactor, or a reference.
     """
 
@@ -113,9 +117,18 @@ TARGETS = (
     Target("tls", "proactor", "epoll", 100, 0, 1.0),
 )
 #: The driver of C{iodemo load}, and what it is held against: the same server, asked by
-#: the client in C. And what their ratios are to be.
-DRIVER = Cell("load", "c-epoll", 100, 0)
-DRIVEN = Cell("echo", "c-epoll", 100, 0)
+#: the client in C and, where there is wrk, by that. And what their ratios are to be.
+DRIVERS = {
+    "load / client in C": (
+        Cell("load", "c-epoll", 100, 0),
+        Cell("echo", "c-epoll", 100, 0),
+    )
+}
+if shutil.which("wrk") is not None:
+    DRIVERS["load / wrk, http"] = (
+        Cell("load-http", "epoll", 100, 0),
+        Cell("wrk", "epoll", 100, 0),
+    )
 DRIVER_AIMS = {
     "throughput": (0.9, inf),
     "p50_us": (0.9, 1.1),
@@ -123,7 +136,8 @@ DRIVER_AIMS = {
 }
 EXPLANATION = (
     "echo: 64 bytes, by a plain protocol. load: the same, asked by iodemo load. http: "
-    "the small page of iodemo-http. tls: 64 bytes over TLS, by iodemo-echo. stream, "
+    "the small page of iodemo-http; load-http, wrk: the same, asked by iodemo load, by "
+    "wrk. tls: 64 bytes over TLS, by iodemo-echo. stream, "
     "sink: bytes from iodemo-stream and to iodemo-stream --sink, in writes of 64 KiB. "
     "uvloop-protocol: asyncio's own protocol on uvloop. c-epoll: epoll in C. client: "
     "how much of its core the client used, which is in C, for tls in Python. calls: "
@@ -202,12 +216,17 @@ class Bench:
         if work == "tls":
             client = [sys.executable, str(HERE / "tlsclient.py"), str(self.certificate)]
             return [*client, port, str(busy), WARMUP, str(seconds)]
-        if work == "load":
+        if work in ("load", "load-http"):
             return [
                 *(sys.executable, "-m", "iodemo", "load", f"tcp:127.0.0.1:{port}"),
                 *(f"--connections={busy}", f"--idle={idle}", f"--warmup={WARMUP}"),
                 *(f"--seconds={seconds}", "--json"),
+                f"--kind={'echo' if work == 'load' else 'http:/'}",
             ]
+        if work == "wrk":
+            asked = f"http://127.0.0.1:{port}/"
+            length = f"{math.ceil(seconds)}s"  # it takes no part of one
+            return ["wrk", "--latency", "-t", "1", "-c", str(busy), "-d", length, asked]
         client = [self.client, work]
         return [*client, port, str(busy), str(idle), WARMUP, str(seconds)]
 
@@ -216,6 +235,7 @@ class Bench:
         What the client says of a fresh server.
         """
         with self.server(cell.work, cell.server) as (_, port):
+            before, began = cpuOfChildren(), time.monotonic()
             asked = subprocess.run(
                 self.clientCommand(cell.work, port, cell.busy, cell.idle, self.seconds),
                 stdout=subprocess.PIPE,
@@ -223,8 +243,11 @@ class Bench:
                 timeout=PATIENCE + self.seconds,
                 preexec_fn=self.prepare,
             )
+            used = (cpuOfChildren() - before) / (time.monotonic() - began)
+        if cell.work == "wrk":
+            return wrkSaid(asked.stdout.decode(), used)
         answer: dict[str, Any] = json.loads(asked.stdout)
-        if cell.work == "load":
+        if cell.work in ("load", "load-http"):
             return {
                 "throughput": answer["throughput"],
                 "p50_us": answer["latency_us"]["p50"],
@@ -276,6 +299,39 @@ class Bench:
             return int(found[1]) / float(json.loads(said)["throughput"])
 
 
+def cpuOfChildren() -> float:
+    """
+    CPU seconds of those that have ended.
+    """
+    used = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return used.ru_utime + used.ru_stime
+
+
+def wrkSaid(text: str, used: float) -> dict[str, float]:
+    """
+    What wrk has found out.
+
+    @param used: of its core.
+    """
+    scale = {"us": 1.0, "ms": 1e3, "s": 1e6}
+
+    def latency(percentile: int) -> float:
+        found = re.search(
+            rf"^\s*{percentile}%\s+([\d.]+)(us|ms|s)$", text, re.MULTILINE
+        )
+        assert found is not None, text
+        return float(found[1]) * scale[found[2]]
+
+    rate = re.search(r"^Requests/sec:\s+([\d.]+)$", text, re.MULTILINE)
+    assert rate is not None, text
+    return {
+        "throughput": float(rate[1]),
+        "p50_us": latency(50),
+        "p99_us": latency(99),
+        "load_cpu": used,
+    }
+
+
 def await_(port: int, server: Child) -> None:
     """
     Wait until a server listens.
@@ -319,7 +375,8 @@ def main(rounds: int, seconds: float, realtime: bool) -> None:
     """
     checkMachine()
     resource.setrlimit(resource.RLIMIT_NOFILE, (DESCRIPTORS, DESCRIPTORS))
-    cells = {DRIVER, DRIVEN, *(cell for each in TARGETS for cell in each.cells)}
+    compared = [*DRIVERS.values(), *(each.cells for each in TARGETS)]
+    cells = {cell for pair in compared for cell in pair}
     plan = sorted(cells) * rounds
     random.shuffle(plan)
     measured: dict[Cell, list[dict[str, float]]] = {cell: [] for cell in cells}
@@ -372,13 +429,12 @@ def show(
             f"{target.busy}" + (f" + {target.idle:,}" if target.idle else ""),
             *ratioSaid(throughputs[cell], throughputs[baseline], target.least, inf),
         )
-    for metric, aims in DRIVER_AIMS.items():
-        ours, its = (
-            [each[metric] for each in measured[cell]] for cell in (DRIVER, DRIVEN)
-        )
-        name = metric.removesuffix("_us")
-        said = ratioSaid(ours, its, *aims)
-        table.add_row(f"load / client in C, {name}", f"{DRIVER.busy}", *said)
+    for driver, pair in DRIVERS.items():
+        for metric, aims in DRIVER_AIMS.items():
+            ours, its = ([each[metric] for each in measured[cell]] for cell in pair)
+            said = ratioSaid(ours, its, *aims)
+            name = metric.removesuffix("_us")
+            table.add_row(f"{driver}, {name}", f"{pair[0].busy}", *said)
     aim = f"≤ {MOST_CALLS}"
     if calls is None:
         table.add_row("echo, uring, calls", "100", aim, "unknown", "", "needs perf")

@@ -348,6 +348,11 @@ class ExchangeOfTests(SynchronousTestCase):
             (r"until:\x3a\\:a:b", b"a:b", b"c:\\"),
             ("until:\u00e9:\\0", b"\0", b"caf\xc3\xa9"),
             (r"length:3:\xff\t", b"\xff\t", b"\r\n."),
+            (
+                r"http-request:POST / HTTP/1.1\r\nContent-Length: 2\r\n\r\nab",
+                b"POST / HTTP/1.1\r\nContent-Length: 2\r\n\r\nab",
+                b"HTTP/1.1 201 Created\r\nContent-Length: 2\r\n\r\nba",
+            ),
         ):
             exchange = exchangeOf(kind, 1, "h")
             turn, _ = exchange.turns()
@@ -364,6 +369,7 @@ class ExchangeOfTests(SynchronousTestCase):
             *("until", r"until:\n", r"until:\n:", "until::x", "until:x:\\"),
             *(r"until:x:\q", r"until:\x4:x", "length", "length:1", "length:1:"),
             *("length:0:x", "length:-1:x", "length:a:x"),
+            *("http-request:", r"http-request:GET / HTTP/1.1\r\n"),
         ):
             self.assertRaises(UnknownKind, exchangeOf, kind, 1, "h")
 

@@ -353,9 +353,10 @@ class Verbatim(_Repeated):
         return True
 
 
-class Http(_Repeated):
+class HttpRequest(_Repeated):
     """
-    C{GET} of one path over a kept-alive HTTP/1.1 connection.
+    Any request over a kept-alive HTTP/1.1 connection whose answer has a
+    C{Content-Length} or comes in chunks.
 
     The right page is what the first answer held, and every later one must hold the
     same. So must the fields of its head, except those that were seen to change among
@@ -369,17 +370,17 @@ class Http(_Repeated):
     _LONGEST_HEAD = 65536
     _MOST_DIGITS = 18
 
-    def __init__(self, path: str, host: str) -> None:
+    def __init__(self, request: bytes) -> None:
         """
-        @param path: absolute path of the page, with its query.
-        @param host: for the C{Host} header.
+        @param request: all of it, with its head and, if it has one, its body.
+        @raise ValueError: if its head does not end.
         """
-        if not path.startswith("/") or not path.isascii() or len(path.split()) != 1:
+        if b"\r\n\r\n" not in request:
             raise ValueError(
-                f"{path!r} is not the path of a page: begin with a slash, as in http:/"
+                "a request has a head, which an empty line ends: "
+                r"http-request:GET / HTTP/1.1\r\nHost: localhost\r\n\r\n"
             )
-        head = f"GET {path} HTTP/1.1\r\nHost: {host}\r\nUser-Agent: iodemo\r\n\r\n"
-        super().__init__(head.encode("ascii"))
+        super().__init__(request)
         self._body: bytes | None = None
         self._fixed: dict[bytes, bytes] = {}
         self._answers = 0
@@ -442,6 +443,24 @@ class Http(_Repeated):
             )
 
 
+class Http(HttpRequest):
+    """
+    C{GET} of one path.
+    """
+
+    def __init__(self, path: str, host: str) -> None:
+        """
+        @param path: absolute path of the page, with its query.
+        @param host: for the C{Host} header.
+        """
+        if not path.startswith("/") or not path.isascii() or len(path.split()) != 1:
+            raise ValueError(
+                f"{path!r} is not the path of a page: begin with a slash, as in http:/"
+            )
+        head = f"GET {path} HTTP/1.1\r\nHost: {host}\r\nUser-Agent: iodemo\r\n\r\n"
+        super().__init__(head.encode("ascii"))
+
+
 def _show(line: bytes) -> str:
     return line[:60].decode("ascii", "replace")
 
@@ -482,7 +501,9 @@ class UnknownKind(ValueError):
 
 
 #: What there is for L{exchangeOf}.
-KINDS = "echo, http:/PATH, length:BYTES:REQUEST or until:END:REQUEST"
+KINDS = (
+    "echo, http:/PATH, http-request:REQUEST, length:BYTES:REQUEST or until:END:REQUEST"
+)
 #: What flows one way, by the name of its kind.
 FLOWS: dict[str, Callable[[], Exchange]] = {"stream": Stream, "sink": Sink}
 
@@ -513,9 +534,9 @@ def _unescaped(text: str) -> bytes:
 def exchangeOf(kind: str, payload: int, host: str) -> Exchange:
     """
     The exchange named on the command line: C{echo}; C{stream}, C{sink}, C{chat};
-    C{http:PATH}; C{length:N:REQUEST}, where the answer has C{N} bytes;
-    C{until:END:REQUEST}, where C{END} ends it. Bytes
-    of the last two are escaped as in Python; a colon in C{END} is C{\\x3a}.
+    C{http:PATH}; C{http-request:REQUEST}; C{length:N:REQUEST}, where the answer has
+    C{N} bytes; C{until:END:REQUEST}, where C{END} ends it. Bytes of the last three are
+    escaped as in Python; a colon in C{END} is C{\\x3a}.
 
     @param payload: bytes of a request, where the kind leaves that open.
     @raise UnknownKind: if there is no such kind, or what it is given is not right.
@@ -530,6 +551,8 @@ def exchangeOf(kind: str, payload: int, host: str) -> Exchange:
             return FLOWS[name]()
         if name == "http":
             return Http(argument or "/", host)
+        if name == "http-request":
+            return HttpRequest(_unescaped(argument))
         rule, colon, request = argument.partition(":")
         if name == "length" and colon and rule.isdecimal():
             return Verbatim(_unescaped(request), ofLength(int(rule)))
