@@ -1,0 +1,54 @@
+# -*- test-case-name: tests.test_report -*-
+"""
+The figures of a run: which numbers go into which, and the words around them.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import matplotlib.style
+
+from iodemo.lab.results import Results
+from iodemo.report import reading, style
+from iodemo.report.figures import (
+    cost,
+    latency,
+    memory,
+    pipes,
+    rates,
+    threads,
+    throughput,
+)
+from iodemo.report.figures.chart import Chart
+
+__all__ = ["Chart", "drawn"]
+
+
+def drawn(results: Results) -> list[Chart]:
+    """
+    The figures that these results have the data for.
+    """
+    asked = reading.only(
+        results, lambda place: place.isOfRequests and not place.stalled
+    )
+    with matplotlib.style.context(["default", style.PARAMETERS]):
+        charts = [
+            *throughput.charts(
+                reading.only(results, lambda place: not place.isOfPipes)
+            ),
+            *threads.charts(asked),
+            *rates.charts(asked),
+            *latency.percentiles(asked),
+            *latency.besideStalled(results),
+            *cost.cpu(asked),
+            *cost.calls(asked),
+            *memory.growth(asked),
+            *memory.held(asked),
+            *pipes.charts(reading.only(results, lambda place: place.isOfPipes)),
+        ]
+    for index, chart in enumerate(charts):
+        before = [other.name for other in charts[:index]]
+        if chart.name in before:
+            charts[index] = replace(chart, name=f"{chart.name}-{index + 1}")
+    return charts

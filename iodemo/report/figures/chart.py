@@ -1,0 +1,133 @@
+# -*- test-case-name: tests.test_report -*-
+"""
+What every figure has: its parts, and what is said and drawn of noise and of those that
+are not on it.
+"""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import matplotlib.style
+from matplotlib.figure import Figure
+
+from iodemo.lab.results import Cell, Results
+from iodemo.report import reading, stability, style
+from iodemo.report.layout import Span
+from iodemo.report.reading import Place, listed
+from iodemo.report.rows import Row
+
+MEMORY = "server_rss_kib"
+NOISE_LABEL = "; striped: noise"
+BOUNDS_NOTE = "Hollow: the load was the limit, so the value is a lower bound."
+
+# There is no place for nothing on a logarithmic axis.
+LEAST = 1e-3
+
+
+@dataclass(frozen=True)
+class Chart:
+    """
+    One figure and what is said of it.
+
+    @ivar name: unique among a run's figures, and fit to be a file's name.
+    @ivar title: what is drawn, in a few words; also drawn on the figure.
+    @ivar caption: what it shows, how to read it, and what is not on it and why.
+    @ivar alt: the same numbers in words, for those who do not see it.
+    """
+
+    name: str
+    title: str
+    caption: str
+    alt: str
+    figure: Figure
+
+    def svg(self) -> str:
+        """
+        The figure as an SVG file, to the byte the same for the same results.
+        """
+        stream = io.StringIO()
+        unsaid = dict.fromkeys(("Creator", "Date", "Format", "Type"))
+        with matplotlib.style.context(["default", style.PARAMETERS]):
+            self.figure.savefig(stream, format="svg", metadata=unsaid)
+        return stream.getvalue()
+
+    def png(self) -> bytes:
+        """
+        The figure as a PNG file, wide enough for a slide.
+        """
+        stream = io.BytesIO()
+        with matplotlib.style.context(["default", style.PARAMETERS]):
+            self.figure.savefig(
+                stream, format="png", dpi=250, metadata={"Software": None}
+            )
+        return stream.getvalue()
+
+
+def spanOf(cell: Cell, metric: str, least: float = 0.0) -> Span:
+    interval = cell["summary"][metric]
+    # A file may hold numbers beyond what can be drawn; no machine reaches them.
+    low, median, high = (
+        min(max(interval[key], least), 1e15) for key in ("low", "median", "high")
+    )
+    return low, median, high
+
+
+def noiseOf(results: Results, cell: Cell, metric: str) -> tuple[float, float] | None:
+    """
+    What is no difference from the baseline in one metric, given its cell.
+    """
+    if cell["backend"] != reading.baseline(results) or not reading.has(cell, [metric]):
+        return None
+    found = stability.at(stability.noiseOf(results), cell, metric)
+    if found is None:
+        return None
+    factor = stability.factor(found)
+    _, median, _ = spanOf(cell, metric)
+    return max(median / factor, LEAST), min(median * factor, 1e15)
+
+
+def noiseCaption(results: Results) -> str:
+    name = reading.baseline(results)
+    return (
+        f"Striped grey: what {name}, measured twice, differs from itself; within it "
+        f"nothing is called different from {name}."
+    )
+
+
+def chosen(results: Results, place: Place, rows: Sequence[Row]) -> str:
+    ok = {cell["backend"] for cell in results["cells"] if cell["status"] == "ok"}
+    who = "all" if ok == {row.name for row in rows} else "the most"
+    return f"Shown for {place.load()}: the largest point that {who} backends share."
+
+
+def absence(results: Results, rows: Sequence[Row]) -> str:
+    """
+    Who was measured, or was to be, and is not on a chart.
+    """
+    there = {row.name for row in rows}
+    missing = [name for name in reading.names(results) if name not in there]
+    return f"Without numbers here: {listed(missing)}." if missing else ""
+
+
+def sourceOf(results: Results) -> str:
+    """
+    The small print, in the letters that the font surely has.
+    """
+    machine = results["environment"]
+    text = (
+        f"iodemo {machine['iodemo']}, Twisted {machine['twisted']}, "
+        f"{machine['python']}, {machine['kernel']}, {machine['cores']} cores, "
+        f"{machine['cpu']}, {machine['date']}"
+    )
+    return text[:400].encode("ascii", "replace").decode()
+
+
+def capital(text: str) -> str:
+    return text[:1].upper() + text[1:]
+
+
+def sentence(text: str) -> str:
+    return text if text.endswith(".") else f"{text}."

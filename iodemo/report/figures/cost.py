@@ -1,0 +1,151 @@
+# -*- test-case-name: tests.test_report -*-
+"""
+What a request costs: CPU time and system calls.
+"""
+
+from __future__ import annotations
+
+from iodemo.lab.results import Cell, Results
+from iodemo.report import reading, style
+from iodemo.report.figures.chart import (
+    NOISE_LABEL,
+    Chart,
+    absence,
+    chosen,
+    noiseCaption,
+    noiseOf,
+    sourceOf,
+    spanOf,
+)
+from iodemo.report.layout import Heading, Span
+from iodemo.report.rows import Row, bars
+
+CPU = "server_cpu_us_per_request"
+CPU_PARTS = {
+    "user": "server_user_us_per_request",
+    "system": "server_system_us_per_request",
+}
+UNDIVIDED_NOTE = (
+    "Dotted: both, where many processes used too little for the kernel to say. "
+)
+
+#: What a system call is for; another is for something else.
+CALLS = {
+    "wait": (
+        *("select", "pselect6", "poll", "ppoll", "epoll_wait", "epoll_pwait"),
+        *("epoll_pwait2", "io_uring_enter"),
+    ),
+    "register": ("epoll_ctl",),
+    "receive": ("recvfrom", "recvmsg", "read", "readv"),
+    "send": ("sendto", "sendmsg", "write", "writev"),
+}
+
+
+def cpu(results: Results) -> list[Chart]:
+    place = reading.representative(results, [CPU])
+    if place is None:
+        return []
+    looks = style.looks(reading.names(results))
+    cells = [c for c in reading.places(results)[place] if reading.has(c, [CPU])]
+    rows = [
+        Row(
+            cell["backend"],
+            looks[cell["backend"]],
+            _shares(cell),
+            spanOf(cell, CPU),
+        )
+        for cell in cells
+    ]
+    noise = [
+        band for cell in cells if (band := noiseOf(results, cell, CPU)) is not None
+    ]
+    divided = all(len(row.spans) == len(CPU_PARTS) for row in rows)
+    title = "CPU time of the server per request"
+    figure = bars(
+        Heading(
+            title,
+            f"{place.load()}, {place.conditions()}{NOISE_LABEL * bool(noise)}",
+            "microseconds",
+            sourceOf(results),
+        ),
+        rows,
+        reading.duration,
+        noise,
+    )
+    caption = (
+        "Filled: in the program (Python, Twisted). Hatched: in the kernel, for the "
+        f"program. {'' if divided else UNDIVIDED_NOTE}{chosen(results, place, rows)} "
+        f"The whisker is the {reading.spread(results)} of the sum. "
+        + (noiseCaption(results) + " ") * bool(noise)
+        + absence(results, rows)
+    )
+    alt = f"Stacked bars of CPU time per request with {place.load()}. " + " ".join(
+        f"{row.name}: "
+        + ", ".join(
+            f"{part} {reading.duration(span[1])}"
+            for part, span in row.spans.items()
+            if span[1]
+        )
+        + "."
+        for row in rows
+    )
+    return [Chart("cpu", title, caption.strip(), alt, figure)]
+
+
+def _shares(cell: Cell) -> dict[str, Span]:
+    """
+    The two parts of CPU time, scaled to the median of their sum: the medians of two
+    parts need not add up to it. Where they are not known, the sum in their place.
+    """
+    whole = spanOf(cell, CPU)
+    if reading.has(cell, CPU_PARTS.values()):
+        parts = {part: spanOf(cell, metric) for part, metric in CPU_PARTS.items()}
+        total = sum(median for _, median, _ in parts.values())
+        if total:
+            scale = whole[1] / total
+            return {
+                part: (low * scale, median * scale, high * scale)
+                for part, (low, median, high) in parts.items()
+            }
+    return {**dict.fromkeys(CPU_PARTS, (0.0, 0.0, 0.0)), "undivided": whole}
+
+
+def calls(results: Results) -> list[Chart]:
+    """
+    What the kernel was asked for a request, under each conditions.
+    """
+    looks = style.looks(reading.names(results))
+    found: list[Chart] = []
+    for place, cells in reading.counted(results).items():
+        rows = []
+        for cell in cells:
+            calls = {k: min(n, 1e15) for k, n in cell["syscalls_by_name"].items()}
+            parts = {
+                part: sum(calls.pop(name, 0.0) for name in names)
+                for part, names in CALLS.items()
+            }
+            parts["other"] = sum(calls.values())
+            spans = {part: (each, each, each) for part, each in parts.items()}
+            rows.append(Row(cell["backend"], looks[cell["backend"]], spans))
+        title = "System calls per request"
+        figure = bars(
+            Heading(
+                title, f"{place.load()}, {place.conditions()}", "", sourceOf(results)
+            ),
+            rows,
+            reading.few,
+            noise=(),
+        )
+        caption = (
+            f"What the kernel was asked for one request, with {place.load()}: counted "
+            "once, after the last round. io_uring_enter, which is all of these in one, "
+            f"is a wait here. {absence(results, rows)}"
+        )
+        alt = f"Stacked bars of system calls per request with {place.load()}. "
+        alt += " ".join(
+            f"{cell['backend']}: {reading.callsSaid(cell['syscalls_by_name'])}."
+            for cell in cells
+        )
+        name = f"calls-{place.scenario}" if found else "calls"
+        found.append(Chart(name, title, caption.strip(), alt, figure))
+    return found

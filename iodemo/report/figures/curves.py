@@ -1,0 +1,103 @@
+# -*- test-case-name: tests.test_report -*-
+"""
+The lines of a figure: one for each backend, over what a scenario varies.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import Literal
+
+from iodemo.lab.results import Cell, Results
+from iodemo.report import reading, style
+from iodemo.report.figures.chart import LEAST, noiseOf, spanOf
+from iodemo.report.layout import Span
+from iodemo.report.plots import Band, Series
+from iodemo.report.reading import Place, count
+
+Varied = Literal["idle", "active", "connections", "rate", "share"]
+NOUNS: dict[Varied, str] = {
+    "idle": "idle",
+    "active": "busy",
+    "connections": "pipes",
+    "rate": "a second",
+    "share": "of its own",
+}
+
+
+def positions(values: Sequence[float]) -> dict[float, float]:
+    """
+    Where each value goes on a logarithmic axis that has a place for zero.
+    """
+    first = min((value for value in values if value), default=1)
+    return {
+        value: math.log10(value) if value else math.log10(first) - 1
+        for value in sorted(set(values))
+    }
+
+
+def curve(
+    backend: str,
+    look: style.Look,
+    cells: Sequence[Cell],
+    varied: Varied,
+    along: dict[float, float],
+    metric: str = "throughput",
+    scale: float = 1.0,
+) -> Series:
+    """
+    One line of C{metric} in units of C{scale}.
+    """
+    spans: dict[float, Span] = {}
+    bounds = set()
+    ending: str | None = None
+    stopped: float | None = None
+    for cell in cells:
+        place = Place.of(cell)
+        at = along[getattr(place, varied)]
+        if reading.has(cell, [metric]):
+            low, median, high = (
+                max(each / scale, LEAST) for each in spanOf(cell, metric)
+            )
+            spans[at] = (low, median, high)
+            if cell["load_limited"] and metric == "throughput":
+                bounds.add(at)
+            ending = stopped = None
+        elif ending is None:
+            value = getattr(place, varied)
+            there = reading.percent(value) if varied == "share" else count(value)
+            ending = f"{backend}: {cell['status']} at {there} {NOUNS[varied]}"
+            stopped = at if cell["status"] == "failed" else None
+    if spans and max(spans) < max(along.values()) and ending is None:
+        ending = backend
+    return Series(backend, look, spans, frozenset(bounds), ending, stopped)
+
+
+def noiseAlong(
+    results: Results,
+    cells: Sequence[Cell],
+    varied: Varied,
+    along: dict[float, float],
+    metric: str = "throughput",
+    scale: float = 1.0,
+) -> Band:
+    """
+    What is no difference from the baseline's line.
+    """
+    found = {}
+    for cell in cells:
+        noise = noiseOf(results, cell, metric)
+        if noise is not None:
+            at = along[getattr(Place.of(cell), varied)]
+            found[at] = (noise[0] / scale, noise[1] / scale)
+    return found
+
+
+def axisOf(place: Place, kind: str) -> str:
+    """
+    What there are more and more of.
+    """
+    if place.isOfChat:
+        return "members"
+    return "connections at a time" if place.churn else f"{kind} connections"

@@ -1,0 +1,212 @@
+# -*- test-case-name: tests.test_report -*-
+"""
+What a connection takes: memory of the server, and of the kernel.
+"""
+
+from __future__ import annotations
+
+from iodemo.lab.results import Cell, Results
+from iodemo.report import reading, style
+from iodemo.report.figures.chart import (
+    MEMORY,
+    NOISE_LABEL,
+    Chart,
+    absence,
+    noiseCaption,
+    noiseOf,
+    sentence,
+    sourceOf,
+    spanOf,
+)
+from iodemo.report.layout import Heading, Span
+from iodemo.report.reading import Place, count, listed
+from iodemo.report.rows import Row, bars
+
+HELD_PARTS = {
+    "server": "server_bytes_per_connection",
+    "kernel, both ends": "kernel_bytes_per_connection",
+}
+
+
+def growth(results: Results) -> list[Chart]:
+    """
+    The growth of resident memory from the fewest to the most connections.
+    """
+    looks = style.looks(reading.names(results))
+    rows: list[Row] = []
+    ranges: dict[str, list[str]] = {}
+    noise: list[tuple[float, float]] = []
+    for backend in reading.names(results):
+        ends = _furthest(results, backend)
+        if ends is None:
+            continue
+        few, many = ends
+        span = grown(few, many)
+        rows.append(Row(backend, looks[backend], {"memory": span}))
+        if backend == reading.baseline(results):
+            noise = _growthNoise(results, few, many)
+        reach = (
+            f"from {count(Place.of(few).connections)} "
+            f"to {count(Place.of(many).connections)} connections"
+        )
+        ranges.setdefault(reach, []).append(backend)
+    if not rows:
+        return []
+    title = "Memory of the server per connection"
+    figure = bars(
+        Heading(
+            title,
+            "growth of resident memory" + NOISE_LABEL * bool(noise),
+            "KiB",
+            sourceOf(results),
+        ),
+        rows,
+        reading.memory,
+        noise,
+    )
+    caption = (
+        "How much resident memory grew "
+        + "; ".join(f"{reach} ({listed(those)})" for reach, those in ranges.items())
+        + ", divided by the number of connections between. What processes share "
+        "counts once. The whisker is what the "
+        f"{reading.spread(results)} at both ends allows. "
+        + (noiseCaption(results) + " ") * bool(noise)
+        + absence(results, rows)
+    )
+    alt = "Bars of memory per connection. " + " ".join(
+        f"{row.name}: {reading.memory(row.spans['memory'][1])}." for row in rows
+    )
+    return [Chart("memory", title, caption.strip(), alt, figure)]
+
+
+def _furthest(results: Results, backend: str) -> tuple[Cell, Cell] | None:
+    """
+    The cells with the fewest and the most connections under the same
+    conditions, if they are far enough apart to say what one connection takes.
+    """
+    best = None
+    for group in reading.groups(results).values():
+        its = [
+            cell
+            for cells in group.values()
+            for cell in cells
+            if cell["backend"] == backend and reading.has(cell, [MEMORY])
+        ]
+        its.sort(key=lambda cell: Place.of(cell).connections)
+        if its:
+            between = Place.of(its[-1]).connections - Place.of(its[0]).connections
+            if between >= 100 and (best is None or between > best[0]):
+                best = (between, its[0], its[-1])
+    return best and best[1:]
+
+
+def grown(few: Cell, many: Cell) -> Span:
+    """
+    The memory that one more connection took, in KiB.
+    """
+    between = Place.of(many).connections - Place.of(few).connections
+    low, median, high = spanOf(few, MEMORY)
+    least, middle, most = spanOf(many, MEMORY)
+    # A server's memory can shrink for reasons of its own: that is noise below zero,
+    # and no connection is paid for by it.
+    growth = [(least - high), (middle - median), (most - low)]
+    span = [max(0.0, kib / between) for kib in growth]
+    return span[0], span[1], span[2]
+
+
+def _growthNoise(results: Results, few: Cell, many: Cell) -> list[tuple[float, float]]:
+    """
+    What both measurements of the baseline allow, if there are two.
+    """
+    again = [
+        control
+        for cell in (few, many)
+        for control in results.get("controls", [])
+        if Place.of(control) == Place.of(cell) and reading.has(control, [MEMORY])
+    ]
+    if len(again) != 2:
+        return []
+    low, _, high = grown(few, many)
+    least, _, most = grown(*again)
+    return [(min(low, least), max(high, most))]
+
+
+def held(results: Results) -> list[Chart]:
+    """
+    What each of very many connections takes of the memory of server and kernel, where
+    that is what a scenario is about.
+    """
+    looks = style.looks(reading.names(results))
+    found = []
+    for place, cells in reading.places(results).items():
+        rows = [
+            Row(
+                cell["backend"],
+                looks[cell["backend"]],
+                {
+                    part: _scaled(spanOf(cell, metric))
+                    for part, metric in HELD_PARTS.items()
+                },
+            )
+            for cell in cells
+            if reading.has(cell, HELD_PARTS.values())
+        ]
+        if not place.isHeld or not rows:
+            continue
+        title = f"Memory of each of {count(place.connections)} connections"
+        noise = [
+            (low / 1024, high / 1024)
+            for cell in cells
+            if (band := _noiseOfSum(results, cell)) is not None
+            for low, high in [band]
+        ]
+        figure = bars(
+            Heading(
+                title,
+                f"{place.conditions()}{NOISE_LABEL * bool(noise)}",
+                "KiB",
+                sourceOf(results),
+            ),
+            rows,
+            reading.memory,
+            noise,
+        )
+        caption = (
+            "How much more memory there was in use with all connections open than "
+            "before the first, divided by their number. Filled: of the server; what "
+            "its processes share counts once. Hatched: of the kernel (objects, stacks, "
+            "page tables), which is of the whole machine: both ends of every "
+            "connection are on it. The whisker is the "
+            f"{reading.spread(results)} of the sum. "
+            + (noiseCaption(results) + " ") * bool(noise)
+            + " ".join(map(sentence, reading.failures(cells)))
+        )
+        alt = f"Stacked bars of {title[0].lower()}{title[1:]}. " + " ".join(
+            f"{row.name}: "
+            + ", ".join(
+                f"{part} {reading.memory(span[1])}" for part, span in row.spans.items()
+            )
+            + "."
+            for row in rows
+        )
+        found.append(Chart("connections", title, caption.strip(), alt, figure))
+    return found
+
+
+def _scaled(span: Span) -> Span:
+    """
+    Bytes as KiB.
+    """
+    low, median, high = (each / 1024 for each in span)
+    return low, median, high
+
+
+def _noiseOfSum(results: Results, cell: Cell) -> tuple[float, float] | None:
+    """
+    What is no difference from the baseline in both parts together.
+    """
+    bands = [noiseOf(results, cell, metric) for metric in HELD_PARTS.values()]
+    known = [band for band in bands if band is not None]
+    if len(known) < len(bands):
+        return None
+    return sum(low for low, _ in known), sum(high for _, high in known)

@@ -1,0 +1,149 @@
+# -*- test-case-name: tests.test_report -*-
+"""
+Response time over how many requests are due.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+
+from iodemo.lab.results import Cell, Results
+from iodemo.report import reading, style
+from iodemo.report.figures.chart import (
+    NOISE_LABEL,
+    Chart,
+    noiseCaption,
+    sentence,
+    sourceOf,
+)
+from iodemo.report.figures.curves import NOUNS, Varied, curve, noiseAlong, positions
+from iodemo.report.layout import Heading
+from iodemo.report.plots import Band, Panel, Series, panels
+from iodemo.report.reading import Place, count, listed
+
+_RATE_METRICS = ("latency_us.p99", "latency_us.p50")
+
+
+def charts(results: Results) -> list[Chart]:
+    """
+    What a request waits for its answer, against how many are due, or how much of what
+    each backend answers at most.
+    """
+    groups: dict[tuple[Varied, Place], list[Cell]] = {}
+    for place, cells in reading.places(results).items():
+        if place.isPaced and (place.rate or place.share):
+            varied: Varied = "rate" if place.rate else "share"
+            same = place._replace(rate=None, share=None)
+            groups.setdefault((varied, same), []).extend(cells)
+    return [
+        _overRates(results, varied, same, cells)
+        for (varied, same), cells in groups.items()
+        if any(reading.has(cell, _RATE_METRICS) for cell in cells)
+    ]
+
+
+def _overRates(
+    results: Results, varied: Varied, same: Place, cells: Sequence[Cell]
+) -> Chart:
+    of = "what is due" if varied == "rate" else "the share due"
+    say = count if varied == "rate" else reading.percent
+    each = "a second" if varied == "rate" else NOUNS[varied]
+
+    def due(cell: Cell) -> float:
+        return float(getattr(Place.of(cell), varied))
+
+    along = positions([due(cell) for cell in cells])
+    looks = style.looks(reading.names(results))
+    whole = [c for c in cells if c["status"] != "ok" or reading.has(c, _RATE_METRICS)]
+
+    def series(metric: str) -> list[Series]:
+        found = []
+        for name in reading.names(results):
+            its = [cell for cell in whole if cell["backend"] == name]
+            one = curve(name, looks[name], its, varied, along, metric, 1e3)
+            late = {
+                along[due(cell)]
+                for cell in its
+                if cell["status"] == "ok" and not reading.keptUp(cell)
+            }
+            if metric != _RATE_METRICS[0] and one.ending:
+                one = replace(one, ending=name)
+            if one.spans:
+                # There is no place for a failure on a logarithmic axis.
+                found.append(replace(one, bounds=frozenset(late), stopped=None))
+        return found
+
+    def noise(metric: str) -> Band:
+        return noiseAlong(results, whole, varied, along, metric, 1e3)
+
+    ones = series("latency_us.p99")
+    label = NOISE_LABEL * bool(noise("latency_us.p99"))
+    title = f"Response time against {of}"
+    figure = panels(
+        Heading(
+            title,
+            f"{count(same.active)} connections, {same.conditions()}{label}",
+            "",
+            sourceOf(results),
+        ),
+        [
+            Panel(
+                "99 of 100 answers come within: milliseconds (log scale)",
+                ones,
+                logarithmic=True,
+                tall=310.0,
+                naming=True,
+                noise=noise("latency_us.p99"),
+            ),
+            Panel(
+                "half of them within",
+                series("latency_us.p50"),
+                logarithmic=True,
+                tall=190.0,
+                noise=noise("latency_us.p50"),
+            ),
+        ],
+        {at: say(value) for value, at in along.items()},
+        "requests due a second (log scale)"
+        if varied == "rate"
+        else "requests due, of what each answers at most (log scale)",
+    )
+    said = [
+        "From when a request was due until it was answered, whether or not it could be "
+        "sent at once. Requests are due at random (a Poisson process), as users come "
+        f"without regard to each other. The bands are the {reading.spread(results)} "
+        "over rounds."
+    ]
+    if varied == "share":
+        said.append(
+            "What each answers at most is its median in a closed loop of as many "
+            "connections, in the same run."
+        )
+    if any(one.bounds for one in ones):
+        said.append(
+            "Hollow: it did not keep up, more was due every moment, and the response "
+            "time is the longer the longer one measures."
+        )
+    if label:
+        said.append(noiseCaption(results))
+    limited = {c["backend"]: None for c in whole if c["load_limited"]}
+    if limited:
+        said.append(f"The load was the limit somewhere of: {listed(list(limited))}.")
+    said += map(sentence, reading.failures(cells))
+    alt = f"Two line charts above each other: {title.lower()}. " + " ".join(
+        f"{one.name}: "
+        + "; ".join(
+            f"at {say(due(cell))} {each} half within "
+            f"{reading.duration(cell['summary']['latency_us.p50']['median'])}, "
+            "99 of 100 within "
+            f"{reading.duration(cell['summary']['latency_us.p99']['median'])}"
+            + " and did not keep up"
+            * (not reading.keptUp(cell))
+            for cell in whole
+            if cell["backend"] == one.name and cell["status"] == "ok"
+        )
+        + "."
+        for one in ones
+    )
+    return Chart(varied, title, " ".join(said), alt, figure)

@@ -1,0 +1,140 @@
+# -*- test-case-name: tests.test_report -*-
+"""
+What a thread or a process for each connection costs.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+
+from iodemo.lab.results import Cell, Results
+from iodemo.models import BASELINE, MODELS
+from iodemo.report import reading, style
+from iodemo.report.figures.chart import (
+    BOUNDS_NOTE,
+    MEMORY,
+    NOISE_LABEL,
+    Chart,
+    noiseCaption,
+    sentence,
+    sourceOf,
+)
+from iodemo.report.figures.curves import axisOf, curve, noiseAlong, positions
+from iodemo.report.layout import Heading
+from iodemo.report.plots import Band, Panel, Series, panels
+from iodemo.report.reading import Place, count
+
+SWITCHES = "context_switches_per_request"
+
+#: The models with a thread or a process for each connection.
+BLOCKING = [model.name for model in MODELS if model.blocking]
+
+_BUSY_METRICS = ("throughput", MEMORY, SWITCHES)
+
+
+def charts(results: Results) -> list[Chart]:
+    """
+    What a thread or a process for each connection costs, the more of them are busy.
+
+    A point without idle connections belongs here whatever scenario it is of.
+    """
+    groups: dict[Place, dict[int, list[Cell]]] = {}
+    for place, cells in reading.places(results).items():
+        if not place.idle:
+            same = place._replace(scenario="", active=0)
+            groups.setdefault(same, {}).setdefault(place.active, cells)
+    found = []
+    for same, points in groups.items():
+        cells = [cell for active in sorted(points) for cell in points[active]]
+        drawn = {c["backend"] for c in cells if reading.has(c, _BUSY_METRICS)}
+        if len(points) > 2 and not drawn.isdisjoint(BLOCKING):
+            found.append(_overBusy(results, same, list(points), cells))
+    return found
+
+
+def _overBusy(
+    results: Results, same: Place, points: Sequence[int], cells: Sequence[Cell]
+) -> Chart:
+    along = positions(points)
+    looks = style.looks(reading.names(results))
+    told = [*BLOCKING, BASELINE]
+    # An ok cell without all that is drawn would be missing from one panel.
+    whole = [c for c in cells if c["status"] != "ok" or reading.has(c, _BUSY_METRICS)]
+
+    def series(metric: str, scale: float = 1.0) -> list[Series]:
+        found = []
+        for name in reading.names(results):
+            its = [cell for cell in whole if cell["backend"] == name]
+            one = curve(name, looks[name], its, "active", along, metric, scale)
+            one = replace(one, aside=name not in told)
+            if metric != "throughput":
+                ending = name if one.ending and not one.aside else None
+                one = replace(one, ending=ending, stopped=None)
+            if one.spans:
+                found.append(one)
+        return found
+
+    throughput = series("throughput")
+
+    def noise(metric: str, scale: float = 1.0) -> Band:
+        return noiseAlong(results, whole, "active", along, metric, scale)
+
+    there = [one.name for one in throughput if not one.aside]
+    title = "A thread or a process for each connection"
+    conditions = f"{'' if same.churn else 'all busy, '}{same.conditions()}"
+    figure = panels(
+        Heading(
+            title,
+            conditions + NOISE_LABEL * bool(noise("throughput")),
+            "",
+            sourceOf(results),
+        ),
+        [
+            Panel(
+                f"{same.counted} a second",
+                throughput,
+                tall=230.0,
+                naming=True,
+                noise=noise("throughput"),
+            ),
+            Panel(
+                "memory of the server, MiB (log scale)",
+                series(MEMORY, 1024.0),
+                logarithmic=True,
+                noise=noise(MEMORY, 1024.0),
+            ),
+            Panel(
+                "context switches per request", series(SWITCHES), noise=noise(SWITCHES)
+            ),
+        ],
+        {at: count(value) for value, at in along.items()},
+        f"{axisOf(same, 'busy')} (log scale)",
+    )
+    said = [
+        f"{same.counted.capitalize()} a second, memory of the server (what processes "
+        f"share counts once) and context switches per request, "
+        f"{conditions if same.churn else 'with every connection busy'}. The bands are "
+        f"the {reading.spread(results)} over rounds."
+    ]
+    if noise("throughput"):
+        said.append(noiseCaption(results))
+    if len(there) < len(throughput):
+        said.append("Thin, for comparison: the others, named in the first panel.")
+    if any(one.bounds for one in throughput):
+        said.append(BOUNDS_NOTE)
+    said += map(sentence, reading.failures(cells))
+    alt = f"Three line charts above each other: {title.lower()}. " + " ".join(
+        f"{name}: "
+        + "; ".join(
+            f"at {count(cell['parameters']['active'])}, "
+            f"{reading.rate(cell['summary']['throughput']['median'])} a second, "
+            f"{reading.memory(cell['summary'][MEMORY]['median'])}, "
+            f"{cell['summary'][SWITCHES]['median']:.2g} context switches a request"
+            for cell in whole
+            if cell["backend"] == name and cell["status"] == "ok"
+        )
+        + "."
+        for name in there
+    )
+    return Chart("threads", title, " ".join(said), alt, figure)

@@ -1,0 +1,102 @@
+# -*- test-case-name: tests.test_report -*-
+"""
+Throughput over the number of connections.
+"""
+
+from __future__ import annotations
+
+from iodemo.lab.results import Cell, Results
+from iodemo.report import reading, style
+from iodemo.report.figures.chart import (
+    BOUNDS_NOTE,
+    NOISE_LABEL,
+    Chart,
+    capital,
+    noiseCaption,
+    sentence,
+    sourceOf,
+)
+from iodemo.report.figures.curves import Varied, axisOf, curve, noiseAlong, positions
+from iodemo.report.layout import Heading
+from iodemo.report.plots import lines
+from iodemo.report.reading import Place, count
+
+
+def charts(results: Results) -> list[Chart]:
+    """
+    Throughput against the number of connections that a scenario varies: a chart
+    for each scenario, and for each combination of everything else in it.
+    """
+    found = []
+    places = reading.places(results)
+    for scenario in dict.fromkeys(place.scenario for place in places):
+        those = {p: cells for p, cells in places.items() if p.scenario == scenario}
+        varied: Varied = "idle" if len({p.idle for p in those}) > 1 else "active"
+        groups: dict[Place, dict[Place, list[Cell]]] = {}
+        for place, cells in those.items():
+            idle = varied == "idle"
+            same = place._replace(idle=0) if idle else place._replace(active=0)
+            groups.setdefault(same, {})[place] = cells
+        for same, group in groups.items():
+            ok = [c for cells in group.values() for c in cells if c["status"] == "ok"]
+            if ok and len(group) > 1:
+                found.append(_overConnections(results, varied, same, group))
+    return found
+
+
+def _overConnections(
+    results: Results, varied: Varied, same: Place, group: dict[Place, list[Cell]]
+) -> Chart:
+    values = [getattr(place, varied) for place in group]
+    along = positions(values)
+    looks = style.looks(reading.names(results))
+    cells = [cell for there in group.values() for cell in there]
+    series = []
+    for backend in reading.names(results):
+        its = [cell for cell in cells if cell["backend"] == backend]
+        one = curve(backend, looks[backend], its, varied, along, scale=same.rateScale)
+        if one.spans:
+            series.append(one)
+    kind, other = ("idle", "busy") if varied == "idle" else ("busy", "idle")
+    # One of the two is what is varied, and was set to 0.
+    fixed = same.active + same.idle
+    others = f"{count(fixed)} {other} connections, " if fixed else ""
+    axis = axisOf(same, kind)
+    title = "New connections" if same.churn else f"Throughput against {axis}"
+    zero = "; 0 set apart" if 0 in along else ""
+    noise = noiseAlong(results, cells, varied, along, scale=same.rateScale)
+    figure = lines(
+        Heading(
+            title,
+            others + same.conditions() + NOISE_LABEL * bool(noise),
+            f"{same.counted} a second",
+            sourceOf(results),
+        ),
+        series,
+        {at: count(value) for value, at in along.items()},
+        f"{axis} (log scale{zero})",
+        noise,
+    )
+    said = [
+        f"{capital(same.counted)} a second, {others}{same.conditions()}. "
+        "A line goes through the "
+        f"medians of the rounds; its band is their {reading.spread(results)}.",
+    ]
+    if noise:
+        said.append(noiseCaption(results))
+    if any(one.bounds for one in series):
+        said.append(BOUNDS_NOTE)
+    if zero:
+        said.append("0 is one step left of the first number, with no scale between.")
+    said += [sentence(failure) for failure in reading.failures(cells)]
+    back = {at: value for value, at in along.items()}
+    alt = f"Line chart of {title.lower()}. " + " ".join(
+        f"{one.name}: "
+        + ", ".join(
+            f"{reading.rate(span[1])} at {count(back[at])}"
+            for at, span in one.spans.items()
+        )
+        + "."
+        for one in series
+    )
+    return Chart(same.scenario, title, " ".join(said), alt, figure)
