@@ -148,6 +148,18 @@ def decades(low: float, high: float) -> list[float]:
     return steps[:: -(-len(steps) // 5)]
 
 
+def doublings(low: float, high: float) -> list[float]:
+    """
+    At most five steps on a logarithmic axis of what is counted in powers of two.
+    """
+    for twos in (1, 2, 5, 10):
+        steps = [2.0**power for power in range(-40, 61, twos)]
+        steps = [step for step in steps if low <= step <= high]
+        if len(steps) <= 5:
+            return steps
+    return steps[:: -(-len(steps) // 5)]
+
+
 def sheet(
     heading: Heading, tall: float, left: float, right: float, below: float
 ) -> tuple[Figure, Axes]:

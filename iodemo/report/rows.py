@@ -15,6 +15,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
+from matplotlib.patheffects import withStroke
 from matplotlib.ticker import MaxNLocator
 
 from iodemo.report import reading, style
@@ -90,14 +91,7 @@ def bars(
             ends = ([low, top], [number, number])
             axes.plot(*ends, color=style.TEXT, lw=1.6)
             axes.plot(*ends, "|", color=style.TEXT, ms=9, mew=1.6)
-        axes.annotate(
-            say(length),
-            (max(start, top), number),
-            xytext=(7, 0),
-            textcoords="offset points",
-            va="center",
-            fontsize=SMALL,
-        )
+        _value(axes, say(length), max(start, top), number)
     if len(hatches) > 1:
         patches = [
             Patch(fc="white" if hatch else QUIET, ec=QUIET, hatch=hatch, label=part)
@@ -116,25 +110,34 @@ def dots(
     rows: Sequence[Row],
     say: Callable[[float], str],
     noise: Sequence[Band],
+    steps: Callable[[float, float], list[float]] = decades,
 ) -> Figure:
     """
-    A row of dots for each backend along a logarithmic axis.
+    A row of dots for each backend along a logarithmic axis. Where each row has one
+    alone, its value stands beside it.
 
     @param noise: for each dot, what is no difference from the baseline.
+    @param steps: the labelled steps between two ends of the axis.
     """
-    figure, axes = _rows(heading, rows, legend=True)
     named = dict.fromkeys(dot for row in rows for dot in row.spans)
+    alone = len(named) == 1
+    figure, axes = _rows(heading, rows, legend=not alone)
     shapes = dict(zip(named, "oD^s|*", strict=False))
     values = [value for row in rows for span in row.spans.values() for value in span]
-    low, high = min(values), max(values)
+    low, high = min(values) / 1.3, max(values) * 1.3
+    if alone:
+        # What reaches far below all values would take the room of those.
+        low = min(span[1] for row in rows for span in row.spans.values()) / 2
+        widest = max(width(say(v), SMALL) for r in rows for _, v, _ in r.spans.values())
+        high *= (high / low) ** ((widest + 16) / (PAGE / 2))
     axes.set_xscale("log")
-    axes.set_xlim(low / 1.3, high * 1.3)
+    axes.set_xlim(low, high)
     for band in noise:
         _noise(axes, band)
     for number, row in enumerate(rows):
         medians = [span[1] for span in row.spans.values()]
         axes.plot(medians, [number] * len(medians), color=row.look.color, lw=2)
-        for dot, (low, median, high) in row.spans.items():
+        for rank, (dot, (low, median, high)) in enumerate(row.spans.items()):
             axes.plot(
                 [low, high],
                 [number, number],
@@ -143,10 +146,25 @@ def dots(
                 lw=9,
                 solid_capstyle="butt",
             )
-            axes.plot(median, number, shapes[dot], color=row.look.color, ms=8, mew=2)
-    steps = decades(*axes.get_xlim())
-    axes.set_xticks(steps, [re.sub(r"\.0+ ", " ", say(step)) for step in steps])
+            stroke = shapes[dot] == "|"
+            axes.plot(
+                median,
+                number,
+                shapes[dot],
+                color=row.look.color,
+                ms=9,
+                mew=2 if stroke else 0.8,
+                # Edges tell dots apart that lie over each other; the first is on top.
+                mec=row.look.color if stroke else "white",
+                zorder=3 - rank / 10,
+            )
+            if alone:
+                _value(axes, say(median), max(median, high), number)
+    labelled = steps(*axes.get_xlim())
+    axes.set_xticks(labelled, [re.sub(r"\.0+ ", " ", say(each)) for each in labelled])
     axes.minorticks_off()
+    if alone:
+        return figure
     _key(
         figure,
         axes,
@@ -164,6 +182,22 @@ def _noise(axes: Axes, band: Band) -> None:
     """
     low, high = axes.get_xlim()
     axes.axvspan(max(band[0], low), min(band[1], high), **NOISY)
+
+
+def _value(axes: Axes, text: str, end: float, number: int) -> None:
+    """
+    A row's value, beside where its drawing ends.
+    """
+    axes.annotate(
+        text,
+        (end, number),
+        xytext=(8, 0),
+        textcoords="offset points",
+        va="center",
+        fontsize=SMALL,
+        # The stripes of noise may be below.
+        path_effects=[withStroke(linewidth=3, foreground="white")],
+    )
 
 
 def _rows(heading: Heading, rows: Sequence[Row], legend: bool) -> tuple[Figure, Axes]:

@@ -18,9 +18,9 @@ from iodemo.report.figures.chart import (
     sourceOf,
     spanOf,
 )
-from iodemo.report.layout import Heading, Span
+from iodemo.report.layout import Heading, Span, doublings
 from iodemo.report.reading import Place, count, listed
-from iodemo.report.rows import Row, bars
+from iodemo.report.rows import Row, bars, dots
 
 HELD_PARTS = {
     "server": "server_bytes_per_connection",
@@ -34,6 +34,7 @@ def growth(results: Results) -> list[Chart]:
     """
     looks = style.looks(reading.names(results))
     rows: list[Row] = []
+    grew: list[str] = []
     ranges: dict[str, list[str]] = {}
     noise: list[tuple[float, float]] = []
     for backend in reading.names(results):
@@ -42,7 +43,11 @@ def growth(results: Results) -> list[Chart]:
             continue
         few, many = ends
         span = grown(few, many)
-        rows.append(Row(backend, looks[backend], {"memory": span}))
+        # There is no place for nothing on a logarithmic axis, which they need that are
+        # a thousand times apart: a byte is nothing.
+        low, median, high = (max(each, 1 / 1024) for each in span)
+        rows.append(Row(backend, looks[backend], {"memory": (low, median, high)}))
+        grew.append(f"{backend}: {_said(span[1])}.")
         if backend == reading.baseline(results):
             noise = _growthNoise(results, few, many)
         reach = (
@@ -53,30 +58,33 @@ def growth(results: Results) -> list[Chart]:
     if not rows:
         return []
     title = "Memory of the server per connection"
-    figure = bars(
+    figure = dots(
         Heading(
             title,
-            "growth of resident memory" + NOISE_LABEL * bool(noise),
-            "KiB",
+            "growth of resident memory, log scale" + NOISE_LABEL * bool(noise),
+            "",
             sourceOf(results),
         ),
         rows,
-        reading.memory,
+        _said,
         noise,
+        doublings,
     )
     caption = (
         "How much resident memory grew "
         + "; ".join(f"{reach} ({listed(those)})" for reach, those in ranges.items())
         + ", divided by the number of connections between. What processes share "
-        "counts once. The whisker is what the "
+        "counts once. Pale bars: what the "
         f"{reading.spread(results)} at both ends allows. "
         + (noiseCaption(results) + " ") * bool(noise)
         + absence(results, rows)
     )
-    alt = "Bars of memory per connection. " + " ".join(
-        f"{row.name}: {reading.memory(row.spans['memory'][1])}." for row in rows
-    )
+    alt = "Dot chart of memory per connection. " + " ".join(grew)
     return [Chart("memory", title, caption.strip(), alt, figure)]
+
+
+def _said(kib: float) -> str:
+    return reading.size(kib * 1024)
 
 
 def _furthest(results: Results, backend: str) -> tuple[Cell, Cell] | None:
