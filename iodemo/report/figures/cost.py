@@ -26,7 +26,8 @@ CPU_PARTS = {
     "system": "server_system_us_per_request",
 }
 UNDIVIDED_NOTE = (
-    "Dotted: both, where many processes used too little for the kernel to say. "
+    "Striped upright: both, where many processes used too little for the kernel to "
+    "say. "
 )
 
 #: What a system call is for; another is for something else.
