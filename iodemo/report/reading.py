@@ -160,7 +160,7 @@ class Place(NamedTuple):
             toServer = self.scenario == SINK
             return (
                 f"{'to' if toServer else 'from'} the server, a request is a piece of "
-                f"{memory(self.payload / 1024)}"
+                f"{count(self.payload / 1024)} KiB"
             )
         if self.isOfChat:
             return (
