@@ -77,7 +77,7 @@ class Look:
 
 
 # One for each row of the table of models, as different as they get.
-_MARKERS = "sh^v<o>Ddp*HXP8"
+_MARKERS = "sh^v<odD>p*HXP8"
 # Every other member of a family has gaps in its line.
 _GAPS: dict[str, Line] = {"-": (0, (5, 1)), "--": (0, (2.5, 1)), ":": (0, (1, 2))}
 
