@@ -7,8 +7,9 @@ This knows nothing of results.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, field, replace
+from itertools import pairwise
 
 import numpy
 from matplotlib.axes import Axes
@@ -49,6 +50,7 @@ class Series:
     @ivar ending: what happened, if it does not reach the last position.
     @ivar stopped: the first position at which it failed.
     @ivar aside: whether it is there for comparison only.
+    @ivar whiskered: whether its intervals are whiskers, and no band.
     """
 
     name: str
@@ -58,6 +60,7 @@ class Series:
     ending: str | None = None
     stopped: float | None = None
     aside: bool = False
+    whiskered: bool = False
 
 
 @dataclass(frozen=True)
@@ -68,7 +71,6 @@ class Panel:
     @ivar unit: what the upright axis counts.
     @ivar logarithmic: whether it does so in powers of ten; otherwise from zero.
     @ivar tall: its height, in points.
-    @ivar naming: whether the lines that are there for comparison have names too.
     @ivar noise: what at each position is no difference from the baseline.
     """
 
@@ -76,8 +78,24 @@ class Panel:
     series: Sequence[Series]
     logarithmic: bool = False
     tall: float = 150.0
-    naming: bool = False
     noise: Band = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class _Tip:
+    """
+    A name at the end of a line.
+
+    @ivar value: where on the upright axis.
+    """
+
+    text: str
+    look: Look
+    value: float
+
+
+# The room that a name takes beside its letters: for a leader, and for a marker.
+_NAMED = 44
 
 
 def lines(
@@ -93,17 +111,19 @@ def lines(
     @param noise: what at each position is no difference from the baseline.
     """
     last = max(ticks)
+    wider = positionWidth(series, ticks)
     high = max(span[2] for one in series for span in one.spans.values())
     steps = MaxNLocator(5, steps=[1, 2, 2.5, 5, 10]).tick_values(0, high or 1)
     upright = {step: reading.count(step) for step in steps if step >= 0}
     left = max(width(text, SMALL) for text in upright.values()) + MARGIN + 8
-    ends = [one for one in series if last in one.spans]
+    tips = _tips(series, last)
     gap = SMALL * LINE
-    widest = max((width(one.name, SMALL) for one in ends), default=0.0)
+    widest = max((width(tip.text, SMALL) for tip in tips), default=0.0)
     # Names that are too long or too many go below, where there is always room.
     direct = widest <= PAGE * 0.3
-    tall = max(250.0, 1.6 * gap * len(ends) * direct)
-    right = widest + 34 if direct and ends else 24.0
+    tall = max(250.0, 1.6 * gap * len(tips) * direct)
+    right = widest + _NAMED if direct and tips else 24.0
+    ends = [one for one in series if last in one.spans]
     named = {one.name: "\n".join(wrapped(one.name, PAGE * 0.7, SMALL)) for one in ends}
     each = max((name.count("\n") + 1.3 for name in named.values()), default=0)
     columns = max(1, int((PAGE - left) // (max(widest, 60) + 50)))
@@ -113,25 +133,26 @@ def lines(
 
     axes.set_ylim(0, max(upright))
     span = (last - min(ticks)) or 1.0
-    axes.set_xlim(min(ticks) - 0.04 * span, last + 0.03 * span)
+    axes.set_xlim(*_ends(ticks, wider))
     axes.set_yticks(list(upright), list(upright.values()))
-    shown = apart(ticks, wide / (1.07 * span))
+    shown = apart(ticks, wide / (1.07 * span + wider))
     axes.set_xticks(list(shown), list(shown.values()))
     axes.tick_params(axis="x", pad=9)
     axes.set_xlabel(along, fontsize=SMALL, color=QUIET)
     axes.grid(axis="y", color=RULE)
 
     size = (wide, tall)
-    _noise(axes, noise)
+    _noise(axes, noise, wider)
+    series = _beside(series, wider)
     for one in series:
         _line(axes, one, None if direct else named.get(one.name))
     if direct:
-        _names(axes, ends, last, size)
+        _names(axes, tips, last + wider / 2, size)
     else:
         axes.legend(
             loc="upper left", bbox_to_anchor=(0, -46 / tall), ncols=columns, borderpad=0
         )
-    _endings(axes, series, size)
+    _endings(axes, series, size, tips if direct else ())
     return figure
 
 
@@ -141,35 +162,30 @@ def panels(
     """
     Lines over positions along one axis, in charts above each other.
     """
-    first, last = min(ticks), max(ticks)
+    last = max(ticks)
+    wider = min(positionWidth(panel.series, ticks) for panel in stack)
     uprights = [_upright(panel) for panel in stack]
     left = MARGIN + 8
     left += max(
         width(text, SMALL) for labels, *_ in uprights for text in labels.values()
     )
-    ends = [[one for one in panel.series if last in one.spans] for panel in stack]
-    named = [
-        [one for one in those if panel.naming or not one.aside]
-        for panel, those in zip(stack, ends, strict=True)
-    ]
-    widest = max(
-        (width(one.name, SMALL) for those in named for one in those), default=0
-    )
-    right = min(widest, PAGE * 0.3) + 34
+    named = [_tips(panel.series, last) for panel in stack]
+    widest = max((width(tip.text, SMALL) for tips in named for tip in tips), default=0)
+    right = min(widest, PAGE * 0.3) + _NAMED
     talls = [
-        max(panel.tall, 1.25 * SMALL * LINE * len(those))
-        for panel, those in zip(stack, named, strict=True)
+        max(panel.tall, 1.25 * SMALL * LINE * len(tips))
+        for panel, tips in zip(stack, named, strict=True)
     ]
     figure, charts = stacked(
         heading, [panel.unit for panel in stack], talls, left, right, 46
     )
     wide = PAGE - left - right
-    span = (last - first) or 1.0
-    shown = apart(ticks, wide / (1.07 * span))
-    for axes, panel, (labels, low, high), tall, those in zip(
+    span = (last - min(ticks)) or 1.0
+    shown = apart(ticks, wide / (1.07 * span + wider))
+    for axes, panel, (labels, low, high), tall, tips in zip(
         charts, stack, uprights, talls, named, strict=True
     ):
-        axes.set_xlim(first - 0.04 * span, last + 0.03 * span)
+        axes.set_xlim(*_ends(ticks, wider))
         if panel.logarithmic:
             axes.set_yscale("log")
             axes.minorticks_off()
@@ -177,15 +193,58 @@ def panels(
         axes.set_yticks(list(labels), list(labels.values()))
         axes.set_xticks(list(shown), [])
         axes.grid(axis="y", color=RULE)
-        _noise(axes, panel.noise)
-        for one in sorted(panel.series, key=lambda one: not one.aside):
+        _noise(axes, panel.noise, wider)
+        series = _beside(panel.series, wider)
+        for one in sorted(series, key=lambda one: not one.aside):
             _line(axes, one, None)
-        _names(axes, those, last, (wide, tall))
-        _endings(axes, panel.series, (wide, tall))
+        _names(axes, tips, last + wider / 2, (wide, tall))
+        _endings(axes, series, (wide, tall), tips)
     charts[-1].set_xticklabels(list(shown.values()))
     charts[-1].tick_params(axis="x", pad=9)
     charts[-1].set_xlabel(along, fontsize=SMALL, color=QUIET)
     return figure
+
+
+def positionWidth(series: Sequence[Series], positions: Iterable[float]) -> float:
+    """
+    How wide a position is, where so many lines have so few that their bands would hide
+    each other: their values then stand side by side, with whiskers. Otherwise nothing.
+    """
+    places = sorted(positions)
+    if len(series) <= 6 or len(places) > 3 or any(one.aside for one in series):
+        return 0.0
+    return 0.6 * min((b - a for a, b in pairwise(places)), default=1.0)
+
+
+def _ends(ticks: dict[float, str], wider: float) -> tuple[float, float]:
+    """
+    Where an axis begins and ends that has these positions, so wide each.
+    """
+    first, last = min(ticks), max(ticks)
+    span = (last - first) or 1.0
+    return first - 0.04 * span - wider / 2, last + 0.03 * span + wider / 2
+
+
+def _beside(series: Sequence[Series], wider: float) -> Sequence[Series]:
+    """
+    The same lines, at each position side by side across its width.
+    """
+    if not wider:
+        return series
+    step = wider / (len(series) - 1)
+    found = []
+    for index, one in enumerate(series):
+        aside = index * step - wider / 2
+        found.append(
+            replace(
+                one,
+                spans={at + aside: span for at, span in one.spans.items()},
+                bounds=frozenset(at + aside for at in one.bounds),
+                stopped=None if one.stopped is None else one.stopped + aside,
+                whiskered=True,
+            )
+        )
+    return found
 
 
 def _upright(panel: Panel) -> tuple[dict[float, str], float, float]:
@@ -221,37 +280,70 @@ def _toPoints(axes: Axes, size: At) -> Callable[[float, float], At]:
     return toPoints
 
 
-def _names(axes: Axes, ends: Sequence[Series], last: float, size: At) -> None:
+def _tips(series: Sequence[Series], last: float) -> list[_Tip]:
     """
-    The name of each line at its end, as far as there is room.
+    What ends at the last position: lines, and what fails there, which has no value.
+    """
+    found = []
+    for one in series:
+        if last in one.spans:
+            found.append(_Tip(one.name, one.look, one.spans[last][1]))
+        elif one.stopped == last:
+            found.append(_Tip(f"{one.name}: failed", one.look, 0.0))
+    return found
+
+
+def _names(axes: Axes, tips: Sequence[_Tip], start: float, size: At) -> None:
+    """
+    The name of each line at its end, as far as there is room, with its marker: where
+    many end close to each other, leaders alone do not say which is which.
+
+    @param start: where on the axis the last values end.
     """
     toPoints = _toPoints(axes, size)
     wide, tall = size
-    wanted = [toPoints(last, one.spans[last][1])[1] for one in ends]
+    wanted = [toPoints(start, tip.value)[1] for tip in tips]
     places = spread(wanted, SMALL * LINE, 8, tall - 4)
-    start = toPoints(last, max(axes.get_ylim()))[0]
-    for one, was, at in zip(ends, wanted, places, strict=True):
-        _leader(axes, (start + 6, was), (wide + 12, at), size, one.look)
-        first, *more = wrapped(one.name, PAGE * 0.3, SMALL)
+    begin = toPoints(start, max(axes.get_ylim()))[0] + 6
+    for tip, was, at in zip(tips, wanted, places, strict=True):
+        _leader(axes, (begin, was), (wide + 12, at), size, tip.look)
+        axes.plot(
+            (wide + 18) / wide,
+            at / tall,
+            tip.look.marker,
+            transform=axes.transAxes,
+            color=tip.look.color,
+            ms=9 if tip.look.marker == "*" else 6.5,
+            mew=0,
+            clip_on=False,
+            scalex=False,
+            scaley=False,
+        )
+        first, *more = wrapped(tip.text, PAGE * 0.3, SMALL)
         axes.annotate(
             f"{first}…" if more else first,
-            ((wide + 15) / wide, at / tall),
+            ((wide + 25) / wide, at / tall),
             xycoords="axes fraction",
             va="center",
-            color=one.look.ink,
+            color=tip.look.ink,
             fontsize=SMALL,
             annotation_clip=False,
         )
 
 
-def _noise(axes: Axes, band: Band) -> None:
+def _noise(axes: Axes, band: Band, wider: float) -> None:
     """
-    A hatched band below all lines; of a lone point, a bar. Grey alone is what
-    references have.
+    A hatched band below all lines; of a lone point or a wide one, a bar. Grey alone is
+    what references have.
     """
     xs = list(band)
     lows, highs = [low for low, _ in band.values()], [high for _, high in band.values()]
-    if len(xs) == 1:
+    if wider:
+        for x, low, high in zip(xs, lows, highs, strict=True):
+            # A little more, for the markers at the edges.
+            edges = [x - 0.55 * wider, x + 0.55 * wider]
+            axes.fill_between(edges, low, high, **NOISY)
+    elif len(xs) == 1:
         axes.vlines(xs, lows, highs, color=NOISE, lw=16, zorder=0.5)
     elif xs:
         axes.fill_between(xs, lows, highs, **NOISY)
@@ -265,16 +357,16 @@ def _line(axes: Axes, one: Series, label: str | None) -> None:
     xs = list(one.spans)
     low, median, high = zip(*one.spans.values(), strict=True)
     color = one.look.color
-    if len(xs) == 1:
-        axes.vlines(xs, low, high, color=color)
+    if len(xs) == 1 or one.whiskered:
+        axes.vlines(xs, low, high, color=color, lw=1.6)
     elif not one.aside:
-        axes.fill_between(xs, low, high, color=color, alpha=0.18, lw=0)
+        axes.fill_between(xs, low, high, color=color, alpha=0.15, lw=0)
     axes.plot(
         xs,
         median,
         color=color,
         ls=one.look.line,
-        lw=1.2 if one.aside else 2.4,
+        lw=1.2 if one.aside or one.whiskered else 2.4,
         marker=one.look.marker,
         ms=_size(one),
         mec="white",
@@ -301,10 +393,14 @@ def _size(one: Series) -> float:
     return 0.6 * size if one.aside else size
 
 
-def _endings(axes: Axes, series: Sequence[Series], size: At) -> None:
+def _endings(
+    axes: Axes, series: Sequence[Series], size: At, tips: Sequence[_Tip]
+) -> None:
     """
-    Mark each line that stops early, and say why where there is most room.
+    Mark each line that stops early, and say why where there is most room; but not what
+    has been said where the others end.
     """
+    named = [tip.look for tip in tips]
     toPoints = _toPoints(axes, size)
     taken = _samples(series, toPoints)
     for one in series:
@@ -327,6 +423,8 @@ def _endings(axes: Axes, series: Sequence[Series], size: At) -> None:
                 clip_on=False,
                 path_effects=[withStroke(linewidth=5.5, foreground="white")],
             )
+        if one.look in named:
+            continue
         words = wrapped(one.ending, size[0] * 0.7, SMALL)
         box = (
             max(width(line, SMALL) for line in words),

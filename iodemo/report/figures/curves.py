@@ -13,7 +13,7 @@ from iodemo.lab.results import Cell, Results
 from iodemo.report import reading, style
 from iodemo.report.figures.chart import LEAST, noiseOf, spanOf
 from iodemo.report.layout import Span
-from iodemo.report.plots import Band, Series
+from iodemo.report.plots import Band, Series, positionWidth
 from iodemo.report.reading import Place, count
 
 Varied = Literal["idle", "active", "connections", "rate", "share"]
@@ -92,6 +92,18 @@ def noiseAlong(
             at = along[getattr(Place.of(cell), varied)]
             found[at] = (noise[0] / scale, noise[1] / scale)
     return found
+
+
+def spread(
+    results: Results, series: Sequence[Series], along: dict[float, float]
+) -> str:
+    """
+    What is around the values, in words.
+    """
+    marks = "bands are"
+    if positionWidth(series, along.values()):
+        marks = "backends stand side by side, and the whiskers are"
+    return f"the {marks} the {reading.spread(results)} over rounds."
 
 
 def axisOf(place: Place, kind: str) -> str:

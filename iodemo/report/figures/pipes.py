@@ -17,7 +17,7 @@ from iodemo.report.figures.chart import (
     sentence,
     sourceOf,
 )
-from iodemo.report.figures.curves import curve, noiseAlong, positions
+from iodemo.report.figures.curves import curve, noiseAlong, positions, spread
 from iodemo.report.layout import Heading
 from iodemo.report.plots import Band, Panel, Series, panels
 from iodemo.report.published import CURVES, SOURCES, WHO
@@ -89,7 +89,6 @@ def _overPipes(results: Results, active: int, cells: Sequence[Cell]) -> Chart:
                 [*ones, *others],
                 logarithmic=True,
                 tall=310.0,
-                naming=True,
                 noise=noise(OPERATION),
             ),
             Panel(
@@ -106,7 +105,7 @@ def _overPipes(results: Results, active: int, cells: Sequence[Cell]) -> Chart:
     said = [
         f"Microseconds, of one operation: a byte is written into {these} of the pipes, "
         "found and read; below, those of them in the multiplexer. Medians of "
-        f"operations; the bands are the {reading.spread(results)} over rounds."
+        f"operations; {spread(results, [*ones, *others], along)}"
     ]
     if published:
         said.append(

@@ -13,11 +13,19 @@ from iodemo.report import reading, style
 from iodemo.report.figures.chart import (
     NOISE_LABEL,
     Chart,
+    capital,
     noiseCaption,
     sentence,
     sourceOf,
 )
-from iodemo.report.figures.curves import NOUNS, Varied, curve, noiseAlong, positions
+from iodemo.report.figures.curves import (
+    NOUNS,
+    Varied,
+    curve,
+    noiseAlong,
+    positions,
+    spread,
+)
 from iodemo.report.layout import Heading
 from iodemo.report.plots import Band, Panel, Series, panels
 from iodemo.report.reading import Place, count, listed
@@ -93,7 +101,6 @@ def _overRates(
                 ones,
                 logarithmic=True,
                 tall=310.0,
-                naming=True,
                 noise=noise("latency_us.p99"),
             ),
             Panel(
@@ -112,8 +119,7 @@ def _overRates(
     said = [
         "From when a request was due until it was answered, whether or not it could be "
         "sent at once. Requests are due at random (a Poisson process), as users come "
-        f"without regard to each other. The bands are the {reading.spread(results)} "
-        "over rounds."
+        f"without regard to each other. {capital(spread(results, ones, along))}"
     ]
     if varied == "share":
         said.append(

@@ -58,18 +58,17 @@ def _overBusy(
 ) -> Chart:
     along = positions(points)
     looks = style.looks(reading.names(results))
-    told = [*BLOCKING, BASELINE]
+    told = [n for n in reading.names(results) if n in (*BLOCKING, BASELINE)]
     # An ok cell without all that is drawn would be missing from one panel.
     whole = [c for c in cells if c["status"] != "ok" or reading.has(c, _BUSY_METRICS)]
 
     def series(metric: str, scale: float = 1.0) -> list[Series]:
         found = []
-        for name in reading.names(results):
+        for name in told:
             its = [cell for cell in whole if cell["backend"] == name]
             one = curve(name, looks[name], its, "active", along, metric, scale)
-            one = replace(one, aside=name not in told)
             if metric != "throughput":
-                ending = name if one.ending and not one.aside else None
+                ending = name if one.ending else None
                 one = replace(one, ending=ending, stopped=None)
             if one.spans:
                 found.append(one)
@@ -80,7 +79,6 @@ def _overBusy(
     def noise(metric: str, scale: float = 1.0) -> Band:
         return noiseAlong(results, whole, "active", along, metric, scale)
 
-    there = [one.name for one in throughput if not one.aside]
     title = "A thread or a process for each connection"
     conditions = f"{'' if same.churn else 'all busy, '}{same.conditions()}"
     figure = panels(
@@ -94,8 +92,7 @@ def _overBusy(
             Panel(
                 f"{same.counted} a second",
                 throughput,
-                tall=230.0,
-                naming=True,
+                tall=190.0,
                 noise=noise("throughput"),
             ),
             Panel(
@@ -119,8 +116,6 @@ def _overBusy(
     ]
     if noise("throughput"):
         said.append(noiseCaption(results))
-    if len(there) < len(throughput):
-        said.append("Thin, for comparison: the others, named in the first panel.")
     if any(one.bounds for one in throughput):
         said.append(BOUNDS_NOTE)
     said += map(sentence, reading.failures(cells))
@@ -135,6 +130,6 @@ def _overBusy(
             if cell["backend"] == name and cell["status"] == "ok"
         )
         + "."
-        for name in there
+        for name in (one.name for one in throughput)
     )
     return Chart("threads", title, " ".join(said), alt, figure)

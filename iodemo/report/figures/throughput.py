@@ -16,7 +16,14 @@ from iodemo.report.figures.chart import (
     sentence,
     sourceOf,
 )
-from iodemo.report.figures.curves import Varied, axisOf, curve, noiseAlong, positions
+from iodemo.report.figures.curves import (
+    Varied,
+    axisOf,
+    curve,
+    noiseAlong,
+    positions,
+    spread,
+)
 from iodemo.report.layout import Heading
 from iodemo.report.plots import lines
 from iodemo.report.reading import Place, count
@@ -79,8 +86,7 @@ def _overConnections(
     )
     said = [
         f"{capital(same.counted)} a second, {others}{same.conditions()}. "
-        "A line goes through the "
-        f"medians of the rounds; its band is their {reading.spread(results)}.",
+        f"A line goes through the medians; {spread(results, series, along)}",
     ]
     if noise:
         said.append(noiseCaption(results))
