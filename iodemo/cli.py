@@ -37,7 +37,7 @@ from iodemo.load.plan import MOST_PROCESSES
 if TYPE_CHECKING:
     from iodemo.lab.claims import Claim
     from iodemo.lab.results import Results
-    from iodemo.load.round import Round
+    from iodemo.load.round import Judged, Round
 
 _CONTEXT = {"help_option_names": ["-h", "--help"], "max_content_width": 88}
 
@@ -260,6 +260,7 @@ def load(
     from iodemo.load.exchanges import OTHER_KINDS, UnknownKind, exchangeOf
     from iodemo.load.flow import driverOf
     from iodemo.load.plan import LoadFailed, Plan, spread
+    from iodemo.load.round import judged
     from iodemo.load.watching import NothingToWatch, Watch
 
     if arrivals is not None and rate is None:
@@ -301,12 +302,12 @@ def load(
     except KeyboardInterrupt:
         sys.exit(130)
     if asJson:
-        click.echo(json.dumps(measured))
+        click.echo(json.dumps({**measured, **judged(measured)}))
     else:
-        Console().print(_roundTable(measured))
+        Console().print(_roundTable(measured, judged(measured)))
 
 
-def _roundTable(measured: Round) -> Table:
+def _roundTable(measured: Round, judged: Judged) -> Table:
     from iodemo.report.reading import callsSaid
 
     table = Table(box=None, show_header=False, pad_edge=False, padding=(0, 2, 0, 0))
@@ -314,6 +315,12 @@ def _roundTable(measured: Round) -> Table:
     if "bytes_per_second" in measured:
         said = f"{measured['bytes_per_second'] / 1e6:,.0f} MB a second"
         table.add_row("", f"{said}: a request is a piece of 64 KiB")
+    if "backlog" in measured:
+        table.add_row("due", f"{measured['rate']:,.7g} requests a second")
+        late = "" if judged["kept_up"] else ": they were not kept up with"
+        answered = f"{100 * judged['answered_fraction']:.3g}% of those due"
+        table.add_row("answered", f"{answered}{late}")
+        table.add_row("backlog", f"{measured['backlog']:,} due at the end")
     for percentile, value in measured["latency_us"].items():
         table.add_row(f"latency {percentile}", f"{value:,.0f} µs")
     for percentile, value in measured.get("latency_last_us", {}).items():
@@ -321,7 +328,6 @@ def _roundTable(measured: Round) -> Table:
     if "backlog" in measured:
         for percentile, value in measured["latency_uncorrected_us"].items():
             table.add_row(f"from sending {percentile}", f"{value:,.0f} µs")
-        table.add_row("backlog", f"{measured['backlog']:,} due at the end")
     if measured["server_cpu_us_per_request"] is not None:
         table.add_row(
             "server CPU", f"{measured['server_cpu_us_per_request']:,.1f} µs a request"
@@ -346,6 +352,12 @@ def _roundTable(measured: Round) -> Table:
     elif "syscalls_reason" in measured:
         table.add_row("system calls", Text(f"unknown: {measured['syscalls_reason']}"))
     table.add_row("load CPU", f"{measured['load_cpu_fraction']:.0%} of a core")
+    if judged["load_limited"]:
+        said = "the load, which had no time left: share it (--processes)"
+        table.add_row("limit", said)
+    elif not judged.get("kept_up", True):
+        said = "not the load: the server, the machine, or too few connections"
+        table.add_row("limit", said)
     return table
 
 

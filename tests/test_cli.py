@@ -196,7 +196,7 @@ class LoadTests(CommandTestCase):
                 *("requests", "seconds", "throughput", "latency_us"),
                 *("server_cpu_us_per_request", "server_user_s", "server_system_s"),
                 *("server_rss_kib", "context_switches", "syscalls_per_request"),
-                *("load_cpu_fraction", "sampled"),
+                *("load_cpu_fraction", "sampled", "load_limited"),
             },
         )
         self.assertGreater(measured["throughput"], 0)
@@ -216,6 +216,24 @@ class LoadTests(CommandTestCase):
             )
             self.assertGreaterEqual(measured["backlog"], 0)
         self.assertIn("from sending p99", self.succeeds(*arguments))
+
+    def test_overload(self) -> None:
+        """
+        Where not all that is due can be answered, it is said how much was, and whose
+        limit that was.
+        """
+        endpoint, _ = self.serve()
+        arguments = ("load", endpoint, "--rate=5e6", "--seconds=0.1", "--wait=60")
+        measured = json.loads(self.succeeds(*arguments, "--json"))
+        self.assertFalse(measured["kept_up"])
+        self.assertLess(measured["answered_fraction"], 0.5)
+        self.assertIn("load_limited", measured)
+        output = self.succeeds(*arguments)
+        self.assertRegex(output, r"due +5,000,000 requests a second")
+        self.assertRegex(
+            output, r"answered +[\d.]+% of those due: they were not kept up"
+        )
+        self.assertRegex(output, r"limit +(not the load: |the load, which had no time)")
 
     def test_processes(self) -> None:
         """

@@ -25,7 +25,7 @@ from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import numpy
 import psutil
@@ -49,7 +49,7 @@ from iodemo.load.exchanges import (
 from iodemo.load.pacing import Schedule
 from iodemo.load.plan import LoadFailed, Plan, spread
 from iodemo.load.recording import HIGHEST_NS, Recording
-from iodemo.load.round import Round
+from iodemo.load.round import Judged, Round, judged
 from iodemo.load.tls import Encrypted
 
 
@@ -1884,3 +1884,41 @@ class WatchTests(SynchronousTestCase):
         for read in (watch.cpu, watch.read, watch.memory):
             self.assertRaises(watching.NothingToWatch, read)
         self.assertRaises(watching.NothingToWatch, watching.Watch, child.pid)
+
+
+class JudgedTests(SynchronousTestCase):
+    """
+    Tests for L{judged}.
+    """
+
+    def judged(self, cpu: float, **others: float) -> Judged:
+        parts: dict[str, Any] = {
+            "requests": 950,
+            "throughput": 950.0,
+            "load_cpu_fraction": cpu,
+            **others,
+        }
+        return judged(cast(Round, parts))
+
+    def test_limited(self) -> None:
+        """
+        A load without time left is the limit, in a closed loop too.
+        """
+        self.assertTrue(self.judged(0.9)["load_limited"])
+        self.assertFalse(self.judged(0.89)["load_limited"])
+        self.assertNotIn("kept_up", self.judged(0.9))
+
+    def test_keptUp(self) -> None:
+        """
+        Of what was due, what may be left is left by chance; and chance may have more
+        be due than there was to be.
+        """
+        for left, rate, keptUp, answered in (
+            (0, 900.0, True, 1.0),
+            (50, 1000.0, True, 0.95),
+            (51, 1000.0, False, 0.95),
+            (9050, 10000.0, False, 0.095),
+        ):
+            said = self.judged(0.5, backlog=left, rate=rate)
+            self.assertEqual(said["kept_up"], keptUp)
+            self.assertAlmostEqual(said["answered_fraction"], answered)

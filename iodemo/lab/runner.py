@@ -32,11 +32,8 @@ from iodemo.lab.plan import SERVER_DESCRIPTORS, STARTING, Entrant, Plan, servers
 from iodemo.lab.record import Record
 from iodemo.lab.results import Cell, Placed, Results
 from iodemo.lab.scenarios import Pipes, Point, Scenario, Workload, placed
-from iodemo.load.round import Counted, Round
+from iodemo.load.round import LOAD_LIMIT, Counted, Round
 from iodemo.models import Model
-
-#: A load that uses this much of its core is the limit of what was measured.
-LOAD_LIMIT = 0.9
 
 #: Why a backend is not asked for a share of what it answers at most.
 NO_CAPACITY = "it has no number for {:,} connections in a closed loop"

@@ -7,6 +7,13 @@ from __future__ import annotations
 
 from typing import TypedDict
 
+#: A load that uses this much of its core is the limit of what was measured.
+LOAD_LIMIT = 0.9
+
+#: Of requests that were due, the fraction that may be left at the end of a round whose
+#: server keeps up: what comes by chance at one moment, and a moment in which it slept.
+LEFT = 0.05
+
 Latency = TypedDict(
     "Latency", {"p50": float, "p90": float, "p99": float, "p99.9": float, "max": float}
 )
@@ -101,3 +108,26 @@ class Round(OfPipes, OpenLoop, Held, OfFlow, OfChat, Counted):
     context_switches: int | None  # of the server, for the requests of the window
     syscalls_per_request: float | None  # all of them; None where not counted
     load_cpu_fraction: float  # of one core, or of as many as its processes may use
+
+
+class Judged(TypedDict, total=False):
+    """
+    What follows from a round, and no results file has: whether the load was the limit
+    and, where requests were due on a schedule, what became of them.
+    """
+
+    load_limited: bool  # the load had no time left: the server can do more
+    answered_fraction: float  # answered in the window, of as many as were due in it
+    kept_up: bool  # but for what was due just then, all was answered
+
+
+def judged(measured: Round) -> Judged:
+    """
+    What follows from a round.
+    """
+    found: Judged = {"load_limited": measured["load_cpu_fraction"] >= LOAD_LIMIT}
+    if "backlog" in measured:
+        due = measured["requests"] + measured["backlog"]
+        found["answered_fraction"] = min(1.0, measured["throughput"] / measured["rate"])
+        found["kept_up"] = measured["backlog"] <= LEFT * due
+    return found

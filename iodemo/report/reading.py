@@ -19,6 +19,7 @@ from iodemo.lab.results import (
 )
 from iodemo.lab.scenarios import CHAT, CONNECTIONS, FLOWS, PIPES, RATE, SINK
 from iodemo.lab.statistics import ROUNDS_FOR_95
+from iodemo.load.round import LEFT
 from iodemo.models import MODELS
 
 #: The backends that are no reactors, and stand apart.
@@ -26,10 +27,6 @@ REFERENCES = frozenset(model.name for model in MODELS if model.kind == "referenc
 
 MISSING = "–"  # noqa: RUF001
 LOWER_BOUND = "≥ "
-
-#: Of requests that were due, the fraction that may be left at the end of a round whose
-#: server keeps up: what comes by chance at one moment, and a moment in which it slept.
-LEFT = 0.05
 
 #: Of its core, the part from which on a load is too busy not to matter.
 STRAINED = 0.8
