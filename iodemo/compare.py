@@ -171,7 +171,7 @@ def _measure(plan: Plan, output: Path | None, claims: tuple[Claim, ...]) -> None
             if earlier is not None:
                 rounds = sum(len(u["rounds"]) for u in earlier.get("unfinished", []))
                 console.print(
-                    f"Going on after {_counted(len(earlier['cells']), 'cell')} "
+                    f"Going on after {_counted(_cells(earlier), 'cell')} "
                     f"and {_counted(rounds, 'round')} of the next.",
                     highlight=False,
                 )
@@ -242,15 +242,23 @@ def _sayInterrupted(
     from iodemo.lab import results
 
     run = results.read(path) if path is not None and path.exists() else None
-    cells = run["cells"] if run else []
-    said = [f"Interrupted. {_counted(len(cells), 'cell')} finished"]
+    cells = _cells(run) if run else 0
+    said = [f"Interrupted. {_counted(cells, 'cell')} finished"]
     if run and (cells or run.get("unfinished")):
         said[0] += f", in {path}"
         if not run["complete"]:
             said.append(f"To go on: {shlex.join(command)}")
-    if cells:
+    if run and run["cells"]:
         said.append(f"To see: iodemo report {shlex.quote(str(directory))}")
     console.print("\n".join(said), highlight=False, markup=False, soft_wrap=True)
+
+
+def _cells(run: Results) -> int:
+    """
+    How many cells a run has, as somebody has seen them end: the second ones of the
+    baseline too.
+    """
+    return len(run["cells"]) + len(run.get("controls", []))
 
 
 _TIME = "%Y-%m-%dT%H%M%S"

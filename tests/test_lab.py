@@ -757,6 +757,28 @@ class GoOnTests(CompareTestCase):
             for found in (outcome["noise"], outcome["comparisons"]):
                 self.assertEqual(len({results.placeOf(each) for each in found}), 3)
 
+    def test_everyCellIsTold(self) -> None:
+        """
+        An interrupted comparison has told of all cells that it has: of those too that
+        ended at the point at which it was interrupted.
+        """
+        told: list[results.Cell] = []
+
+        class Telling(Stopping):
+            def cellEnded(self, cell: results.Cell) -> None:
+                told.append(cell)
+
+            def controlEnded(self, cell: results.Cell) -> None:
+                told.append(cell)
+
+        # Three rounds, then the second ones: two cells are finished.
+        observer = Telling(5)
+        arguments = (self.plan(), self.path, "iodemo compare", observer)
+        self.assertRaises(Stopped, runner.compare, *arguments)
+        run = results.read(self.path)
+        self.assertEqual(told, [*run["cells"], *run["controls"]])
+        self.assertEqual(len(told), 2)
+
     def test_pipes(self) -> None:
         """
         So it is with pipes, which not every backend has.

@@ -101,21 +101,27 @@ def compare(
         place = placed(scenario, point)
         before = set(kept.cells(place))
         first = measured[scenario.workload, point]
-        if first is scenario:
-            _measurePoint(plan, scenario, point, observer, kept)
-        else:
-            cells = kept.cells(placed(first, point))
-            kept.keepCells(
-                place,
-                {each: {**cells[each], "scenario": scenario.name} for each in cells},
-            )
-        for entrant, cell in kept.cells(place).items():
-            if entrant in before:
-                continue
-            if entrant.control:
-                observer.controlEnded(cell)
+        try:
+            if first is scenario:
+                _measurePoint(plan, scenario, point, observer, kept)
             else:
-                observer.cellEnded(cell)
+                cells = kept.cells(placed(first, point))
+                kept.keepCells(
+                    place,
+                    {
+                        each: {**cells[each], "scenario": scenario.name}
+                        for each in cells
+                    },
+                )
+        finally:
+            # Of an interrupted point too: these are in the results.
+            for entrant, cell in kept.cells(place).items():
+                if entrant in before:
+                    continue
+                if entrant.control:
+                    observer.controlEnded(cell)
+                else:
+                    observer.cellEnded(cell)
         if not any(cell["status"] == "ok" for cell in kept.results["cells"]):
             # A service that nobody could serve at the first point, where it is
             # asked the least: it will not be better at the others.
