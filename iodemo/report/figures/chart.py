@@ -7,7 +7,7 @@ are not on it.
 from __future__ import annotations
 
 import io
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import matplotlib.style
@@ -101,6 +101,18 @@ def chosen(results: Results, place: Place, rows: Sequence[Row]) -> str:
     ok = {cell["backend"] for cell in results["cells"] if cell["status"] == "ok"}
     who = "all" if ok == {row.name for row in rows} else "the most"
     return f"Shown for {place.load()}: the largest point that {who} backends share."
+
+
+def rowsSaid(rows: Sequence[Row], say: Callable[[float], str]) -> str:
+    """
+    What is drawn in rows, in words.
+    """
+    return " ".join(
+        f"{row.name}: "
+        + ", ".join(f"{part} {say(span[1])}" for part, span in row.spans.items())
+        + "."
+        for row in rows
+    )
 
 
 def absence(results: Results, rows: Sequence[Row]) -> str:

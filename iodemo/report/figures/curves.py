@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Literal
 
 from iodemo.lab.results import Cell, Results
@@ -37,18 +38,43 @@ def positions(values: Sequence[float]) -> dict[float, float]:
     }
 
 
-def curve(
-    backend: str,
-    look: style.Look,
+def curves(
+    results: Results,
     cells: Sequence[Cell],
     varied: Varied,
     along: dict[float, float],
     metric: str = "throughput",
     scale: float = 1.0,
+) -> list[Series]:
+    """
+    A line of C{metric}, in units of C{scale}, for each backend that has values of it.
+    """
+    looks = style.looks(reading.names(results))
+    found = []
+    for name in reading.names(results):
+        its = [cell for cell in cells if cell["backend"] == name]
+        one = _curve(name, looks[name], its, varied, along, metric, scale)
+        if one.spans:
+            found.append(one)
+    return found
+
+
+def unexplained(one: Series) -> Series:
+    """
+    The same where its name is enough at its end: another panel has the reason.
+    """
+    return replace(one, ending=one.name if one.ending else None, stopped=None)
+
+
+def _curve(
+    backend: str,
+    look: style.Look,
+    cells: Sequence[Cell],
+    varied: Varied,
+    along: dict[float, float],
+    metric: str,
+    scale: float,
 ) -> Series:
-    """
-    One line of C{metric} in units of C{scale}.
-    """
     spans: dict[float, Span] = {}
     bounds = set()
     ending: str | None = None

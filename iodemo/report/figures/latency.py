@@ -15,6 +15,7 @@ from iodemo.report.figures.chart import (
     chosen,
     noiseCaption,
     noiseOf,
+    rowsSaid,
     sourceOf,
     spanOf,
 )
@@ -63,12 +64,8 @@ def percentiles(results: Results) -> list[Chart]:
         + (noiseCaption(results) + " ") * bool(noise)
         + absence(results, rows)
     )
-    alt = f"Dot chart of response time with {place.load()}. " + " ".join(
-        f"{row.name}: "
-        + ", ".join(f"{d} {reading.duration(s[1])}" for d, s in row.spans.items())
-        + "."
-        for row in rows
-    )
+    alt = f"Dot chart of response time with {place.load()}. "
+    alt += rowsSaid(rows, reading.duration)
     return [Chart("latency", title, caption.strip(), alt, figure)]
 
 
@@ -121,11 +118,7 @@ def besideStalled(results: Results) -> list[Chart]:
             * bool(grew)
             + absence(results, rows)
         )
-        alt = f"Dot chart of response time, {place.load()}. " + " ".join(
-            f"{row.name}: "
-            + ", ".join(f"{d} {reading.duration(s[1])}" for d, s in row.spans.items())
-            + "."
-            for row in rows
-        )
+        alt = f"Dot chart of response time, {place.load()}. "
+        alt += rowsSaid(rows, reading.duration)
         found.append(Chart("slow", title, caption.strip(), alt, figure))
     return found

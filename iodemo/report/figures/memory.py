@@ -14,6 +14,7 @@ from iodemo.report.figures.chart import (
     absence,
     noiseCaption,
     noiseOf,
+    rowsSaid,
     sentence,
     sourceOf,
     spanOf,
@@ -189,14 +190,8 @@ def held(results: Results) -> list[Chart]:
             + (noiseCaption(results) + " ") * bool(noise)
             + " ".join(map(sentence, reading.failures(cells)))
         )
-        alt = f"Stacked bars of {title[0].lower()}{title[1:]}. " + " ".join(
-            f"{row.name}: "
-            + ", ".join(
-                f"{part} {reading.memory(span[1])}" for part, span in row.spans.items()
-            )
-            + "."
-            for row in rows
-        )
+        alt = f"Stacked bars of {title[0].lower()}{title[1:]}. "
+        alt += rowsSaid(rows, reading.memory)
         found.append(Chart("connections", title, caption.strip(), alt, figure))
     return found
 

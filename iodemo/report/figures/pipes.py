@@ -17,7 +17,13 @@ from iodemo.report.figures.chart import (
     sentence,
     sourceOf,
 )
-from iodemo.report.figures.curves import curve, noiseAlong, positions, spread
+from iodemo.report.figures.curves import (
+    curves,
+    noiseAlong,
+    positions,
+    spread,
+    unexplained,
+)
 from iodemo.report.layout import Heading
 from iodemo.report.plots import Band, Panel, Series, panels
 from iodemo.report.published import CURVES, SOURCES, WHO
@@ -51,16 +57,11 @@ def _overPipes(results: Results, active: int, cells: Sequence[Cell]) -> Chart:
     whole = [c for c in cells if c["status"] != "ok" or reading.has(c, _PIPES_METRICS)]
 
     def series(metric: str) -> list[Series]:
-        found = []
-        for name in reading.names(results):
-            its = [cell for cell in whole if cell["backend"] == name]
-            one = curve(name, looks[name], its, "connections", along, metric)
-            if metric == CALL and one.ending:
-                one = replace(one, ending=name)
-            if one.spans:
-                # There is no place for a failure on a logarithmic axis.
-                found.append(replace(one, stopped=None))
-        return found
+        found = curves(results, whole, "connections", along, metric)
+        if metric == CALL:
+            return [*map(unexplained, found)]
+        # There is no place for a failure on a logarithmic axis.
+        return [replace(one, stopped=None) for one in found]
 
     def noise(metric: str) -> Band:
         return noiseAlong(results, whole, "connections", along, metric)

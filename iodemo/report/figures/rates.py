@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from iodemo.lab.results import Cell, Results
-from iodemo.report import reading, style
+from iodemo.report import reading
 from iodemo.report.figures.chart import (
     NOISE_LABEL,
     Chart,
@@ -21,10 +21,11 @@ from iodemo.report.figures.chart import (
 from iodemo.report.figures.curves import (
     NOUNS,
     Varied,
-    curve,
+    curves,
     noiseAlong,
     positions,
     spread,
+    unexplained,
 )
 from iodemo.report.layout import Heading
 from iodemo.report.plots import Band, Panel, Series, panels
@@ -62,25 +63,22 @@ def _overRates(
         return float(getattr(Place.of(cell), varied))
 
     along = positions([due(cell) for cell in cells])
-    looks = style.looks(reading.names(results))
     whole = [c for c in cells if c["status"] != "ok" or reading.has(c, _RATE_METRICS)]
 
+    late: dict[str, list[float]] = {}
+    for cell in whole:
+        if cell["status"] == "ok" and not reading.keptUp(cell):
+            late.setdefault(cell["backend"], []).append(along[due(cell)])
+
     def series(metric: str) -> list[Series]:
-        found = []
-        for name in reading.names(results):
-            its = [cell for cell in whole if cell["backend"] == name]
-            one = curve(name, looks[name], its, varied, along, metric, 1e3)
-            late = {
-                along[due(cell)]
-                for cell in its
-                if cell["status"] == "ok" and not reading.keptUp(cell)
-            }
-            if metric != _RATE_METRICS[0] and one.ending:
-                one = replace(one, ending=name)
-            if one.spans:
-                # There is no place for a failure on a logarithmic axis.
-                found.append(replace(one, bounds=frozenset(late), stopped=None))
-        return found
+        found = curves(results, whole, varied, along, metric, 1e3)
+        if metric != _RATE_METRICS[0]:
+            found = [*map(unexplained, found)]
+        return [
+            # There is no place for a failure on a logarithmic axis.
+            replace(one, bounds=frozenset(late.get(one.name, ())), stopped=None)
+            for one in found
+        ]
 
     def noise(metric: str) -> Band:
         return noiseAlong(results, whole, varied, along, metric, 1e3)

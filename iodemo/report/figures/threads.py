@@ -6,11 +6,10 @@ What a thread or a process for each connection costs.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import replace
 
 from iodemo.lab.results import Cell, Results
 from iodemo.models import BASELINE, MODELS
-from iodemo.report import reading, style
+from iodemo.report import reading
 from iodemo.report.figures.chart import (
     BOUNDS_NOTE,
     MEMORY,
@@ -20,7 +19,13 @@ from iodemo.report.figures.chart import (
     sentence,
     sourceOf,
 )
-from iodemo.report.figures.curves import axisOf, curve, noiseAlong, positions
+from iodemo.report.figures.curves import (
+    axisOf,
+    curves,
+    noiseAlong,
+    positions,
+    unexplained,
+)
 from iodemo.report.layout import Heading
 from iodemo.report.plots import Band, Panel, Series, panels
 from iodemo.report.reading import Place, count
@@ -57,22 +62,13 @@ def _overBusy(
     results: Results, same: Place, points: Sequence[int], cells: Sequence[Cell]
 ) -> Chart:
     along = positions(points)
-    looks = style.looks(reading.names(results))
-    told = [n for n in reading.names(results) if n in (*BLOCKING, BASELINE)]
     # An ok cell without all that is drawn would be missing from one panel.
     whole = [c for c in cells if c["status"] != "ok" or reading.has(c, _BUSY_METRICS)]
 
     def series(metric: str, scale: float = 1.0) -> list[Series]:
-        found = []
-        for name in told:
-            its = [cell for cell in whole if cell["backend"] == name]
-            one = curve(name, looks[name], its, "active", along, metric, scale)
-            if metric != "throughput":
-                ending = name if one.ending else None
-                one = replace(one, ending=ending, stopped=None)
-            if one.spans:
-                found.append(one)
-        return found
+        told = [c for c in whole if c["backend"] in (*BLOCKING, BASELINE)]
+        found = curves(results, told, "active", along, metric, scale)
+        return found if metric == "throughput" else [*map(unexplained, found)]
 
     throughput = series("throughput")
 

@@ -6,7 +6,7 @@ Throughput over the number of connections.
 from __future__ import annotations
 
 from iodemo.lab.results import Cell, Results
-from iodemo.report import reading, style
+from iodemo.report import reading
 from iodemo.report.figures.chart import (
     BOUNDS_NOTE,
     NOISE_LABEL,
@@ -19,7 +19,7 @@ from iodemo.report.figures.chart import (
 from iodemo.report.figures.curves import (
     Varied,
     axisOf,
-    curve,
+    curves,
     noiseAlong,
     positions,
     spread,
@@ -56,14 +56,8 @@ def _overConnections(
 ) -> Chart:
     values = [getattr(place, varied) for place in group]
     along = positions(values)
-    looks = style.looks(reading.names(results))
     cells = [cell for there in group.values() for cell in there]
-    series = []
-    for backend in reading.names(results):
-        its = [cell for cell in cells if cell["backend"] == backend]
-        one = curve(backend, looks[backend], its, varied, along, scale=same.rateScale)
-        if one.spans:
-            series.append(one)
+    series = curves(results, cells, varied, along, scale=same.rateScale)
     kind, other = ("idle", "busy") if varied == "idle" else ("busy", "idle")
     # One of the two is what is varied, and was set to 0.
     fixed = same.active + same.idle
