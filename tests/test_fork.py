@@ -89,23 +89,11 @@ class ProcessTests(ForkTestCase):
     def test_noProcess(self) -> None:
         """
         If no more processes can be had, connections are refused with a line in the log
-        that says so, and nothing is left of them; those that have one notice nothing.
+        that says so.
         """
         expected = ("log",) * 3
         with self.host("shortage.unforkable", room=2, expecting=expected) as host:
-            inside = [host.connect() for _ in range(2)]
-            for each in inside:
-                self.assertEqual(exchange(each, b"hello"), b"hello")
-            descriptors = descriptorsOf(host.pid)
-            for count in range(1, 4):
-                self.assertEqual(host.connect().recv(1), b"")
-                host.await_("warning", count)
-            for each in inside:
-                self.assertEqual(exchange(each, b"still"), b"still")
-            eventually(
-                lambda: len(descriptorsOf(host.pid)) == len(descriptors),
-                lambda: (descriptors, descriptorsOf(host.pid)),
-            )
+            self.refusesOthers(host, "warning")
         for event in host.told("warning"):
             self.assertRegex(event["text"], "^refused a connection: .*Resource temp")
 

@@ -12,7 +12,6 @@ from unittest import mock
 from iodemo.models import find
 
 from .children import TIMEOUT, exchange, makeDirectory, receive, runTwistd
-from .conformance.hosting import descriptorsOf, eventually
 from .conformance.stamping import BackendTestCase
 
 #: A stack, in KiB, of which few fit anywhere.
@@ -29,25 +28,13 @@ class ThreadsTests(BackendTestCase):
     def test_noThread(self) -> None:
         """
         If no more threads can be had, connections are refused with a line in the log
-        that says so, and nothing is left of them; those that have one notice nothing.
+        that says so.
         """
         with (
             mock.patch.dict(os.environ, IODEMO_THREADS_STACK_KIB=str(_LARGE)),
             self.host("shortage.confined", room=_LARGE * 1024 * 5 // 2) as host,
         ):
-            inside = [host.connect() for _ in range(2)]
-            for each in inside:
-                self.assertEqual(exchange(each, b"hello"), b"hello")
-            descriptors = descriptorsOf(host.pid)
-            for count in range(1, 4):
-                self.assertEqual(host.connect().recv(1), b"")
-                host.await_("connectionLost", count)
-            for each in inside:
-                self.assertEqual(exchange(each, b"still"), b"still")
-            eventually(
-                lambda: len(descriptorsOf(host.pid)) == len(descriptors),
-                lambda: (descriptors, descriptorsOf(host.pid)),
-            )
+            inside = self.refusesOthers(host, "connectionLost")
             inside.pop().close()
             host.await_("connectionLost", 4)
         warnings = [event["text"] for event in host.told("warning")]

@@ -19,8 +19,8 @@ from twisted.trial.unittest import SkipTest, SynchronousTestCase
 
 from iodemo.models import MODELS, Model, find
 
-from ..children import TIMEOUT, Child
-from .hosting import Host
+from ..children import TIMEOUT, Child, exchange
+from .hosting import Host, descriptorsOf, eventually
 
 _Test = TypeVar("_Test", bound=SynchronousTestCase)
 
@@ -68,6 +68,29 @@ class BackendTestCase(SynchronousTestCase):
         yield host
         host.finish()
         self.assertEqual(sorted(host.errors), sorted(expecting), host.events)
+
+    def refusesOthers(self, host: Host, lost: str) -> list[socket.socket]:
+        """
+        Fill a host that has room for two connections: others are refused, nothing is
+        left of them, and those two notice nothing.
+
+        @param lost: the event that tells of one that was refused.
+        @return: the two.
+        """
+        inside = [host.connect() for _ in range(2)]
+        for each in inside:
+            self.assertEqual(exchange(each, b"hello"), b"hello")
+        descriptors = descriptorsOf(host.pid)
+        for count in range(1, 4):
+            self.assertEqual(host.connect().recv(1), b"")
+            host.await_(lost, count)
+        for each in inside:
+            self.assertEqual(exchange(each, b"still"), b"still")
+        eventually(
+            lambda: len(descriptorsOf(host.pid)) == len(descriptors),
+            lambda: (descriptors, descriptorsOf(host.pid)),
+        )
+        return inside
 
     def room(self, most: int, mostProcesses: int) -> int:
         """
