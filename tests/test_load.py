@@ -490,6 +490,17 @@ def echo(connection: socket.socket) -> None:
         connection.sendall(data)
 
 
+def spoiling(connection: socket.socket) -> None:
+    """Echo until the peer goes, but for one bit of the fifth request."""
+    requests = 0
+    while data := connection.recv(65536):
+        requests += len(data) == 64
+        # A verifying connection sends 64 bytes once at most.
+        if requests == 5:
+            data = data[:-1] + bytes([data[-1] ^ 1])
+        connection.sendall(data)
+
+
 class Driving:
     """
     Driving a server in threads of this process.
@@ -793,17 +804,7 @@ class DriverTestsMixin(Driving):
         """
         One wrong byte in the measured window fails it.
         """
-
-        def spoil(connection: socket.socket) -> None:
-            requests = 0
-            while data := connection.recv(65536):
-                requests += len(data) == 64
-                # A verifying connection sends 64 bytes once at most.
-                if requests == 5:
-                    data = data[:-1] + bytes([data[-1] ^ 1])
-                connection.sendall(data)
-
-        self.fails(spoil, "byte 63 of 64 came back as", seconds=10)
+        self.fails(spoiling, "byte 63 of 64 came back as", seconds=10)
 
     def test_staleAnswer(self) -> None:
         """
@@ -1555,16 +1556,7 @@ class TLSDriverTests(Driving, SynchronousTestCase):
         """
         A wrong byte is found.
         """
-
-        def spoil(connection: socket.socket) -> None:
-            requests = 0
-            while data := connection.recv(65536):
-                requests += len(data) == 64
-                if requests == 5:
-                    data = data[:-1] + bytes([data[-1] ^ 1])
-                connection.sendall(data)
-
-        self.fails(spoil, "byte 63 of 64 came back as", seconds=10)
+        self.fails(spoiling, "byte 63 of 64 came back as", seconds=10)
 
     def test_hangUp(self) -> None:
         """
