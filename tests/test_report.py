@@ -16,6 +16,7 @@ from typing import Any
 from xml.etree import ElementTree
 
 import numpy
+from matplotlib.axes import Axes
 from matplotlib.colors import to_hex, to_rgb
 from rich.console import Console
 from twisted.trial.unittest import SynchronousTestCase
@@ -616,6 +617,24 @@ class LayoutTests(SynchronousTestCase):
             steps = layout.decades(low, min(high, 2e15))
             self.assertTrue(1 <= len(steps) <= 5, (low, high, steps))
 
+    def test_roomiest(self) -> None:
+        """
+        A box goes where it hides nothing, as near as it can, and where the line to it
+        crosses nothing.
+        """
+        across = numpy.linspace(0, 200, 201)
+        wall = numpy.column_stack([across, numpy.full(201, 60.0)])
+        mark, box, size = (100.0, 40.0), (50.0, 20.0), (200.0, 200.0)
+        cost, (_, y) = layout.roomiest(box, mark, wall, size)
+        self.assertLess(y + box[1], 60)
+        self.assertLess(cost, 100)
+        # There is no room below: across the wall, and that costs.
+        dearer, (_, y) = layout.roomiest((50.0, 56.0), mark, wall, size)
+        self.assertGreater(y, 60)
+        self.assertGreater(dearer, cost)
+        self.assertEqual(layout.nearest((50.0, 20.0), (110, 70), mark), (110, 70))
+        self.assertEqual(layout.nearest((50.0, 20.0), (80, 0), mark), (100, 20))
+
     def test_wrapped(self) -> None:
         """
         No line is wider than its room, and no letter is lost.
@@ -677,6 +696,14 @@ def said(chart: Chart) -> list[str]:
     The words on a sheet, outside of its axes.
     """
     return [text.get_text() for text in chart.figure.texts]
+
+
+def textsOf(axes: Axes) -> list[str]:
+    """
+    What is written on axes, each text in one line.
+    """
+    texts = (text.get_text().replace("\n", " ") for text in axes.texts)
+    return [text for text in texts if text]
 
 
 def greys(chart: Chart) -> int:
@@ -832,7 +859,7 @@ class FiguresTests(SynchronousTestCase):
         A backend that fails past a point says where, and the caption why.
         """
         chart = figures.drawn(fourBackends())[0]
-        texts = [text.get_text() for text in chart.figure.axes[0].texts]
+        texts = textsOf(chart.figure.axes[0])
         self.assertIn("select: failed at 1,000 idle", texts)
         self.assertIn(SELECT_LIMIT, chart.caption)
         self.assertIn("1,010 and 10,010", chart.caption)
@@ -955,7 +982,7 @@ class FiguresTests(SynchronousTestCase):
         So does one that is not tried past a point.
         """
         chart = figures.drawn(twelveBackends())[0]
-        texts = [text.get_text() for text in chart.figure.axes[0].texts]
+        texts = textsOf(chart.figure.axes[0])
         self.assertIn("fork: skipped at 1,000 idle", texts)
         self.assertIn(
             f"fork skipped at 1,010 and 10,010 connections: {FORK_LIMIT}", chart.caption
@@ -1097,7 +1124,7 @@ class FiguresTests(SynchronousTestCase):
                 line for line in panel.lines if line.get_markerfacecolor() == "white"
             ]
             self.assertEqual(len(hollow), 3)
-        words = [text.get_text() for text in tail.texts]
+        words = textsOf(tail)
         self.assertIn("select: failed at 8,000 a second", words)
         self.assertIn("Hollow: it did not keep up", chart.caption)
         self.assertIn("99 of 100 within 67.9 s and did not keep up.", chart.alt)
@@ -1121,7 +1148,7 @@ class FiguresTests(SynchronousTestCase):
         tail, half = chart.figure.axes
         ticks = [tick.get_text() for tick in half.get_xticklabels()]
         self.assertEqual(sorted(ticks), ["50 %", "80 %"])
-        words = [text.get_text() for text in tail.texts]
+        words = textsOf(tail)
         self.assertIn("select: failed at 80 % of its own", words)
         self.assertIn("at 50 % of its own half within", chart.alt)
         self.assertIn("its median in a closed loop", chart.caption)
@@ -1183,7 +1210,7 @@ class FiguresTests(SynchronousTestCase):
                 boxes = [text.get_window_extent() for text in texts]
                 for index, box in enumerate(boxes):
                     self.assertEqual(box.count_overlaps(boxes[index + 1 :]), 0)
-            said = [text.get_text() for text in whole.texts if text.get_text()]
+            said = textsOf(whole)
             self.assertIn("select: failed at 10,000 pipes", said)
             self.assertEqual(
                 {text.get_text() for text in alone.texts if text.get_text()},

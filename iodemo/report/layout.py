@@ -101,11 +101,14 @@ def roomiest(
     mark: At,
     taken: Points,
     size: At,
-) -> At:
+) -> tuple[float, At]:
     """
-    The lower left corner at which a box hides least and is near its mark.
+    The lower left corner at which a box hides least and is near its mark, with a line
+    between that crosses little; and what it costs there.
     """
     best = (float("inf"), (0.0, 0.0))
+    # Whatever the mark lies on is no reason to go elsewhere.
+    others = taken[numpy.hypot(*(taken - mark).T) > 8]
     for x in numpy.arange(4, max(5, size[0] - box[0]), 8):
         for y in numpy.arange(6, max(7, size[1] - box[1] - 2), 6):
             hidden = (
@@ -117,8 +120,31 @@ def roomiest(
             aside = numpy.hypot(
                 x + box[0] / 2 - mark[0], 1.5 * (y + box[1] / 2 - mark[1])
             )
-            best = min(best, (30 * float(hidden) + float(aside), (float(x), float(y))))
-    return best[1]
+            cost = 30 * float(hidden) + float(aside)
+            if cost < best[0]:
+                cost += 8 * _crossed(mark, nearest(box, (x, y), mark), others)
+            best = min(best, (cost, (float(x), float(y))))
+    return best
+
+
+def nearest(box: At, corner: At, mark: At) -> At:
+    """
+    Where a line from a mark meets a box.
+    """
+    across = min(max(mark[0], corner[0]), corner[0] + box[0])
+    return across, min(max(mark[1], corner[1]), corner[1] + box[1])
+
+
+def _crossed(start: At, end: At, points: Points) -> int:
+    """
+    How many points are within three points of a line.
+    """
+    way = numpy.subtract(end, start)
+    length = max(float(numpy.hypot(*way)), 1e-9)
+    apart = points - start
+    along = apart @ way / length
+    off = abs(apart[:, 0] * way[1] - apart[:, 1] * way[0]) / length
+    return int(((along > 0) & (along < length) & (off < 3)).sum())
 
 
 def apart(ticks: dict[float, str], scale: float) -> dict[float, str]:

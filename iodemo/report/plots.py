@@ -28,6 +28,7 @@ from iodemo.report.layout import (
     Span,
     apart,
     decades,
+    nearest,
     roomiest,
     sheet,
     spread,
@@ -425,16 +426,15 @@ def _endings(
             )
         if one.look in named:
             continue
-        words = wrapped(one.ending, size[0] * 0.7, SMALL)
-        box = (
-            max(width(line, SMALL) for line in words),
-            SMALL * LINE * len(words),
-        )
-        at = roomiest(box, mark, taken, size)
-        near = (
-            min(max(mark[0], at[0]), at[0] + box[0]),
-            min(max(mark[1], at[1]), at[1] + box[1]),
-        )
+        # In one line or, where that hides less, in two or three.
+        tries = []
+        for part in (0.7, 0.35):
+            words = wrapped(one.ending, size[0] * part, SMALL)
+            wide = max(width(line, SMALL) for line in words)
+            box = (wide, SMALL * LINE * len(words))
+            tries.append((*roomiest(box, mark, taken, size), box, words))
+        _, at, box, words = min(tries)
+        near = nearest(box, at, mark)
         _leader(axes, mark, near, size, one.look)
         axes.text(
             at[0] / size[0],
