@@ -823,6 +823,34 @@ class FiguresTests(SynchronousTestCase):
         heights = {round(y) for x, y in corners if x == 4}
         self.assertEqual(heights, {round(36e3 / 1.25), round(36e3 * 1.25)})
 
+    def test_roomForNoise(self) -> None:
+        """
+        An axis has room for the noise, but no more than for the values.
+        """
+        run = controlled(fourBackends(), 1.0)
+        ends = []
+        for noise in (1.0, 1.6, 50.0):
+            for each in run["noise"]:
+                each["low"], each["high"] = 1 / noise, noise
+            ends.append(figures.drawn(run)[0].figure.axes[0].get_ylim()[1])
+        self.assertEqual(ends, [50e3, 80e3, 100e3])
+
+    def test_titles(self) -> None:
+        """
+        No two figures have the same title.
+        """
+        cells = sweep()
+        for scenario in ("http", "tls"):
+            for active in (1, 10):
+                cell = okCell(scenario, "epoll", parameters(active), 1000.0)
+                cell["service"] = scenario
+                cell["syscalls_by_name"] = {"read": 1.0}
+                cells.append(cell)
+        titles = [chart.title for chart in figures.drawn(results(cells))]
+        self.assertIn("http: throughput against busy connections", titles)
+        self.assertIn("tls: system calls per request", titles)
+        self.assertEqual(len(titles), len(set(titles)), titles)
+
     def test_calls(self) -> None:
         """
         System calls are drawn by what they are for, and said by name. Without them

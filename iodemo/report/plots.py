@@ -113,7 +113,7 @@ def lines(
     """
     last = max(ticks)
     wider = positionWidth(series, ticks)
-    high = max(span[2] for one in series for span in one.spans.values())
+    high = _high([span[2] for one in series for span in one.spans.values()], noise)
     steps = MaxNLocator(5, steps=[1, 2, 2.5, 5, 10]).tick_values(0, high or 1)
     upright = {step: reading.count(step) for step in steps if step >= 0}
     left = max(width(text, SMALL) for text in upright.values()) + MARGIN + 8
@@ -248,6 +248,17 @@ def _beside(series: Sequence[Series], wider: float) -> Sequence[Series]:
     return found
 
 
+def _high(values: Sequence[float], noise: Band) -> float:
+    """
+    Where an axis from zero should end: there is room for the noise too, as long as that
+    leaves half of it to the values.
+    """
+    most = max(values)
+    return max(
+        most, min(2 * most, max((high for _, high in noise.values()), default=0))
+    )
+
+
 def _upright(panel: Panel) -> tuple[dict[float, str], float, float]:
     """
     The labels of a panel's upright axis, and where it begins and ends.
@@ -261,7 +272,7 @@ def _upright(panel: Panel) -> tuple[dict[float, str], float, float]:
         low, high = low / 1.6, high * 1.6
         steps = decades(low, high)
     else:
-        low = 0.0
+        low, high = 0.0, _high(values, panel.noise)
         ticks = MaxNLocator(4, steps=[1, 2, 2.5, 5, 10]).tick_values(0, high or 1)
         steps = [float(step) for step in ticks if step >= 0]
         high = max(steps)

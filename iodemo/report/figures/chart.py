@@ -141,5 +141,9 @@ def capital(text: str) -> str:
     return text[:1].upper() + text[1:]
 
 
+def small(text: str) -> str:
+    return text[:1].lower() + text[1:]
+
+
 def sentence(text: str) -> str:
     return text if text.endswith(".") else f"{text}."

@@ -14,6 +14,7 @@ from iodemo.report.figures.chart import (
     chosen,
     noiseCaption,
     noiseOf,
+    small,
     sourceOf,
     spanOf,
 )
@@ -129,6 +130,8 @@ def calls(results: Results) -> list[Chart]:
             spans = {part: (each, each, each) for part, each in parts.items()}
             rows.append(Row(cell["backend"], looks[cell["backend"]], spans))
         title = "System calls per request"
+        if found:
+            title = f"{place.scenario}: {small(title)}"
         figure = bars(
             Heading(
                 title, f"{place.load()}, {place.conditions()}", "", sourceOf(results)

@@ -16,6 +16,7 @@ from iodemo.report.figures.chart import (
     noiseOf,
     rowsSaid,
     sentence,
+    small,
     sourceOf,
     spanOf,
 )
@@ -190,7 +191,7 @@ def held(results: Results) -> list[Chart]:
             + (noiseCaption(results) + " ") * bool(noise)
             + " ".join(map(sentence, reading.failures(cells)))
         )
-        alt = f"Stacked bars of {title[0].lower()}{title[1:]}. "
+        alt = f"Stacked bars of {small(title)}. "
         alt += rowsSaid(rows, reading.memory)
         found.append(Chart("connections", title, caption.strip(), alt, figure))
     return found

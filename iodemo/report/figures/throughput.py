@@ -14,6 +14,7 @@ from iodemo.report.figures.chart import (
     capital,
     noiseCaption,
     sentence,
+    small,
     sourceOf,
 )
 from iodemo.report.figures.curves import (
@@ -64,6 +65,9 @@ def _overConnections(
     others = f"{count(fixed)} {other} connections, " if fixed else ""
     axis = axisOf(same, kind)
     title = "New connections" if same.churn else f"Throughput against {axis}"
+    if not same.churn and same.scenario != varied:
+        # Of many scenarios it is the busy connections that are varied.
+        title = f"{same.scenario}: {small(title)}"
     zero = "; 0 set apart" if 0 in along else ""
     noise = noiseAlong(results, cells, varied, along, scale=same.rateScale)
     figure = lines(
