@@ -52,6 +52,11 @@ HOSTILE = (
     '<script>alert("1")</script> $\\frac{ [bold red]x[/] ]]> --> \'"&amp; </style> '
     "漢字 <img src='http://example.com/'>"
 )
+#: Those of a whole run, as they stand on its page.
+FIGURES = (
+    *("idle", "active", "idle-latency", "latency", "percentiles"),
+    *("cpu", "calls", "memory"),
+)
 SVG = "{http://www.w3.org/2000/svg}"
 
 
@@ -260,6 +265,14 @@ class TableTests(SynchronousTestCase):
             self.assertIn(expected, text)
         charts = {chart.name: chart for chart in figures.drawn(results(cells))}
         self.assertIn("with 10 stalled 4.75 ms", charts["slow"].alt)
+        self.assertEqual(greys(charts["slow"]), 0)
+        cells += [
+            okCell("slow", "poll", each, 19000.0) for each in (parameters(100), asked)
+        ]
+        noisy = figures.drawn(controlled(results(cells), 1.1))
+        (chart,) = (chart for chart in noisy if chart.name == "slow")
+        self.assertEqual(greys(chart), 2)
+        self.assertIn("Striped grey: what epoll, measured twice,", chart.caption)
 
     def test_nothingIsCut(self) -> None:
         """
@@ -734,8 +747,8 @@ class FiguresTests(SynchronousTestCase):
         """
         A whole run has every figure.
         """
-        names = ["idle", "active", "latency", "cpu", "calls", "memory"]
-        self.assertEqual(self.names(fourBackends()), names)
+        self.assertEqual(self.names(fourBackends()), list(FIGURES))
+        names = [*FIGURES]
         names.insert(2, "threads")
         self.assertEqual(self.names(twelveBackends()), names)
 
@@ -745,7 +758,7 @@ class FiguresTests(SynchronousTestCase):
         """
         run = results([c for c in sweep() if c["scenario"] == "active"])
         self.assertEqual(
-            self.names(run), ["active", "latency", "cpu", "calls", "memory"]
+            self.names(run), [each for each in FIGURES if "idle" not in each]
         )
 
     def test_noServerCounters(self) -> None:
@@ -757,7 +770,8 @@ class FiguresTests(SynchronousTestCase):
             for metric in list(cell["summary"]):
                 if metric.startswith("server_"):
                     del cell["summary"][metric]
-        self.assertEqual(self.names(run), ["idle", "active", "latency", "calls"])
+        without = [each for each in FIGURES if each not in ("cpu", "memory")]
+        self.assertEqual(self.names(run), without)
 
     def test_undivided(self) -> None:
         """
@@ -798,7 +812,9 @@ class FiguresTests(SynchronousTestCase):
                 "idle": 1,
                 "active": 1,
                 "threads": 3,
+                "idle-latency": 2,
                 "latency": 2,
+                "percentiles": 1,
                 "cpu": 1,
                 "calls": 0,
                 "memory": 1,
@@ -939,6 +955,39 @@ class FiguresTests(SynchronousTestCase):
             for active in busy
         ]
         return figures.drawn(controlled(results(cells), 1.1))[0]
+
+    def test_distribution(self) -> None:
+        """
+        Response time is drawn by percentile, each with as much room as it is rarer.
+        """
+        (chart,) = (c for c in figures.drawn(fourBackends()) if c.name == "percentiles")
+        (axes,) = chart.figure.axes
+        self.assertEqual(axes.get_yscale(), "log")
+        ticks = [tick.get_text() for tick in axes.get_xticklabels()]
+        self.assertEqual(sorted(ticks), ["max", "p50", "p90", "p99", "p99.9"])
+        at = sorted(axes.get_xticks())
+        for place, expected in zip(at, (0.301, 1, 2, 3, 4), strict=True):
+            self.assertAlmostEqual(float(place), expected, places=3)
+        cell = next(c for c in fourBackends()["cells"] if c["backend"] == "epoll")
+        self.assertIn("p99.9", cell["rounds"][0]["latency_us"])
+        self.assertRegex(chart.alt, r"epoll: p50 [\d.]+ ms, p90 .*, max [\d.]+ m?s\.")
+
+    def test_idleLatency(self) -> None:
+        """
+        Response time is drawn against idle connections, as throughput is, and says who
+        failed.
+        """
+        (chart,) = (
+            c for c in figures.drawn(fourBackends()) if c.name == "idle-latency"
+        )
+        tail, half = chart.figure.axes
+        self.assertEqual({tail.get_yscale(), half.get_yscale()}, {"log"})
+        ticks = [tick.get_text() for tick in half.get_xticklabels()]
+        (throughput,) = (c for c in figures.drawn(fourBackends()) if c.name == "idle")
+        (axes,) = throughput.figure.axes
+        self.assertEqual(ticks, [tick.get_text() for tick in axes.get_xticklabels()])
+        self.assertIn("select failed at", chart.caption)
+        self.assertRegex(chart.alt, r"poll: 99 of 100 within [\d.]+ µs at 0, ")
 
     def test_sideBySide(self) -> None:
         """
@@ -1358,7 +1407,7 @@ class FiguresTests(SynchronousTestCase):
                 asked = parameters(10, idle)
                 asked["payload"] = payload
                 cells.append(okCell("idle", "epoll", asked, 1000.0))
-        self.assertEqual(len(set(self.names(results(cells)))), 5)
+        self.assertEqual(len(set(self.names(results(cells)))), 8)
 
     def test_sameBytes(self) -> None:
         """
@@ -1465,11 +1514,7 @@ class PageTests(SynchronousTestCase):
         self.assertEqual(path.name, "report.html")
         self.assertEqual(
             sorted(each.name for each in (path.parent / "figures").iterdir()),
-            sorted(
-                f"{name}.{kind}"
-                for name in ("idle", "active", "latency", "cpu", "calls", "memory")
-                for kind in ("svg", "png")
-            ),
+            sorted(f"{name}.{kind}" for name in FIGURES for kind in ("svg", "png")),
         )
         svg = path.parent / "figures" / "idle.svg"
         self.assertEqual(
@@ -1482,8 +1527,8 @@ class PageTests(SynchronousTestCase):
         """
         _, text = self.page(fourBackends())
         root = self.parsed(text)
-        self.assertEqual(len(list(root.iter("figure"))), 6)
-        self.assertEqual(len(list(root.iter(f"{SVG}svg"))), 6)
+        self.assertEqual(len(list(root.iter("figure"))), len(FIGURES))
+        self.assertEqual(len(list(root.iter(f"{SVG}svg"))), len(FIGURES))
         for element in root.iter():
             self.assertNotIn(element.tag, ("script", "link", "img", "iframe"))
             for name, value in element.attrib.items():
@@ -1681,7 +1726,7 @@ class PageTests(SynchronousTestCase):
             heads,
             [headline.headline(run) for run in (fourBackends(), twelveBackends())],
         )
-        self.assertEqual(len(list(root.iter("figure"))), 13)
+        self.assertEqual(len(list(root.iter("figure"))), 2 * len(FIGURES) + 1)
         names = {each.name for each in (path.parent / "figures").iterdir()}
         self.assertIn("run1-idle.svg", names)
         self.assertIn("run2-idle.svg", names)

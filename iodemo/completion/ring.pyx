@@ -31,7 +31,8 @@ the kernel's include/uapi/linux/io_uring.h).
     them once there is room and io_uring_enter asks.
 
 Decisions. What is asked for is collected here, in memory of our own, and submitted by
-L{RingQueue.wait}: one call an iteration. So the ring itself can be made late, by the
+L{RingQueue.wait}: one call an iteration, and one for each C{cancel} that must be over
+when it returns (of all but receives and sends). So the ring itself can be made late, by the
 thread that waits, after the process has become a daemon and another user. Every
 operation has a row in a table, and a row a generation: a result that is late finds
 that its row has another. Everything lent to the kernel (bytes to send, addresses) is

@@ -1,11 +1,15 @@
 # -*- test-case-name: tests.test_report -*-
 """
-Response time: its percentiles, and what others that do not read make of it.
+Response time: its percentiles, what idle connections make of it, and what others that
+do not read do.
 """
 
 from __future__ import annotations
 
-from iodemo.lab.results import Results
+import math
+from dataclasses import replace
+
+from iodemo.lab.results import Cell, Results
 from iodemo.report import reading, style
 from iodemo.report.figures.chart import (
     MEMORY,
@@ -16,18 +20,31 @@ from iodemo.report.figures.chart import (
     noiseCaption,
     noiseOf,
     rowsSaid,
+    sentence,
     sourceOf,
     spanOf,
 )
+from iodemo.report.figures.curves import curves, noiseAlong, positions, unexplained
 from iodemo.report.figures.memory import grown
 from iodemo.report.layout import Heading
-from iodemo.report.reading import count, listed
+from iodemo.report.plots import Panel, Series, panels
+from iodemo.report.reading import Place, count, listed
 from iodemo.report.rows import Row, dots
 
 PERCENTILES = ("p50", "p90", "p99", "p99.9", "max")
 # Of those, the ones with room for a band of noise.
 _NOISY = ("p50", "p99")
 _FELT = "latency_us.p50"
+_IDLE_METRICS = ("latency_us.p99", "latency_us.p50")
+
+# Where a percentile is on an axis that has as much room for the slowest tenth of all
+# responses as for the slowest hundredth of them, and so on, as HdrHistogram's plots
+# have it: at -log10(1 - p). The slowest of all is one step further.
+_ALONG = {
+    **{name: -math.log10(1 - p / 100) for name, p in (("p50", 50), ("p90", 90))},
+    **{name: -math.log10(1 - p / 100) for name, p in (("p99", 99), ("p99.9", 99.9))},
+    "max": 4.0,
+}
 
 
 def percentiles(results: Results) -> list[Chart]:
@@ -69,6 +86,156 @@ def percentiles(results: Results) -> list[Chart]:
     return [Chart("latency", title, caption.strip(), alt, figure)]
 
 
+def distribution(results: Results) -> list[Chart]:
+    """
+    Response time by percentile: a line for each backend, the steeper at its right the
+    longer the few wait who wait long.
+    """
+    place = reading.representative(results, ["latency_us.p50", "latency_us.p99"])
+    if place is None:
+        return []
+    cells = reading.places(results)[place]
+    looks = style.looks(reading.names(results))
+    series = []
+    noise = {}
+    for cell in cells:
+        spans = {}
+        for name, at in _ALONG.items():
+            metric = f"latency_us.{name}"
+            if reading.has(cell, [metric]):
+                low, median, high = spanOf(cell, metric, least=0.1)
+                spans[at] = (low / 1e3, median / 1e3, high / 1e3)
+                band = noiseOf(results, cell, metric)
+                if band is not None:
+                    noise[at] = (band[0] / 1e3, band[1] / 1e3)
+        if spans:
+            series.append(Series(cell["backend"], looks[cell["backend"]], spans))
+    title = "Response time by percentile"
+    figure = panels(
+        Heading(
+            title,
+            f"{place.load()}, {place.conditions()}{NOISE_LABEL * bool(noise)}",
+            "",
+            sourceOf(results),
+        ),
+        [
+            Panel(
+                "milliseconds (log scale)",
+                series,
+                logarithmic=True,
+                tall=330.0,
+                noise=noise,
+            )
+        ],
+        {at: name for name, at in _ALONG.items()},
+        "of all responses, so many came faster",
+    )
+    rows = [Row(one.name, one.look, {}) for one in series]
+    caption = (
+        "Each step to the right is of a tenth as many responses: of 10 one is slower "
+        "than p90, of 100 one than p99; max is the slowest. "
+        f"{chosen(results, place, rows)} Bands are the {reading.spread(results)} over "
+        "rounds. "
+        + (noiseCaption(results) + " ") * bool(noise)
+        + absence(results, rows)
+    )
+    back = {at: name for name, at in _ALONG.items()}
+    alt = f"Line chart of response time by percentile, {place.load()}. " + " ".join(
+        f"{one.name}: "
+        + ", ".join(
+            f"{back[at]} {reading.duration(span[1] * 1e3)}"
+            for at, span in one.spans.items()
+        )
+        + "."
+        for one in series
+    )
+    return [Chart("percentiles", title, caption.strip(), alt, figure)]
+
+
+def againstIdle(results: Results) -> list[Chart]:
+    """
+    What the busy wait for an answer, the more connections are idle.
+    """
+    groups: dict[Place, dict[Place, list[Cell]]] = {}
+    for place, cells in reading.places(results).items():
+        if place.scenario == "idle":
+            groups.setdefault(place._replace(idle=0), {})[place] = cells
+    found = []
+    for same, group in groups.items():
+        cells = [cell for there in group.values() for cell in there]
+        if len(group) > 1 and any(reading.has(c, _IDLE_METRICS) for c in cells):
+            found.append(_overIdle(results, same, group, cells))
+    return found
+
+
+def _overIdle(
+    results: Results, same: Place, group: dict[Place, list[Cell]], cells: list[Cell]
+) -> Chart:
+    along = positions([place.idle for place in group])
+    zero = "; 0 set apart" if 0 in along else ""
+    # There is no place for a failure on a logarithmic axis.
+    tails, halves = (
+        [
+            replace(one, stopped=None)
+            for one in curves(results, cells, "idle", along, metric, 1e3)
+        ]
+        for metric in _IDLE_METRICS
+    )
+    noise = [
+        noiseAlong(results, cells, "idle", along, metric, 1e3)
+        for metric in _IDLE_METRICS
+    ]
+    title = "Response time against idle connections"
+    figure = panels(
+        Heading(
+            title,
+            f"{count(same.active)} busy connections, {same.conditions()}"
+            f"{NOISE_LABEL * bool(noise[0])}",
+            "",
+            sourceOf(results),
+        ),
+        [
+            Panel(
+                "99 of 100 answers come within: milliseconds (log scale)",
+                tails,
+                logarithmic=True,
+                tall=310.0,
+                noise=noise[0],
+            ),
+            Panel(
+                "half of them within",
+                [*map(unexplained, halves)],
+                logarithmic=True,
+                tall=250.0,
+                noise=noise[1],
+            ),
+        ],
+        {at: count(value) for value, at in along.items()},
+        f"idle connections (log scale{zero})",
+    )
+    said = [
+        f"What {count(same.active)} connections wait that ask again when they have "
+        "their answer (a closed loop), while others are open and say nothing. Lines go "
+        f"through the medians; the bands are the {reading.spread(results)} over rounds."
+    ]
+    if noise[0]:
+        said.append(noiseCaption(results))
+    if zero:
+        said.append("0 is one step left of the first number, with no scale between.")
+    said += map(sentence, reading.failures(cells))
+    back = {at: value for value, at in along.items()}
+    alt = f"Two line charts above each other: {title.lower()}. " + " ".join(
+        f"{one.name}: "
+        + ", ".join(
+            f"99 of 100 within {reading.duration(span[1] * 1e3)} at {count(back[at])}"
+            for at, span in one.spans.items()
+        )
+        + "."
+        for one in tails
+    )
+    return Chart("idle-latency", title, " ".join(said), alt, figure)
+
+
 def besideStalled(results: Results) -> list[Chart]:
     """
     What those who read feel of others who do not.
@@ -84,9 +251,15 @@ def besideStalled(results: Results) -> list[Chart]:
         names = "none stalled", f"with {count(place.stalled)} stalled"
         rows = []
         grew = []
+        noise = []
         for cell in cells:
             name = cell["backend"]
             pair = before.get(name, cell), cell
+            noise += [
+                band
+                for each in pair
+                if (band := noiseOf(results, each, _FELT)) is not None
+            ]
             if all(reading.has(each, [_FELT]) for each in pair):
                 spans = [spanOf(each, _FELT, least=0.1) for each in pair]
                 rows.append(
@@ -101,13 +274,14 @@ def besideStalled(results: Results) -> list[Chart]:
         figure = dots(
             Heading(
                 title,
-                f"{without.load()}, {place.conditions()}, half of all responses",
+                f"{without.load()}, {place.conditions()}, half of all responses"
+                f"{NOISE_LABEL * bool(noise)}",
                 "",
                 sourceOf(results),
             ),
             rows,
             reading.duration,
-            noise=(),
+            noise,
         )
         caption = (
             f"Half of all responses to {without.load()} came faster than this, alone "
@@ -116,6 +290,7 @@ def besideStalled(results: Results) -> list[Chart]:
             f"Pale bars: the {reading.spread(results)} over rounds. "
             + f"The server's memory grew by, for each of these: {listed(grew)}. "
             * bool(grew)
+            + (noiseCaption(results) + " ") * bool(noise)
             + absence(results, rows)
         )
         alt = f"Dot chart of response time, {place.load()}. "
