@@ -332,16 +332,18 @@ def _roundTable(measured: Round, judged: Judged) -> Table:
         table.add_row(
             "server CPU", f"{measured['server_cpu_us_per_request']:,.1f} µs a request"
         )
-        table.add_row("server memory", f"{measured['server_rss_kib']:,} KiB")
-        table.add_row(
-            "context switches",
-            f"{(measured['context_switches'] or 0) / measured['requests']:.3g} "
-            "a request",
-        )
+        unknown = "unknown: the process is another user's"
+        kib, switches = measured["server_rss_kib"], measured["context_switches"]
+        memory = unknown if kib is None else f"{kib:,} KiB"
+        table.add_row("server memory", memory)
+        each = unknown
+        if switches is not None:
+            each = f"{switches / measured['requests']:.3g} a request"
+        table.add_row("context switches", each)
     for whose in ("server", "kernel"):
-        each = dict[str, object](measured).get(f"{whose}_bytes_per_connection")
-        if isinstance(each, float):
-            table.add_row(f"memory of the {whose}", f"{each:,.0f} B a connection")
+        size = dict[str, object](measured).get(f"{whose}_bytes_per_connection")
+        if isinstance(size, float):
+            table.add_row(f"memory of the {whose}", f"{size:,.0f} B a connection")
     if "sampled" in measured:
         table.add_row("asked once more", f"{measured['sampled']:,} connections")
     if "syscalls_by_name" in measured:

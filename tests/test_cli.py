@@ -6,6 +6,7 @@ and badly.
 from __future__ import annotations
 
 import fcntl
+import io
 import json
 import os
 import re
@@ -16,15 +17,18 @@ import sys
 import time
 import uuid
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import psutil
+from rich.console import Console
 from twisted.trial.unittest import SynchronousTestCase
 
 from iodemo import compare, models
+from iodemo.cli import _roundTable
 from iodemo.lab import results
 from iodemo.lab.plan import Plan
 from iodemo.lab.scenarios import SCENARIOS, Point, findScenario
+from iodemo.load.round import Round, judged
 from tests.results_examples import environment, okCell, parameters
 from tests.results_examples import results as example
 from tests.test_lab import faultyPath
@@ -787,3 +791,36 @@ class InterruptTests(CommandTestCase):
         self.assertIn(f"is kept as {aside.name}: it was to measure something", output)
         self.assertEqual(results.read(aside), earlier)
         self.assertTrue(results.read(self.directory / "out")["complete"])
+
+
+class RoundTableTests(SynchronousTestCase):
+    """
+    Tests for what C{iodemo load} shows of a round.
+    """
+
+    def shown(self, **others: Any) -> str:
+        """
+        A round as a terminal has it.
+        """
+        (measured, *_) = okCell("idle", "epoll", parameters(10), 5e4)["rounds"]
+        measured = cast(Round, {**measured, **others})
+        stream = io.StringIO()
+        Console(file=stream, width=100).print(_roundTable(measured, judged(measured)))
+        return stream.getvalue()
+
+    def test_watched(self) -> None:
+        """
+        What the server used is shown.
+        """
+        said = self.shown()
+        self.assertRegex(said, r"server memory +38,060 KiB")
+        self.assertRegex(said, r"context switches +0\.001 a request")
+
+    def test_anotherUsers(self) -> None:
+        """
+        What may not be known of another user's server is said to be unknown.
+        """
+        said = self.shown(server_rss_kib=None, context_switches=None)
+        unknown = "unknown: the process is another user's"
+        self.assertRegex(said, f"server memory +{unknown}")
+        self.assertRegex(said, f"context switches +{unknown}")

@@ -7,7 +7,7 @@ Decision. What a connection owes Twisted (producers, half-close, TLS, addresses,
 order in which things are told) is Twisted's own code, inherited; what is new is how
 bytes come and go. So these transports cannot drift from Twisted's, and nothing of
 them is written twice, but for what every exchange takes: the ring's extension has
-that without an interpreter (L{iodemo.completion.ring.RingStream}).
+that without an interpreter (C{RingStream} in L{iodemo.completion}).
 
   - Bytes that a protocol writes are collected, and sent when the reactor is about to
     wait (L{StreamMixin.sendWritten}): many writes, one send. Those that are small

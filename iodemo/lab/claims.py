@@ -107,8 +107,9 @@ class Claim:
         return "undecided" if any(both) else "refuted"
 
     def _bad(self, what: str, known: Iterable[str]) -> BadClaim:
-        there = ", ".join(dict.fromkeys(known)) or "nothing of the kind"
-        return BadClaim(f"{self.text!r}: {what} is not measured, but {there}")
+        there = ", ".join(dict.fromkeys(known))
+        said = f", but {there}" if there else ": nothing of the kind is"
+        return BadClaim(f"{self.text!r}: {what} is not measured{said}")
 
 
 @dataclass(frozen=True)
