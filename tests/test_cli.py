@@ -814,7 +814,7 @@ class RoundTableTests(SynchronousTestCase):
         """
         said = self.shown()
         self.assertRegex(said, r"server memory +38,060 KiB")
-        self.assertRegex(said, r"context switches +0\.001 a request")
+        self.assertRegex(said, r"context switches +0\.000995 a request")
 
     def test_anotherUsers(self) -> None:
         """
