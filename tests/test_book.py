@@ -51,6 +51,8 @@ class QuotedTests(SynchronousTestCase):
         run["cells"][1]["load_limited"] = True
         said = book.quoted(run, "idle idle=1000: uring/epoll")
         self.assertRegex(said, r"^at least 2\.\d\d times$")
+        said = book.quoted(run, "idle idle=1000: uring")
+        self.assertEqual(said, "at least 150,000 a second")
         said = book.quoted(run, "idle idle=1000: epoll/uring")
         self.assertRegex(said, r"^at most 0\.3\d times$")
         run["cells"][0]["load_limited"] = True

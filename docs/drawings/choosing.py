@@ -11,7 +11,7 @@ from drawings.shapes import PROGRAM, Sheet
 _QUESTIONS = (
     ("Does a request cost ten times\nthe CPU time of an echo?", "what you have"),
     ("Does the program need asyncio?", "asyncio"),
-    ("Is the traffic something else\nthan TCP connections?", "epoll"),
+    ("Is the traffic something else\nthan TCP or UNIX connections?", "epoll"),
     ("Do kernel, container and your\nown rules allow io_uring?", "uring"),
 )
 

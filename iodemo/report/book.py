@@ -112,7 +112,9 @@ def _value(results: Results, claim: Claim, asked: str) -> str:
     measured = statistics.metrics(cell["rounds"]).get(claim.metric)
     if measured is None:
         raise BadClaim(f"{asked!r}: {cell['backend']} has no {claim.metric}")
-    return _said(cell, claim.metric, statistics.interval(measured)["median"])
+    said = _said(cell, claim.metric, statistics.interval(measured)["median"])
+    isBound = cell["load_limited"] and claim.metric == "throughput"
+    return f"at least {said}" if isBound else said
 
 
 def _said(cell: Cell, metric: str, value: float) -> str:
