@@ -554,14 +554,12 @@ class RealTests(SynchronousTestCase):
         """
         The page is reStructuredText without complaint, and has a row for everybody.
         """
-        lines = pageLines(
-            [
-                self.conform("poll"),
-                self.conform("tests.broken_reactors.FailingReactor"),
-            ],
-            [("iocp", "needs `Windows`_ *now*")],
-            date(2026, 11, 23),
-        )
+        found = [
+            self.conform("poll"),
+            self.conform("tests.broken_reactors.FailingReactor"),
+        ]
+        absent = [("iocp", "needs `Windows`_ *now*")]
+        lines = [*pageLines(found, absent, date(2026, 11, 23))]
         text = subprocess.run(
             [sys.executable, "-m", "docutils", "--halt=2", "--writer=pseudoxml"],
             input="\n".join(lines),
@@ -571,6 +569,9 @@ class RealTests(SynchronousTestCase):
         ).stdout
         for word in ("poll", "FailingReactor", "ValueError", "`Windows`_ *now*"):
             self.assertIn(word, text)
+        (first, *_) = [n for n, line in enumerate(lines) if line.startswith("- ``")]
+        self.assertTrue(lines[first].startswith("- ``test_"), lines[first])
+        self.assertRegex(lines[first - 2], r"^\*\*.*FailingReactor\*\*: .*ValueError")
 
 
 class CommandTests(CommandTestCase):

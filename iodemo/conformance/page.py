@@ -40,6 +40,18 @@ does the same for any reactor.
 """
 
 
+_PACKAGE = "twisted.internet.test."
+
+_COLUMNS = (
+    *("backend", "tests", "passed", "failed", "skipped", "shared", "exceptions"),
+    "conforms",
+)
+_COLUMNS_NOTE = """\
+*shared*: of those that failed, how many fail under {control}, too. *exceptions*: how
+many are documented, with their reason, below. The names of tests there are without
+``twisted.internet.test.``"""
+
+
 def main(path: str) -> None:
     """
     Judge every backend there is, and write the page.
@@ -84,20 +96,12 @@ def pageLines(
     @param absent: the backends that are not here, each with the reason.
     """
     yield _INTRODUCTION.format(when=when.isoformat(), **found[0])
-    yield from _listTable(
-        (
-            "backend",
-            "tests",
-            "passed",
-            "failed",
-            "skipped",
-            "of the failed, the control fails too",
-            "documented exceptions",
-            "conforms",
-            f"interfaces it lacks, of {found[0]['control']}'s",
-        ),
-        [_row(each) for each in found],
-    )
+    yield from _listTable(_COLUMNS, [_row(each) for each in found])
+    yield from ("", _COLUMNS_NOTE.format(**found[0]))
+    for each in found:
+        if each["missing_interfaces"]:
+            lacking = ", ".join(each["missing_interfaces"])
+            yield from ("", f"{each['reactor']} lacks {lacking}.")
     for title, attribute in (
         ("Documented exceptions", "exceptions"),
         ("Failures", "failures"),
@@ -105,14 +109,14 @@ def pageLines(
         ("Skipped where the control passes", "skips"),
         ("Failed where the control skips", "unjudged"),
     ):
-        rows = [
-            (each["reactor"], f"``{remark['test']}``", _plain(remark["reason"]))
+        remarks = [
+            (each["reactor"], remark["test"], remark["reason"])
             for each in found
             for remark in each[attribute]  # type: ignore[literal-required]
         ]
-        if rows:
-            yield from ("", title, "-" * len(title), "")
-            yield from _listTable(("backend", "test", "reason"), rows)
+        if remarks:
+            yield from ("", title, "-" * len(title))
+            yield from _byReason(remarks)
     if absent:
         yield from ("", "Not here", "--------", "")
         yield from _listTable(
@@ -132,8 +136,21 @@ def _row(one: Conformance) -> tuple[str, ...]:
         str(len(one["shared"])),
         str(len(one["exceptions"])),
         "yes" if one["conforms"] else "no",
-        ", ".join(one["missing_interfaces"]) or "none",
     )
+
+
+def _byReason(remarks: Sequence[tuple[str, str, str]]) -> Iterator[str]:
+    """
+    Tests in lists, each under the backend and the reason that they have in common.
+
+    @param remarks: backend, test and reason of each.
+    """
+    grouped: dict[tuple[str, str], list[str]] = {}
+    for backend, test, reason in remarks:
+        grouped.setdefault((backend, reason), []).append(test)
+    for (backend, reason), tests in grouped.items():
+        yield from ("", f"**{backend}**: {_plain(reason)}.", "")
+        yield from (f"- ``{test.removeprefix(_PACKAGE)}``" for test in tests)
 
 
 def _listTable(headings: Sequence[str], rows: Sequence[Sequence[str]]) -> Iterator[str]:
