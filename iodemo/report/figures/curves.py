@@ -6,7 +6,7 @@ The lines of a figure: one for each backend, over what a scenario varies.
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import Literal
 
@@ -130,6 +130,20 @@ def spread(
     if positionWidth(series, along.values()):
         marks = "backends stand side by side, and the whiskers are"
     return f"the {marks} the {reading.spread(results)} over rounds."
+
+
+def linesSaid(series: Sequence[Series], say: Callable[[float, float], str]) -> str:
+    """
+    What lines show, in words.
+
+    @param say: says the value at a position, given both.
+    """
+    return " ".join(
+        f"{one.name}: "
+        + ", ".join(say(at, median) for at, (_, median, _) in one.spans.items())
+        + "."
+        for one in series
+    )
 
 
 def axisOf(place: Place, kind: str) -> str:

@@ -24,7 +24,13 @@ from iodemo.report.figures.chart import (
     sourceOf,
     spanOf,
 )
-from iodemo.report.figures.curves import curves, noiseAlong, positions, unexplained
+from iodemo.report.figures.curves import (
+    curves,
+    linesSaid,
+    noiseAlong,
+    positions,
+    unexplained,
+)
 from iodemo.report.figures.memory import grown
 from iodemo.report.layout import Heading
 from iodemo.report.plots import Panel, Series, panels
@@ -140,14 +146,8 @@ def distribution(results: Results) -> list[Chart]:
         + absence(results, rows)
     )
     back = {at: name for name, at in _ALONG.items()}
-    alt = f"Line chart of response time by percentile, {place.load()}. " + " ".join(
-        f"{one.name}: "
-        + ", ".join(
-            f"{back[at]} {reading.duration(span[1] * 1e3)}"
-            for at, span in one.spans.items()
-        )
-        + "."
-        for one in series
+    alt = f"Line chart of response time by percentile, {place.load()}. " + linesSaid(
+        series, lambda at, value: f"{back[at]} {reading.duration(value * 1e3)}"
     )
     return [Chart("percentiles", title, caption.strip(), alt, figure)]
 
@@ -224,14 +224,11 @@ def _overIdle(
         said.append("0 is one step left of the first number, with no scale between.")
     said += map(sentence, reading.failures(cells))
     back = {at: value for value, at in along.items()}
-    alt = f"Two line charts above each other: {title.lower()}. " + " ".join(
-        f"{one.name}: "
-        + ", ".join(
-            f"99 of 100 within {reading.duration(span[1] * 1e3)} at {count(back[at])}"
-            for at, span in one.spans.items()
-        )
-        + "."
-        for one in tails
+    alt = f"Two line charts above each other: {title.lower()}. " + linesSaid(
+        tails,
+        lambda at, value: (
+            f"99 of 100 within {reading.duration(value * 1e3)} at {count(back[at])}"
+        ),
     )
     return Chart("idle-latency", title, " ".join(said), alt, figure)
 

@@ -21,6 +21,7 @@ from iodemo.report.figures.curves import (
     Varied,
     axisOf,
     curves,
+    linesSaid,
     noiseAlong,
     positions,
     spread,
@@ -94,13 +95,7 @@ def _overConnections(
         said.append("0 is one step left of the first number, with no scale between.")
     said += [sentence(failure) for failure in reading.failures(cells)]
     back = {at: value for value, at in along.items()}
-    alt = f"Line chart of {title.lower()}. " + " ".join(
-        f"{one.name}: "
-        + ", ".join(
-            f"{reading.rate(span[1])} at {count(back[at])}"
-            for at, span in one.spans.items()
-        )
-        + "."
-        for one in series
+    alt = f"Line chart of {title.lower()}. " + linesSaid(
+        series, lambda at, value: f"{reading.rate(value)} at {count(back[at])}"
     )
     return Chart(same.scenario, title, " ".join(said), alt, figure)
