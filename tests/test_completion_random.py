@@ -481,7 +481,7 @@ def machineFor(makeReactor: Callable[[], Any]) -> type[RuleBasedStateMachine]:
                 self.isRight()
                 self.port.stopListening()
                 self.other.stopListening()
-                self.until(lambda: not self.reactor.streams and not self.reactor.ports)
+                self.until(lambda: not self.reactor.streams)
                 # The end of an operation that was cancelled may take the kernel a
                 # moment, but it comes.
                 queue, watches = self.reactor.queue, self.reactor._watches

@@ -31,12 +31,6 @@ class ICompletionQueue(Interface):
 
     current = Attribute("The owner who is being told something; L{None} between.")
 
-    def accept(owner: Any, descriptor: int) -> int:
-        """
-        Accept connections: C{owner.accepted(connected)}, a descriptor, for each,
-        and C{owner.acceptEnded(result)} when an error ended it.
-        """
-
     def connect(owner: Any, descriptor: int, address: Any) -> int:
         """
         Connect: C{owner.connectEnded(result)}.
@@ -63,8 +57,8 @@ class ICompletionQueue(Interface):
         C{owner.sent(result)}, which may be less than all though never nothing. Only
         one at a time for a descriptor.
 
-        @param pieces: from one to L{MOST_PIECES}, and nobody else's while they are
-            sent.
+        @param pieces: from one to L{MOST_PIECES}, none of a subclass of C{bytes}; the
+            list is the queue's until the result is there.
         @param offset: how much of the first piece to leave out.
         @param passed: a descriptor to pass along, over a UNIX socket. Then there is
             one piece, of one byte.
@@ -84,14 +78,17 @@ class ICompletionQueue(Interface):
 
     def cancel(operation: int) -> None:
         """
-        Stop an operation. Of C{receive} and C{send} the end is told, with
-        C{-ECANCELED} unless something else came first. Of the others nothing more is
-        told, and their descriptor may be closed at once.
+        Stop an operation: nothing more is told of it. A receive takes nothing more from
+        its socket; what it had taken already is told yet, or how it had ended.
+
+        Of C{poll} and C{connect} the descriptor may be closed at once, by anybody; of
+        C{receive} and C{send} by L{close}.
         """
 
     def close(descriptor: int) -> None:
         """
-        Close a descriptor, after whatever was asked before.
+        Close a descriptor, after whatever was asked before. Its operations must have
+        been cancelled. When this returns, nothing holds the file open.
         """
 
     def wait(timeout: float | None) -> None:

@@ -2,9 +2,9 @@
 """
 A Twisted reactor on a completion queue.
 
-Connections and ports of TCP and UNIX sockets, and what is built on them (TLS), are on
+Connections of TCP and UNIX sockets, and what is built on them (TLS), are on
 operations of the queue (L{iodemo.completion.streams}, L{iodemo.completion.unix}). All
-else is Twisted's own, and goes by the queue's C{poll}.
+else, ports among it, is Twisted's own, and goes by the queue's C{poll}.
 """
 
 from __future__ import annotations
@@ -23,7 +23,6 @@ from iodemo.completion.streams import (
     Client,
     Connector,
     Port,
-    PortMixin,
     Server,
     StreamMixin,
 )
@@ -39,7 +38,6 @@ class CompletionReactor(ReadinessReactor):
 
     @ivar queue: the queue.
     @ivar streams: the connections that began to receive and are not closed.
-    @ivar ports: the ports that accept, or will again.
     @ivar unsent: the connections that have something to send. It is always the same
         list, so that they can hold on to it.
     @ivar _watches: who is polled, by descriptor.
@@ -61,7 +59,6 @@ class CompletionReactor(ReadinessReactor):
     def __init__(self, queue: ICompletionQueue) -> None:
         self.queue = queue
         self.streams: set[StreamMixin] = set()
-        self.ports: set[PortMixin] = set()
         self.unsent: list[StreamMixin] = []
         self._watches: dict[int, _Watch] = {}
         self._sending = False
@@ -95,14 +92,34 @@ class CompletionReactor(ReadinessReactor):
             # Somebody called iterate() from within. What was tried and not told yet
             # may not all have been sent: first that.
             self.queue.wait(0)
-        unsent = self.unsent.copy()
+        queue = self.queue
+        unsent = iter(self.unsent.copy())
         self.unsent.clear()
-        before, self._sending = self._sending, True
+        before = self._sending, queue.current
+        self._sending = True
         try:
             for stream in unsent:
-                stream.sendWritten()
+                # What is logged is this connection's.
+                queue.current = stream
+                try:
+                    stream.sendWritten()
+                except KeyboardInterrupt:
+                    raise
+                except BaseException:
+                    self._failedToSend(stream)
         finally:
-            self._sending = before
+            self._sending, queue.current = before
+            # Those behind one that was interrupted have their turn yet.
+            self.unsent[:0] = unsent
+
+    def _failedToSend(self, stream: StreamMixin) -> None:
+        """
+        Drop a connection whose sending let an error through: the others go on.
+        """
+        try:
+            stream.failed(False)
+        except BaseException:
+            log.err()
 
     def doIteration(self, delay: float | None) -> None:
         """
@@ -140,14 +157,14 @@ class CompletionReactor(ReadinessReactor):
 
     def addReader(self, reader: IReadDescriptor) -> None:
         """See L{IReactorFDSet.addReader}."""
-        if isinstance(reader, StreamMixin | PortMixin):
+        if isinstance(reader, StreamMixin):
             reader.startReading()
         else:
             super().addReader(reader)
 
     def removeReader(self, reader: IReadDescriptor) -> None:
         """See L{IReactorFDSet.removeReader}."""
-        if isinstance(reader, StreamMixin | PortMixin):
+        if isinstance(reader, StreamMixin):
             reader.stopReading()
         else:
             super().removeReader(reader)
@@ -169,16 +186,16 @@ class CompletionReactor(ReadinessReactor):
     def removeAll(self) -> list[IReadDescriptor | IWriteDescriptor]:
         """See L{IReactorFDSet.removeAll}."""
         removed = super().removeAll()
-        streams = [each for each in self.streams if each.reading or each.writing]
-        for each in [*self.ports, *streams]:
-            removed.append(each)
-            each.stopReading()
+        for stream in list(self.streams):
+            if stream.reading or stream.writing:
+                removed.append(stream)
+                stream.stopReading()
         return removed
 
     def getReaders(self) -> list[IReadDescriptor]:
         """See L{IReactorFDSet.getReaders}."""
         streams = [stream for stream in self.streams if stream.reading]
-        return [*super().getReaders(), *self.ports, *streams]
+        return [*super().getReaders(), *streams]
 
     def getWriters(self) -> list[IWriteDescriptor]:
         """See L{IReactorFDSet.getWriters}."""

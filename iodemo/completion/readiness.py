@@ -10,7 +10,9 @@ watched by it (EPERM); they are always ready.
 Decision. Sending is tried when it is asked for, and only what did not fit is left to
 epoll. Receiving is one watch for as long as it lasts, whoever is told what comes. So
 an exchange is two calls, C{recv} and C{send}, and what C{epoll_wait} costs is shared
-by all that were ready.
+by all that were ready. A receive that is cancelled takes nothing more; that epoll has
+no more to watch for it is said when the queue waits, as a connection that pauses often
+resumes before.
 
 Costs. To the program it is asynchronous; to the kernel it is not: each operation is a
 system call of its own, made when it cannot wait. Data is copied when the kernel says
@@ -27,7 +29,7 @@ import weakref
 from collections import deque
 from collections.abc import Iterator
 from contextlib import contextmanager
-from errno import EAGAIN, EALREADY, ECANCELED, EINPROGRESS, EISCONN
+from errno import EAGAIN, EALREADY, EINPROGRESS, EISCONN
 from typing import Any
 
 from twisted.python import log
@@ -51,6 +53,7 @@ class ReadinessQueue:
 
     @ivar _operations: those not ended, by number.
     @ivar _watched: which of them wait for which descriptor.
+    @ivar _paused: descriptors that are watched for more than anybody waits for.
     @ivar _results: operations that are over, and their results, not told yet.
     @ivar _ready: polls of what cannot be watched, and so is always ready.
     @ivar _round: counts the waits, to tell what one of them brought about.
@@ -63,6 +66,7 @@ class ReadinessQueue:
         self._operations: dict[int, _Operation] = {}
         self._last = 0
         self._watched: dict[int, _Watched] = {}
+        self._paused: set[int] = set()
         self._results: deque[tuple[_Operation, int]] = deque()
         self._ready: dict[int, _Poll] = {}
         self._round = 0
@@ -74,10 +78,6 @@ class ReadinessQueue:
         self._poller.register(self._bell[0], select.POLLIN)
 
     # ICompletionQueue
-
-    def accept(self, owner: Any, descriptor: int) -> int:
-        """See L{ICompletionQueue.accept}."""
-        return self._begin(_Accept(owner, descriptor), select.POLLIN)
 
     def connect(self, owner: Any, descriptor: int, address: Any) -> int:
         """See L{ICompletionQueue.connect}."""
@@ -135,25 +135,31 @@ class ReadinessQueue:
 
     def cancel(self, operation: int) -> None:
         """See L{ICompletionQueue.cancel}."""
-        cancelled = self._operations.get(operation)
-        if cancelled is None or cancelled.cancelled:
+        cancelled = self._operations.pop(operation, None)
+        if cancelled is None:
             return
         cancelled.cancelled = True
+        self._ready.pop(operation, None)
         self._unwatch(cancelled)
-        if isinstance(cancelled, _Receive | _Send):
-            self._results.append((cancelled, -ECANCELED))
-        else:
-            self._ready.pop(operation, None)
-            del self._operations[operation]
 
     def close(self, descriptor: int) -> None:
         """See L{ICompletionQueue.close}."""
+        # The poller would go on with it if a child process has the file open, too.
+        self._paused.discard(descriptor)
+        watched = self._watched.get(descriptor)
+        if watched is not None:
+            self._tellPoller(descriptor, watched)
         os.close(descriptor)
 
     def wait(self, timeout: float | None) -> None:
         """See L{ICompletionQueue.wait}."""
         if self._results or self._ready:
             timeout = 0
+        while self._paused:
+            descriptor = self._paused.pop()
+            watched = self._watched.get(descriptor)
+            if watched is not None:
+                self._tellPoller(descriptor, watched)
         ready = self._poll(timeout)
         self._round += 1
         begun = self._round
@@ -244,7 +250,7 @@ class ReadinessQueue:
         if watched is None:
             self._poller.register(descriptor, events)
             watched = self._watched[descriptor] = _Watched(events, self._round)
-        else:
+        elif events & ~watched.mask:
             watched.mask |= events
             self._poller.modify(descriptor, watched.mask)
         if events & ~select.POLLOUT:
@@ -256,24 +262,38 @@ class ReadinessQueue:
         """
         Watch no more for one operation.
         """
-        watched = self._watched.get(operation.descriptor)
+        descriptor = operation.descriptor
+        watched = self._watched.get(descriptor)
         if watched is None:
             return
         if watched.input is operation:
             watched.input = None
-            watched.mask &= select.POLLOUT
         if watched.output is operation:
             watched.output = None
-            watched.mask &= ~select.POLLOUT
+        if isinstance(operation, _Receive):
+            self._paused.add(descriptor)
+        else:
+            self._tellPoller(descriptor, watched)
+
+    def _tellPoller(self, descriptor: int, watched: _Watched) -> None:
+        """
+        Have the poller watch a descriptor for what is waited for, and no more.
+        """
+        mask = 0
+        if watched.input is not None:
+            mask |= watched.mask & ~select.POLLOUT
+        if watched.output is not None:
+            mask |= select.POLLOUT
         try:
-            if watched.mask:
-                self._poller.modify(operation.descriptor, watched.mask)
-            else:
-                del self._watched[operation.descriptor]
-                self._poller.unregister(operation.descriptor)
+            if not mask:
+                del self._watched[descriptor]
+                self._poller.unregister(descriptor)
+            elif mask != watched.mask:
+                watched.mask = mask
+                self._poller.modify(descriptor, mask)
         except OSError:
             # Closed by somebody who did not say so; the kernel forgot it too.
-            self._watched.pop(operation.descriptor, None)
+            self._watched.pop(descriptor, None)
 
     def _poll(self, timeout: float | None) -> list[tuple[int, int]]:
         if self._isEpoll:
@@ -397,29 +417,6 @@ class _Send(_Operation):
 
     def ended(self, result: int) -> None:
         self.owner.sent(result)
-
-
-class _Accept(_Operation):
-    __slots__ = ()
-
-    def perform(self, events: int) -> int | None:
-        # No more than the poller reports at once: others wait too.
-        for _ in range(_EVENTS):
-            if self.cancelled:
-                return None
-            try:
-                # The family makes no difference: nobody asks for the address here.
-                with _borrowed(self.descriptor, socket.AF_INET) as listening:
-                    connected = listening.accept()[0].detach()
-            except BlockingIOError:
-                return None
-            except OSError as error:
-                return -_number(error)
-            self.owner.accepted(connected)
-        return None
-
-    def ended(self, result: int) -> None:
-        self.owner.acceptEnded(result)
 
 
 class _Connect(_Operation):

@@ -11,13 +11,21 @@ the kernel's include/uapi/linux/io_uring.h).
     the other; one call does for any number of both.
   - An operation that can be done at once is done while it is submitted. Else the
     kernel polls the socket by itself and finishes the operation when it is ready.
-  - A "multishot" receive or accept is asked for once and has a result for everything
-    that comes, until one without IORING_CQE_F_MORE. Receiving takes a buffer from a
-    ring of buffers that all connections share, only when something is there: an idle
-    connection holds none. With no buffer left it ends with ENOBUFS.
+  - A receive takes a buffer from a ring of buffers that all connections share, only
+    when something is there: an idle connection holds none. With no buffer left it ends
+    with ENOBUFS. A "multishot" receive goes on until it is cancelled: of one that has
+    more to read than a buffer holds, several results are there before the program has
+    seen the first (seen here: 32 of them).
+  - With IORING_RECVSEND_POLL_FIRST a receive first waits until there is something. Of
+    the result, IORING_CQE_F_SOCK_NONEMPTY says that the socket has more.
   - IORING_SETUP_DEFER_TASKRUN with SINGLE_ISSUER (6.1) has the kernel finish
-    operations only inside io_uring_enter, in the one thread that may submit: nothing
-    interrupts the program, and results come in batches.
+    operations only inside io_uring_enter with IORING_ENTER_GETEVENTS, in the one thread
+    that may submit: nothing interrupts the program, and results come in batches. What
+    is submitted with the same call comes first. So a receive that is cancelled takes
+    nothing more from its socket, though the cancellation is submitted later.
+  - A connection that an accept in the kernel has taken from the listen queue cannot be
+    put back, and a multishot accept has no place for the peer's address; getpeername(2)
+    has none either once the peer has reset the connection.
   - With IOSQE_CQE_SKIP_SUCCESS an operation has a result only if it failed.
   - The kernel's own polling also ends at EPOLLRDHUP, asked for or not: a socket whose
     peer will send no more is always ready to it. A send that waits for room there is
@@ -31,22 +39,31 @@ the kernel's include/uapi/linux/io_uring.h).
     them once there is room and io_uring_enter asks.
 
 Decisions. What is asked for is collected here, in memory of our own, and submitted by
-L{RingQueue.wait}: one call an iteration, and one for each C{cancel} that must be over
-when it returns (of all but receives and sends). So the ring itself can be made late, by the
+L{RingQueue.wait}: one call an iteration, and one for each C{cancel} or C{close} that
+must be over when it returns. So the ring itself can be made late, by the
 thread that waits, after the process has become a daemon and another user. Every
 operation has a row in a table, and a row a generation: a result that is late finds
 that its row has another. Everything lent to the kernel (bytes to send, addresses) is
-kept until the result is there. Data is copied out of its buffer when it is told, and
-the buffer goes back at once; operations that found none wait in line for their turn.
+kept until the result is there. A receive has one result, and is submitted again with
+whatever else is pending: a connection that stops reading leaves in its socket what it
+has not read, for another process to read. Data is copied out of its buffer when it is
+told, and the buffer goes back at once; operations that found none wait in line for
+their turn. Ports wait for readiness, and accept(2) is called when their turn comes: a
+port that stops leaves the rest in the listen queue.
 Whether a try to send failed is told before the connection is asked for more, so nothing
 overtakes it. Readiness is asked for once at a time, and again after its owner was
 served: what is level-triggered elsewhere is so here. What waits for room on a socket
 whose peer will send no more is put aside: an epoll watches those, and the ring the
-epoll. To close a descriptor is an entry like others, behind what was asked before. Who
-calls C{wake} writes to an eventfd that the ring reads: being woken takes no call here.
+epoll. To close a descriptor is an entry behind what was asked before, submitted at once:
+when C{close} returns, the kernel holds the file no more. C{wake} writes to an eventfd
+that the ring reads: being woken takes no call here. Python code may run whenever an
+object is made (a collection, a finalizer) or dropped. So the table is whole at each such
+place, and a pointer into it is taken anew afterwards.
 
 Costs. The memory of the rings and buffers, whatever the load: 8 MiB of buffers, 320
-KiB of rings. A copy of everything received. One thread. What is put aside takes calls
+KiB of rings. A copy of everything received. An entry for each receive, which a multishot
+receive would save. A call for each connection that is closed, and for each that is
+accepted. One thread. What is put aside takes calls
 of its own, epoll_ctl and epoll_wait, and once there was any, one descriptor.
 """
 
@@ -61,18 +78,24 @@ from libc.stdint cimport int32_t, int64_t, uint8_t, uint16_t, uint32_t, uint64_t
 from libc.stdlib cimport free, malloc, realloc
 from libc.string cimport memcpy, memmove, memset
 
+import gc
 import os
 import select
 import socket
 import struct
 import weakref
-from errno import ENOMEM as _ENOMEM
+from collections import deque
 from errno import errorcode
 
 from twisted.python import log
 from zope.interface import classImplements
 
 from iodemo.completion.interfaces import ICompletionQueue, QueueRefused
+
+cdef extern from "Python.h":
+    # It makes no slice object, so that no collection runs, and what it takes out of the
+    # list is dropped when the list is whole.
+    int PyList_SetSlice(object, Py_ssize_t, Py_ssize_t, void *) except -1
 
 cdef extern from *:
     """
@@ -93,9 +116,10 @@ cdef extern from *:
         __atomic_store_n((at), (value), __ATOMIC_RELEASE)
     """
     const int IODEMO_SETUP, IODEMO_ENTER, IODEMO_REGISTER
-    const int EAGAIN, EBUSY, ECANCELED, EEXIST, EINTR, ENOBUFS, ETIME
+    const int EAGAIN, EBUSY, ECANCELED, EEXIST, EINTR, ENOBUFS, ENOMEM, ETIME
+    int sysClose "close"(int descriptor)
     const int MSG_DONTWAIT, MSG_NOSIGNAL, MSG_WAITALL
-    const int SOCK_CLOEXEC, SOCK_NONBLOCK, SOL_SOCKET, SCM_RIGHTS
+    const int SOL_SOCKET, SCM_RIGHTS
     const int POLLIN, POLLOUT, POLLERR, POLLHUP, POLLNVAL
     const int PROT_READ, PROT_WRITE
     const int MAP_SHARED, MAP_PRIVATE, MAP_ANONYMOUS, MAP_POPULATE, MADV_DONTFORK
@@ -192,7 +216,6 @@ cdef enum:
     NOP = 0
     POLL_ADD = 6
     SEND = 9  # sendmsg
-    ACCEPT = 13
     ASYNC_CANCEL = 14
     CONNECT = 16
     CLOSE = 19
@@ -218,17 +241,23 @@ cdef enum:
 
     ENTRY_BUFFER_SELECT = 1 << 5
     ENTRY_SKIP_SUCCESS = 1 << 6
-    ACCEPT_MULTISHOT = 1 << 0
-    RECEIVE_MULTISHOT = 1 << 1
+    RECEIVE_POLL_FIRST = 1 << 0
     CANCEL_ALL = 1 << 0
     CANCEL_ANY = 1 << 2
 
     RESULT_BUFFER = 1 << 0
-    RESULT_MORE = 1 << 1
+    RESULT_NONEMPTY = 1 << 2
     RESULT_BUFFER_SHIFT = 16
 
-    # Ours.
-    FREE = 255
+    # Ours: where an operation is.
+    FREE = 0  # nowhere: the row is free
+    ASKED = 1  # pending, or in the kernel
+    SERVED = 2  # its owner is being called, and then it is asked for again
+    IN_LINE = 3  # for a buffer
+    ASIDE = 4  # watched by epoll
+
+    # A try that sends more than this is reported, as the kernel sends only so much.
+    MOST_TRIED = 0x40000000
     SUBMISSIONS = 1024
     LEAST_SUBMISSIONS = 32
     PENDING = 256
@@ -240,7 +269,7 @@ cdef enum:
     UNIX_PATH = 108  # of struct sockaddr_un
 
 cdef uint64_t NOBODY = <uint64_t>0x7FFFFFFF  # the result of something not in the table
-cdef uint64_t ASIDE = <uint64_t>0x7FFFFFFE  # what is put aside is ready
+cdef uint64_t READY = <uint64_t>0x7FFFFFFE  # what is put aside is ready
 cdef uint64_t WOKEN = <uint64_t>0x7FFFFFFD  # somebody called wake
 cdef uint64_t TRIED = <uint64_t>1 << 63  # the result of a try; the rest numbers it
 cdef uint32_t GENERATIONS = 0x7FFFFFFF
@@ -251,10 +280,10 @@ cdef struct Row:
     int32_t next  # of the free ones
     int32_t descriptor
     uint32_t events
-    uint8_t operation  # or FREE
-    uint8_t cancelled
-    uint8_t inLine  # for a buffer
-    uint8_t aside  # watched by epoll
+    uint8_t operation
+    uint8_t state
+    uint8_t cancelled  # its result is of no interest, but for data
+    uint8_t nonEmpty  # its socket has more to receive
 
 cdef object queues = weakref.WeakSet()
 cdef bint checks = os.environ.get("IODEMO_DEBUG", "") not in ("", "0")
@@ -271,8 +300,9 @@ cdef class RingQueue:
     cdef object __weakref__
     cdef public object current
 
-    # The ring, -1 while there is none, and its memory.
+    # The ring, -1 while there is none; how many there were; its memory.
     cdef int ring
+    cdef uint64_t ringsMade
     cdef void *rings
     cdef size_t ringsSize
     cdef Entry *entries
@@ -296,7 +326,7 @@ cdef class RingQueue:
     cdef uint32_t bufferCount
     cdef uint32_t bufferBytes
     cdef uint16_t bufferTail
-    cdef list line  # operations that found no buffer
+    cdef object line  # operations that found no buffer
 
     # What is put aside, by descriptor; the epoll that watches it, if there ever was
     # any; descriptors whose peers will send no more.
@@ -337,7 +367,7 @@ cdef class RingQueue:
         self.bufferCount = buffers
         self.bufferBytes = bufferBytes
         self.resultsWanted = results
-        self.line = []
+        self.line = deque()
         self.aside = {}
         self.ended = set()
         self.owners = []
@@ -357,26 +387,25 @@ cdef class RingQueue:
         """
         queues.add(self)
 
-    def __dealloc__(self):
+    def __del__(self):
+        # Before a collection takes apart what the kernel was lent.
         self.tearDown()
+
+    def __dealloc__(self):
         if self.bell >= 0:
-            os.close(self.bell)
+            sysClose(self.bell)
         free(self.pending)
         free(self.rows)
 
     # ICompletionQueue
 
-    def accept(self, owner, int descriptor):
-        """See L{ICompletionQueue.accept}."""
-        return self.begin(ACCEPT, owner, descriptor, None)
-
     def connect(self, owner, int descriptor, address):
         """See L{ICompletionQueue.connect}."""
-        return self.begin(CONNECT, owner, descriptor, packed(address))
+        return self.begin(CONNECT, owner, descriptor, packed(address), 0)
 
     def receive(self, owner, int descriptor):
         """See L{ICompletionQueue.receive}."""
-        return self.begin(RECEIVE, owner, descriptor, None)
+        return self.begin(RECEIVE, owner, descriptor, None, 0)
 
     def send(
         self,
@@ -387,11 +416,13 @@ cdef class RingQueue:
         passed=None,
     ):
         """See L{ICompletionQueue.send}."""
-        cdef uint64_t operation = self.begin(
-            SEND, owner, descriptor, (messageOf(pieces, offset, passed), pieces)
+        return self.begin(
+            SEND,
+            owner,
+            descriptor,
+            (messageOf(pieces, offset, passed), pieces),
+            POLLOUT,
         )
-        self.rows[<uint32_t>operation].events = POLLOUT
-        return operation
 
     def trySend(self, owner, int descriptor, bytes data not None):
         """See L{ICompletionQueue.trySend}."""
@@ -399,51 +430,42 @@ cdef class RingQueue:
 
     def poll(self, owner, int descriptor, uint32_t events):
         """See L{ICompletionQueue.poll}."""
-        cdef uint64_t operation = self.begin(POLL_ADD, owner, descriptor, None)
-        self.rows[<uint32_t>operation].events = events
-        self.pending[self.pendingCount - 1].detail = events
-        return operation
+        return self.begin(POLL_ADD, owner, descriptor, None, events)
 
     def cancel(self, uint64_t operation):
         """See L{ICompletionQueue.cancel}."""
         cdef Row *row = self.find(operation)
         if row is NULL or row.cancelled:
             return
-        row.cancelled = True
+        cdef int32_t number = <int32_t><uint32_t>operation
         cdef Entry *entry
-        if row.inLine or row.aside:
-            # Nothing of it is in the kernel. A result for it is, soon.
-            if row.inLine:
-                row.inLine = False
-                self.line.remove(operation)
-            else:
-                self.takeBack(row, operation)
-            entry = self.next(NOP, -1)
-            entry.userData = operation
+        if row.state == ASKED and row.asked < self.submitted:
+            row.cancelled = True
+            entry = self.next(ASYNC_CANCEL, -1)
+            entry.address = operation
+            entry.flags = ENTRY_SKIP_SUCCESS
+            if row.operation != RECEIVE and row.operation != SEND:
+                # Its descriptor is to be free when this returns.
+                self.enter(0, 0, self.pendingCount)
             return
-        if row.asked >= self.submitted:
-            # Likewise, unless nothing is to be told.
-            entry = &self.pending[row.asked - self.submitted]
-            memset(entry, 0, sizeof(Entry))
-            entry.opcode = NOP
-            entry.descriptor = -1
-            if row.operation == RECEIVE or row.operation == SEND:
-                entry.userData = operation
-            else:
-                entry.userData = NOBODY
-                self.over(<int32_t><uint32_t>operation)
-            return
-        entry = self.next(ASYNC_CANCEL, -1)
-        entry.address = operation
-        entry.flags = ENTRY_SKIP_SUCCESS
-        if row.operation != RECEIVE and row.operation != SEND:
-            # Its descriptor is to be free when this returns.
-            self.enter(0, 0, self.pendingCount)
+        # The kernel has nothing of it.
+        if row.state == ASKED:
+            self.dropEntry(row.asked - self.submitted)
+        elif row.state == IN_LINE:
+            self.line.remove(operation)
+        elif row.state == ASIDE:
+            self.takeBack(operation)
+        self.over(number)
 
     def close(self, int descriptor):
         """See L{ICompletionQueue.close}."""
         self.ended.discard(descriptor)
+        if self.ring < 0 or not self.pendingCount:
+            sysClose(descriptor)
+            return
+        # What was asked for before, on this descriptor or to end it, comes first.
         self.next(CLOSE, descriptor).flags = ENTRY_SKIP_SUCCESS
+        self.enter(0, 0, self.pendingCount)
 
     def wait(self, timeout):
         """See L{ICompletionQueue.wait}."""
@@ -455,13 +477,18 @@ cdef class RingQueue:
             seconds = 0
         if not self.listening:
             self.listen()
+        cdef uint64_t made = self.ringsMade
         cdef uint64_t tried = self.triedBefore + len(self.tried) // 2
         # Not what is asked for while results are told: that may be without end.
         cdef size_t left = self.enter(1, seconds, self.pendingCount)
         self.tell()
-        while left or self.isOverflowing():
+        # In a child process that an owner has forked the ring is gone, and what was
+        # left of it.
+        while made == self.ringsMade and (left or self.isOverflowing()):
             left = self.enter(0, 0, left)
             self.tell()
+        if made != self.ringsMade:
+            return
         self.forget(tried)
         if self.line:
             self.serveLine()
@@ -500,13 +527,14 @@ cdef class RingQueue:
     # How.
 
     cdef uint64_t begin(
-        self, int operation, owner, int descriptor, lent
+        self, int operation, owner, int descriptor, lent, uint32_t events
     ) except? 0:
         """
         Put an operation into the table and among what is to be submitted.
 
         @return: its number, which is its row and the row's generation.
         """
+        self.makeRoom()
         if self.freeRow < 0:
             self.addRows()
         cdef int32_t number = self.freeRow
@@ -515,9 +543,10 @@ cdef class RingQueue:
         self.rowsInUse += 1
         row.operation = operation
         row.descriptor = descriptor
+        row.events = events
         row.cancelled = False
-        row.inLine = False
-        row.aside = False
+        row.nonEmpty = False
+        # What they replace is None: nothing is dropped.
         self.owners[number] = owner
         self.lent[number] = lent
         self.ask(number)
@@ -527,15 +556,18 @@ cdef class RingQueue:
         """
         Ask the kernel for the operation of a row, the first time or again.
         """
+        cdef Entry *entry = self.next(
+            self.rows[number].operation, self.rows[number].descriptor
+        )
         cdef Row *row = &self.rows[number]
-        row.asked = self.submitted + self.pendingCount
-        cdef Entry *entry = self.next(row.operation, row.descriptor)
+        row.asked = self.submitted + self.pendingCount - 1
+        row.state = ASKED
         entry.userData = <uint64_t>row.generation << 32 | <uint64_t>number
         cdef bytes lent
-        row.aside = False
         if row.operation == RECEIVE:
             entry.flags = ENTRY_BUFFER_SELECT
-            entry.priority = RECEIVE_MULTISHOT
+            if not row.nonEmpty:
+                entry.priority = RECEIVE_POLL_FIRST
         elif row.operation == SEND:
             lent = self.lent[number][0]
             entry.address = <uint64_t>PyBytes_AS_STRING(lent)
@@ -543,9 +575,6 @@ cdef class RingQueue:
             entry.detail = MSG_NOSIGNAL | MSG_WAITALL
             if row.descriptor in self.ended:
                 entry.detail |= MSG_DONTWAIT
-        elif row.operation == ACCEPT:
-            entry.priority = ACCEPT_MULTISHOT
-            entry.detail = SOCK_CLOEXEC | SOCK_NONBLOCK
         elif row.operation == POLL_ADD:
             entry.detail = row.events
         elif row.operation == CONNECT:
@@ -553,6 +582,21 @@ cdef class RingQueue:
             entry.address = <uint64_t>PyBytes_AS_STRING(lent)
             entry.offset = PyBytes_GET_SIZE(lent)
         return 0
+
+    cdef void dropEntry(self, size_t at) noexcept:
+        """
+        Submit nothing in the place of one of the entries that are pending.
+        """
+        cdef Entry *entry
+        if at == self.pendingCount - 1:
+            self.pendingCount -= 1
+            return
+        entry = &self.pending[at]
+        memset(entry, 0, sizeof(Entry))
+        entry.opcode = NOP
+        entry.flags = ENTRY_SKIP_SUCCESS
+        entry.descriptor = -1
+        entry.userData = NOBODY
 
     cdef int listen(self) except -1:
         """
@@ -567,21 +611,35 @@ cdef class RingQueue:
         return 0
 
     cdef int tryToSend(self, owner, int descriptor, bytes data) except -1:
+        self.tried.append(owner)
+        self.tried.append(data)
         cdef Entry *entry = self.next(TRY, descriptor)
-        entry.flags = ENTRY_SKIP_SUCCESS
         entry.address = <uint64_t>PyBytes_AS_STRING(data)
-        entry.length = min(PyBytes_GET_SIZE(data), 0x40000000)
+        entry.length = min(PyBytes_GET_SIZE(data), MOST_TRIED)
+        if PyBytes_GET_SIZE(data) <= MOST_TRIED:
+            entry.flags = ENTRY_SKIP_SUCCESS
         # To wait for all has the kernel report what is less as a failure; not to wait
         # has it report that at once.
         entry.detail = MSG_NOSIGNAL | MSG_WAITALL | MSG_DONTWAIT
-        entry.userData = TRIED | (self.triedBefore + len(self.tried) // 2)
-        self.tried.append(owner)
-        self.tried.append(data)
+        entry.userData = TRIED | (self.triedBefore + len(self.tried) // 2 - 1)
         return 0
 
     cdef Entry *next(self, int operation, int descriptor) except NULL:
         """
         An entry, to be submitted with the next ones.
+        """
+        self.makeRoom()
+        cdef Entry *entry = &self.pending[self.pendingCount]
+        self.pendingCount += 1
+        memset(entry, 0, sizeof(Entry))
+        entry.opcode = operation
+        entry.descriptor = descriptor
+        entry.userData = NOBODY
+        return entry
+
+    cdef int makeRoom(self) except -1:
+        """
+        Have room for one more entry that is pending.
         """
         cdef Entry *moved
         if self.pendingCount == self.pendingRoom:
@@ -592,31 +650,29 @@ cdef class RingQueue:
                 raise MemoryError()
             self.pending = moved
             self.pendingRoom *= 2
-        cdef Entry *entry = &self.pending[self.pendingCount]
-        self.pendingCount += 1
-        memset(entry, 0, sizeof(Entry))
-        entry.opcode = operation
-        entry.descriptor = descriptor
-        entry.userData = NOBODY
-        return entry
+        return 0
 
     cdef int addRows(self) except -1:
         """
         Make the table larger: there is no free row.
         """
-        cdef int32_t count = max(ROWS, 2 * self.rowCount)
+        # To make a list may run a finalizer, which may make the table larger itself.
+        cdef list none = [None] * max(<int32_t>ROWS, self.rowCount)
+        if self.freeRow >= 0:
+            return 0
+        cdef int32_t count = self.rowCount + <int32_t>len(none)
         cdef Row *rows = <Row *>realloc(self.rows, count * sizeof(Row))
         if rows is NULL:
             raise MemoryError()
         self.rows = rows
+        self.owners.extend(none)
+        self.lent.extend(none)
         cdef int32_t number
         for number in range(count - 1, self.rowCount - 1, -1):
             rows[number].generation = 0
-            rows[number].operation = FREE
+            rows[number].state = FREE
             rows[number].next = self.freeRow
             self.freeRow = number
-        self.owners.extend([None] * (count - self.rowCount))
-        self.lent.extend([None] * (count - self.rowCount))
         self.rowCount = count
         return 0
 
@@ -628,7 +684,7 @@ cdef class RingQueue:
         if operation & TRIED or number >= <uint32_t>self.rowCount:
             return NULL
         cdef Row *row = &self.rows[number]
-        if row.operation == FREE or row.generation != operation >> 32:
+        if row.state == FREE or row.generation != operation >> 32:
             return NULL
         return row
 
@@ -637,13 +693,15 @@ cdef class RingQueue:
         An operation is over: its row is another's, and nothing is lent any more.
         """
         cdef Row *row = &self.rows[number]
-        row.operation = FREE
+        # They are dropped at the end, when the table is whole: a finalizer may run.
+        owner, lent = self.owners[number], self.lent[number]
+        self.owners[number] = None
+        self.lent[number] = None
+        row.state = FREE
         row.generation = (row.generation + 1) & GENERATIONS
         row.next = self.freeRow
         self.freeRow = number
         self.rowsInUse -= 1
-        self.owners[number] = None
-        self.lent[number] = None
         return 0
 
     cdef Py_ssize_t enter(
@@ -661,6 +719,7 @@ cdef class RingQueue:
             return 0
         cdef uint32_t tail, taken, count
         cdef long done
+        cdef int error
         cdef Timespec time
         cdef Waiting waiting
         memset(&waiting, 0, sizeof(waiting))
@@ -669,8 +728,9 @@ cdef class RingQueue:
             time.seconds = <int64_t>seconds
             time.nanoseconds = <int64_t>((seconds - time.seconds) * 1e9)
             waiting.timeout = <uint64_t>&time
-        most = min(most, self.pendingCount)
         while True:
+            # Another thread may run a finalizer here that cancels something.
+            most = min(most, self.pendingCount)
             tail = self.submissionTail[0]
             taken = iodemo_acquire(self.submissionHead)
             count = <uint32_t>min(self.submissionCount - (tail - taken), most)
@@ -689,19 +749,22 @@ cdef class RingQueue:
                     self.ring,
                     tail - taken,
                     least,
-                    ENTER_GETEVENTS | ENTER_EXT_ARG,
+                    # Operations go on only when all is submitted, what cancels them
+                    # among it.
+                    ENTER_EXT_ARG | (0 if most else ENTER_GETEVENTS),
                     &waiting,
                     sizeof(waiting),
                 )
+                error = errno
             if done < 0:
-                if errno == EEXIST:
+                if error == EEXIST:
                     raise QueueRefused(
                         EEXIST,
                         "this reactor runs in another thread than it first did, "
                         "and io_uring serves the one that made it",
                     )
-                if errno not in (EINTR, ETIME, EAGAIN, EBUSY):
-                    raise refused("io_uring_enter", errno)
+                if error not in (EINTR, ETIME, EAGAIN, EBUSY):
+                    raise refused("io_uring_enter", error)
                 # A signal; time is over; the kernel wants results fetched first.
                 break
             if not most:
@@ -735,14 +798,15 @@ cdef class RingQueue:
     cdef int tell(self) except -1:
         """
         Tell the results that are there now. One who is told may wait in turn, and
-        have the rest of them told in between.
+        have the rest of them told in between; or fork, and then the child has none.
         """
+        cdef uint64_t made = self.ringsMade
         cdef uint32_t tail = iodemo_acquire(self.resultTail)
         cdef uint32_t head
         cdef Result result
         before = self.current
         try:
-            while True:
+            while made == self.ringsMade:
                 head = self.resultHead[0]
                 if <int32_t>(tail - head) <= 0:
                     break
@@ -754,6 +818,9 @@ cdef class RingQueue:
                     raise
                 except BaseException:
                     log.err()
+                # Were it the last to hold the owner, its finalizer would run while the
+                # next result is looked at.
+                self.current = before
         finally:
             self.current = before
         return 0
@@ -766,7 +833,7 @@ cdef class RingQueue:
         """
         if operation & TRIED:
             return self.triedInVain(operation & ~TRIED, result)
-        if operation == ASIDE:
+        if operation == READY:
             return self.askAside()
         if operation == WOKEN:
             self.woken = self.listening = False
@@ -777,87 +844,73 @@ cdef class RingQueue:
                 raise AssertionError(f"the operation {operation:#x} was over")
             return 0
         cdef int32_t number = <int32_t><uint32_t>operation
-        cdef bint more = flags & RESULT_MORE
         cdef int kind = row.operation
-        cdef bint cancelled
+        cdef bint cancelled = row.cancelled
+        cdef uint32_t ready
         owner = self.owners[number]
-        self.current = owner
-        cdef bytes data
+        # From here on the row is read before anything is made, dropped or called.
         if kind == RECEIVE:
-            if flags & RESULT_BUFFER:
+            if result > 0:
                 data = self.takeBuffer(flags >> RESULT_BUFFER_SHIFT, result)
-                if result > 0:
-                    cancelled = row.cancelled and not more
-                    if cancelled:
-                        self.over(number)
-                    elif not more:
-                        self.ask(number)  # it ended, though the stream did not
-                    if isinstance(owner, RingStream):
-                        (<RingStream>owner).take(data)
-                    else:
-                        owner.received(data)
-                    if cancelled:
-                        owner.receiveEnded(-ECANCELED)
-                    return 0
-            if more:
-                return 0
-            if row.cancelled:
-                if result >= 0 or result == -ENOBUFS:
-                    result = -ECANCELED
-            elif result == -ENOBUFS:
-                row.inLine = True
-                self.line.append(operation)
-                return 0
-            if result == 0:
-                self.ended.add(row.descriptor)
-            self.over(number)
-            owner.receiveEnded(result)
-        elif kind == SEND:
-            if result == -EAGAIN and not row.cancelled:
-                # Nobody who receives by poll has said so.
-                self.ended.add(row.descriptor)
-                self.putAside(number)
-                return 0
-            if row.cancelled and result == 0:
-                result = -ECANCELED
-            self.over(number)
-            owner.sent(result)
-        elif kind == ACCEPT:
-            if not more:
-                if row.cancelled or result < 0:
+                if cancelled:
                     self.over(number)
                 else:
+                    # Submitted later: its owner may cancel it for nothing.
+                    row.nonEmpty = (flags & RESULT_NONEMPTY) != 0
                     self.ask(number)
-            if row.cancelled:
-                if result >= 0:
-                    os.close(result)
-            elif result < 0:
-                owner.acceptEnded(result)
-            else:
-                owner.accepted(result)
-        elif kind == CONNECT:
-            cancelled = row.cancelled
+                self.current = owner
+                if isinstance(owner, RingStream):
+                    (<RingStream>owner).take(data)
+                else:
+                    owner.received(data)
+                return 0
+            if flags & RESULT_BUFFER:
+                self.takeBuffer(flags >> RESULT_BUFFER_SHIFT, 0)
+            if result == -ENOBUFS and not cancelled:
+                row.state = IN_LINE
+                self.line.append(operation)
+                return 0
+            if result == 0 and not cancelled:
+                self.ended.add(row.descriptor)
+            self.over(number)
+            if not cancelled or (result != -ECANCELED and result != -ENOBUFS):
+                self.current = owner
+                owner.receiveEnded(result)
+        elif kind == SEND:
+            if result == -EAGAIN and not cancelled:
+                # Nobody who receives by poll has said so.
+                self.ended.add(row.descriptor)
+                return self.putAside(operation)
             self.over(number)
             if not cancelled:
+                self.current = owner
+                owner.sent(result)
+        elif kind == CONNECT:
+            self.over(number)
+            if not cancelled:
+                self.current = owner
                 owner.connectEnded(result)
         elif kind == POLL_ADD:
-            if row.cancelled:
+            ready = row.events | POLLERR | POLLHUP | POLLNVAL
+            if cancelled:
                 self.over(number)
             elif result < 0:
                 self.over(number)
+                self.current = owner
                 owner.polled(result)
-            elif not result & (row.events | POLLERR | POLLHUP | POLLNVAL):
-                self.putAside(number)
+            elif not result & ready:
+                self.putAside(operation)
             else:
+                ready &= <uint32_t>result
+                row.state = SERVED
+                self.current = owner
                 try:
-                    owner.polled(result & (row.events | POLLERR | POLLHUP | POLLNVAL))
+                    owner.polled(ready)
                 finally:
+                    # Unless it was cancelled, or this is another process.
                     row = self.find(operation)
-                    if row is not NULL:
-                        if row.cancelled:
-                            self.over(number)
-                        else:
-                            self.ask(number)
+                    if row is not NULL and row.state == SERVED:
+                        self.ask(number)
         return 0
 
     cdef int triedInVain(self, uint64_t number, int32_t result) except -1:
@@ -865,18 +918,20 @@ cdef class RingQueue:
         Tell that a try did not send all.
         """
         cdef Py_ssize_t at = 2 * <Py_ssize_t>(number - self.triedBefore)
-        owner = self.tried[at]
+        owner, data = self.tried[at], self.tried[at + 1]
         self.current = owner
-        owner.sentPart(self.tried[at + 1], result)
+        owner.sentPart(data, result)
         return 0
 
     cdef int forget(self, uint64_t tried) except -1:
         """
         Of the tries up to this one everything is told.
         """
+        cdef Py_ssize_t told
         if tried > self.triedBefore:
-            del self.tried[: 2 * (tried - self.triedBefore)]
+            told = 2 * <Py_ssize_t>(tried - self.triedBefore)
             self.triedBefore = tried
+            PyList_SetSlice(self.tried, 0, told, NULL)
         return 0
 
     cdef bytes takeBuffer(self, uint32_t number, int32_t length):
@@ -886,10 +941,11 @@ cdef class RingQueue:
         cdef char *memory = self.bufferMemory + <size_t>number * (
             self.bufferBytes + BUFFER_GAP
         )
-        data = PyBytes_FromStringAndSize(memory, length) if length > 0 else b""
-        self.lend(number)
-        iodemo_release16(&self.buffers[0].tail, self.bufferTail)
-        return data
+        try:
+            return PyBytes_FromStringAndSize(memory, length)
+        finally:
+            self.lend(number)
+            iodemo_release16(&self.buffers[0].tail, self.bufferTail)
 
     cdef void lend(self, uint32_t number) noexcept:
         cdef Buffer *buffer = &self.buffers[self.bufferTail & (self.bufferCount - 1)]
@@ -904,33 +960,48 @@ cdef class RingQueue:
         """
         Have as many go on receiving as there are buffers, the first come first.
         """
-        cdef Row *row
         cdef uint64_t operation
-        served = self.line[: self.bufferCount]
-        del self.line[: self.bufferCount]
-        for operation in served:
-            row = self.find(operation)
-            row.inLine = False
+        cdef size_t left = min(<size_t>len(self.line), self.bufferCount)
+        while left and self.line:
+            left -= 1
+            operation = self.line.popleft()
             self.ask(<int32_t><uint32_t>operation)
         return 0
 
-    cdef int putAside(self, int32_t number) except -1:
+    cdef int putAside(self, uint64_t operation) except -1:
         """
-        Ask for the operation of a row again when its descriptor is ready, and have
-        epoll tell that.
+        Ask for an operation again when its descriptor is ready, and have epoll tell
+        that.
         """
-        cdef Row *row = &self.rows[number]
+        there = []
         if self.epoll is None:
             self.epoll = select.epoll()
-        row.aside = True
-        there = self.aside.setdefault(row.descriptor, [])
-        there.append(<uint64_t>row.generation << 32 | <uint64_t>number)
-        if len(there) == 1:
-            self.epoll.register(row.descriptor, row.events)
-        else:
-            self.epoll.modify(row.descriptor, self.wanted(there))
-        self.watchEpoll()
-        return 0
+        cdef int32_t number = <int32_t><uint32_t>operation
+        cdef int descriptor
+        cdef uint32_t events
+        cdef Row *row = self.find(operation)
+        if row is NULL:
+            return 0  # a finalizer has cancelled it
+        descriptor = row.descriptor
+        events = row.events
+        try:
+            if descriptor in self.aside:
+                there = self.aside[descriptor]
+                self.epoll.modify(descriptor, events | self.wanted(there))
+            else:
+                self.epoll.register(descriptor, events)
+        except OSError as error:
+            # Closed by somebody who did not say so.
+            owner = self.owners[number]
+            failed = owner.sent if self.rows[number].operation == SEND else owner.polled
+            self.over(number)
+            self.current = owner
+            failed(-error.errno)
+            return 0
+        self.aside[descriptor] = there
+        there.append(operation)
+        self.rows[number].state = ASIDE
+        return self.watchEpoll()
 
     cdef uint32_t wanted(self, list operations):
         """
@@ -950,23 +1021,24 @@ cdef class RingQueue:
         if self.aside and not self.epollWatched:
             entry = self.next(POLL_ADD, self.epoll.fileno())
             entry.detail = POLLIN
-            entry.userData = ASIDE
+            entry.userData = READY
             self.epollWatched = True
         return 0
 
-    cdef int takeBack(self, Row *row, uint64_t operation) except -1:
+    cdef int takeBack(self, uint64_t operation) except -1:
         """
         Forget an operation that was put aside.
         """
-        row.aside = False
-        there = self.aside[row.descriptor]
+        cdef int descriptor = self.rows[<uint32_t>operation].descriptor
+        there = self.aside[descriptor]
         there.remove(operation)
+        if not there:
+            del self.aside[descriptor]
         try:
             if there:
-                self.epoll.modify(row.descriptor, self.wanted(there))
+                self.epoll.modify(descriptor, self.wanted(there))
             else:
-                del self.aside[row.descriptor]
-                self.epoll.unregister(row.descriptor)
+                self.epoll.unregister(descriptor)
         except OSError:
             pass  # closed by somebody who did not say so; epoll forgot it too
         return 0
@@ -977,17 +1049,26 @@ cdef class RingQueue:
         """
         cdef uint64_t operation
         self.epollWatched = False
-        for descriptor, _ in self.epoll.poll(0):
-            self.epoll.unregister(descriptor)
-            for operation in self.aside.pop(descriptor):
-                self.ask(<int32_t><uint32_t>operation)
-        self.watchEpoll()
+        try:
+            for descriptor, _ in self.epoll.poll(0):
+                try:
+                    self.epoll.unregister(descriptor)
+                except OSError:
+                    pass  # likewise
+                # None, if they were cancelled meanwhile.
+                for operation in self.aside.pop(descriptor, ()):
+                    self.ask(<int32_t><uint32_t>operation)
+        finally:
+            self.watchEpoll()
         return 0
 
     cdef int check(self) except -1:
         """
         Hold what is counted against what is there.
         """
+        # Made before anything is counted: that may run a finalizer.
+        watched = sum(map(len, self.aside.values()))
+        out = self.buffersOut
         cdef int32_t number
         cdef uint32_t used = 0
         cdef uint32_t aside = 0
@@ -995,15 +1076,15 @@ cdef class RingQueue:
         cdef uint32_t filled = 0
         cdef uint32_t head
         for number in range(self.rowCount):
-            if self.rows[number].operation != FREE:
+            if self.rows[number].state != FREE:
                 used += 1
-                aside += self.rows[number].aside
-                inLine += self.rows[number].inLine
+                aside += self.rows[number].state == ASIDE
+                inLine += self.rows[number].state == IN_LINE
                 if self.owners[number] is None:
                     raise AssertionError("an operation has no owner")
         if used != self.rowsInUse:
             raise AssertionError(f"{used} operations, counted {self.rowsInUse}")
-        if aside != sum(map(len, self.aside.values())):
+        if aside != watched:
             raise AssertionError(f"{aside} operations aside, of {self.aside}")
         if self.aside and not self.epollWatched:
             raise AssertionError("nobody watches what was put aside")
@@ -1013,7 +1094,6 @@ cdef class RingQueue:
         while head != iodemo_acquire(self.resultTail):
             filled += self.results[head & self.resultMask].flags & RESULT_BUFFER
             head += 1
-        out = self.buffersOut
         if out is not None and out != filled and not self.isOverflowing():
             raise AssertionError(f"{out} buffers out, of which {filled} have results")
         return 0
@@ -1029,6 +1109,7 @@ cdef class RingQueue:
         if self.ring >= 0:
             return
         cdef Params params
+        cdef int error
         cdef uint32_t results = self.resultsWanted
         # The kernel wants no less room for results.
         cdef uint32_t submissions = min(SUBMISSIONS, results)
@@ -1046,13 +1127,15 @@ cdef class RingQueue:
             ring = syscall(IODEMO_SETUP, submissions, &params)
             if ring >= 0:
                 break
-            if errno != _ENOMEM or submissions <= LEAST_SUBMISSIONS:
-                raise refused("io_uring_setup", errno)
+            error = errno
+            if error != ENOMEM or submissions <= <uint32_t>LEAST_SUBMISSIONS:
+                raise refused("io_uring_setup", error)
             # Kernels count the rings as locked memory, or as the container's: less
             # may be granted.
             submissions //= 2
             results = max(results // 2, 2 * submissions)
         self.ring = ring
+        self.ringsMade += 1
         try:
             self.map(&params)
             self.makeBuffers()
@@ -1113,46 +1196,36 @@ cdef class RingQueue:
         iodemo_release16(&self.buffers[0].tail, self.bufferTail)
         return 0
 
-    cdef int tearDown(self) except -1:
+    cdef void tearDown(self) noexcept:
         """
-        End all operations, and give the ring back.
+        End all operations, and give the ring back. The interpreter may be ending: no
+        name of a module is safe here, nor is there anyone to tell.
         """
-        cdef Entry *entry
-        cdef uint32_t head
-        cdef size_t at
-        cdef Result *result
         if self.ring < 0:
-            for at in range(self.pendingCount):
-                if self.pending[at].opcode == CLOSE:
-                    os.close(self.pending[at].descriptor)
-            return 0
-        entry = self.next(ASYNC_CANCEL, -1)
-        entry.detail = CANCEL_ALL | CANCEL_ANY
-        try:
-            self.enter(0, 0, self.pendingCount)
-            self.enter(0, 0, 0)
-        except OSError:
-            pass  # in another thread: the kernel ends them when the ring is closed
-        head = self.resultHead[0]
-        while head != iodemo_acquire(self.resultTail):
-            result = &self.results[head & self.resultMask]
-            row = self.find(result.userData)
-            if row is not NULL and row.operation == ACCEPT and result.result >= 0:
-                os.close(result.result)  # nobody will know of it
-            head += 1
+            return
+        # What is pending was lent by owners who may be gone. Of what is closed, all was
+        # submitted.
+        self.pendingCount = 0
+        cdef uint32_t tail = self.submissionTail[0]
+        cdef uint32_t left = tail - iodemo_acquire(self.submissionHead)
+        cdef Entry *entry = &self.entries[tail & self.submissionMask]
+        if left < self.submissionCount:
+            memset(entry, 0, sizeof(Entry))
+            entry.opcode = ASYNC_CANCEL
+            entry.descriptor = -1
+            entry.detail = CANCEL_ALL | CANCEL_ANY
+            iodemo_release(self.submissionTail, tail + 1)
+            # In another thread the kernel refuses it, and ends the operations when the
+            # ring is closed.
+            syscall(IODEMO_ENTER, self.ring, left + 1, 0, ENTER_GETEVENTS, NULL, 0)
         self.unmap()
-        return 0
 
-    cdef int unmap(self) except -1:
+    cdef void unmap(self) noexcept:
         """
         Give back what the kernel shares with us.
         """
         if self.ring >= 0:
-            os.close(self.ring)
-        if self.epoll is not None:
-            self.epoll.close()
-            self.epoll = None
-            self.epollWatched = False
+            sysClose(self.ring)
         if self.rings is not NULL:
             munmap(self.rings, self.ringsSize)
         if self.entries is not NULL:
@@ -1160,33 +1233,55 @@ cdef class RingQueue:
         if self.buffers is not NULL:
             munmap(self.buffers, self.buffersSize)
         self.ring = -1
+        self.ringsMade += 1
         self.rings = NULL
         self.entries = NULL
         self.buffers = NULL
-        return 0
 
     cdef int forked(self) except -1:
         """
         In a child process, which has not the memory of the rings: whatever the
         parent asked for is the parent's.
         """
-        cdef int32_t number
-        os.close(self.bell)
-        self.bell = os.eventfd(0, os.EFD_CLOEXEC)
+        sysClose(self.bell)
+        self.bell = -1
         self.woken = self.listening = False
-        if self.ring < 0:
-            return 0
-        self.rings = NULL
-        self.entries = NULL
-        self.buffers = NULL
+        if self.ring >= 0:
+            self.rings = NULL
+            self.entries = NULL
+            self.buffers = NULL
+            self.unmap()
+            self.empty()
+        self.bell = os.eventfd(0, os.EFD_CLOEXEC)
+        return 0
+
+    cdef int empty(self) except -1:
+        """
+        Forget all operations.
+        """
+        # What the table held is dropped at the end, when it is whole.
+        gone = (
+            self.owners, self.lent, self.tried, self.line, self.aside, self.epoll
+        )
+        self.triedBefore += len(self.tried) // 2
+        self.owners = [None] * self.rowCount
+        self.lent = [None] * self.rowCount
+        self.tried = []
+        self.line = deque()
+        self.aside = {}
+        self.epoll = None
+        self.epollWatched = False
         self.pendingCount = 0
-        self.unmap()
-        self.line.clear()
-        self.tried.clear()
-        self.aside.clear()
+        cdef Row *row
+        cdef int32_t number
         for number in range(self.rowCount):
-            if self.rows[number].operation != FREE:
-                self.over(number)
+            row = &self.rows[number]
+            if row.state != FREE:
+                row.state = FREE
+                row.generation = (row.generation + 1) & GENERATIONS
+                row.next = self.freeRow
+                self.freeRow = number
+        self.rowsInUse = 0
         return 0
 
 
@@ -1194,9 +1289,17 @@ classImplements(RingQueue, ICompletionQueue)
 
 
 def _forked():
+    # A finalizer must not find a queue before it knows.
+    collects = gc.isenabled()
+    gc.disable()
     cdef RingQueue queue
     for queue in list(queues):
-        queue.forked()
+        try:
+            queue.forked()
+        except Exception:
+            log.err()
+    if collects:
+        gc.enable()
 
 
 os.register_at_fork(after_in_child=_forked)
@@ -1223,7 +1326,7 @@ cdef refused(str call, int number):
     Why there is no ring.
     """
     said = f"io_uring: {call} says {errorcode.get(number, number)}"
-    if number == _ENOMEM:
+    if number == ENOMEM:
         said += (
             ", memory that may be locked, or memory at all, is used up: raise it with "
             "'ulimit -l' or LimitMEMLOCK, or set IODEMO_URING_BUFFERS, "
@@ -1240,6 +1343,8 @@ cdef bytes messageOf(list pieces, Py_ssize_t offset, passed):
     behind that a descriptor to be passed.
     """
     cdef Py_ssize_t count = len(pieces), number
+    if not count:
+        raise ValueError("there is nothing to send")
     cdef size_t size = sizeof(msghdr) + count * sizeof(iovec)
     cdef cmsghdr *header
     cdef bytes described = PyBytes_FromStringAndSize(
@@ -1356,11 +1461,12 @@ cdef class RingStream:
             return
         self._tempDataBuffer.append(data)
         self._tempDataLen += length
-        if self.producer is not None:
-            self._maybePauseProducer()
+        # First this: what the producer does may fail.
         if not self.writing:
             self.writing = True
             self.reactor.unsent.append(self)
+        if self.producer is not None:
+            self._maybePauseProducer()
 
     def sendWritten(self):
         """See L{StreamMixin.sendWritten}."""
@@ -1368,6 +1474,7 @@ cdef class RingStream:
         if (
             self._tempDataLen == 0
             or len(self._tempDataBuffer) != 1
+            or type(self._tempDataBuffer[0]) is not bytes
             or (
                 self.producer is not None
                 and (self.producerPaused or not self.streamingProducer)

@@ -17,21 +17,21 @@ that without an interpreter (C{RingStream} in L{iodemo.completion}).
   - If nobody waits for the end of it, the send is a try that is reported only if it
     was not all that was sent; else, and for what was left of a try, it is one that
     the queue finishes.
-  - To stop receiving costs nothing until something comes: that is kept, and only
-    then is the operation cancelled. A protocol that pauses and resumes within one
-    call, as they do, is not worth two system calls.
+  - To stop reading cancels the receive at once, so that whatever comes stays in the
+    socket, for another process, say, to which the connection is handed over. That takes
+    no system call of its own: a queue tells the kernel when it waits.
+  - Ports are Twisted's own, on the queue's C{poll}: L{iodemo.completion.ring} says why.
 
-Cost. What is kept of a paused connection is what was received before the queue heard
-of it: one read, or for a ring the buffers that were filled meanwhile.
+Cost. What a ring had received for a connection when the callback of another one paused
+it is kept, one read at most: it cannot be put back into the socket.
 """
 
 from __future__ import annotations
 
-import select
 import socket
 import struct
 import sys
-from errno import EAGAIN, ECANCELED, ECONNABORTED, EINTR, EMFILE, EPERM, EPROTO
+from errno import EAGAIN
 from os import strerror
 from typing import TYPE_CHECKING, Any
 
@@ -47,12 +47,9 @@ from iodemo.completion.interfaces import MOST_PIECES
 if TYPE_CHECKING:
     from iodemo.completion.reactor import CompletionReactor
 
-#: Of accepting: the one connection is lost, and the next may be accepted at once.
-_PASSING = {ECONNABORTED, EPERM, EPROTO, EINTR, EAGAIN}
 #: How many bytes are joined at most.
 _JOINED = 32 * 1024
-#: Seconds until accepting is tried again when it failed and nobody could be turned
-#: away.
+#: Seconds until a port accepts again that had no descriptor.
 _PATIENCE = 0.5
 
 
@@ -67,7 +64,8 @@ class StreamMixin(tcp.Connection):
     @ivar _sending: likewise.
     @ivar _pieces: what it sends, from C{offset} in the first of them.
     @ivar _piecesLength: how many bytes they have. For Twisted, C{dataBuffer} is empty.
-    @ivar _kept: what came while C{reading} was off, and how receiving ended, in order.
+    @ivar _kept: what had come when C{reading} was turned off: data, or how receiving
+        ended.
     @ivar _inputOver: whether the protocol was told that nothing more will come. Of
         Twisted's own, one that resumes then is told again.
     """
@@ -80,7 +78,7 @@ class StreamMixin(tcp.Connection):
     _sending: int | None = None
     _pieces: list[bytes] = []
     _piecesLength = 0
-    _kept: list[bytes | int] | None = None
+    _kept: bytes | int | None = None
     _inputOver = False
 
     # Receiving
@@ -99,6 +97,9 @@ class StreamMixin(tcp.Connection):
     def stopReading(self) -> None:
         """See L{FileDescriptor.stopReading}."""
         self.reading = False
+        if self._receiving is not None:
+            self.reactor.queue.cancel(self._receiving)
+            self._receiving = None
 
     def received(self, data: bytes) -> None:
         """
@@ -117,43 +118,33 @@ class StreamMixin(tcp.Connection):
         Told by the queue: nothing more will come.
         """
         self._receiving = None
-        if self.disconnected or self._aborting:
-            return
-        if result == -ECANCELED:
-            if self.reading:
-                self.startReading()
-        elif self.reading and self._kept is None:
+        if self.reading and self._kept is None:
             self._inputEnded(result)
         else:
             self._keep(result)
 
     def _keep(self, item: bytes | int) -> None:
         """
-        Keep what nobody wants now, and have no more come.
+        Keep what had come when this connection stopped reading.
         """
-        if self.disconnected or self._aborting:
-            return
-        if self._kept is None:
-            self._kept = []
-        self._kept.append(item)
-        if self._receiving is not None:
-            self.reactor.queue.cancel(self._receiving)
+        if not (self.disconnected or self._aborting):
+            self._kept = item
 
     def _deliverKept(self) -> None:
         """
-        Hand over what was kept, as long as it is wanted.
+        Hand over what was kept, if it is wanted still.
         """
-        while self._kept and self.reading and not self.disconnected:
-            item = self._kept.pop(0)
-            if isinstance(item, int):
-                self._inputEnded(item)
-                continue
-            try:
-                self.protocol.dataReceived(item)
-            except BaseException:
-                self.failed(True)
-        if not self._kept:
-            self._kept = None
+        if self._kept is None or not self.reading:
+            return
+        kept, self._kept = self._kept, None
+        if isinstance(kept, int):
+            self._inputEnded(kept)
+            return
+        try:
+            self.protocol.dataReceived(kept)
+        except BaseException:
+            self.failed(True)
+        else:
             if self.reading:
                 self.startReading()
 
@@ -173,9 +164,10 @@ class StreamMixin(tcp.Connection):
         elif data and self.connected and not self._writeDisconnected:
             self._tempDataBuffer.append(data)
             self._tempDataLen += len(data)
+            # First this: what the producer does may fail.
+            self.startWriting()
             if self.producer is not None:
                 self._maybePauseProducer()
-            self.startWriting()
 
     def startWriting(self) -> None:
         """See L{FileDescriptor.startWriting}."""
@@ -196,12 +188,13 @@ class StreamMixin(tcp.Connection):
         if self.disconnected or self._aborting or self._sending is not None:
             return
         if not self._tempDataLen:
+            self._tempDataBuffer.clear()  # pieces without a byte
             self.writing = False
             if self._isAwaited():
                 self._drained()
             return
         pieces = self._takeWritten()
-        if self._isAwaited() or self._tempDataLen or len(pieces) > 1:
+        if self._isAwaited() or len(pieces) > 1:
             self._send(pieces, 0)
         else:
             self.writing = False
@@ -268,17 +261,22 @@ class StreamMixin(tcp.Connection):
 
     def _takeWritten(self) -> list[bytes]:
         """
-        Take of what was written as much as is sent at a time.
+        Take all that was written.
+
+        @return: up to L{MOST_PIECES}, of the very type C{bytes}: a queue takes no
+            other, and a protocol may write any of a subclass.
         """
         written = self._tempDataBuffer
-        if self._tempDataLen <= _JOINED:
+        if self._tempDataLen <= _JOINED or len(written) > MOST_PIECES:
             pieces = [b"".join(written)]
-            written.clear()
-            self._tempDataLen = 0
         else:
-            pieces = written[:MOST_PIECES]
-            del written[:MOST_PIECES]
-            self._tempDataLen -= sum(map(len, pieces))
+            pieces = [
+                piece if type(piece) is bytes else b"".join([piece])
+                for piece in written
+                if piece
+            ]
+        self._tempDataBuffer = []
+        self._tempDataLen = 0
         return pieces
 
     def _send(
@@ -295,9 +293,6 @@ class StreamMixin(tcp.Connection):
         """
         Everything is sent: have the producer go on, or close what was to be closed.
         """
-        # What they log is this connection's, though the queue may tell it nothing now.
-        queue = self.reactor.queue
-        before, queue.current = queue.current, self
         try:
             # It finds nothing to write, and knows what comes then.
             why = FileDescriptor.doWrite(self)
@@ -306,8 +301,6 @@ class StreamMixin(tcp.Connection):
         else:
             if why is not None and not self.disconnected:
                 self._disconnect(why, False)
-        finally:
-            queue.current = before
 
     def writeSomeData(self, data: bytes) -> int:
         """See L{FileDescriptor.writeSomeData}: only L{_drained} comes here."""
@@ -450,98 +443,35 @@ class Connector(tcp.Connector):
 
 class PortMixin(tcp.Port):
     """
-    How a port accepts.
+    How a port waits where Twisted's would ask again and again: when there is no
+    descriptor for a connection, nor one in reserve to turn the connection away with.
 
-    @ivar _accepting: the operation, if there is one.
-    @ivar _waiting: what begins one again after an error.
+    @ivar _waiting: what begins to accept again.
     """
 
     reactor: CompletionReactor
-    _accepting: int | None = None
     _waiting: IDelayedCall | None = None
 
-    def startReading(self) -> None:
-        """See L{FileDescriptor.startReading}."""
-        if self._accepting is None and self.connected and not self.disconnecting:
-            self.reactor.ports.add(self)
-            self._accepting = self.reactor.queue.accept(self, self.fileno())
+    def doRead(self) -> None:
+        """See L{tcp.Port.doRead}."""
+        super().doRead()
+        if not tcp._reservedFD.available():
+            try:
+                socket.socket().close()
+            except OSError:
+                self.stopReading()
+                self._waiting = self.reactor.callLater(_PATIENCE, self._acceptAgain)
+
+    def _acceptAgain(self) -> None:
+        self._waiting = None
+        self.startReading()
 
     def stopReading(self) -> None:
         """See L{FileDescriptor.stopReading}."""
-        self.reactor.ports.discard(self)
         if self._waiting is not None:
             self._waiting.cancel()
             self._waiting = None
-        if self._accepting is not None:
-            self.reactor.queue.cancel(self._accepting)
-            self._accepting = None
-
-    def accepted(self, descriptor: int) -> None:
-        """
-        Told by the queue: there is a new connection.
-        """
-        connected = socket.socket(self.addressFamily, self.socketType, 0, descriptor)
-        try:
-            address = self.peerOf(connected)
-        except OSError:
-            connected.close()  # its peer is gone already
-            return
-        try:
-            assert self.factory is not None
-            protocol = self.factory.buildProtocol(self._buildAddr(address))
-            if protocol is None:
-                connected.close()
-                return
-            session = self.sessionno
-            self.sessionno = session + 1
-            transport = self.transport(
-                connected, protocol, address, self, session, self.reactor
-            )
-            protocol.makeConnection(transport)
-        except BaseException:
-            log.deferr()
-
-    def peerOf(self, connected: socket.socket) -> Any:
-        """
-        Who is at the other end, as accept(2) would say.
-
-        @raise OSError: if nobody is any more.
-        """
-        return tcp._getpeername(connected)
-
-    def acceptEnded(self, result: int) -> None:
-        """
-        Told by the queue: an error ended accepting.
-        """
-        self._accepting = None
-        if -result in _PASSING:
-            self.startReading()
-            return
-        # Twisted's own knows how to get rid of connections for which there is no
-        # descriptor, and says so in the log. It has to do so for each of them: who
-        # comes later must not be turned away because of those who are gone already.
-        dismissed = result == -EMFILE and tcp._reservedFD.available()
-        self.doRead()
-        if self not in self.reactor.ports:
-            return  # somebody was accepted after all, and has closed it
-        if dismissed:
-            # To accept takes a descriptor before it looks whether anybody is there.
-            queue = self.reactor.queue
-            self._accepting = queue.poll(self, self.fileno(), select.POLLIN)
-        else:
-            self._waiting = self.reactor.callLater(_PATIENCE, self._acceptAgain)
-
-    def polled(self, result: int) -> None:
-        """
-        Told by the queue: somebody has come for whom there may be a descriptor.
-        """
-        if self._accepting is not None:
-            self.reactor.queue.cancel(self._accepting)
-        self._acceptAgain()
-
-    def _acceptAgain(self) -> None:
-        self._accepting = self._waiting = None
-        self.startReading()
+        super().stopReading()
 
 
 class Port(PortMixin):

@@ -6,7 +6,7 @@ Facts. With the bytes of a UNIX socket may come descriptors, which recvmsg(2) gi
 recv(2) throws away. To connect never waits: it is done at once, or the listener has no
 room (EAGAIN), and nothing tells when it has.
 
-Decision. Accepting, connecting, sending, with or without a descriptor, and closing are
+Decision. Connecting, sending, with or without a descriptor, and closing are
 operations of the queue, as with TCP. That there is something to receive is, too, a
 C{poll}; then it is Twisted's own code that calls recvmsg and knows what to do with what
 came along.
@@ -19,7 +19,6 @@ as under every reactor of Twisted's.
 from __future__ import annotations
 
 import select
-import socket
 from errno import EAGAIN
 from typing import TYPE_CHECKING, Any
 
@@ -74,7 +73,7 @@ class UNIXMixin(_Stream):
         if result < 0:
             self._receiving = None
             self._inputEnded(result)
-        elif self.reading:
+        else:
             try:
                 why = self.doRead()
             except BaseException:
@@ -83,10 +82,6 @@ class UNIXMixin(_Stream):
                 if why is not None and not self.disconnected:
                     self._inputOver = True
                     self._disconnect(why, True)
-        elif self._receiving is not None:
-            # Only now that something is there: see StreamMixin.
-            self.reactor.queue.cancel(self._receiving)
-            self._receiving = None
 
     def sendWritten(self) -> None:
         """
@@ -100,19 +95,22 @@ class UNIXMixin(_Stream):
             # Twisted's rule: what is left over could never be sent.
             self._disconnect(FileDescriptorOverrun(), False)
         else:
-            self._send([self._takeByte()], 0, self._sendmsgQueue.pop(0))
+            first = self._tempDataBuffer[0]
+            if type(first) is not bytes or len(first) != 1:
+                self._splitWritten()
+            self._tempDataLen -= 1
+            first = self._tempDataBuffer.pop(0)
+            self._send([first], 0, self._sendmsgQueue.pop(0))
 
-    def _takeByte(self) -> bytes:
+    def _splitWritten(self) -> None:
         """
-        Take one byte of what was written.
+        Have a piece for each byte that goes along with a descriptor.
         """
-        written = self._tempDataBuffer
-        while not written[0]:
-            del written[0]
-        first = written[0]
-        written[0] = first[1:]
-        self._tempDataLen -= 1
-        return first[:1]
+        written = b"".join(self._tempDataBuffer)
+        count = len(self._sendmsgQueue)
+        self._tempDataBuffer[:] = [written[at : at + 1] for at in range(count)]
+        if len(written) > count:
+            self._tempDataBuffer.append(written[count:])
 
     def _isSendBufferFull(self) -> bool:
         """See L{FileDescriptor._isSendBufferFull}."""
@@ -186,7 +184,3 @@ class UNIXPort(PortMixin, unix.Port):
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         self.transport = self.reactor.unixServerTransport
-
-    def peerOf(self, connected: socket.socket) -> Any:
-        """See L{PortMixin.peerOf}."""
-        return connected.getpeername()
