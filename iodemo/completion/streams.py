@@ -64,7 +64,7 @@ class StreamMixin(tcp.Connection):
     @ivar _sending: likewise.
     @ivar _pieces: what it sends, from C{offset} in the first of them.
     @ivar _piecesLength: how many bytes they have. For Twisted, C{dataBuffer} is empty.
-    @ivar _kept: what had come when C{reading} was turned off: data, or how receiving
+    @ivar _kept: what had come when C{reading} was turned off: data, and how receiving
         ended.
     @ivar _inputOver: whether the protocol was told that nothing more will come. Of
         Twisted's own, one that resumes then is told again.
@@ -78,7 +78,7 @@ class StreamMixin(tcp.Connection):
     _sending: int | None = None
     _pieces: list[bytes] = []
     _piecesLength = 0
-    _kept: bytes | int | None = None
+    _kept: list[bytes | int] | None = None
     _inputOver = False
 
     # Receiving
@@ -117,7 +117,10 @@ class StreamMixin(tcp.Connection):
         """
         Told by the queue: nothing more will come.
         """
-        self._receiving = None
+        if self._receiving is not None:
+            # Another one, if the connection has resumed meanwhile.
+            self.reactor.queue.cancel(self._receiving)
+            self._receiving = None
         if self.reading and self._kept is None:
             self._inputEnded(result)
         else:
@@ -127,24 +130,27 @@ class StreamMixin(tcp.Connection):
         """
         Keep what had come when this connection stopped reading.
         """
-        if not (self.disconnected or self._aborting):
-            self._kept = item
+        if self.disconnected or self._aborting:
+            return
+        if self._kept is None:
+            self._kept = []
+        self._kept.append(item)
 
     def _deliverKept(self) -> None:
         """
-        Hand over what was kept, if it is wanted still.
+        Hand over what was kept, as long as it is wanted.
         """
-        if self._kept is None or not self.reading:
-            return
-        kept, self._kept = self._kept, None
-        if isinstance(kept, int):
-            self._inputEnded(kept)
-            return
-        try:
-            self.protocol.dataReceived(kept)
-        except BaseException:
-            self.failed(True)
-        else:
+        while self._kept and self.reading and not self.disconnected:
+            item = self._kept.pop(0)
+            if isinstance(item, int):
+                self._inputEnded(item)
+                continue
+            try:
+                self.protocol.dataReceived(item)
+            except BaseException:
+                self.failed(True)
+        if not self._kept:
+            self._kept = None
             if self.reading:
                 self.startReading()
 
