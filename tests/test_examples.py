@@ -36,6 +36,33 @@ def example(name: str) -> Any:
     return module
 
 
+class _Contended(socket.socket):
+    """
+    A socket that somebody else reads, too, and is quicker once: what the first receive
+    would have brought is gone when it is made.
+
+    @ivar afterwards: called when that receive has found nothing.
+    """
+
+    afterwards: Callable[[], None] | None = None
+
+    def recv(self, *arguments: Any) -> bytes:
+        """
+        Receive, if the other reader has left something.
+        """
+        afterwards, self.afterwards = self.afterwards, None
+        if afterwards is None:
+            return super().recv(*arguments)
+        super().recv(*arguments)
+        if self.getblocking():
+            raise AssertionError("the receive would wait")
+        try:
+            return super().recv(*arguments)
+        except BlockingIOError:
+            afterwards()
+            raise
+
+
 class PatternsTests(SynchronousTestCase):
     """
     Tests for C{patterns.py}: the same receive, in four ways.
@@ -97,6 +124,16 @@ class PatternsTests(SynchronousTestCase):
         """
         self.assertEqual(self.inAThread(self.patterns.waitUntilReady), b"said")
         self.assertFalse(self.ours.getblocking())
+
+    def test_readyForNothing(self) -> None:
+        """
+        It waits again if somebody else has taken what a socket was ready for.
+        """
+        self.peer.sendall(b"taken")
+        ours = _Contended(fileno=self.ours.detach())
+        self.addCleanup(ours.close)
+        ours.afterwards = lambda: self.peer.sendall(b"said")
+        self.assertEqual(self.patterns.waitUntilReady(ours), b"said")
 
     def test_beTold(self) -> None:
         """

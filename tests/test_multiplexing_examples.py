@@ -16,6 +16,8 @@ from typing import Any
 
 from twisted.trial.unittest import SkipTest, SynchronousTestCase
 
+from .children import TIMEOUT
+
 _DOCS = Path(__file__).parent.parent / "docs"
 
 
@@ -65,6 +67,34 @@ class ExampleTests(SynchronousTestCase):
                     pairs[following][1].sendall(b"%d" % following)
                 pairs[ours[each]][1].close()
             self.assertEqual(arrived, [b"first", b"1", b"2", b"3", b"4"], loop)
+
+    def test_readyForNothing(self) -> None:
+        """
+        A loop goes on when a socket that was ready has nothing any more. Here two
+        descriptors share one socket: both are ready, and the receive on the first
+        takes what the second was ready for. Nothing more comes on them until another
+        socket has been served.
+        """
+        for loop in ("withSelect", "withPoll", "withEpoll"):
+            ours, peer = socket.socketpair()
+            other, others = socket.socketpair()
+            watched = [ours, ours.dup(), other]
+            for each in (*watched, peer, others):
+                self.addCleanup(each.close)
+                # A receive that waited would end in a TimeoutError.
+                each.settimeout(TIMEOUT)
+            peer.sendall(b"once")
+            brought = []
+            for _, data in getattr(self.example, loop)(watched):
+                brought.append(data)
+                if data == b"once":
+                    others.sendall(b"other")
+                elif data == b"other":
+                    peer.sendall(b"again")
+                    peer.close()
+                    others.close()
+            self.assertEqual(brought, [b"once", b"other", b"again"], loop)
+            self.assertEqual([each.getblocking() for each in watched], [False] * 3)
 
     def test_triggers(self) -> None:
         """

@@ -12,17 +12,31 @@ from collections.abc import Iterable, Iterator
 from socket import socket
 
 
+def receive(connection: socket) -> bytes | None:
+    """
+    What has come on a non-blocking socket: C{b""} if its peer has ended, C{None} if
+    nothing has come after all.
+    """
+    try:
+        return connection.recv(65536)
+    except BlockingIOError:  # EAGAIN
+        return None
+
+
 def withSelect(sockets: Iterable[socket]) -> Iterator[tuple[socket, bytes]]:
     """
     What arrives on any of some sockets, until each has ended.
     """
     watched = set(sockets)
+    for each in watched:
+        each.setblocking(False)
     while watched:
         readable, _, _ = select.select(watched, (), ())
         for each in readable:
-            if data := each.recv(65536):
+            data = receive(each)
+            if data:
                 yield each, data
-            else:
+            elif data is not None:
                 watched.remove(each)
 
 
@@ -32,13 +46,15 @@ def withPoll(sockets: Iterable[socket]) -> Iterator[tuple[socket, bytes]]:
     """
     watched = {each.fileno(): each for each in sockets}
     poller = select.poll()
-    for descriptor in watched:
+    for descriptor, each in watched.items():
+        each.setblocking(False)
         poller.register(descriptor, select.POLLIN)
     while watched:
         for descriptor, _ in poller.poll():
-            if data := watched[descriptor].recv(65536):
+            data = receive(watched[descriptor])
+            if data:
                 yield watched[descriptor], data
-            else:
+            elif data is not None:
                 poller.unregister(descriptor)
                 del watched[descriptor]
 
@@ -49,13 +65,15 @@ def withEpoll(sockets: Iterable[socket]) -> Iterator[tuple[socket, bytes]]:
     """
     watched = {each.fileno(): each for each in sockets}
     with select.epoll() as poller:
-        for descriptor in watched:
+        for descriptor, each in watched.items():
+            each.setblocking(False)
             poller.register(descriptor, select.EPOLLIN)
         while watched:
             for descriptor, _ in poller.poll():
-                if data := watched[descriptor].recv(65536):
+                data = receive(watched[descriptor])
+                if data:
                     yield watched[descriptor], data
-                else:
+                elif data is not None:
                     poller.unregister(descriptor)
                     del watched[descriptor]
 
