@@ -65,6 +65,20 @@ class TimelineTests(SynchronousTestCase):
         dates = [_first(row["Date"]) for row in self.rows]
         self.assertEqual(dates, sorted(dates))
 
+    def test_whatPagesRestOn(self) -> None:
+        """
+        Every version of Linux that the chapter on asynchronous I/O rests on is there.
+        """
+        page = (_FILE.parent / "aio.rst").read_text()
+        ours = page[: page.index("\nWhat others measured\n")]
+        found = re.findall(r"(?:[Ss]ince\s+Linux|\bof)\s+(\d+\.\d+)", ours)
+        self.assertIn("5.7", found)
+        self.assertIn("6.0", found)
+        where = [row["Where"] for row in self.rows]
+        for version in set(found):
+            there = re.compile(rf"Linux {re.escape(version)}\b")
+            self.assertTrue(any(map(there.match, where)), version)
+
     def test_outline(self) -> None:
         """
         What the outline asks for is there, in its order.

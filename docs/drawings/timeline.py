@@ -56,7 +56,7 @@ def draw() -> Figure:
     for place, (kind, (mark, color)) in enumerate(KINDS.items()):
         left = 1 + place % 4 * 16.2
         sheet.text(left, 1.8, f"{mark} {kind}", small=True, align="left", color=color)
-    first, last = 1982, 2020
+    first, last = 1982, 2025
     top, bottom = _HEAD, height - 1.5
 
     def across(year: float) -> float:
