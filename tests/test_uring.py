@@ -87,6 +87,27 @@ class ScarcityTests(BackendTestCase):
             converse([Peer(host.connect(), [b"hello"], b"hello")])
 
 
+@stampedFor("uring")
+class DifferencesTests(BackendTestCase):
+    """
+    Tests for what is documented as different from other reactors.
+    """
+
+    def test_closedBehindItsBack(self) -> None:
+        """
+        A connection whose socket is closed by somebody else than its transport goes
+        on, for the receive in the kernel holds it open; the transport can end it.
+        """
+        with self.host("closing.behindItsBack") as host:
+            client = host.connect()
+            client.sendall(b"c")
+            host.await_("did")
+            client.sendall(b"l")
+            self.assertEqual(host.await_("did", 2)["what"], "l")
+            self.assertEqual(client.recv(1), b"")
+            host.await_("connectionLost")
+
+
 class UringTests(SynchronousTestCase):
     """
     Tests for how the reactor C{uring} meets a machine that does not give what it

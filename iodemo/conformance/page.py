@@ -49,7 +49,8 @@ _COLUMNS = (
 _COLUMNS_NOTE = """\
 *shared*: of those that failed, how many fail under {control}, too. *exceptions*: how
 many are documented, with their reason, below. The names of tests there are without
-``twisted.internet.test.``"""
+``twisted.internet.test.`` What can differ where these tests do not look is in
+``docs/choosing.rst``, under *Known differences*."""
 
 
 def main(path: str) -> None:

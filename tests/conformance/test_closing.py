@@ -192,6 +192,17 @@ class CloseTests(BackendTestCase):
             host.await_("connectionLost")
         self.assertEqual(_reasons(host), ["ConnectionDone"])
 
+    def test_shutDownBehindItsBack(self) -> None:
+        """
+        A protocol that shuts its socket down ends its connection, and is told so.
+        """
+        with self.host("closing.behindItsBack") as host:
+            client = host.connect()
+            client.sendall(b"s")
+            self.assertEqual(client.recv(1), b"")
+            host.await_("connectionLost")
+        self.assertEqual(len(_reasons(host)), 1)
+
     def test_logged(self) -> None:
         """
         What is logged at the end of a connection has its name, whoever ends it.

@@ -4,6 +4,7 @@ Servers whose connections end in every way they can.
 
 from __future__ import annotations
 
+import socket
 from typing import Any
 
 from twisted.internet.interfaces import IHalfCloseableProtocol
@@ -184,6 +185,25 @@ class Fragile(Telling):
         self.transport.write(data)
 
 
+class BehindItsBack(Telling):
+    """
+    Ends its connection without its transport, at the socket itself: C{s} shuts it down
+    and C{c} closes it. C{l} is the transport's C{loseConnection}.
+    """
+
+    def dataReceived(self, data: bytes) -> None:
+        """
+        Do it, and tell.
+        """
+        if data == b"s":
+            self.transport.getHandle().shutdown(socket.SHUT_RDWR)
+        if data == b"c":
+            self.transport.getHandle().close()
+        if data == b"l":
+            self.transport.loseConnection()
+        tell("did", what=data.decode())
+
+
 def echo(reactor: Any) -> None:
     """
     Serve L{TellingEcho}.
@@ -224,3 +244,10 @@ def fragile(reactor: Any) -> None:
     Serve L{Fragile}.
     """
     listen(reactor, Fragile)
+
+
+def behindItsBack(reactor: Any) -> None:
+    """
+    Serve L{BehindItsBack}.
+    """
+    listen(reactor, BehindItsBack)
