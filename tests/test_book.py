@@ -4,10 +4,14 @@ Tests for L{iodemo.report.book}: what the pages of C{docs/} draw on.
 
 from __future__ import annotations
 
+import itertools
+import re
+import shlex
+from collections.abc import Iterator
 from pathlib import Path
 
 from docutils.core import publish_string
-from twisted.trial.unittest import SynchronousTestCase
+from twisted.trial.unittest import SkipTest, SynchronousTestCase
 
 from iodemo.lab import results as files
 from iodemo.lab.claims import BadClaim
@@ -162,3 +166,83 @@ class WriteTests(SynchronousTestCase):
             },
         )
         return html.decode()
+
+
+class PagesTests(SynchronousTestCase):
+    """
+    Tests for the commands on the pages that are said to measure, on the machine of the
+    reader, what a page shows.
+    """
+
+    def setUp(self) -> None:
+        """
+        Find the pages, and the newest results.
+        """
+        runs = sorted((_ROOT / "results").glob("*/results.json"))
+        self.pages = sorted((_ROOT / "docs").glob("*.rst"))
+        if not runs or not self.pages:
+            raise SkipTest("the pages or the results are not here")
+        self.results = files.read(runs[-1].parent)
+
+    def test_commands(self) -> None:
+        """
+        What such a command measures has every number and every figure of its page.
+        """
+        checked = []
+        for page in self.pages:
+            text = page.read_text()
+            commands = list(_commandsFor(text))
+            if not commands:
+                continue
+            checked.append(page.name)
+            run = self.results.copy()
+            run["cells"] = [
+                cell
+                for cell in run["cells"]
+                if any(_measures(command, cell) for command in commands)
+            ]
+            for asked in re.findall(r":measured:`([^`]+)`", text):
+                try:
+                    book.quoted(run, " ".join(asked.split()))
+                except BadClaim as error:
+                    self.fail(f"{page.name}: {commands} measures no {asked}: {error}")
+            names = [chart.name for chart in figures.drawn(run)]
+            for name in re.findall(r"^\.\. include:: measured/(.+)\.rst", text, re.M):
+                self.assertIn(name, names, f"{page.name}: {commands}")
+        for name in ("aio.rst", "chart.rst", "multiplexing.rst", "threads.rst"):
+            self.assertIn(name, checked)
+
+
+_ROOT = Path(__file__).resolve().parents[1]
+
+
+def _commandsFor(page: str) -> Iterator[list[str]]:
+    """
+    The comparisons in code blocks below a paragraph that speaks of a machine, but for
+    those that host a plugin of the reader's.
+    """
+    paragraph = ""
+    for block in re.split(r"\n\n+", page):
+        if block.startswith(".. code-block"):
+            continue
+        if not block.startswith("    "):
+            paragraph = block
+        elif "machine" in paragraph:
+            for line in re.sub(r"\\\n", " ", block).splitlines():
+                if line.strip().startswith("iodemo compare"):
+                    words = shlex.split(line, comments=True)
+                    if "--plugin" not in words:
+                        yield words[2:]
+
+
+def _measures(command: list[str], cell: files.Cell) -> bool:
+    """
+    Whether a comparison has a cell: its scenario is named, and so is its backend, if
+    any is.
+    """
+    options = dict(itertools.pairwise(command))
+    backends = options.get("--backends", cell["backend"])
+    scenarios = options.get("--scenarios", cell["scenario"])
+    return cell["backend"] in backends.split(",") and cell["scenario"] in (
+        scenarios.split(",")
+    )
