@@ -105,7 +105,7 @@ class Child:
             stderr=subprocess.PIPE,
             pass_fds=passing,
         )
-        test.addCleanup(self._end)
+        test.addCleanup(self.kill)
         self.await_(b" listens on ")
 
     @property
@@ -159,7 +159,10 @@ class Child:
             raise AssertionError(f"{stderr!r} on standard error")
         return self._process.returncode
 
-    def _end(self) -> None:
+    def kill(self) -> None:
+        """
+        End it by force, if it has not ended.
+        """
         self._process.kill()
         self._process.communicate(timeout=TIMEOUT)
 

@@ -12,9 +12,11 @@ for results::
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import os
 import signal
+import socket
 import subprocess
 import sys
 from pathlib import Path
@@ -106,6 +108,21 @@ class DifferencesTests(BackendTestCase):
             self.assertEqual(host.await_("did", 2)["what"], "l")
             self.assertEqual(client.recv(1), b"")
             host.await_("connectionLost")
+
+    def test_killed(self) -> None:
+        """
+        The port of a server that was killed can be had again, if not at once.
+        """
+        child = self.twistd("iodemo-echo")
+        child.kill()
+
+        def isFree() -> bool:
+            with contextlib.suppress(OSError):
+                socket.create_server(("127.0.0.1", child.ports[0])).close()
+                return True
+            return False
+
+        eventually(isFree, lambda: child.ports)
 
 
 class UringTests(SynchronousTestCase):

@@ -129,6 +129,31 @@ class EchoTests(_ServiceTestCase):
                 client.send(pattern(size))
                 self.assertEqual(client.recv(65536), pattern(size))
 
+    def test_killed(self) -> None:
+        """
+        On a socket that somebody else has opened, a client that connects when the
+        server was killed is answered by the next server.
+        """
+        with socket.create_server(("127.0.0.1", 0)) as listener:
+
+            def serve() -> Child:
+                return self.twistd(
+                    "iodemo-echo",
+                    listen="systemd:domain=INET:index=0",
+                    systemdSocket=listener,
+                )
+
+            killed = serve()
+            address = listener.getsockname()
+            with socket.create_connection(address, TIMEOUT) as before:
+                self.assertEqual(exchange(before, b"x"), b"x")
+                killed.kill()
+                with socket.create_connection(address, TIMEOUT) as between:
+                    between.sendall(b"y")
+                    child = serve()
+                    self.assertEqual(between.recv(1), b"y")
+            self.assertStops(child)
+
 
 @stamped
 class HTTPTests(_ServiceTestCase):
