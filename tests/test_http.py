@@ -6,13 +6,24 @@ Tests for L{iodemo.services.http}, by raw sockets where it matters what is sent.
 from __future__ import annotations
 
 import http.client
+import os
 import socket
 
 from twisted.internet.interfaces import IPullProducer
+from twisted.internet.task import Clock
+from twisted.internet.testing import StringTransport
 from twisted.trial.unittest import SynchronousTestCase
 from zope.interface.verify import verifyObject
 
-from iodemo.services.http import MOST_BYTES, PAGE, Pattern, Site, makeSite
+from iodemo.services.http import (
+    MOST_BYTES,
+    PAGE,
+    PATIENCE,
+    Channel,
+    Pattern,
+    Site,
+    makeSite,
+)
 
 from .certificates import startTLS, tlsEndpoint, writeCertificate
 from .children import TIMEOUT, Child, makeDirectory, quoted
@@ -21,14 +32,19 @@ SECRET = b"nobody may read this"
 
 
 def get(
-    connection: socket.socket, target: bytes, method: bytes = b"GET"
+    connection: socket.socket,
+    target: bytes,
+    method: bytes = b"GET",
+    headers: bytes = b"",
 ) -> tuple[int, dict[str, str], bytes]:
     """
     Ask for something, exactly as given, and leave the connection open.
 
+    @param headers: more of them, each with its line's end.
     @return: the status, the headers by lower-case name, the body.
     """
-    connection.sendall(method + b" " + target + b" HTTP/1.1\r\nHost: localhost\r\n\r\n")
+    head = b" HTTP/1.1\r\nHost: localhost\r\n" + headers + b"\r\n"
+    connection.sendall(method + b" " + target + head)
     return answer(connection, method)
 
 
@@ -285,12 +301,14 @@ class FilesTests(SynchronousTestCase):
         self.public = public
         self.child = Child(self, "iodemo-http", "--path", str(public))
 
-    def get(self, target: bytes) -> tuple[int, dict[str, str], bytes]:
+    def get(
+        self, target: bytes, headers: bytes = b""
+    ) -> tuple[int, dict[str, str], bytes]:
         """
         Ask for something over a new connection, since a bad request ends it.
         """
         with self.child.connect() as client:
-            return get(client, target)
+            return get(client, target, headers=headers)
 
     def test_files(self) -> None:
         """
@@ -313,6 +331,95 @@ class FilesTests(SynchronousTestCase):
         self.assertEqual(self.get(b"/later.txt")[0], 404)
         (self.public / "later.txt").write_bytes(b"later")
         self.assertEqual(self.get(b"/later.txt")[2], b"later")
+
+    def test_noFiles(self) -> None:
+        """
+        What is neither a file nor a directory is refused at once: nobody waits for
+        somebody who writes into a FIFO, and nothing is asked of a device.
+        """
+        strange = self.public / "strange"
+        (strange / "indexed").mkdir(parents=True)
+        for path in (strange / "fifo", strange / "indexed" / "index.html"):
+            os.mkfifo(path)
+        with socket.socket(socket.AF_UNIX) as listening:
+            listening.bind(str(strange / "socket"))
+        (strange / "zero").symlink_to("/dev/zero")
+        (strange / "loop").symlink_to("loop")
+        (strange / "dangling").symlink_to("nothing")
+        (strange / "linked.txt").symlink_to(self.public / "plain.txt")
+        with open(os.fsencode(strange) + b"/\xff.txt", "wb"):
+            pass
+        for name in (b"fifo", b"indexed/", b"socket", b"zero", b"loop", b"dangling"):
+            status, _, _ = self.get(b"/strange/" + name)
+            self.assertIn(status, (403, 404), name)
+        self.assertEqual(self.get(b"/strange/linked.txt")[2], b"plain")
+        status, _, listing = self.get(b"/strange/")
+        self.assertEqual(status, 200)
+        for name in (b"indexed", b"linked.txt"):
+            self.assertIn(b">" + name, listing)
+        for name in (b"fifo", b"socket", b"zero", b"loop", b"dangling", b"\xff"):
+            self.assertNotIn(name, listing)
+        self.assertNotIn(b"Traceback", laterLog(self.child))
+
+    def test_part(self) -> None:
+        """
+        One part of a file is served, as far as it is within the file.
+        """
+        (self.public / "empty").write_bytes(b"")
+        most = b"9" * 5000
+        for asked, part in (
+            (b"0-1", b"pl"),
+            (b"1-", b"lain"),
+            (b"-2", b"in"),
+            (b"4-4", b"n"),
+            (b"00-0001", b"pl"),
+            (b"3-" + most, b"in"),
+            (b"-" + most, b"plain"),
+            (b"-6", b"plain"),
+        ):
+            status, headers, body = self.get(
+                b"/plain.txt", b"Range: bytes=%b\r\n" % (asked,)
+            )
+            self.assertEqual((status, body), (206, part), asked)
+            first = b"plain".index(part)
+            self.assertEqual(
+                headers["content-range"], f"bytes {first}-{first + len(part) - 1}/5"
+            )
+        for target, asked in (
+            (b"/plain.txt", b"5-"),
+            (b"/plain.txt", b"5-9"),
+            (b"/plain.txt", b"-0"),
+            (b"/plain.txt", most + b"-"),
+            (b"/plain.txt", most + b"-" + most),
+            (b"/empty", b"0-"),
+            (b"/empty", b"-1"),
+        ):
+            status, _, body = self.get(target, b"Range: bytes=%b\r\n" % (asked,))
+            self.assertEqual((status, body), (416, b""), asked)
+        self.assertNotIn(b"Traceback", laterLog(self.child))
+
+    def test_noPart(self) -> None:
+        """
+        Several parts, and what is none, are answered with the whole file, however
+        many they are and wherever they end.
+        """
+        content = pattern(200_000)
+        (self.public / "long").write_bytes(content)
+        for asked in (
+            b"bytes=0-1,3-4",
+            # Where the first ends, no room is left in a buffer for the second's head.
+            b"bytes=0-65500,65510-70000",
+            b"bytes=300000-,400000-",
+            b"bytes=-400000,0-1",
+            b"bytes=" + b",".join(b"%d-%d" % (n, n) for n in range(1500)),
+            *(b"bytes=", b"bytes=,", b"bytes=-", b"bytes=2-1", b"bytes=+1-2"),
+            *(b"bytes=1_0-20", b"bytes=a-b", b"bytes=--1", b"lines=1-2", b"", b"="),
+            *(b"\xff\xfe", b"bytes=0-1\r\nRange: bytes=0-2"),
+        ):
+            status, _, body = self.get(b"/long", b"Range: %b\r\n" % (asked,))
+            self.assertEqual(status, 200, asked)
+            self.assertEqual(body, content)
+        self.assertNotIn(b"Traceback", laterLog(self.child))
 
     def test_traversal(self) -> None:
         """
@@ -382,3 +489,90 @@ class SiteTests(SynchronousTestCase):
         site = makeSite(None)
         self.assertIsInstance(site, Site)
         self.assertFalse(site.noisy)
+
+
+class PatienceTests(SynchronousTestCase):
+    """
+    How long L{Channel} waits for a request.
+    """
+
+    def setUp(self) -> None:
+        """
+        Connect to the site, with a clock of our own.
+        """
+        self.clock = Clock()
+        site = makeSite(None)
+        site.reactor = self.clock
+        channel = site.buildProtocol(None)
+        assert isinstance(channel, Channel)
+        self.channel = channel
+        self.transport = StringTransport()
+        self.channel.makeConnection(self.transport)
+
+    def drip(self, data: bytes) -> None:
+        """
+        Send one byte at a time, as often as it takes for all of them to take twice as
+        long as there is time for, and see that the connection is closed in time.
+        """
+        began = self.clock.seconds()
+        for index in range(len(data)):
+            self.channel.dataReceived(data[index : index + 1])
+            self.clock.advance(2 * PATIENCE / len(data))
+            if self.transport.disconnecting:
+                break
+        self.assertTrue(self.transport.disconnecting)
+        self.assertLess(self.clock.seconds() - began, PATIENCE + 1)
+
+    def test_head(self) -> None:
+        """
+        A head that arrives byte by byte does not keep a connection.
+        """
+        self.drip(b"GET / HTTP/1.1\r\nHost: localhost\r\nX-Endless: " + b"x" * 1000)
+
+    def test_firstLine(self) -> None:
+        """
+        Nor does its first line, or what some clients send before it.
+        """
+        self.drip(b"\r\nGET /" + b"x" * 1000)
+
+    def test_body(self) -> None:
+        """
+        Nor does a body, which has the time that its head has left.
+        """
+        self.channel.dataReceived(
+            b"POST / HTTP/1.1\r\nHost: localhost\r\nContent-Length: 10000\r\n\r\n"
+        )
+        self.drip(b"x" * 1000)
+
+    def test_chunks(self) -> None:
+        """
+        Nor does a body in chunks.
+        """
+        self.channel.dataReceived(
+            b"POST / HTTP/1.1\r\nHost: localhost\r\nTransfer-Encoding: chunked\r\n\r\n"
+        )
+        self.drip(b"1\r\nx\r\n" * 200)
+
+    def test_silence(self) -> None:
+        """
+        Nor does a client who says nothing.
+        """
+        self.clock.advance(PATIENCE - 1)
+        self.assertFalse(self.transport.disconnecting)
+        self.clock.advance(1)
+        self.assertTrue(self.transport.disconnecting)
+
+    def test_each(self) -> None:
+        """
+        Every request has all of that time, however long the connection has lived, and
+        whenever before the end of a silence it begins.
+        """
+        for _ in range(5):
+            self.clock.advance(PATIENCE - 1)
+            self.channel.dataReceived(b"GET / HTTP/1.1\r\n")
+            self.clock.advance(PATIENCE - 1)
+            self.channel.dataReceived(b"Host: localhost\r\n\r\n")
+            self.assertIn(PAGE, self.transport.value())
+            self.transport.clear()
+        self.assertFalse(self.transport.disconnecting)
+        self.drip(b"GET / HTTP/1.1\r\nX: " + b"x" * 1000)

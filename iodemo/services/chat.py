@@ -158,7 +158,10 @@ class Options(BaseOptions):
     """
 
     command = "iodemo-chat"
-    longdesc = "Sends every line to everyone who is connected."
+    longdesc = (
+        "Sends every line to everyone who is connected. There is no time-out: a client "
+        "who is silent keeps its connection for as long as it likes."
+    )
     optParameters = [
         [
             "line-limit",

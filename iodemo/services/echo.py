@@ -83,7 +83,10 @@ class Options(BaseOptions):
     """
 
     command = "iodemo-echo"
-    longdesc = "Sends bytes back."
+    longdesc = (
+        "Sends bytes back. There is no time-out: a client keeps its connection for as "
+        "long as it likes."
+    )
 
 
 def makeService(options: Options) -> IService:
