@@ -1,5 +1,5 @@
 """
-Clients of servers with certificates to throw away.
+Servers with certificates to throw away, and their clients.
 """
 
 from __future__ import annotations
@@ -8,9 +8,18 @@ import socket
 import ssl
 from pathlib import Path
 
-from iodemo.lab.certificate import tlsEndpoint, writeCertificate
+from iodemo.lab.certificate import makeCertificate, tlsEndpoint
 
 __all__ = ["startTLS", "tlsEndpoint", "writeCertificate"]
+
+
+def writeCertificate(directory: Path) -> Path:
+    """
+    Write a key and its certificate in one file.
+    """
+    path = directory / "certificate.pem"
+    path.write_bytes(makeCertificate())
+    return path
 
 
 def startTLS(connection: socket.socket, certificate: Path) -> ssl.SSLSocket:

@@ -762,6 +762,30 @@ class InterruptTests(CommandTestCase):
         self.assertEqual(status, -9)
         self.goOn(*self.command, "--output=out")
 
+    def test_noKeyIsLeft(self) -> None:
+        """
+        SIGKILL leaves no private key behind: none is on a disk while a server has it.
+        """
+        temporary = self.directory / "temporary"
+        temporary.mkdir()
+        self.environment["TMPDIR"] = str(temporary)
+        process = self.start(
+            *("compare", "--rounds=9", "--seconds=0.2", "--backends=epoll"),
+            *("--scenarios=tls", "--output=out"),
+        )
+        assert process.stdout is not None
+        self.assertIn("about", process.stdout.readline())
+        # A server and a load: whatever the server needs is made by then.
+        comparison = psutil.Process(process.pid)
+        deadline = time.monotonic() + PATIENCE
+        while len(comparison.children()) < 2:
+            self.assertLess(time.monotonic(), deadline)
+        process.kill()
+        process.communicate(timeout=PATIENCE)
+        for path in self.directory.rglob("*"):
+            if path.is_file():
+                self.assertNotIn(b"PRIVATE KEY", path.read_bytes(), path)
+
     def goOn(self, *arguments: str) -> None:
         """
         See that a command goes on with what it finds in its directory.

@@ -31,7 +31,6 @@ import numpy
 import psutil
 from twisted.trial.unittest import SkipTest, SynchronousTestCase
 
-from iodemo.lab.certificate import writeCertificate
 from iodemo.load import driver, pacing, tracing, watching
 from iodemo.load.address import Address, BadAddress, parseAddress
 from iodemo.load.exchanges import (
@@ -51,6 +50,7 @@ from iodemo.load.plan import LoadFailed, Plan, spread
 from iodemo.load.recording import HIGHEST_NS, Recording
 from iodemo.load.round import Judged, Round, judged
 from iodemo.load.tls import Encrypted
+from tests.certificates import writeCertificate
 
 
 class AddressTests(SynchronousTestCase):

@@ -1,12 +1,19 @@
 # -*- test-case-name: tests.test_lab -*-
 """
 A certificate to throw away, for a server that is to be asked over TLS.
+
+Its key is never on a disk. A file in memory (memfd_create(2)) goes with the last
+process that has it open, however that ends, where a temporary file stays if the
+comparison is killed.
 """
 
 from __future__ import annotations
 
 import datetime
 import ipaddress
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 from cryptography import x509
@@ -15,9 +22,9 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 
 
-def writeCertificate(directory: Path) -> Path:
+def makeCertificate() -> bytes:
     """
-    Write a key and its self-signed certificate for 127.0.0.1, in one PEM file.
+    Make a key and its self-signed certificate for 127.0.0.1, both in PEM.
     """
     key = ec.generate_private_key(ec.SECP256R1())
     name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "127.0.0.1")])
@@ -34,16 +41,31 @@ def writeCertificate(directory: Path) -> Path:
         .add_extension(x509.SubjectAlternativeName([address]), critical=False)
         .sign(key, hashes.SHA256())
     )
-    path = directory / "certificate.pem"
-    path.write_bytes(
-        key.private_bytes(
-            serialization.Encoding.PEM,
-            serialization.PrivateFormat.PKCS8,
-            serialization.NoEncryption(),
-        )
-        + certificate.public_bytes(serialization.Encoding.PEM)
-    )
-    return path
+    return key.private_bytes(
+        serialization.Encoding.PEM,
+        serialization.PrivateFormat.PKCS8,
+        serialization.NoEncryption(),
+    ) + certificate.public_bytes(serialization.Encoding.PEM)
+
+
+@contextmanager
+def certificateInMemory() -> Iterator[int]:
+    """
+    A certificate in a file in memory, as a descriptor for a child to inherit.
+    """
+    descriptor = os.memfd_create("iodemo-certificate")
+    try:
+        os.write(descriptor, makeCertificate())
+        yield descriptor
+    finally:
+        os.close(descriptor)
+
+
+def inherited(descriptor: int) -> Path:
+    """
+    Where a process finds a file that it has inherited as this descriptor.
+    """
+    return Path(f"/proc/self/fd/{descriptor}")
 
 
 def tlsEndpoint(certificate: Path, port: int = 0) -> str:

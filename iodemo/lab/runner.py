@@ -18,7 +18,7 @@ import random
 import resource
 import socket
 import sys
-import tempfile
+from contextlib import ExitStack
 from dataclasses import replace
 from pathlib import Path
 from typing import cast
@@ -26,7 +26,7 @@ from typing import cast
 import numpy
 
 from iodemo.lab import environment, results, sharing, statistics
-from iodemo.lab.certificate import tlsEndpoint, writeCertificate
+from iodemo.lab.certificate import certificateInMemory, inherited, tlsEndpoint
 from iodemo.lab.child import Child, awaitFirst
 from iodemo.lab.plan import SERVER_DESCRIPTORS, STARTING, Entrant, Plan, servers
 from iodemo.lab.record import Record
@@ -281,13 +281,17 @@ def _measureRound(
         return _measurePipes(plan, workload, point, backend)
     port = _freePort()
     pinned = environment.pinning()
-    with (
-        tempfile.TemporaryDirectory() as directory,
-        Child(
-            _serverCommand(backend, workload, port, servers(point), Path(directory)),
-            pinned["server"] if pinned else None,
-        ) as server,
-    ):
+    with ExitStack() as stack:
+        certificate = None
+        if workload.tls:
+            certificate = stack.enter_context(certificateInMemory())
+        server = stack.enter_context(
+            Child(
+                _serverCommand(backend, workload, port, servers(point), certificate),
+                pinned["server"] if pinned else None,
+                passing=() if certificate is None else (certificate,),
+            )
+        )
         # The load starts up while the server does, and waits for it to listen.
         load = Child(
             _loadCommand(plan, workload, point, port, server.pid, calls),
@@ -330,18 +334,18 @@ def _measurePipes(plan: Plan, pipes: Pipes, point: Point, backend: Model) -> Rou
 
 
 def _serverCommand(
-    backend: Model, workload: Workload, port: int, count: int, directory: Path
+    backend: Model, workload: Workload, port: int, count: int, certificate: int | None
 ) -> list[str]:
     """
     @param count: of the processes that share the port.
-    @param directory: an empty one, for as long as the server lives.
+    @param certificate: the descriptor that the server inherits, if it has TLS.
     """
     if backend.module is not None:
         reference = importlib.import_module(backend.module)
         return cast("list[str]", reference.command(port))
     shared = [sys.executable, "-c", _SHARING, str(port), str(count)]
-    if workload.tls:
-        endpoint = tlsEndpoint(writeCertificate(directory), port)
+    if certificate is not None:
+        endpoint = tlsEndpoint(inherited(certificate), port)
     elif count > 1:
         endpoint = sharing.ENDPOINT
     else:
