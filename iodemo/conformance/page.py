@@ -23,6 +23,7 @@ from iodemo.conformance.finding import UnknownReactor
 from iodemo.conformance.showing import ConformanceProgress, total
 from iodemo.conformance.verdict import Outcomes
 from iodemo.progress import Interrupted, interruptible
+from iodemo.writing import writeFile
 
 _INTRODUCTION = """\
 Conformance
@@ -82,8 +83,12 @@ def main(path: str) -> None:
     except (CannotJudge, UnknownReactor) as error:
         sys.exit(f"iodemo: {error}")
     page = Path(path)
-    page.parent.mkdir(parents=True, exist_ok=True)
-    page.write_text("\n".join(pageLines(found, absent, date.today())) + "\n")
+    text = "\n".join(pageLines(found, absent, date.today()))
+    try:
+        page.parent.mkdir(parents=True, exist_ok=True)
+        writeFile(page, f"{text}\n".encode())
+    except OSError as error:
+        sys.exit(f"iodemo: cannot write to {error.filename}: {error.strerror}")
     console.print(f"{page} is written.", highlight=False)
 
 

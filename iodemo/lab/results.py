@@ -16,15 +16,14 @@ escapes.
 from __future__ import annotations
 
 import json
-import os
 import re
 import sys
-import tempfile
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Literal, TypedDict, cast
 
 from iodemo.load.round import Counted, Latency, Round
+from iodemo.writing import writeFile
 
 FORMAT = "iodemo-results"
 VERSION = 1
@@ -213,23 +212,11 @@ def write(results: Results, path: Path) -> None:
     """
     Write C{results} so that C{path} is, at every moment, absent or whole.
 
-    @raise OSError: if the directory cannot be written.
+    @raise OSError: as L{writeFile}.
     """
-    handle, temporary = tempfile.mkstemp(
-        dir=path.parent, prefix=f".{path.name}.", suffix=".part"
-    )
-    try:
-        with open(handle, "w", encoding="utf-8") as stream:
-            json.dump(results, stream, indent=1, allow_nan=False)
-            stream.write("\n")
-            stream.flush()
-            os.fsync(stream.fileno())
-        # mkstemp makes the file private; a report is meant to be read.
-        os.chmod(temporary, 0o644)
-        os.replace(temporary, path)
-    except BaseException:
-        Path(temporary).unlink(missing_ok=True)
-        raise
+    text = json.dumps(results, indent=1, allow_nan=False)
+    writeFile(path, f"{text}\n".encode())
+
 
 
 def read(path: Path) -> Results:

@@ -20,6 +20,7 @@ from iodemo.lab.claims import BadClaim, Claim
 from iodemo.lab.results import Cell, Results
 from iodemo.report import figures, reading
 from iodemo.report.figures import Chart
+from iodemo.writing import makeDirectory, writeFile
 
 RESULTS = "results.json"
 
@@ -34,19 +35,20 @@ def write(results: Results, directory: Path) -> list[Path]:
 
     @param directory: within the directory of the pages.
     @return: the files that pages can include.
-    @raise OSError: if C{directory} cannot be written.
+    @raise OSError: if C{directory} cannot be written, or is or has a link.
     """
-    directory.mkdir(parents=True, exist_ok=True)
+    makeDirectory(directory)
     pages = []
     for chart in figures.drawn(results):
-        image = directory / f"{chart.name}.svg"
-        image.write_text(chart.svg(), encoding="utf-8")
-        image.with_suffix(".png").write_bytes(chart.png())
-        page = image.with_suffix(".rst")
-        page.write_text(_shown(chart, f"{directory.name}/{image.stem}"))
+        # Not with_suffix: a name may have dots of its own.
+        path = str(directory / chart.name)
+        writeFile(Path(f"{path}.svg"), chart.svg().encode())
+        writeFile(Path(f"{path}.png"), chart.png())
+        page = Path(f"{path}.rst")
+        writeFile(page, _shown(chart, f"{directory.name}/{chart.name}").encode())
         pages.append(page)
     text = json.dumps(results, allow_nan=False)
-    (directory / RESULTS).write_text(text, encoding="utf-8")
+    writeFile(directory / RESULTS, text.encode())
     return pages
 
 

@@ -37,6 +37,7 @@ from iodemo.report.table import (
     comparisonSaid,
     throughputSaid,
 )
+from iodemo.writing import makeDirectory, writeFile
 
 FILE_NAME = "report.html"
 
@@ -89,20 +90,20 @@ def write(resultsList: Sequence[Results], directory: Path) -> Path:
     Write C{report.html} and C{figures/NAME.svg} and C{.png} for some runs.
 
     @return: where the page is.
-    @raise OSError: if C{directory} cannot be written.
+    @raise OSError: if C{directory} cannot be written, or has a link where one of these
+        belongs.
     """
     charts = [figures.drawn(results) for results in resultsList]
     page = _flattened(_Page(list(zip(resultsList, charts, strict=True))))
     drawings = directory / "figures"
-    drawings.mkdir(parents=True, exist_ok=True)
+    makeDirectory(drawings)
     for number, those in enumerate(charts, 1):
         run = f"run{number}-" if len(charts) > 1 else ""
         for chart in those:
-            svg = drawings / f"{run}{chart.name}.svg"
-            svg.write_text(chart.svg(), encoding="utf-8")
-            (drawings / f"{run}{chart.name}.png").write_bytes(chart.png())
+            writeFile(drawings / f"{run}{chart.name}.svg", chart.svg().encode())
+            writeFile(drawings / f"{run}{chart.name}.png", chart.png())
     path = directory / FILE_NAME
-    path.write_bytes(b"<!DOCTYPE html>\n" + page + b"\n")
+    writeFile(path, b"<!DOCTYPE html>\n" + page + b"\n")
     return path
 
 
