@@ -74,6 +74,9 @@ _COLUMNS: dict[str, _Column] = {
 }
 
 
+# Columns with a verdict each, beyond which there is no room for its word on a page.
+_MOST_WORDS = 4
+
 _LOAD_NOTE = "The load was near its limit"
 
 _COST_COLUMNS = (
@@ -212,10 +215,14 @@ def _verdicts(results: Results) -> Iterator[Flattenable]:
 
 
 def _verdictTable(results: Results, group: dict[Place, list[Cell]], metric: str) -> Tag:
+    """
+    Backends by points. Beyond a few points there is no room for a verdict's word beside
+    its sign, but where a row is a card.
+    """
     there = {cell["backend"] for cells in group.values() for cell in cells}
     compared = reading.comparisons(results)
     baseline = reading.baseline(results)
-    head = tags.tr(tags.th("backend"), [tags.th(place.load()) for place in group])
+    labels = [place.load() for place in group]
     body = []
     for backend in reading.names(results):
         if backend not in there:
@@ -229,19 +236,23 @@ def _verdictTable(results: Results, group: dict[Place, list[Cell]], metric: str)
                 row.append(_reference(its[0], metric))
             else:
                 row.append(_verdict(its[0], reading.against(compared, its[0], metric)))
-        body.append(_row(backend, row))
+        body.append(_row(backend, _labelled(row, labels)))
     noise = stability.noiseOf(results)
     if noise:
         found = [stability.at(noise, cells[0], metric) for cells in group.values()]
-        body.append(tags.tr(tags.th("noise", scope="row"), [*map(_noise, found)]))
-    return _scrolling(tags.table(tags.thead(head), tags.tbody(body)))
+        whose = next((each["backend"] for each in found if each is not None), baseline)
+        name = tags.th("noise", tags.small(f"{whose} against itself"), scope="row")
+        body.append(tags.tr(_labelled([name, *map(_noise, found)], labels)))
+    return _cards(labels, body, "many" * (len(group) > _MOST_WORDS))
 
 
 def _noise(found: Comparison | None) -> Tag:
     if found is None:
         return tags.td(MISSING)
     band, said = stability.noiseSaid(found)
-    return tags.td(band, tags.small(said))
+    ratio, _, more = said.partition(", ")
+    which = [tags.small(more, class_="words")] if more else []
+    return tags.td(band, tags.small(_ratio(ratio)), which)
 
 
 def _verdict(cell: Cell, compared: Comparison | None) -> Tag:
@@ -251,10 +262,20 @@ def _verdict(cell: Cell, compared: Comparison | None) -> Tag:
         return tags.td(MISSING)
     ratio, verdict = comparisonSaid(compared)
     bounded = cell["load_limited"] and compared["metric"] == "throughput"
+    sign, word = verdict.split(" ")
     return tags.td(
-        tags.strong(verdict, class_=compared["verdict"]),
-        tags.small(LOWER_BOUND * bounded + ratio),
+        # Where there is no room the word is not seen, and still read aloud.
+        tags.strong(f"{sign} ", tags.span(word, class_="word"), class_=word),
+        tags.small(_ratio(LOWER_BOUND * bounded + ratio)),
     )
+
+
+def _ratio(said: str) -> list[Flattenable]:
+    """
+    A ratio and its interval, which may be below it and is not broken.
+    """
+    ratio, interval = said.split(" (")
+    return [f"{ratio} ", tags.span(f"({interval}", class_="whole")]
 
 
 def _reference(cell: Cell, metric: str) -> Tag:
@@ -305,10 +326,10 @@ def _costs(results: Results) -> Iterator[Tag]:
         for backend in reading.names(results):
             its = [cell for cell in cells if cell["backend"] == backend]
             if its:
-                body.append(_row(backend, [_name(backend), *_cost(its)]))
-        head = tags.tr([tags.th(title) for title in ("backend", *_COST_COLUMNS)])
+                row = _labelled([_name(backend), *_cost(its)], _COST_COLUMNS)
+                body.append(_row(backend, row))
         yield tags.h3(conditions)
-        yield _scrolling(tags.table(tags.thead(head), tags.tbody(body)))
+        yield _cards(_COST_COLUMNS, body)
 
 
 def _cost(cells: Sequence[Cell]) -> list[Tag]:
@@ -421,6 +442,28 @@ def _row(backend: str, cells: list[Tag]) -> Tag:
 def _name(backend: str) -> Tag:
     # Only a name that would fill a phone's width may be broken.
     return tags.th(backend, scope="row", class_="long" if len(backend) > 16 else "")
+
+
+def _labelled(row: list[Tag], labels: Sequence[str]) -> list[Tag]:
+    """
+    The same row, whose columns have a label each for where it is a card. One column may
+    have the room of all.
+    """
+    for cell, label in zip(row[1:], labels, strict=False):
+        if "colspan" not in cell.attributes:
+            cell.attributes["data-label"] = label
+    return row
+
+
+def _cards(labels: Sequence[str], body: list[Tag], class_: str = "") -> Tag:
+    """
+    A table of backends whose rows are cards on a phone.
+
+    @param body: the rows, which L{_labelled} has been through.
+    """
+    head = tags.tr([tags.th(title) for title in ("backend", *labels)])
+    table = tags.table(tags.thead(head), tags.tbody(body), class_=f"cards {class_}")
+    return _scrolling(table)
 
 
 def _scrolling(table: Tag) -> Tag:

@@ -39,16 +39,21 @@ def factor(found: Comparison) -> float:
 
 def noiseSaid(found: Comparison) -> tuple[str, str]:
     """
-    The band, and what it comes from.
+    The band, and what it comes from: the ratio of the baseline to itself.
     """
     low, high = map(reading.ratio, reading.between(found))
-    name, ratio = found["backend"], reading.ratio(found["ratio"])
-    said = f"{name} against itself ×{ratio} ({low}–{high})"  # noqa: RUF001
-    differs = found["verdict"] != "indistinguishable"
+    said = f"×{reading.ratio(found['ratio'])} ({low}–{high})"  # noqa: RUF001
     return (
         f"×{reading.ratio(factor(found))}",  # noqa: RUF001
-        f"{said}, which is a difference" if differs else said,
+        f"{said}, which is a difference" if differs(found) else said,
     )
+
+
+def differs(found: Comparison) -> bool:
+    """
+    Whether the two measurements of the baseline are called different.
+    """
+    return found["verdict"] != "indistinguishable"
 
 
 def unstable(cells: Iterable[Cell]) -> list[str]:
@@ -97,7 +102,7 @@ def instability(results: Results) -> list[str]:
     throughput = [
         each for each in results.get("noise", []) if each["metric"] == "throughput"
     ]
-    apart = [each for each in throughput if each["verdict"] != "indistinguishable"]
+    apart = [each for each in throughput if differs(each)]
     if apart:
         said.append(
             f"Unstable: {apart[0]['backend']} differs from itself at {len(apart)} of "

@@ -129,7 +129,8 @@ class ComparisonTable:
         noise = stability.at(self._noise, cells[0], Place.of(cells[0]).metric)
         if noise is not None:
             band, said = stability.noiseSaid(noise)
-            yield _below(Text(f"noise {band}: {said}"))
+            whose = noise["backend"]
+            yield _below(Text(f"noise {band}: {whose} against itself {said}"))
         unstable = stability.unstable(cells)
         if unstable:
             yield _below(Text(f"unstable: {', '.join(unstable)}", "yellow"))
