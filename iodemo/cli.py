@@ -445,15 +445,21 @@ def _writeBook(run: Results, output: Path | None) -> None:
     "--different-machines",
     "insisted",
     is_flag=True,
-    help="Compare runs of different machines or kernels all the same.",
+    help="Compare runs of different machines, kernels or cores all the same.",
 )
-def diff(old: Path, new: Path, asJson: bool, insisted: bool) -> None:
+@click.option(
+    "--different-plans",
+    "anyPlan",
+    is_flag=True,
+    help="Compare runs with other windows, servers or questions all the same.",
+)
+def diff(old: Path, new: Path, asJson: bool, insisted: bool, anyPlan: bool) -> None:
     """
     Compare two runs: what is different in NEW, backend by backend and point by point.
 
     OLD and NEW are results.json files, or the directories they are in.
     """
-    from iodemo.lab.difference import MACHINE, difference, differing
+    from iodemo.lab.difference import MACHINE, difference, differing, plansDiffering
     from iodemo.lab.results import ResultsError, read
     from iodemo.report.changes import ChangesTable
 
@@ -466,6 +472,12 @@ def diff(old: Path, new: Path, asJson: bool, insisted: bool) -> None:
         raise click.ClickException(
             f"measured on different machines ({'; '.join(apart)}): "
             "--different-machines compares them all the same"
+        )
+    others = plansDiffering(before, after)
+    if others and not anyPlan:
+        raise click.ClickException(
+            f"measured by different plans ({'; '.join(others)}): "
+            "--different-plans compares them all the same"
         )
     found = difference(before, after)
     if asJson:

@@ -18,6 +18,7 @@ from iodemo.lab.results import (
     Environment,
     Interval,
     Parameters,
+    Planned,
     Results,
     Verdict,
 )
@@ -241,6 +242,29 @@ def environment() -> Environment:
         "steal_fraction": 0.004,
         "date": "2026-11-23T10:00:00Z",
         "command": "iodemo compare --backends select,poll,epoll,asyncio --rounds 3",
+    }
+
+
+def planned() -> Planned:
+    """
+    What a run was to measure: an echo at one point.
+    """
+    return {
+        "backends": ["epoll"],
+        "baseline": "epoll",
+        "controlled": False,
+        "rounds": 3,
+        "seconds": 1.0,
+        "warmup": 0.5,
+        "points": [
+            {
+                "scenario": "idle",
+                "service": "echo",
+                "parameters": parameters(10),
+                "command": ["iodemo-echo", "--listen={endpoint}"],
+                "kind": "echo",
+            }
+        ],
     }
 
 

@@ -29,7 +29,7 @@ from iodemo.lab import results
 from iodemo.lab.plan import Plan
 from iodemo.lab.scenarios import SCENARIOS, Point, findScenario
 from iodemo.load.round import Round, judged
-from tests.results_examples import environment, okCell, parameters
+from tests.results_examples import environment, okCell, parameters, planned
 from tests.results_examples import results as example
 from tests.test_lab import faultyPath
 
@@ -637,7 +637,8 @@ class DiffTests(CommandTestCase):
         found = json.loads(
             self.succeeds("diff", "--json", "old/results.json", "new/results.json")
         )
-        self.assertEqual(set(found), {"old", "new", "changes", "unpaired"})
+        self.assertEqual(set(found), {"old", "new", "different", "changes", "unpaired"})
+        self.assertEqual(found["different"], [])
         self.assertEqual(
             set(found["changes"][0]),
             {
@@ -659,6 +660,47 @@ class DiffTests(CommandTestCase):
         output = self.succeeds("diff", "old", "new", "--different-machines")
         self.assertIn("different: cpu", output)
         self.assertIn("indistinguishable", output)
+
+    def test_differentCores(self) -> None:
+        """
+        Runs on other cores are of different machines, one core for both above all.
+        """
+        for pinning, said in (
+            (None, "none"),
+            ({"server": 0, "load": 3}, "server 0, load 3"),
+        ):
+            self.other(pinning=pinning)
+            status, output, errors = self.run_("diff", "old", "new", "--json")
+            self.assertEqual((status, output, errors.count("\n")), (1, "", 1))
+            self.assertIn(f"pinning server 0, load 1, now {said}", errors)
+            found = json.loads(
+                self.succeeds("diff", "old", "new", "--json", "--different-machines")
+            )
+            self.assertEqual(
+                found["different"], [f"pinning server 0, load 1, now {said}"]
+            )
+
+    def test_differentPlans(self) -> None:
+        """
+        So are runs that did not do the same, and those of which that is not known say
+        so.
+        """
+        run = {**self.written, "plan": planned()}
+        (self.directory / "old" / "results.json").write_text(json.dumps(run))
+        output = self.succeeds("diff", "old", "new")
+        self.assertIn("different: plan, which is not in new", output)
+        for key, value, said in (
+            ("seconds", 2.0, "seconds 1.0, now 2.0"),
+            ("warmup", 0.25, "warmup 0.5, now 0.25"),
+        ):
+            run["plan"] = {**planned(), key: value}
+            (self.directory / "new" / "results.json").write_text(json.dumps(run))
+            status, output, errors = self.run_("diff", "old", "new")
+            self.assertEqual((status, output, errors.count("\n")), (1, "", 1))
+            self.assertIn(f"measured by different plans ({said})", errors)
+            self.assertIn("--different-plans", errors)
+            output = self.succeeds("diff", "old", "new", "--different-plans")
+            self.assertIn(f"different: {said}", output)
 
     def test_versions(self) -> None:
         """

@@ -20,6 +20,7 @@ from iodemo.lab.difference import (
     Change,
     difference,
     differing,
+    plansDiffering,
 )
 from iodemo.lab.results import Cell, Results
 from iodemo.report.changes import ChangesTable
@@ -31,6 +32,7 @@ from tests.results_examples import (
     fourBackends,
     okCell,
     parameters,
+    planned,
     results,
     skippedCell,
     twelveBackends,
@@ -219,6 +221,21 @@ class DifferingTests(SynchronousTestCase):
             )
             self.assertEqual(differing(old, new, SOFTWARE), [])
 
+    def test_cores(self) -> None:
+        """
+        Other cores are another machine, as one core for server and load is.
+        """
+        old = environment()
+        for pinning, said in (
+            (None, "none"),
+            ({"server": 2, "load": 3}, "server 2, load 3"),
+        ):
+            new: Any = {**old, "pinning": pinning}
+            self.assertEqual(
+                differing(old, new, MACHINE),
+                [f"pinning server 0, load 1, now {said}"],
+            )
+
     def test_versions(self) -> None:
         """
         Other versions are no other machine.
@@ -237,6 +254,74 @@ class DifferingTests(SynchronousTestCase):
         (said,) = differing(old, new, MACHINE)
         self.assertNotIn("\n", said)
         self.assertLess(len(said), 200)
+
+
+class PlansDifferingTests(SynchronousTestCase):
+    """
+    Tests for L{plansDiffering}, and for what is said of plans that are the same.
+    """
+
+    def setUp(self) -> None:
+        cells = [okCell("idle", "epoll", parameters(10), 1000.0)]
+        self.old, self.new = results(cells), results(cells)
+        self.old["plan"], self.new["plan"] = planned(), planned()
+
+    def test_same(self) -> None:
+        """
+        More rounds, backends and points, and another baseline, do not change what was
+        done at a point. What bears on how sure a difference is, is said.
+        """
+        self.assertEqual(difference(self.old, self.new)["different"], [])
+        more = self.new["plan"]
+        more["backends"] = ["poll", "epoll"]
+        more["rounds"], more["baseline"] = 5, "poll"
+        more["points"] = [
+            *more["points"],
+            {**more["points"][0], "scenario": "other", "command": ["other"]},
+        ]
+        self.new["environment"]["limits"]["nofile_hard"] = 1024
+        self.assertEqual(plansDiffering(self.old, self.new), [])
+        self.assertEqual(
+            difference(self.old, self.new)["different"],
+            [
+                "limit on open files 1048576, now 1024",
+                "rounds 3, now 5",
+                "baseline epoll, now poll",
+            ],
+        )
+
+    def test_each(self) -> None:
+        """
+        What was done otherwise is named, once for all points where it was.
+        """
+        (point,) = self.old["plan"]["points"]
+        further: Any = {**point, "parameters": parameters(10, 100)}
+        self.old["plan"]["points"] = [point, further]
+        for key, value, said in (
+            ("seconds", 0.25, "seconds 1.0, now 0.25"),
+            ("warmup", 0.0, "warmup 0.5, now 0.0"),
+        ):
+            changed: Any = {**self.old, "plan": {**self.old["plan"], key: value}}
+            self.assertEqual(plansDiffering(self.old, changed), [said])
+        for name, other, said in (
+            ("command", ["web", "a b"], "command iodemo-echo '--listen={endpoint}', "),
+            ("kind", "chat", "kind echo, now chat"),
+        ):
+            points = [{**each, name: other} for each in (point, further)]
+            changed = {**self.old, "plan": {**self.old["plan"], "points": points}}
+            (only,) = plansDiffering(self.old, changed)
+            self.assertTrue(only.startswith(f"idle: {said}"), only)
+
+    def test_older(self) -> None:
+        """
+        That a file says nothing of its plan, is said if the other does.
+        """
+        del self.old["plan"]
+        self.assertEqual(plansDiffering(self.old, self.new), [])
+        (said,) = difference(self.old, self.new)["different"]
+        self.assertIn("not in old", said)
+        del self.new["plan"]
+        self.assertEqual(difference(self.old, self.new)["different"], [])
 
 
 class ChangesTableTests(SynchronousTestCase):

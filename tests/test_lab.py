@@ -848,7 +848,7 @@ class GoOnTests(CompareTestCase):
         for name, value, reason in (
             ("kernel", "Linux 1.0", "kernel Linux 1.0, now"),
             ("twisted", "1.0", "twisted 1.0, now"),
-            ("pinning", {"server": 98, "load": 99}, "other cores"),
+            ("pinning", {"server": 98, "load": 99}, "it ran elsewhere: pinning"),
         ):
             other: Any = copy.deepcopy(earlier)
             other["environment"][name] = value

@@ -5,9 +5,12 @@ Two runs against each other: what is different in the new one.
 Facts. The rounds of one run are interleaved, those of two are not: whatever the
 machine did otherwise in one of them is in every ratio, and in no interval.
 
-Decision. Two runs are compared if they are of the same machine and kernel. Versions
-of Python, Twisted and iodemo are what somebody compares runs for: they are said, and
-no hindrance.
+Decision. Two runs are compared if they are of the same machine, kernel and cores, and
+if the same was done there: windows of the same length, the same server, the same
+questions. Versions of Python, Twisted and iodemo are what somebody compares runs for:
+they are said, and no hindrance. So is the number of rounds, which only makes a
+difference surer, and the limit on open files, which decides how many servers it takes
+for very many connections.
 
 A difference within what the baseline of either run differs from itself is none.
 
@@ -17,6 +20,7 @@ all ratios have in common is therefore not to be believed without a run more.
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Iterable
 from typing import Literal, TypedDict
 
@@ -26,6 +30,7 @@ from iodemo.lab.results import (
     Comparison,
     Environment,
     Placed,
+    PlannedPoint,
     Results,
     Status,
     Verdict,
@@ -39,6 +44,7 @@ _Described = Literal[
     "architecture",
     "virtualized",
     "kernel",
+    "pinning",
     "python",
     "twisted",
     "iodemo",
@@ -51,6 +57,7 @@ MACHINE: tuple[_Described, ...] = (
     "architecture",
     "virtualized",
     "kernel",
+    "pinning",
 )
 
 #: What else may be different, and is worth saying.
@@ -82,6 +89,7 @@ class Difference(TypedDict):
 
     old: Environment
     new: Environment
+    different: list[str]  # what else is not the same in both, each in a few words
     changes: list[Change]
     unpaired: list[Unpaired]
 
@@ -100,6 +108,37 @@ def differing(
     ]
 
 
+def plansDiffering(old: Results, new: Results) -> list[str]:
+    """
+    What was not done the same way in two runs at the points that both have, as
+    L{differing} says it. Nothing is known of files of version 0.1.
+    """
+    before, after = old.get("plan"), new.get("plan")
+    if before is None or after is None:
+        return []
+    found = [
+        f"{name} {_short(was)}, now {_short(now)}"
+        for name, was, now in (
+            ("seconds", before["seconds"], after["seconds"]),
+            ("warmup", before["warmup"], after["warmup"]),
+        )
+        if was != now
+    ]
+    asked = {_pointKey(point): point for point in before["points"]}
+    for point in after["points"]:
+        same = asked.get(_pointKey(point))
+        if same is None:
+            continue
+        for name, was, now in (
+            ("command", shlex.join(same["command"]), shlex.join(point["command"])),
+            ("kind", same["kind"], point["kind"]),
+        ):
+            if was != now:
+                scenario = point["scenario"]
+                found.append(f"{scenario}: {name} {_short(was)}, now {_short(now)}")
+    return list(dict.fromkeys(found))
+
+
 def difference(old: Results, new: Results) -> Difference:
     """
     Compare each cell of one run with the same in another.
@@ -111,6 +150,7 @@ def difference(old: Results, new: Results) -> Difference:
     found: Difference = {
         "old": old["environment"],
         "new": new["environment"],
+        "different": _different(old, new),
         "changes": [],
         "unpaired": [],
     }
@@ -122,6 +162,31 @@ def difference(old: Results, new: Results) -> Difference:
         else:
             found["unpaired"].append(_unpaired(before, after))
     return found
+
+
+def _different(old: Results, new: Results) -> list[str]:
+    """
+    All that is not the same in two runs, hindrance or not.
+    """
+    said = differing(old["environment"], new["environment"], (*MACHINE, *SOFTWARE))
+    limits = [run["environment"]["limits"].get("nofile_hard") for run in (old, new)]
+    if limits[0] != limits[1]:
+        said.append(f"limit on open files {limits[0]}, now {limits[1]}")
+    said += plansDiffering(old, new)
+    before, after = old.get("plan"), new.get("plan")
+    if before is not None and after is not None:
+        if before["rounds"] != after["rounds"]:
+            said.append(f"rounds {before['rounds']}, now {after['rounds']}")
+        if before["baseline"] != after["baseline"]:
+            said.append(f"baseline {before['baseline']}, now {after['baseline']}")
+    elif before is not after:
+        without = "old" if before is None else "new"
+        said.append(f"plan, which is not in {without}: windows may not be the same")
+    return said
+
+
+def _pointKey(point: PlannedPoint) -> tuple[str, str]:
+    return placeOf(point), point["service"]
 
 
 def _cells(results: Results) -> dict[tuple[str, str, str], Cell]:
@@ -162,5 +227,7 @@ def _unpaired(old: Cell | None, new: Cell | None) -> Unpaired:
 
 
 def _short(value: object) -> str:
-    text = " ".join(str(value).split())
+    if isinstance(value, dict):
+        value = ", ".join(f"{name} {each}" for name, each in value.items())
+    text = "none" if value is None else " ".join(str(value).split())
     return text if len(text) <= 60 else f"{text[:57]}..."

@@ -14,14 +14,7 @@ from rich.console import Console, ConsoleOptions, RenderResult
 from rich.table import Table
 from rich.text import Text
 
-from iodemo.lab.difference import (
-    MACHINE,
-    SOFTWARE,
-    Change,
-    Difference,
-    Unpaired,
-    differing,
-)
+from iodemo.lab.difference import Change, Difference, Unpaired
 from iodemo.lab.results import Environment, Results
 from iodemo.report import reading
 from iodemo.report.reading import MISSING, Place, listed
@@ -48,6 +41,7 @@ class ChangesTable:
     def __init__(self, old: Results, new: Results, found: Difference) -> None:
         self._old = old
         self._new = new
+        self._different = found["different"]
         self._unpaired = found["unpaired"]
         self._changes: dict[Place, dict[str, dict[str, Change]]] = {}
         for change in found["changes"]:
@@ -61,8 +55,7 @@ class ChangesTable:
             yield Text(f"{name}: {_said(run['environment'])}")
             if not run["complete"]:
                 yield Text("     This run is not complete.", "bold yellow")
-        before, after = self._old["environment"], self._new["environment"]
-        for what in differing(before, after, (*MACHINE, *SOFTWARE)):
+        for what in self._different:
             yield Text(f"different: {what}", "yellow")
         yield Text()
         names = reading.names(self._new)
