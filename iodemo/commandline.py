@@ -149,7 +149,7 @@ def showReport(runs: list[Results], directory: Path, console: Console) -> None:
             began = run["environment"]["date"]
             console.print(Text(f"\n{began}, {run['environment']['cpu']}"))
         console.print(comparisonTable(run))
-    console.print(f"Report: {page}", highlight=False, soft_wrap=True)
+    console.print(f"Report: {page}", highlight=False, markup=False, soft_wrap=True)
 
 
 @contextmanager

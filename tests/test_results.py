@@ -164,6 +164,74 @@ class ResultsFileTests(SynchronousTestCase):
                     self.assertNotIn("\x1b", json.dumps(read, ensure_ascii=False))
         self.assertGreater(tried, 1000)
 
+    def test_deep(self) -> None:
+        """
+        What is nested deeper than a run is refused, by whichever part of Python would
+        be the first to have enough of it, in a key that nobody knows too.
+        """
+        for key in ("cells", "of another version"):
+            for depth in (30, *range(850, 1050, 7), 100_000):
+                text = json.dumps({**self.example, key: "DEEP"})
+                deep = "[" * depth + "]" * depth
+                self.assertIn(
+                    "nested too deeply", self.refused(text.replace('"DEEP"', deep))
+                )
+
+    def test_beyond(self) -> None:
+        """
+        Numbers that no machine gives, with which arithmetic would fail, are refused, in
+        a key that nobody knows too if they are no numbers.
+        """
+        changed = copy.deepcopy(self.example)
+        for number in (5e-324, 1e-31, 1e19, 1e308, -1.0, 2**63):
+            changed["cells"][0]["rounds"][0]["throughput"] = number
+            self.assertIn(
+                "throughput is ", self.refused(json.dumps(changed)), f"{number}"
+            )
+        for number in (0, 1e-30, 1e18, 2**63 - 1):
+            changed["cells"][0]["rounds"][0]["throughput"] = number
+            self.path.write_text(json.dumps(changed))
+            results.read(self.path)
+        text = json.dumps({**self.example, "of another version": "NUMBER"})
+        for said in ("NaN", "Infinity", "-Infinity", "1e999", "-1e999"):
+            self.assertIn(said, self.refused(text.replace('"NUMBER"', said)))
+
+    def test_twice(self) -> None:
+        """
+        A backend is there once at each point, in what was measured and in what was
+        measured again.
+        """
+        for key in ("cells", "controls"):
+            changed: Any = copy.deepcopy(self.example)
+            changed[key].append(copy.deepcopy(changed[key][0]))
+            last = len(changed[key]) - 1
+            self.assertIn(
+                f"the file.{key}[{last}] is of the same backend at the same point as "
+                f"{key}[0]",
+                self.refused(json.dumps(changed)),
+            )
+
+    def test_many(self) -> None:
+        """
+        More backends than a figure has room for, and more rounds than anybody measures,
+        are refused.
+        """
+        changed = copy.deepcopy(self.example)
+        cell = changed["cells"][1]
+        changed["cells"] += [{**cell, "backend": f"b{n}"} for n in range(100)]
+        self.assertIn("has 103 backends", self.refused(json.dumps(changed)))
+        changed = copy.deepcopy(self.example)
+        changed["cells"][0]["rounds"] *= 400
+        self.assertIn("rounds has 1,200", self.refused(json.dumps(changed)))
+
+    def test_noFile(self) -> None:
+        """
+        A directory whose results are no file is refused, and not waited for.
+        """
+        os.mkfifo(self.path)
+        error = self.assertRaises(results.ResultsError, results.read, self.path.parent)
+        self.assertIn("not a regular file", str(error))
+
     def test_missingKeys(self) -> None:
         """
         A value that is not there is named with its place.

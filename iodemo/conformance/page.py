@@ -89,7 +89,7 @@ def main(path: str) -> None:
         writeFile(page, f"{text}\n".encode())
     except OSError as error:
         sys.exit(f"iodemo: cannot write to {error.filename}: {error.strerror}")
-    console.print(f"{page} is written.", highlight=False)
+    console.print(f"{page} is written.", highlight=False, markup=False)
 
 
 def pageLines(

@@ -16,8 +16,8 @@ escapes.
 from __future__ import annotations
 
 import json
+import math
 import re
-import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Literal, TypedDict, cast
@@ -218,7 +218,6 @@ def write(results: Results, path: Path) -> None:
     writeFile(path, f"{text}\n".encode())
 
 
-
 def read(path: Path) -> Results:
     """
     Read a results file, or the one in a directory.
@@ -228,22 +227,27 @@ def read(path: Path) -> Results:
     try:
         if path.is_dir():
             path = path / FILE_NAME
+            # A directory may come from anywhere. Somebody who names a pipe has one.
+            if path.exists() and not path.is_file():
+                raise ResultsError(f"{path}: not a results file: not a regular file")
         text = path.read_text(encoding="utf-8")
     except OSError as error:
         raise ResultsError(f"{path}: {error.strerror}") from error
     except UnicodeDecodeError as error:
         raise ResultsError(f"{path}: not a results file: not UTF-8 text") from error
     try:
-        value = json.loads(text, parse_constant=_refuseConstant)
+        value = json.loads(text, parse_constant=_refuseConstant, parse_float=_float)
     except RecursionError as error:
-        raise ResultsError(f"{path}: not a results file: nested too deeply") from error
+        raise ResultsError(f"{path}: {_TOO_DEEP}") from error
     except ValueError as error:
         raise ResultsError(
             f"{path}: not a whole JSON file ({error}): cut off, or not a results file"
         ) from error
     try:
+        _checkDepth(value)
         _checkHead(value)
         _results(value, "the file")
+        _checkCells(value)
     except _Wrong as wrong:
         raise ResultsError(f"{path}: {wrong}") from wrong
     return cast(Results, value)
@@ -256,11 +260,51 @@ class _Wrong(Exception):
 _Check = Callable[[Any, str], None]
 
 _LONGEST = 10_000
+
+# No machine gives a number beyond these, but for zero. Between them the arithmetic of a
+# report neither overflows nor divides by what was rounded to zero.
+_SMALLEST = 1e-30
+_LARGEST = 2**63 - 1
+
+# As many as iodemo compare makes. The intervals of millions would take all memory.
+_MOST_ROUNDS = 1000
+
+# A figure has a row for each, and becomes higher than an image can be.
+_MOST_BACKENDS = 100
+
+# How deep lists and objects may be within each other; those of a run are so by seven.
+_DEEPEST = 20
+_TOO_DEEP = "not a results file: nested too deeply"
+
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.+-]{0,63}")
 
 
 def _refuseConstant(constant: str) -> None:
     raise ValueError(f"{constant} is not a number")
+
+
+def _float(text: str) -> float:
+    number = float(text)
+    if math.isinf(number):
+        raise ValueError(f"{_show(text)} is larger than any number")
+    return number
+
+
+def _checkDepth(value: Any) -> None:
+    """
+    See that no value within, those of unknown keys too, is nested deeper than everybody
+    who walks through them can follow.
+    """
+    level = [value] if isinstance(value, dict | list) else []
+    for _ in range(_DEEPEST):
+        level = [
+            inner
+            for outer in level
+            for inner in (outer.values() if isinstance(outer, dict) else outer)
+            if isinstance(inner, dict | list)
+        ]
+    if level:
+        raise _Wrong(_TOO_DEEP)
 
 
 def _checkHead(value: Any) -> None:
@@ -271,6 +315,28 @@ def _checkHead(value: Any) -> None:
             f"version {_show(value.get('version'))} of the format; "
             f"this iodemo reads version {VERSION}"
         )
+
+
+def _checkCells(value: Any) -> None:
+    """
+    See that the cells are those of one run.
+    """
+    backends = {cell["backend"] for cell in value["cells"]}
+    if len(backends) > _MOST_BACKENDS:
+        raise _Wrong(
+            f"the file has {len(backends):,} backends, expected at most "
+            f"{_MOST_BACKENDS}"
+        )
+    for key in ("cells", "controls"):
+        there: dict[tuple[str, str, str], int] = {}
+        for index, cell in enumerate(value.get(key, [])):
+            where = (placeOf(cell), cell["service"], cell["backend"])
+            first = there.setdefault(where, index)
+            if first != index:
+                raise _Wrong(
+                    f"the file.{key}[{index}] is of the same backend at the same point "
+                    f"as {key}[{first}]"
+                )
 
 
 def _show(value: Any) -> str:
@@ -287,8 +353,10 @@ def _expect(what: str, good: Callable[[Any], bool]) -> _Check:
 
 
 def _isNumber(value: Any) -> bool:
-    # bool is an int to isinstance, and 1e999 is read as infinity.
-    return type(value) in (int, float) and 0 <= value <= sys.float_info.max
+    # bool is an int to isinstance.
+    return type(value) in (int, float) and (
+        value == 0 or _SMALLEST <= value <= _LARGEST
+    )
 
 
 def _isText(value: Any) -> bool:
@@ -299,10 +367,12 @@ def _isText(value: Any) -> bool:
     )
 
 
-def _list(check: _Check) -> _Check:
+def _list(check: _Check, most: int | None = None) -> _Check:
     def checkList(value: Any, where: str) -> None:
         if not isinstance(value, list):
             raise _Wrong(f"{where} is {_show(value)}, expected a list")
+        if most is not None and len(value) > most:
+            raise _Wrong(f"{where} has {len(value):,}, expected at most {most:,}")
         for index, element in enumerate(value):
             check(element, f"{where}[{index}]")
 
@@ -349,9 +419,12 @@ def _oneOf(*values: str) -> _Check:
     return _expect(" or ".join(values), lambda value: value in values)
 
 
-_number = _expect("a number, not negative", _isNumber)
+_number = _expect(
+    f"a number, 0 or from {_SMALLEST:g} to {float(_LARGEST):.1e}", _isNumber
+)
 _count = _expect(
-    "a whole number, not negative", lambda v: type(v) is int and 0 <= v < 2**63
+    "a whole number, not negative",
+    lambda value: type(value) is int and 0 <= value <= _LARGEST,
 )
 _text = _expect(f"printable text, at most {_LONGEST:,} characters", _isText)
 _name = _expect(
@@ -410,7 +483,7 @@ _cell = _object(
         "status": _oneOf("ok", "failed", "skipped"),
         "reason": _orNone(_text),
         "load_limited": _flag,
-        "rounds": _list(_round),
+        "rounds": _list(_round, _MOST_ROUNDS),
         "summary": _byName(_interval),
     },
     optional=_counted,
@@ -496,7 +569,7 @@ _results = _object(
                     **_placed,
                     "backend": _name,
                     "control": _flag,
-                    "rounds": _list(_round),
+                    "rounds": _list(_round, _MOST_ROUNDS),
                 }
             )
         ),

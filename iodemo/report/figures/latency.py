@@ -251,7 +251,9 @@ def besideStalled(results: Results) -> list[Chart]:
         noise = []
         for cell in cells:
             name = cell["backend"]
-            pair = before.get(name, cell), cell
+            if name not in before:
+                continue
+            pair = before[name], cell
             noise += [
                 band
                 for each in pair

@@ -128,16 +128,23 @@ def _growthNoise(results: Results, few: Cell, many: Cell) -> list[tuple[float, f
     """
     What both measurements of the baseline allow, if there are two.
     """
-    again = [
-        control
+    fewAgain, manyAgain = (
+        next(
+            (
+                control
+                for control in results.get("controls", [])
+                if control["backend"] == cell["backend"]
+                and Place.of(control) == Place.of(cell)
+                and reading.has(control, [MEMORY])
+            ),
+            None,
+        )
         for cell in (few, many)
-        for control in results.get("controls", [])
-        if Place.of(control) == Place.of(cell) and reading.has(control, [MEMORY])
-    ]
-    if len(again) != 2:
+    )
+    if fewAgain is None or manyAgain is None:
         return []
     low, _, high = grown(few, many)
-    least, _, most = grown(*again)
+    least, _, most = grown(fewAgain, manyAgain)
     return [(min(low, least), max(high, most))]
 
 
