@@ -7,11 +7,14 @@ sees before, during and after it. What it runs is in L{iodemo.lab}.
 from __future__ import annotations
 
 import fcntl
+import os
 import shlex
+import shutil
 import sys
 import time
+import traceback
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
@@ -142,32 +145,42 @@ def _measure(plan: Plan, output: Path | None, claims: tuple[Claim, ...]) -> None
     from iodemo.lab.statistics import FEWEST_ROUNDS
     from iodemo.progress import ComparisonProgress, Interrupted
 
-    words = ["iodemo", *sys.argv[1:]]
-    command = shlex.join(words)
     console = Console()
     directory = output or _newDirectory()
     path = directory / results.FILE_NAME
     with oneLine(directory):
         directory.mkdir(parents=True, exist_ok=True)
-    earlier, _ = _earlier(plan, path)
-    done = record.done(plan, earlier) if earlier else {}
-    console.print(
-        f"{_counted(len(plan.backends), 'backend')} and {plan.baseline} once more, "
-        f"{_counted(len(plan.measured()), 'point')}, "
-        f"{_counted(plan.rounds, 'round')} of {plan.seconds:g} s each: "
-        f"about {_duration(plan.estimate(runner.pace(), done))}"
-        f"{' to go' if done else ''}.",
-        highlight=False,
-    )
-    if plan.rounds < FEWEST_ROUNDS:
-        console.print(f"Fewer than {FEWEST_ROUNDS} rounds show no difference for sure.")
-    if pinning() is None:
-        console.print("There is one core: server and load share it.")
+    again = [*_program(), *sys.argv[1:]]
+    if output is None:
+        again += ["--output", str(directory)]
+    earlier: Results | None = None
     begun = False
+
+    def left() -> str:
+        # What is there of another plan is not this run's.
+        isOurs = begun or earlier is not None
+        return _left(path if isOurs else None, directory, again)
+
     try:
-        with _alone(console), oneLine(directory):
+        earlier, _ = _earlier(plan, directory)
+        done = record.done(plan, earlier) if earlier else {}
+        console.print(
+            f"{_counted(len(plan.backends), 'backend')} and {plan.baseline} once more, "
+            f"{_counted(len(plan.measured()), 'point')}, "
+            f"{_counted(plan.rounds, 'round')} of {plan.seconds:g} s each: "
+            f"about {_duration(plan.estimate(runner.pace(), done))}"
+            f"{' to go' if done else ''}.",
+            highlight=False,
+        )
+        if plan.rounds < FEWEST_ROUNDS:
+            console.print(
+                f"Fewer than {FEWEST_ROUNDS} rounds show no difference for sure."
+            )
+        if pinning() is None:
+            console.print("There is one core: server and load share it.")
+        with _alone(console):
             # Again: it may have been the one that was waited for.
-            earlier, why = _earlier(plan, path)
+            earlier, why = _earlier(plan, directory)
             if earlier is not None:
                 rounds = sum(len(u["rounds"]) for u in earlier.get("unfinished", []))
                 console.print(
@@ -185,33 +198,79 @@ def _measure(plan: Plan, output: Path | None, claims: tuple[Claim, ...]) -> None
             done = record.done(plan, earlier) if earlier else {}
             with ComparisonProgress(console, plan.estimate(done=done)) as progress:
                 begun = True
+                command = shlex.join(["iodemo", *sys.argv[1:]])
                 outcome = runner.compare(plan, path, command, progress, earlier)
-        if not any(cell["status"] == "ok" for cell in outcome["cells"]):
-            raise click.ClickException(
-                f"nothing could be measured: {outcome['cells'][0]['reason']}"
-            )
-        showReport([outcome], directory, console)
+        isMeasured = any(cell["status"] == "ok" for cell in outcome["cells"])
+        if isMeasured:
+            showReport([outcome], directory, console)
     except Interrupted:
-        _sayInterrupted(
-            # What is there of another plan is not this run's.
-            path if begun or earlier is not None else None,
-            directory,
-            words if output else [*words, "--output", str(directory)],
-            console,
+        console.print(
+            f"Interrupted. {left()}", highlight=False, markup=False, soft_wrap=True
         )
         raise
+    except Exception as error:
+        # Of whatever kind: what was measured is on disk, and must not seem lost.
+        raise click.ClickException(f"{_failure(error)}\n{left()}") from error
+    if not isMeasured:
+        raise click.ClickException(
+            f"nothing could be measured: {outcome['cells'][0]['reason']}"
+        )
     showClaims(claims, [outcome], console)
 
 
-def _earlier(plan: Plan, path: Path) -> tuple[Results | None, str | None]:
+def _program() -> list[str]:
     """
-    @return: the run in a file, if it was interrupted and can be gone on with, or else
-        why it cannot.
+    How this program was started, as the shell that started it would find it again.
+    """
+    name = "iodemo"
+    started = sys.argv[0]
+    if not os.path.exists(started) or os.path.basename(started) == "__main__.py":
+        return [_inShell(sys.executable), "-m", name]
+    return [_inShell(started)]
+
+
+def _inShell(path: str) -> str:
+    """
+    A program as a shell finds it: by its name, if that leads to it, or by its path.
+    """
+    whole = os.path.abspath(path)
+    if not os.path.samefile(whole, path):
+        # There is a link before a "..".
+        return path
+    name = os.path.basename(whole)
+    if shutil.which(name) == whole:
+        return name
+    below = os.path.relpath(whole)
+    if below.startswith(".."):
+        return whole
+    return below if "/" in below else f"./{below}"
+
+
+def _failure(error: Exception) -> str:
+    """
+    Why a comparison ended before its time, in a line. What nobody has foreseen has its
+    traceback, on standard error, for whoever is to mend it.
+    """
+    if isinstance(error, click.ClickException):
+        return error.message
+    if isinstance(error, OSError):
+        said = error.strerror or str(error)
+        if error.filename is not None:
+            said += f": {error.filename}"
+        return f"cannot go on: {said}"
+    traceback.print_exception(error)
+    return f"cannot go on: {type(error).__name__}"
+
+
+def _earlier(plan: Plan, directory: Path) -> tuple[Results | None, str | None]:
+    """
+    @return: the run in a directory, if it was interrupted and can be gone on with, or
+        else why it cannot.
     """
     from iodemo.lab import record, results
 
     try:
-        earlier = results.read(path)
+        earlier = results.read(directory)
         if earlier["complete"]:
             return None, None
         record.check(plan, earlier)
@@ -230,27 +289,29 @@ def _setAside(path: Path) -> Path:
     return path.replace(path.with_suffix(f".{time.strftime(_TIME, written)}.json"))
 
 
-def _sayInterrupted(
-    path: Path | None, directory: Path, command: list[str], console: Console
-) -> None:
+def _left(path: Path | None, directory: Path, again: list[str]) -> str:
     """
-    Say what there is of an interrupted run, and what can be done with it.
+    What there is of a run that ended before its time, and what can be done with it.
 
     @param path: of its results, if it has any.
-    @param command: what goes on with it.
+    @param again: the command that goes on with it.
     """
     from iodemo.lab import results
 
-    run = results.read(path) if path is not None and path.exists() else None
+    run = None
+    if path is not None:
+        with suppress(results.ResultsError):
+            run = results.read(path)
     cells = _cells(run) if run else 0
-    said = [f"Interrupted. {_counted(cells, 'cell')} finished"]
+    said = [f"{_counted(cells, 'cell')} finished"]
     if run and (cells or run.get("unfinished")):
         said[0] += f", in {path}"
         if not run["complete"]:
-            said.append(f"To go on: {shlex.join(command)}")
+            said.append(f"To go on: {shlex.join(again)}")
     if run and run["cells"]:
-        said.append(f"To see: iodemo report {shlex.quote(str(directory))}")
-    console.print("\n".join(said), highlight=False, markup=False, soft_wrap=True)
+        see = shlex.join([*_program(), "report", str(directory)])
+        said.append(f"To see: {see}")
+    return "\n".join(said)
 
 
 def _cells(run: Results) -> int:

@@ -10,6 +10,7 @@ import io
 import json
 import os
 import re
+import shlex
 import signal
 import socket
 import subprocess
@@ -20,12 +21,13 @@ from pathlib import Path
 from typing import Any, cast
 
 import psutil
+from click.testing import CliRunner
 from rich.console import Console
 from twisted.trial.unittest import SynchronousTestCase
 
 from iodemo import compare, models
-from iodemo.cli import _roundTable
-from iodemo.lab import results
+from iodemo.cli import _roundTable, main
+from iodemo.lab import results, runner
 from iodemo.lab.plan import Plan
 from iodemo.lab.scenarios import SCENARIOS, Point, findScenario
 from iodemo.load.round import Round, judged
@@ -782,9 +784,10 @@ class InterruptTests(CommandTestCase):
         self.assertEqual(status, 130)
         self.kept("out")
         self.assertIn("Interrupted. 2 cells finished, in out/results.json", output)
-        again = " ".join(["iodemo", *self.command, "--output=out"])
+        program = f"{sys.executable} -m iodemo"
+        again = " ".join([program, *self.command, "--output=out"])
         self.assertIn(f"\nTo go on: {again}\n", output)
-        self.assertIn("\nTo see: iodemo report out\n", output)
+        self.assertIn(f"\nTo see: {program} report out\n", output)
 
     def test_terminated(self) -> None:
         """
@@ -793,8 +796,7 @@ class InterruptTests(CommandTestCase):
         """
         status, output = self.interrupt(signal.SIGTERM, 1)
         self.assertEqual(status, 143)
-        (line,) = (line for line in output.split("\n") if line.startswith("To go on"))
-        self.goOn(*line.split()[4:])
+        self.goOn(*self.hint(output))
 
     def test_killed(self) -> None:
         """
@@ -828,6 +830,75 @@ class InterruptTests(CommandTestCase):
             if path.is_file():
                 self.assertNotIn(b"PRIVATE KEY", path.read_bytes(), path)
 
+    def hint(self, said: str) -> list[str]:
+        """
+        The arguments of the command that is said to go on.
+        """
+        (line,) = (line for line in said.split("\n") if line.startswith("To go on: "))
+        python, option, name, *arguments = shlex.split(line.removeprefix("To go on: "))
+        self.assertEqual((python, option, name), (sys.executable, "-m", "iodemo"))
+        return arguments
+
+    def test_fullDisk(self) -> None:
+        """
+        Where results cannot be written any more, it says why and how to go on; what was
+        written before is whole.
+        """
+        arguments = (
+            *("compare", "--scenarios=pipes", "--quick", "--backends=epoll"),
+            *("--rounds=9", "--output=out"),
+        )
+        # As much as a few rounds take, which no other file needs.
+        limiting = "import resource, sys; from iodemo.cli import run; "
+        limiting += "resource.setrlimit(resource.RLIMIT_FSIZE, (12_000, 12_000)); run()"
+        process = subprocess.Popen(
+            [sys.executable, "-c", limiting, *arguments],
+            cwd=self.directory,
+            env=self.environment,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+        _, errors = process.communicate(timeout=PATIENCE)
+        self.assertEqual(process.returncode, 1)
+        self.assertRegex(errors, r"\AError: cannot go on: File too large")
+        self.assertNotIn("Traceback", errors)
+        self.assertEqual(self.hint(errors), [*arguments])
+        run = results.read(self.directory / "out")
+        self.assertFalse(run["complete"])
+        self.assertNotEqual(run.get("unfinished"), [])
+        self.assertEqual(os.listdir(self.directory / "out"), ["results.json"])
+        _, left = psutil.wait_procs(self.marked(), PATIENCE)
+        self.assertEqual(left, [])
+
+    def test_unforeseen(self) -> None:
+        """
+        So it does after an error that nobody has foreseen, with a traceback for whoever
+        is to mend it, and no claim is refuted by it.
+        """
+        begun: list[object] = []
+
+        def breaks(*arguments: Any) -> Round:
+            begun.append(arguments)
+            if len(begun) > 2:
+                raise ZeroDivisionError("nobody has foreseen this")
+            return real(*arguments)
+
+        real = runner._measureRound
+        self.patch(runner, "_measureRound", breaks)
+        output = self.directory / "out"
+        arguments = [*self.command, f"--output={output}"]
+        arguments += ["--backends=epoll,poll", "--require", "poll/epoll > 0"]
+        self.patch(sys, "argv", ["iodemo", *arguments])
+        outcome = CliRunner().invoke(main, arguments)
+        self.assertEqual(outcome.exit_code, 2)
+        self.assertIn("ZeroDivisionError: nobody has foreseen this", outcome.output)
+        self.assertIn("\nError: cannot go on: ZeroDivisionError\n", outcome.output)
+        self.assertIn(f"2 cells finished, in {output}", outcome.output)
+        self.assertEqual(self.hint(outcome.output), arguments)
+        self.assertFalse(results.read(output)["complete"])
+
     def goOn(self, *arguments: str) -> None:
         """
         See that a command goes on with what it finds in its directory.
@@ -857,6 +928,77 @@ class InterruptTests(CommandTestCase):
         self.assertIn(f"is kept as {aside.name}: it was to measure something", output)
         self.assertEqual(results.read(aside), earlier)
         self.assertTrue(results.read(self.directory / "out")["complete"])
+
+
+class ProgramTests(SynchronousTestCase):
+    """
+    How a hint names this program.
+    """
+
+    def setUp(self) -> None:
+        self.directory = Path(self.mktemp()).absolute()
+        (self.directory / "bin").mkdir(parents=True)
+        self.script = self.directory / "bin" / "iodemo"
+        self.script.write_text("#!/bin/sh\necho this one\n")
+        self.script.chmod(0o755)
+
+    def says(self, started: str, path: str, expected: list[str]) -> None:
+        """
+        See what is said where it was started as this, and that a shell with this PATH
+        starts it by that.
+        """
+        self.patch(sys, "argv", [started])
+        self.patch(os, "environ", {**os.environ, "PATH": path})
+        before = os.getcwd()
+        os.chdir(self.directory)
+        try:
+            said = compare._program()
+            self.assertEqual(said, expected)
+            if said[1:]:
+                return
+            output = subprocess.run(
+                ["/bin/sh", "-c", shlex.join(said)],
+                env={"PATH": path},
+                capture_output=True,
+                text=True,
+                timeout=PATIENCE,
+            )
+        finally:
+            os.chdir(before)
+        self.assertEqual((output.stdout, output.stderr), ("this one\n", ""))
+
+    def test_script(self) -> None:
+        """
+        A script is named by its name where a shell finds it so, and else by its path:
+        from here, if it is below.
+        """
+        script = str(self.script)
+        usual = "/usr/bin:/bin"
+        other = self.directory / "other"
+        other.mkdir()
+        self.says(script, f"{self.script.parent}:{usual}", ["iodemo"])
+        self.says(script, usual, ["bin/iodemo"])
+        self.says("bin/iodemo", usual, ["bin/iodemo"])
+        self.says(f"{self.directory}/other/../bin/iodemo", usual, ["bin/iodemo"])
+        # Another one is found by that name.
+        (other / "iodemo").write_text("#!/bin/sh\necho another\n")
+        (other / "iodemo").chmod(0o755)
+        self.says(script, f"{other}:{usual}", ["bin/iodemo"])
+        self.directory = other
+        self.says(script, usual, [script])
+        self.directory = self.script.parent
+        self.says(script, usual, ["./iodemo"])
+
+    def test_module(self) -> None:
+        """
+        What was started as a module is, by the interpreter that it was started by.
+        """
+        there = str(self.directory / "__main__.py")
+        Path(there).write_text("")
+        for started in (there, "-c"):
+            self.says(started, "/bin", [sys.executable, "-m", "iodemo"])
+        python = Path(sys.executable)
+        self.says(there, str(python.parent), [python.name, "-m", "iodemo"])
 
 
 class RoundTableTests(SynchronousTestCase):
