@@ -8,8 +8,10 @@ import copy
 import dataclasses
 import json
 import os
+import random
 import resource
 import signal
+import socket
 import subprocess
 import sys
 from collections import Counter
@@ -46,6 +48,7 @@ from iodemo.lab.scenarios import (
 from iodemo.load import driver
 from iodemo.load.exchanges import Echo, Http
 from iodemo.report import reading
+from tests.children import Child as TwistdChild
 from tests.results_examples import failedCell, okCell, parameters
 
 ROOT = Path(__file__).parent.parent
@@ -960,6 +963,34 @@ class ChildTests(SynchronousTestCase):
             parent.send_signal(signal.SIGKILL)
             _, left = psutil.wait_procs(leashed, 30)
         self.assertEqual(left, [])
+
+
+class FreePortTests(SynchronousTestCase):
+    """
+    The port that a server is given.
+    """
+
+    def test_killed(self) -> None:
+        """
+        The port of a server that was killed is not given to another as long as the
+        kernel still has it, whatever the server was under.
+        """
+        for model in models.available():
+            # The lab kills a fork's children with it.
+            if model.module is not None or model.name == "fork":
+                continue
+            server = TwistdChild(self, "iodemo-echo", reactor=model.name)
+            (port,) = server.ports
+            self.patch(random, "randrange", lambda *bounds, port=port: port)
+            with server.connect() as client:
+                client.sendall(b"x")
+                self.assertEqual(client.recv(1), b"x")
+                os.kill(server.pid, signal.SIGKILL)
+                self.assertEqual(runner._freePort(), port)
+                with socket.socket() as another:
+                    another.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+                    another.bind(("127.0.0.1", port))
+                    another.listen()
 
 
 class ScenarioTests(SynchronousTestCase):

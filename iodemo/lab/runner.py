@@ -400,6 +400,10 @@ def _freePort() -> int:
     """
     A port that nobody listens on, below those the kernel gives to clients: one
     of the load's own connections must not take it before the server does.
+
+    A server with a ring that was killed, as at the end of a round that failed, listens
+    on for some milliseconds, until the kernel has taken the ring apart. Its port is not
+    free before.
     """
     while True:
         port = random.randrange(10_240, 32_768)
