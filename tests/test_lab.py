@@ -1028,6 +1028,19 @@ class ScenarioTests(SynchronousTestCase):
         self.assertEqual(workload.command, ("web", "--listen={endpoint}", "--path=a b"))
         self.assertEqual(workload.service, "web")
 
+    def test_unprintable(self) -> None:
+        """
+        What results have no place for is refused in a plugin, and replaced in the
+        record of the command: results that were written can be read.
+        """
+        for command in ("web '\x1b[31m' {endpoint}", "web '\udcff' {endpoint}"):
+            error = self.assertRaises(
+                scenarios.BadWorkload, foreignWorkload, command, "echo"
+            )
+            self.assertTrue(str(error).isprintable())
+        said = environment.describe("iodemo compare 'a\tb\x1b'")["command"]
+        self.assertEqual(said, "iodemo compare 'a?b?'")
+
     def test_badForeign(self) -> None:
         """
         A command line that cannot be one is refused with the reason.

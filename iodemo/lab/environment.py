@@ -20,7 +20,8 @@ from iodemo.lab.results import Environment, Pinning
 
 def describe(command: str) -> Environment:
     """
-    @param command: the command line, as a person would type it again.
+    @param command: the command line, as a person would type it again. What cannot be
+        printed is replaced: it has no place in results.
     """
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     cpu, flags = _processor()
@@ -43,7 +44,7 @@ def describe(command: str) -> Environment:
         "pinning": pinning(),
         "steal_fraction": None,
         "date": datetime.now(timezone.utc).strftime("%Y-%m-%dT%H:%M:%SZ"),
-        "command": command,
+        "command": "".join(c if c.isprintable() else "?" for c in command)[:10_000],
     }
 
 

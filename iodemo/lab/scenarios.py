@@ -88,6 +88,11 @@ def foreignWorkload(command: str, kind: str) -> Workload:
         raise BadWorkload(str(error)) from error
     if not words:
         raise BadWorkload("the plugin's command line is empty")
+    if not all(c.isprintable() or c == "\n" for c in (*"".join(words), *kind)):
+        raise BadWorkload(
+            "the plugin's command line has a letter that cannot be printed, for which "
+            "results have no place"
+        )
     if not any("{endpoint}" in word or "{port}" in word for word in words):
         raise BadWorkload(
             "the plugin must be told where to listen: put {endpoint} (or {port}) "
