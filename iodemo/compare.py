@@ -248,8 +248,8 @@ def _inShell(path: str) -> str:
 
 def _failure(error: Exception) -> str:
     """
-    Why a comparison ended before its time, in a line. What nobody has foreseen has its
-    traceback, on standard error, for whoever is to mend it.
+    Why a comparison ended before its time, in a line. An error that nobody foresaw is
+    printed with its traceback, on standard error, so that it can be reported.
     """
     if isinstance(error, click.ClickException):
         return error.message

@@ -9,8 +9,8 @@ Decision. Nothing is opened for writing that is already there. A new file takes 
 place of an old one, so that at every moment the old one is there, or the whole of the
 new one, and so that a second name of the old file (a hard link) keeps its content. A
 symbolic link in that place, or in the place of a folder that iodemo makes, is refused:
-it says that the folder is not as iodemo left it. A directory that somebody named on the
-command line may be a link: it was theirs to name.
+iodemo makes no links, so that somebody else made this one. A directory that the command
+line names may be a link: the user chose it.
 """
 
 from __future__ import annotations
@@ -30,16 +30,20 @@ def writeFile(path: Path, content: bytes) -> None:
     """
     _refuseLink(path)
     temporary = path.with_name(f".{path.name}.{secrets.token_hex(8)}.part")
-    # Exclusive, so that this opens nothing that is there, nor follows a link.
-    with open(temporary, "xb") as stream:
-        try:
-            stream.write(content)
-            stream.flush()
-            os.fsync(stream.fileno())
-            os.replace(temporary, path)
-        except BaseException:
-            temporary.unlink(missing_ok=True)
-            raise
+    try:
+        # Exclusive, so that this opens nothing that is there, nor follows a link.
+        with open(temporary, "xb") as stream:
+            try:
+                stream.write(content)
+                stream.flush()
+                os.fsync(stream.fileno())
+                os.replace(temporary, path)
+            except BaseException:
+                temporary.unlink(missing_ok=True)
+                raise
+    except OSError as error:
+        # The name that the user knows.
+        raise OSError(error.errno, error.strerror, str(path)) from error
 
 
 def makeDirectory(path: Path) -> None:

@@ -874,8 +874,8 @@ class InterruptTests(CommandTestCase):
 
     def test_unforeseen(self) -> None:
         """
-        So it does after an error that nobody has foreseen, with a traceback for whoever
-        is to mend it, and no claim is refuted by it.
+        So it does after an error that nobody foresaw, which is printed with its
+        traceback; and the exit status does not say that a claim is refuted.
         """
         begun: list[object] = []
 

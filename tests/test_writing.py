@@ -116,7 +116,8 @@ class WriteFileTests(WritingTestCase):
         Where it cannot be written, what was there stays, and nothing beside it.
         """
         self.path.mkdir()
-        self.assertRaises(IsADirectoryError, self.write)
+        error = self.assertRaises(IsADirectoryError, self.write)
+        self.assertEqual(error.filename, str(self.path))
         self.assertEqual(os.listdir(self.directory), ["file"])
 
     def test_directory(self) -> None:

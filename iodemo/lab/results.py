@@ -227,12 +227,15 @@ def read(path: Path) -> Results:
     try:
         if path.is_dir():
             path = path / FILE_NAME
-            # A directory may come from anywhere. Somebody who names a pipe has one.
+            # A directory may come from anywhere, and to open a FIFO is to wait. A pipe
+            # that the command line names is the user's own.
             if path.exists() and not path.is_file():
                 raise ResultsError(f"{path}: not a results file: not a regular file")
         text = path.read_text(encoding="utf-8")
     except OSError as error:
         raise ResultsError(f"{path}: {error.strerror}") from error
+    except MemoryError as error:
+        raise ResultsError(f"{path}: not a results file: too large") from error
     except UnicodeDecodeError as error:
         raise ResultsError(f"{path}: not a results file: not UTF-8 text") from error
     try:
@@ -292,8 +295,8 @@ def _float(text: str) -> float:
 
 def _checkDepth(value: Any) -> None:
     """
-    See that no value within, those of unknown keys too, is nested deeper than everybody
-    who walks through them can follow.
+    See that no value within, those of unknown keys too, is nested deeper than functions
+    that call themselves can follow.
     """
     level = [value] if isinstance(value, dict | list) else []
     for _ in range(_DEEPEST):

@@ -160,7 +160,7 @@ class Options(BaseOptions):
     command = "iodemo-chat"
     longdesc = (
         "Sends every line to everyone who is connected. There is no time-out: a client "
-        "who is silent keeps its connection for as long as it likes."
+        "that is silent keeps its connection for as long as it likes."
     )
     optParameters = [
         [

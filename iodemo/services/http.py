@@ -228,7 +228,7 @@ class Channel(HTTPChannel):
     """
     A connection. The time that a request may take to arrive, head and body, begins with
     its first byte. In L{HTTPChannel} it begins anew with every byte, so that a client
-    who sends one from time to time keeps a connection for ever.
+    that sends one from time to time keeps a connection for ever.
     """
 
     _arriving = False
@@ -304,7 +304,7 @@ class Options(BaseOptions):
         f"Serves a small page at /, N bytes at /bytes/N (N up to {MOST_BYTES}) and, "
         "with --path, a directory of files. A client has "
         f"{PATIENCE} seconds for each request, head and body, and may be silent for as "
-        "long between two; who does not read an answer is not disconnected."
+        "long between two. A client that does not read its answer is not disconnected."
     )
     optParameters = [["path", None, None, "The directory to serve files from."]]
 

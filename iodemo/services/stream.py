@@ -168,7 +168,7 @@ class Options(BaseOptions):
     command = "iodemo-stream"
     longdesc = (
         "Sends as fast as the reader takes; or, with --sink, swallows what it is sent. "
-        "There is no time-out: a client who neither reads nor sends keeps its "
+        "There is no time-out: a client that neither reads nor sends keeps its "
         "connection for as long as it likes."
     )
     optFlags = [["sink", None, "Swallow instead of sending."]]
