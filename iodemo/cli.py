@@ -207,6 +207,14 @@ def doctor() -> None:
     help="Go on trying so long while nobody listens.",
 )
 @click.option(
+    "--timeout",
+    type=Seconds(min_open=True),
+    default=10.0,
+    show_default=True,
+    metavar="SECONDS",
+    help="Give up where an answer is not whole so long after its request.",
+)
+@click.option(
     "--watch",
     type=click.IntRange(1),
     metavar="PID",
@@ -232,6 +240,7 @@ def load(
     seconds: float,
     warmup: float,
     wait: float,
+    timeout: float,
     watch: int | None,
     calls: bool,
     asJson: bool,
@@ -259,7 +268,7 @@ def load(
     from iodemo.load.address import BadAddress, parseAddress
     from iodemo.load.exchanges import OTHER_KINDS, UnknownKind, exchangeOf
     from iodemo.load.flow import driverOf
-    from iodemo.load.plan import LoadFailed, Plan, spread
+    from iodemo.load.plan import LoadFailed, Plan, TooLate, spread
     from iodemo.load.round import judged
     from iodemo.load.watching import NothingToWatch, Watch
 
@@ -280,7 +289,7 @@ def load(
         host = str(address).partition(":")[2]
         exchange = exchangeOf(kind, payload, host)
         plan = Plan(
-            *(address, exchange, connections, idle, seconds, warmup, wait),
+            *(address, exchange, connections, idle, seconds, warmup, wait, timeout),
             rate=rate,
             arrivals=arrivals or "constant",
             churn=churn,
@@ -297,6 +306,9 @@ def load(
             else lambda phase: None,
             others,
         ).run()
+    except TooLate as error:
+        said = f"{error} (--timeout SECONDS waits longer)"
+        raise click.ClickException(said) from error
     except (BadAddress, LoadFailed, UnknownKind, NothingToWatch) as error:
         raise click.ClickException(str(error)) from error
     except KeyboardInterrupt:

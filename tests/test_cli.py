@@ -209,6 +209,19 @@ class LoadTests(CommandTestCase):
         self.assertGreater(measured["server_rss_kib"], 0)
         self.assertIn("requests a second", self.succeeds(*arguments))
 
+    def test_timeout(self) -> None:
+        """
+        An answer that never becomes whole is given up, with what can be done.
+        """
+        with socket.create_server(("127.0.0.1", 0)) as silent:
+            port = silent.getsockname()[1]
+            status, _, said = self.run_(
+                "load", f"tcp:127.0.0.1:{port}", "--timeout=0.2"
+            )
+        self.assertEqual(status, 1)
+        self.assertIn("no answer for 0.2 s on verifying connection", said)
+        self.assertIn("--timeout SECONDS waits longer", said)
+
     def test_rate(self) -> None:
         """
         In an open loop there are two distributions, and what was left over.

@@ -863,6 +863,29 @@ class DriverTestsMixin(Driving):
 
         self.fails(swallow, "no answer for 0.1 s", patience=0.1)
 
+    def test_drips(self) -> None:
+        """
+        A server whose answer comes byte by byte, and is late, is given up: in the
+        window too, and although all others are answered.
+        """
+        accepted = itertools.count(1)
+
+        def drip(connection: socket.socket) -> None:
+            if next(accepted) == 1 + driver.Driver.VERIFYING + 2:
+                connection.sendall(connection.recv(65536))
+                ended = select.poll()
+                ended.register(connection, select.POLLRDHUP)
+                for byte in connection.recv(65536):
+                    connection.sendall(bytes([byte]))
+                    if ended.poll(50):
+                        return
+            echo(connection)
+
+        for rate in (None, 1000.0):
+            accepted = itertools.count(1)
+            reason = "the answer on connection 2 of 3 is not whole after 0.4 s: "
+            self.fails(drip, reason, patience=0.4, seconds=10, rate=rate)
+
     def test_oneFallsSilent(self) -> None:
         """
         A connection that has no answer any more, while others have, is found.
@@ -1020,7 +1043,7 @@ class DriverTestsMixin(Driving):
         """
         self.failsHalfway(
             lambda connection, half: echo(connection),
-            "no answer for 0.3 s on connection 1 of 3",
+            "the answer on connection 1 of 3 is not whole after 0.3 s: 40 bytes",
             seconds=0.3,
             patience=0.3,
         )

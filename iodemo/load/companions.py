@@ -54,7 +54,7 @@ class Companion:
         except (EOFError, ConnectionResetError):
             said = LoadFailed("it ended")
         if isinstance(said, LoadFailed):
-            raise LoadFailed(f"{self._name}: {said}")
+            raise type(said)(f"{self._name}: {said}")
         return said
 
     def end(self) -> None:

@@ -76,7 +76,7 @@ from iodemo.load import tracing
 from iodemo.load.companions import Companion
 from iodemo.load.exchanges import Exchange, WrongAnswer
 from iodemo.load.pacing import Schedule
-from iodemo.load.plan import LoadFailed, Plan
+from iodemo.load.plan import LoadFailed, Plan, TooLate
 from iodemo.load.recording import Recording
 from iodemo.load.round import Round
 from iodemo.load.watching import Counters, NothingToWatch, Watch, kernelMemory
@@ -84,6 +84,8 @@ from iodemo.load.watching import Counters, NothingToWatch, Watch, kernelMemory
 _SECOND = 10**9
 # How long to ask while system calls are counted.
 _COUNTED = _SECOND // 10
+# How often at most to look whether an answer is overdue.
+_CHECKED = _SECOND // 10
 # To record a single latency would cost as much as a system call. So many take 10 ms.
 _MOST_KEPT = 1 << 19
 # What a login shell usually allows a process to open.
@@ -226,6 +228,8 @@ class Driver:
         self._epoll = select.epoll()
         self._size = 1 << 18
         self._patience = plan.patience
+        # When to look next whether an answer is overdue.
+        self._deadline = 0
         # The memory of server and kernel, before there are connections.
         self._before: tuple[int | None, int | None] = (None, None)
         # In an open loop.
@@ -247,6 +251,7 @@ class Driver:
             self._patience = max(self._plan.patience, self._plan.wait)
             self._verify()
             self._patience = self._plan.patience
+            self._deadline = 0
             self._before = self._memory()
             total = sum(each.connections for each in (self._plan, *self._others))
             self._phaseBegan(f"connecting {total:,}")
@@ -601,7 +606,6 @@ class Driver:
         readable = select.EPOLLIN
         now = perf_counter_ns()
         end = now + length
-        heard = now
         while now < end:
             ready = poll(min(end - now, _SECOND) / _SECOND, 1024)
             for descriptor, events in ready:
@@ -640,13 +644,11 @@ class Driver:
                     )
                     self._start(connection, now)
             now = perf_counter_ns()
-            if ready or not self._plan.active:
-                heard = now
-                if len(latencies) > _MOST_KEPT:
-                    recording.add(latencies)
-                    latencies.clear()
-            elif now - heard > self._plan.patience * _SECOND:
-                raise LoadFailed(f"no answer for {self._plan.patience:g} s")
+            if now >= self._deadline:
+                self._checkWaiting(now)
+            if len(latencies) > _MOST_KEPT:
+                recording.add(latencies)
+                latencies.clear()
         recording.add(latencies)
 
     def _driveAnew(self, length: int, recording: Recording) -> None:
@@ -657,7 +659,6 @@ class Driver:
         connections = self._connections
         now = perf_counter_ns()
         end = now + length
-        heard = now
         while now < end:
             ready = self._epoll.poll(min(end - now, _SECOND) / _SECOND, 1024)
             for descriptor, events in ready:
@@ -670,10 +671,8 @@ class Driver:
                     )
                     self._ask(connection)
             now = perf_counter_ns()
-            if ready or not self._plan.active:
-                heard = now
-            elif now - heard > self._plan.patience * _SECOND:
-                raise LoadFailed(f"no answer for {self._plan.patience:g} s")
+            if now >= self._deadline:
+                self._checkWaiting(now)
             if len(latencies) > _MOST_KEPT:
                 recording.add(latencies)
                 latencies.clear()
@@ -695,7 +694,6 @@ class Driver:
         free = self._free
         now = perf_counter_ns()
         end = now + length
-        heard = now
         while now < end:
             while free and schedule.due <= now:
                 connection = free.popleft()
@@ -721,15 +719,13 @@ class Driver:
                     self._silence(connection)
                     free.append(connection)
             now = perf_counter_ns()
-            if ready or len(free) == self._plan.active:
-                heard = now
-                if len(latencies) > _MOST_KEPT:
-                    recording.add(latencies)
-                    uncorrected.add(fromSent)
-                    latencies.clear()
-                    fromSent.clear()
-            elif now - heard > self._plan.patience * _SECOND:
-                raise LoadFailed(f"no answer for {self._plan.patience:g} s")
+            if now >= self._deadline:
+                self._checkWaiting(now)
+            if len(latencies) > _MOST_KEPT:
+                recording.add(latencies)
+                uncorrected.add(fromSent)
+                latencies.clear()
+                fromSent.clear()
         recording.add(latencies)
         uncorrected.add(fromSent)
 
@@ -818,13 +814,49 @@ class Driver:
         connection.socket.close()
 
     def _ready(self) -> Iterator[_Connection]:
-        ready = self._epoll.poll(self._patience, 1024)
-        if not ready:
-            waiting = [each.name for each in self._connections.values() if each.sent]
-            where = f" on {waiting[0]}" if waiting else ""
-            raise LoadFailed(f"no answer for {self._patience:g} s{where}")
+        """
+        Wait until something has come on some connections: these.
+
+        @raise TooLate: if one waits too long for its answer.
+        """
+        while True:
+            now = perf_counter_ns()
+            if now >= self._deadline:
+                self._checkWaiting(now)
+            left = (self._deadline - now) / _SECOND
+            if ready := self._epoll.poll(left, 1024):
+                break
         for descriptor, _ in ready:
             yield self._connections[descriptor]
+
+    def _checkWaiting(self, now: int) -> None:
+        """
+        See that no connection waits longer than C{patience} for its answer, and set
+        the time of the next check: no answer can be overdue before.
+
+        @raise TooLate: if one does.
+        """
+        longest = int(self._patience * _SECOND)
+        waiting = [each for each in self._connections.values() if each.sent]
+        first = min(waiting, key=lambda each: each.sent, default=None)
+        sent = now if first is None else first.sent
+        if first is not None and now - sent >= longest:
+            raise TooLate(self._overdue(first))
+        # Where all answers take nearly as long as they may, one check after the other
+        # would be due.
+        self._deadline = max(sent + longest, now + _CHECKED)
+
+    def _overdue(self, connection: _Connection) -> str:
+        """
+        Say which connection has waited too long, and for what.
+        """
+        came = len(connection.received)
+        if not came:
+            return f"no answer for {self._patience:g} s on {connection.name}"
+        return (
+            f"the answer on {connection.name} is not whole after "
+            f"{self._patience:g} s: {came:,} bytes of it have come"
+        )
 
     def _start(self, connection: _Connection, now: int) -> None:
         """

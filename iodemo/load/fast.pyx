@@ -29,7 +29,6 @@ from posix.time cimport CLOCK_MONOTONIC, clock_gettime, timespec
 import os
 
 from iodemo.load.driver import Driver
-from iodemo.load.plan import LoadFailed
 from iodemo.load.recording import BITS, HIGHEST_NS
 
 cdef extern from "sys/socket.h":
@@ -196,10 +195,9 @@ class FastDriver(Driver):
             return
         cdef int64_t[::1] counters = recording.counters
         cdef int64_t[::1] fromSent = uncorrected.counters
-        cdef int64_t patience = int(self._plan.patience * SECOND)
+        cdef int64_t deadline = self._deadline
         cdef int64_t now = clock()
         cdef int64_t end = now + length
-        cdef int64_t heard = now
         cdef int64_t left
         cdef Py_ssize_t size = self._size
         cdef Py_ssize_t got
@@ -213,7 +211,6 @@ class FastDriver(Driver):
         schedule = self._schedule
         cdef bint isOpen = schedule is not None
         cdef int64_t due = schedule.due if isOpen else 0
-        cdef Py_ssize_t active = self._plan.active
         free = self._free
         while now < end:
             left = min(end - now, SECOND)
@@ -265,7 +262,6 @@ class FastDriver(Driver):
                     self._silence(connection)
                     free.append(connection)
             now = clock()
-            if ready > 0 or len(free) == active:
-                heard = now
-            elif now - heard > patience:
-                raise LoadFailed(f"no answer for {self._plan.patience:g} s")
+            if now >= deadline:
+                self._checkWaiting(now)
+                deadline = self._deadline

@@ -23,6 +23,10 @@ class LoadFailed(Exception):
     """There is no number. The message says why, in one line."""
 
 
+class TooLate(LoadFailed):
+    """An answer took longer than it may."""
+
+
 @dataclass(frozen=True)
 class Plan:
     """
@@ -33,7 +37,8 @@ class Plan:
     @ivar seconds: length of the measured window.
     @ivar warmup: seconds of the same load before it, not counted.
     @ivar wait: seconds to go on trying while nobody listens.
-    @ivar patience: seconds without any answer at all after which to give up.
+    @ivar patience: seconds within which an answer must be whole, from when it was
+        asked for.
     @ivar rate: requests due a second, all connections together; L{None} for as many as
         are answered.
     @ivar arrivals: how they are spread.

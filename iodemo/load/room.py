@@ -108,9 +108,10 @@ class RoomDriver(Driver):
         """
         line = speaker.turn.request
         connections = self._connections
+        now = perf_counter_ns()
         for member in connections.values():
             member.turn = speaker.turn
-            member.sent = 1
+            member.sent = now
         latencies: list[int] = []
         said = self._speak(speaker)
         left = len(connections)
@@ -179,7 +180,9 @@ class RoomDriver(Driver):
             # To record a few at a time would cost as much as to hear them.
             if len(heard) > _MOST_KEPT:
                 recording.add(heard)
+                uncorrected.add(heardByAll)
                 heard.clear()
+                heardByAll.clear()
         recording.add(heard)
         uncorrected.add(heardByAll)
 
