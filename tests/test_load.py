@@ -46,6 +46,7 @@ from iodemo.load.exchanges import (
     ofLength,
 )
 from iodemo.load.pacing import Schedule
+from iodemo.load.part import Part
 from iodemo.load.plan import LoadFailed, Plan, spread
 from iodemo.load.recording import HIGHEST_NS, Recording
 from iodemo.load.round import Judged, Round, judged
@@ -1347,14 +1348,14 @@ class DriverTestsMixin(Driving):
                 return super().memory(proportional)
 
         counts: list[int] = []
-        add = driver._Part.add
+        add = Part.add
 
-        def counted(part: driver._Part, other: driver._Part) -> None:
+        def counted(part: Part, other: Part) -> None:
             counts.append(part.recording.count)
             add(part, other)
             counts.append(part.recording.count)
 
-        self.patch(driver._Part, "add", counted)
+        self.patch(Part, "add", counted)
         measured = self.drive(
             self.listen(note),
             *(None, 5, 7, Counting(os.getpid())),

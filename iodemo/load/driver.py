@@ -66,7 +66,6 @@ import time
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
 from functools import partial
 from multiprocessing.connection import Connection
 from pathlib import Path
@@ -76,6 +75,7 @@ from iodemo.load import tracing
 from iodemo.load.companions import Companion
 from iodemo.load.exchanges import Exchange, WrongAnswer
 from iodemo.load.pacing import Schedule
+from iodemo.load.part import Part, addServer, roundOf
 from iodemo.load.plan import LoadFailed, Plan, TooLate
 from iodemo.load.recording import Recording
 from iodemo.load.round import Round
@@ -95,39 +95,6 @@ _BIND_ADDRESS_NO_PORT = 24
 # proc(5): how late a timer may be, in nanoseconds, where 0 is what it was at first.
 _TIMER_SLACK = Path("/proc/self/timerslack_ns")
 _DEFAULT_SLACK = 0
-
-
-@dataclass
-class _Part:
-    """
-    What one process has measured.
-
-    @ivar recording: latencies of the answers in the window.
-    @ivar uncorrected: in an open loop, the same counted from when requests were sent.
-    @ivar seconds: length of the window.
-    @ivar cpu: CPU time in it, in seconds.
-    @ivar serverCpu: likewise of the server that is watched.
-    @ivar others: requests before and after it.
-    @ivar backlog: requests due at its end and not answered.
-    """
-
-    recording: Recording
-    uncorrected: Recording
-    seconds: float
-    cpu: float
-    serverCpu: float
-    others: int
-    backlog: int
-
-    def add(self, other: _Part) -> None:
-        """
-        Add what another process measured in the same window.
-        """
-        self.recording.counters += other.recording.counters
-        self.uncorrected.counters += other.uncorrected.counters
-        self.cpu += other.cpu
-        self.others += other.others
-        self.backlog += other.backlog
 
 
 class _Connection:
@@ -433,7 +400,7 @@ class Driver:
                 "longer (--seconds)"
             )
         cores = min(plan.processes, len(os.sched_getaffinity(0)))
-        measured = _round(part.recording, part.seconds, part.cpu / part.seconds / cores)
+        measured = roundOf(part.recording, part.seconds, part.cpu / part.seconds / cores)
         if plan.rate is not None:
             measured["latency_uncorrected_us"] = part.uncorrected.latency()
             measured["backlog"] = part.backlog
@@ -441,7 +408,7 @@ class Driver:
         after = self._counters()
         if self._watch is not None and before is not None and after is not None:
             share = requests / (requests + part.others)
-            _addServer(measured, part.serverCpu, before, after, share)
+            addServer(measured, part.serverCpu, before, after, share)
             measured["server_rss_kib"] = self._watch.memory()
             self._addHeld(measured)
         return measured
@@ -500,7 +467,7 @@ class Driver:
             self._start(connection, perf_counter_ns())
         return self._drain(chosen)
 
-    def _measurePart(self, busy: list[_Connection]) -> _Part:
+    def _measurePart(self, busy: list[_Connection]) -> Part:
         self._begin(busy)
         warming = Recording()
         self._drive(int(self._plan.warmup * _SECOND), warming, Recording())
@@ -514,7 +481,7 @@ class Driver:
         serverCpu = self._serverCpu() - serverCpu
         backlog = 0 if self._schedule is None else self._schedule.overdue(ended)
         drained = self._drain(busy)
-        return _Part(
+        return Part(
             recording,
             uncorrected,
             seconds=(ended - began) / _SECOND,
@@ -996,45 +963,6 @@ def _setTimerSlack(nanoseconds: int) -> None:
     # Before Linux 4.6, and where there is no /proc, it stays as it is.
     with suppress(OSError):
         _TIMER_SLACK.write_text(str(nanoseconds))
-
-
-def _round(recording: Recording, seconds: float, loadCpu: float) -> Round:
-    requests = recording.count
-    return {
-        "requests": requests,
-        "seconds": seconds,
-        "throughput": requests / seconds,
-        "latency_us": recording.latency(),
-        "server_cpu_us_per_request": None,
-        "server_user_s": None,
-        "server_system_s": None,
-        "server_rss_kib": None,
-        "context_switches": None,
-        "syscalls_per_request": None,
-        "load_cpu_fraction": loadCpu,
-    }
-
-
-def _addServer(
-    measured: Round, cpu: float, before: Counters, after: Counters, share: float
-) -> None:
-    """
-    Add what the server used.
-
-    @param cpu: seconds, in the window.
-    @param before: its counters before the first request.
-    @param after: its counters after the last answer.
-    @param share: of the requests between these, those of the window.
-    """
-    cpu = max(cpu, 0.0)
-    measured["server_cpu_us_per_request"] = cpu * 1e6 / measured["requests"]
-    # The total is exact, its two parts are counted in ticks: the ticks say how to
-    # divide it.
-    userShare = after.userShareSince(before)
-    if userShare is not None:
-        measured["server_user_s"] = cpu * userShare
-        measured["server_system_s"] = cpu * (1 - userShare)
-    measured["context_switches"] = round(after.switchesSince(before) * share)
 
 
 def _accompany(driverType: type[Driver], share: Plan, pipe: Connection) -> None:

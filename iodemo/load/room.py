@@ -24,7 +24,8 @@ from collections.abc import Iterator, Sequence
 from itertools import cycle
 from time import perf_counter_ns
 
-from iodemo.load.driver import Driver, _Connection, _Part, _resetWhenClosed
+from iodemo.load.driver import Driver, _Connection, _resetWhenClosed
+from iodemo.load.part import Part
 from iodemo.load.plan import LoadFailed
 from iodemo.load.recording import Recording
 from iodemo.load.round import Round
@@ -186,7 +187,7 @@ class RoomDriver(Driver):
         recording.add(heard)
         uncorrected.add(heardByAll)
 
-    def _measurePart(self, busy: list[_Connection]) -> _Part:
+    def _measurePart(self, busy: list[_Connection]) -> Part:
         part = super()._measurePart(busy)
         self._last = part.uncorrected
         return part
