@@ -82,6 +82,8 @@ from iodemo.load.round import Round
 from iodemo.load.watching import Counters, NothingToWatch, Watch, kernelMemory
 
 _SECOND = 10**9
+# What the end of a connection is to whoever sends, or has sent.
+_ENDS = (ConnectionResetError, BrokenPipeError)
 # How long to ask while system calls are counted.
 _COUNTED = _SECOND // 10
 # How often at most to look whether an answer is overdue.
@@ -108,11 +110,14 @@ class _Connection:
     @ivar received: the beginning of an answer that came in pieces.
     @ivar sent: when the request went out, in nanoseconds; 0 while there is none.
     @ivar due: when it should have, in an open loop.
+    @ivar first: when the first request on this socket went out; 0 before.
+    @ivar spent: whether the next request needs a new socket.
     """
 
     __slots__ = (
         "due",
         "expected",
+        "first",
         "following",
         "name",
         "received",
@@ -120,21 +125,18 @@ class _Connection:
         "send",
         "sent",
         "socket",
+        "spent",
         "turn",
         "unsent",
     )
 
     def __init__(self, name: str, connected: socket.socket, exchange: Exchange) -> None:
         self.name = name
-        self.socket = connected
-        self.recv = connected.recv
-        self.send = connected.send
         self.turn, self.following = exchange.turns()
         self.expected = self.turn.expected
-        self.unsent = 0
-        self.received = b""
         self.sent = 0
         self.due = 0
+        self.renew(connected)
 
     def renew(self, connected: socket.socket) -> None:
         """
@@ -143,6 +145,10 @@ class _Connection:
         self.socket = connected
         self.recv = connected.recv
         self.send = connected.send
+        self.unsent = 0
+        self.received = b""
+        self.first = 0
+        self.spent = False
 
 
 class Driver:
@@ -192,6 +198,10 @@ class Driver:
         self._others = others
         self._companions: list[Companion] = []
         self._connections: dict[int, _Connection] = {}
+        # Those that the plan is about, in the order in which they were made.
+        self._made: list[_Connection] = []
+        # How many the server has closed between answers, and were made again.
+        self._reconnects = 0
         self._epoll = select.epoll()
         self._size = 1 << 18
         self._patience = plan.patience
@@ -317,7 +327,7 @@ class Driver:
     def _connect(self) -> list[_Connection]:
         plan = self._plan
         total = plan.connections
-        made: list[_Connection] = []
+        made = self._made
 
         def another() -> bool:
             number = len(made) + 1
@@ -351,6 +361,8 @@ class Driver:
         polled = select.poll()
         unsent: dict[int, tuple[_Connection, memoryview]] = {}
         for connection in connections:
+            if connection.spent:
+                raise LoadFailed(f"the server closed {connection.name}{self._hint()}")
             # From now on what comes on it is not looked at.
             self._epoll.modify(connection.socket, 0)
             request = connection.turn.request
@@ -362,8 +374,10 @@ class Driver:
                 connection, asked = unsent[descriptor]
                 try:
                     count = connection.socket.send(asked[: self._size])
+                except BlockingIOError:
+                    count = 0
                 except OSError as error:
-                    count = self._notSent(connection, error)
+                    raise LoadFailed(self._dropped(connection, error)) from error
                 unsent[descriptor] = connection, asked[count:]
                 if count == len(asked):
                     polled.unregister(descriptor)
@@ -776,6 +790,9 @@ class Driver:
 
     def _drop(self, connection: _Connection) -> None:
         descriptor = connection.socket.fileno()
+        if descriptor < 0:
+            # The server closed it, and so did we.
+            return
         self._epoll.unregister(descriptor)
         del self._connections[descriptor]
         connection.socket.close()
@@ -827,11 +844,16 @@ class Driver:
 
     def _start(self, connection: _Connection, now: int) -> None:
         """
-        Send the request of the connection's turn, as far as the kernel takes it.
+        Send the request of the connection's turn, as far as the kernel takes it; on a
+        new connection, if the server takes no more on this one.
         """
+        if connection.spent:
+            self._reconnects += 1
+            self._renew(connection)
         request = connection.turn.request
         connection.expected = connection.turn.expected
         connection.sent = now
+        connection.first = connection.first or now
         try:
             count = connection.socket.send(request)
         except OSError as error:
@@ -848,9 +870,13 @@ class Driver:
             return
         self._drop(connection)
         now = perf_counter_ns()
+        self._renew(connection)
+        self._start(connection, now)
+
+    def _renew(self, connection: _Connection) -> None:
+        self._drop(connection)
         connection.renew(self._openOrFail(connection.name, self._openSoon))
         self._attend(connection)
-        self._start(connection, now)
 
     def _silence(self, connection: _Connection) -> None:
         """
@@ -860,7 +886,8 @@ class Driver:
         connection.expected = b""
 
     def _notSent(self, connection: _Connection, error: OSError) -> int:
-        if not isinstance(error, BlockingIOError):
+        # The end of a connection is received, behind what came before it.
+        if not isinstance(error, (BlockingIOError, *_ENDS)):
             self._lost(connection, error)
         return 0
 
@@ -896,7 +923,7 @@ class Driver:
 
     def _received(self, connection: _Connection, data: bytes) -> bool:
         if not data:
-            raise LoadFailed(f"the server closed {connection.name}{self._hint()}")
+            return self._closed(connection)
         if not connection.sent:
             raise LoadFailed(
                 f"wrong answer on {connection.name}: it came without a request"
@@ -911,17 +938,66 @@ class Driver:
                 f"wrong answer on {connection.name}: it came before the request"
             )
         connection.received = b"" if whole else received
+        connection.spent = whole and connection.turn.last
         return whole
+
+    def _closed(self, connection: _Connection) -> bool:
+        """
+        The server has closed a connection in the orderly way.
+
+        @return: whether that makes an answer whole.
+        """
+        received = connection.received
+        try:
+            whole = received and self._plan.exchange.ended(connection.turn, received)
+        except WrongAnswer as error:
+            raise LoadFailed(f"wrong answer on {connection.name}: {error}") from error
+        if not whole:
+            self._ended(connection, f"the server closed {connection.name}")
+            return False
+        self._leave(connection)
+        return True
 
     def _lost(self, connection: _Connection, error: OSError) -> None:
         """
-        @raise LoadFailed: unless there was just nothing to do.
+        @raise LoadFailed: unless there was just nothing to do, or the connection has
+            ended where it may.
         """
-        if not isinstance(error, BlockingIOError):
+        if isinstance(error, _ENDS):
+            self._ended(connection, self._dropped(connection, error))
+        elif not isinstance(error, BlockingIOError):
             raise LoadFailed(
-                f"the server dropped {connection.name} "
-                f"({errno.errorcode.get(error.errno or 0, error)}){self._hint()}"
+                f"{self._dropped(connection, error)}{self._hint()}"
             ) from error
+
+    def _dropped(self, connection: _Connection, error: OSError) -> str:
+        name = errno.errorcode.get(error.errno or 0, error)
+        return f"the server dropped {connection.name} ({name})"
+
+    def _ended(self, connection: _Connection, how: str) -> None:
+        """
+        The server has closed a connection. Between two answers it may: then what was
+        asked meanwhile, if anything, is asked on a new one.
+
+        @param how: in words.
+        @raise LoadFailed: if there is part of an answer, or was none before.
+        """
+        if connection.received:
+            raise LoadFailed(
+                f"{how} in the middle of an answer, after {len(connection.received):,} "
+                "bytes of it"
+            )
+        if connection.sent and connection.sent == connection.first:
+            raise LoadFailed(f"{how} before it answered anything on it{self._hint()}")
+        self._leave(connection)
+        if connection.sent:
+            self._start(connection, connection.sent)
+
+    def _leave(self, connection: _Connection) -> None:
+        self._drop(connection)
+        connection.received = b""
+        connection.unsent = 0
+        connection.spent = True
 
     def _hint(self) -> str:
         """

@@ -113,17 +113,17 @@ cdef class Connection:
     cdef public Py_ssize_t unsent
     cdef public int64_t sent
     cdef public int64_t due
+    cdef public int64_t first
+    cdef public bint spent
     cdef int descriptor
     cdef Py_ssize_t matched
     cdef bytes other
 
     def __init__(self, str name, connected, exchange):
         self.name = name
-        self.socket = connected
-        self.descriptor = connected.fileno()
         self.turn, self.following = exchange.turns()
         self.expected = self.turn.expected
-        self.other = b""
+        self.renew(connected)
 
     def renew(self, connected):
         """
@@ -131,6 +131,10 @@ cdef class Connection:
         """
         self.socket = connected
         self.descriptor = connected.fileno()
+        self.unsent = 0
+        self.received = b""
+        self.first = 0
+        self.spent = False
 
     @property
     def received(self):
@@ -155,6 +159,9 @@ cdef ask(driver, Connection connection, int64_t now):
     """
     As L{Driver._start}.
     """
+    if connection.spent:
+        driver._start(connection, now)
+        return
     connection.expected = connection.turn.expected
     connection.matched = 0
     connection.sent = now
@@ -175,7 +182,7 @@ cdef push(driver, Connection connection):
     if sent >= 0:
         connection.unsent -= sent
     elif errno != EAGAIN:
-        driver._lost(connection, lastError())
+        driver._notSent(connection, lastError())
 
 
 class FastDriver(Driver):

@@ -74,6 +74,12 @@ class _Flow(Driver):
         connection.sent = 0
         self._epoll.modify(connection.socket, 0)
 
+    def _ended(self, connection: _Connection, how: str) -> None:
+        """
+        What flows has no end at which the server may close.
+        """
+        raise LoadFailed(f"{how}{self._hint()}")
+
     def _drive(self, length: int, recording: Recording, uncorrected: Recording) -> None:
         """
         See L{Driver._drive}.

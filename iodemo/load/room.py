@@ -148,8 +148,14 @@ class RoomDriver(Driver):
             self._lost(member, error)
             return b""
         if not data:
-            raise LoadFailed(f"the server closed {member.name}{self._hint()}")
+            self._ended(member, f"the server closed {member.name}")
         return data
+
+    def _ended(self, connection: _Connection, how: str) -> None:
+        """
+        A member who has gone may have missed a line.
+        """
+        raise LoadFailed(f"{how}{self._hint()}")
 
     def _begin(self, busy: list[_Connection]) -> None:
         self._speakers = cycle(busy)

@@ -29,7 +29,6 @@ from collections.abc import Callable
 from typing import Any, TypeVar
 
 from iodemo.load.driver import Driver, _Connection
-from iodemo.load.exchanges import Exchange
 from iodemo.load.recording import Recording
 
 _RECORD = 16384
@@ -111,6 +110,8 @@ class Encrypted:
             raise BlockingIOError(errno.EAGAIN, "nothing to read") from wait
         except ssl.SSLWantWriteError as wait:
             raise BlockingIOError(errno.EAGAIN, "no room to write") from wait
+        except ssl.SSLEOFError as error:
+            raise ConnectionResetError(f"TLS: {error.reason or error}") from error
         except ssl.SSLError as error:
             # Its number is none of the system's.
             raise OSError(f"TLS: {error.reason or error}") from error
@@ -120,10 +121,6 @@ class TLSConnection(_Connection):
     """
     A connection with TLS.
     """
-
-    def __init__(self, name: str, connected: socket.socket, exchange: Exchange) -> None:
-        encrypted: Any = Encrypted(connected)
-        super().__init__(name, encrypted, exchange)
 
     def renew(self, connected: socket.socket) -> None:
         """See L{_Connection.renew}."""

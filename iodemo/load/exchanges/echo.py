@@ -66,6 +66,10 @@ class Echo:
         for _ in range(self.VERIFIED // self._LARGEST):
             yield self._turn(self._LARGEST)
 
+    def ended(self, turn: Turn, received: bytes) -> bool:
+        """See L{Exchange.ended}."""
+        return False
+
     def isWhole(self, turn: Turn, received: bytes) -> bool:
         """See L{Exchange.isWhole}."""
         if turn.request.startswith(received):

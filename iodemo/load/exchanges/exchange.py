@@ -26,11 +26,15 @@ class Turn:
     One request and the answer expected.
 
     @ivar expected: the whole answer, if it is known beforehand or from the last
-        one, else empty.
+        one, else empty. Empty too after an answer that was the C{last}: then the rule
+        is asked again.
+    @ivar last: whether the answer says that the server takes no further request on its
+        connection.
     """
 
     request: bytes
     expected: bytes
+    last: bool = False
 
 
 class Exchange(Protocol):
@@ -57,6 +61,14 @@ class Exchange(Protocol):
         Whether C{received} is the whole right answer, or its right beginning.
 
         @raise WrongAnswer: if it is neither.
+        """
+
+    def ended(self, turn: Turn, received: bytes) -> bool:
+        """
+        Whether C{received}, which was no whole answer, is one now that the server has
+        closed the connection behind it.
+
+        @raise WrongAnswer: if it is wrong.
         """
 
 

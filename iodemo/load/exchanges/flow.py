@@ -37,6 +37,10 @@ class Stream:
         for _ in range(self.VERIFIED // PIECE):
             yield Turn(b"", self._PIECE)
 
+    def ended(self, turn: Turn, received: bytes) -> bool:
+        """See L{Exchange.ended}."""
+        return False
+
     def isWhole(self, turn: Turn, received: bytes) -> bool:
         """See L{Exchange.isWhole}."""
         if self._PIECE.startswith(received):

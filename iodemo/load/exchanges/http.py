@@ -11,7 +11,7 @@ from iodemo.load.exchanges.repeated import Repeated
 
 class HttpRequest(Repeated):
     """
-    Any request over a kept-alive HTTP/1.1 connection whose answer has a
+    Any request over HTTP/1.1 whose answer has a
     C{Content-Length} or comes in chunks.
 
     The right page is what the first answer held, and every later one must hold the
@@ -22,7 +22,7 @@ class HttpRequest(Repeated):
     """
 
     LEARNING = 16
-    _CHANGING = frozenset([b"date", b"age"])
+    _CHANGING = frozenset([b"date", b"age", b"connection", b"keep-alive"])
     _LONGEST_HEAD = 65536
     _MOST_DIGITS = 18
 
@@ -54,10 +54,6 @@ class HttpRequest(Repeated):
         if not status[9:10] == b"2":
             raise WrongAnswer(f"the page is not there: {show(status)}")
         fields = dict(_field(line) for line in lines)
-        if fields.get(b"connection", b"").lower() == b"close":
-            raise WrongAnswer(
-                "the server closes after one answer; keep-alive is needed"
-            )
         if fields.get(b"transfer-encoding", b"").lower() == b"chunked":
             body = _unchunked(rest)
         else:
@@ -78,6 +74,10 @@ class HttpRequest(Repeated):
             )
         self._answers += 1
         self._answered(turn, received)
+        options = fields.get(b"connection", b"").lower().split(b",")
+        turn.last = b"close" in map(bytes.strip, options)
+        if turn.last:
+            turn.expected = b""
         return True
 
     def _checkFields(self, fields: dict[bytes, bytes]) -> None:

@@ -40,6 +40,10 @@ class Repeated:
         while self._received < self.VERIFIED and time.monotonic() < end:
             yield Turn(self._request, b"")
 
+    def ended(self, turn: Turn, received: bytes) -> bool:
+        """See L{Exchange.ended}."""
+        return False
+
     def _answered(self, turn: Turn, answer: bytes) -> None:
         self._received += len(answer)
         turn.expected = answer
