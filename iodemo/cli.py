@@ -333,6 +333,18 @@ def _roundTable(measured: Round, judged: Judged) -> Table:
         answered = f"{100 * judged['answered_fraction']:.3g}% of those due"
         table.add_row("answered", f"{answered}{late}")
         table.add_row("backlog", f"{measured['backlog']:,} due at the end")
+    if measured.get("unanswered"):
+        oldest = measured["unanswered_oldest_us"] / 1e6
+        said = f"{measured['unanswered']:,} requests, the oldest for {oldest:,.3g} s"
+        if measured["unsent"]:
+            said += f"; {measured['unsent']:,} found no connection free"
+        table.add_row("unanswered", f"{said}: no latency has them")
+    if measured.get("reconnects"):
+        said = "connections, which the server had closed"
+        table.add_row("made again", f"{measured['reconnects']:,} {said}")
+    if "idle_closed" in measured:
+        said = "idle connections, so as many fewer were open"
+        table.add_row("server closed", f"{measured['idle_closed']:,} {said}")
     for percentile, value in measured["latency_us"].items():
         table.add_row(f"latency {percentile}", f"{value:,.0f} µs")
     for percentile, value in measured.get("latency_last_us", {}).items():

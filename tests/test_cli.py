@@ -203,6 +203,7 @@ class LoadTests(CommandTestCase):
                 *("server_cpu_us_per_request", "server_user_s", "server_system_s"),
                 *("server_rss_kib", "context_switches", "syscalls_per_request"),
                 *("load_cpu_fraction", "sampled", "load_limited"),
+                *("late", "unanswered", "reconnects"),
             },
         )
         self.assertGreater(measured["throughput"], 0)
@@ -1036,6 +1037,29 @@ class RoundTableTests(SynchronousTestCase):
         said = self.shown()
         self.assertRegex(said, r"server memory +38,060 KiB")
         self.assertRegex(said, r"context switches +0\.000995 a request")
+
+    def test_end(self) -> None:
+        """
+        What is in no percentile is said beside them, and so are connections that the
+        server did not keep.
+        """
+        said = self.shown(late=10, unanswered=0, reconnects=0)
+        for word in ("unanswered", "made again", "server closed"):
+            self.assertNotIn(word, said)
+        said = self.shown(
+            unanswered=1200,
+            unsent=1000,
+            unanswered_oldest_us=12_345_678.0,
+            reconnects=57,
+            idle_closed=3,
+        )
+        self.assertRegex(
+            said,
+            r"unanswered +1,200 requests, the oldest for 12\.3 s; 1,000 found no "
+            "connection free",
+        )
+        self.assertRegex(said, r"made again +57 connections")
+        self.assertRegex(said, r"server closed +3 idle connections")
 
     def test_anotherUsers(self) -> None:
         """

@@ -4,12 +4,14 @@ Tests for L{iodemo.load.flow}.
 
 from __future__ import annotations
 
+import itertools
 import socket
 import threading
 from typing import Any
 
 from twisted.trial.unittest import SynchronousTestCase
 
+from iodemo.load import driver
 from iodemo.load.address import Address
 from iodemo.load.exchanges import PIECE, Sink, Stream, WrongAnswer, exchangeOf
 from iodemo.load.flow import driverOf
@@ -151,6 +153,27 @@ class StreamTests(FlowTestCase):
         said = self.refused("stream", stop, patience=0.1, seconds=60)
         self.assertIn("no piece is through in 0.1 s on connection ", said)
 
+    def test_slow(self) -> None:
+        """
+        A piece that takes longer than the window is in the latencies.
+        """
+        self.patch(Stream, "VERIFIED", PIECE)
+        self.patch(driver.Driver, "RAMP", 1)
+        over = self.when("_drain")
+        accepted = itertools.count(-driver.Driver.VERIFYING)
+
+        def serve(connection: socket.socket) -> None:
+            number = next(accepted)
+            if number == 2:
+                connection.sendall(PATTERN + PATTERN[:1000])
+                over.wait(30)
+                connection.sendall(PATTERN[1000:])
+            sendPattern(connection)
+
+        measured = self.load("stream", serve, active=3, seconds=0.3)
+        self.assertEqual((measured["late"], measured["unanswered"]), (3, 0))
+        self.assertGreater(measured["latency_us"]["max"], 0.3e6)
+
 
 class SinkTests(FlowTestCase):
     """
@@ -175,6 +198,30 @@ class SinkTests(FlowTestCase):
             measured["bytes_per_second"], measured["throughput"] * PIECE
         )
         self.assertGreater(taken["bytes"], Sink.VERIFIED)
+
+    def test_slow(self) -> None:
+        """
+        A piece that is taken after the window is in the latencies.
+        """
+        begun, over = self.when("_begin"), self.when("_drain")
+        lock = threading.Lock()
+        first: list[socket.socket] = []
+
+        def serve(connection: socket.socket) -> None:
+            # Soon full.
+            connection.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, PIECE)
+            while connection.recv(PIECE):
+                if not begun.is_set():
+                    continue
+                with lock:
+                    first.append(connection)
+                if first[0] is connection:
+                    over.wait(30)
+
+        # Before the window, the kernel takes as much as it has room for.
+        measured = self.load("sink", serve, active=3, warmup=1.0, seconds=0.3)
+        self.assertEqual((measured["late"], measured["unanswered"]), (3, 0))
+        self.assertGreater(measured["latency_us"]["max"], 0.3e6)
 
     def test_saysNothing(self) -> None:
         """

@@ -45,8 +45,20 @@ orderly end; it learns of the end from the same C{recv}.
 In an open loop a request goes out on the connection that has been free the longest, or
 as soon as one is. Its latency counts from when it was due: in it is the time that it
 waited for a connection, and whatever the load itself was late. It is counted from when
-the request was sent too, to show the difference. What is due at the end and not
-answered has no latency; it is a number of its own.
+the request was sent too, to show the difference.
+
+A window is a cut through requests that are under way. Throughput is what was answered
+between its two ends. Latencies are of those answers and of the requests under way at
+the end, which are awaited: slow answers are the likeliest to be among these, and the
+slowest of all would never be seen. In an open loop the requests that were due and wait
+for a connection are sent, too, for as long again as the window lasted. A request that
+has no answer then has no latency; it is counted, and so is how long the oldest waited.
+
+Most servers close a connection after so many answers, some after one, or when it was
+silent for long. One that is closed between two answers is made again when its next
+request is due. A request that was sent meanwhile is sent again, and its latency still
+counts from when it was due, or sent first. On each new connection something has to be
+answered, so a server that answers nothing is not asked for ever.
 
 Costs. This loop is Python. L{iodemo.load.fast} has the same one compiled, which is
 what is used where it could be; this one is for everywhere else, and what that one is
@@ -74,8 +86,8 @@ from time import perf_counter_ns
 from iodemo.load import tracing
 from iodemo.load.companions import Companion
 from iodemo.load.exchanges import Exchange, WrongAnswer
-from iodemo.load.pacing import Schedule
-from iodemo.load.part import Part, addServer, roundOf
+from iodemo.load.pacing import NEVER, Schedule
+from iodemo.load.part import Part, addServer
 from iodemo.load.plan import LoadFailed, Plan, TooLate
 from iodemo.load.recording import Recording
 from iodemo.load.round import Round
@@ -407,21 +419,18 @@ class Driver:
         part = self._measurePart(busy)
         for companion in self._companions:
             part.add(companion.hear())
-        requests = part.recording.count
-        if not requests:
-            raise LoadFailed(
-                f"no request was answered within {plan.seconds:g} s: measure for "
-                "longer (--seconds)"
-            )
+        if not part.requests:
+            raise LoadFailed(part.whyNothing())
         cores = min(plan.processes, len(os.sched_getaffinity(0)))
-        measured = roundOf(part.recording, part.seconds, part.cpu / part.seconds / cores)
+        measured = part.round(cores)
         if plan.rate is not None:
             measured["latency_uncorrected_us"] = part.uncorrected.latency()
+            measured["due"] = part.due
             measured["backlog"] = part.backlog
             measured["rate"] = sum(each.rate or 0 for each in (plan, *self._others))
         after = self._counters()
         if self._watch is not None and before is not None and after is not None:
-            share = requests / (requests + part.others)
+            share = part.requests / (part.requests + part.late + part.before)
             addServer(measured, part.serverCpu, before, after, share)
             measured["server_rss_kib"] = self._watch.memory()
             self._addHeld(measured)
@@ -440,7 +449,7 @@ class Driver:
         Add what a connection takes of memory, where there are enough to tell.
         """
         held = sum(each.connections for each in (self._plan, *self._others))
-        if held < self.MANY:
+        if held < self.MANY or "idle_closed" in measured:
             return
         (server, kernel), (serverBefore, kernelBefore) = self._memory(), self._before
         # What shrinks meanwhile does so for reasons of its own.
@@ -473,37 +482,79 @@ class Driver:
         if not self._plan.idle:
             return 0
         # Those that are stalled were made last.
-        reading = self._plan.active + self._plan.idle
-        connections = list(self._connections.values())[:reading]
+        reading = self._made[: self._plan.active + self._plan.idle]
+        # One that has no answer yet is counted already.
+        silent = [connection for connection in reading if not connection.sent]
         most = -(-self.SAMPLE // self._plan.processes)
-        chosen = random.sample(connections, min(most, len(connections)))
+        chosen = random.sample(silent, min(most, len(silent)))
         for connection in chosen:
             self._start(connection, perf_counter_ns())
-        return self._drain(chosen)
+        self._drain(chosen, Recording(), Recording())
+        self._mustBeSilent(chosen)
+        return len(chosen)
 
     def _measurePart(self, busy: list[_Connection]) -> Part:
         self._begin(busy)
         warming = Recording()
         self._drive(int(self._plan.warmup * _SECOND), warming, Recording())
         recording, uncorrected = Recording(), Recording()
+        reconnects = self._reconnects
         serverCpu = self._serverCpu()
         cpu = time.process_time()
         began = perf_counter_ns()
+        # What is due as the first of all belongs to a window without a warm-up.
+        owed = self._owed(began) if self._plan.warmup else 0
         self._drive(int(self._plan.seconds * _SECOND), recording, uncorrected)
         ended = perf_counter_ns()
         cpu = time.process_time() - cpu
         serverCpu = self._serverCpu() - serverCpu
-        backlog = 0 if self._schedule is None else self._schedule.overdue(ended)
-        drained = self._drain(busy)
+        requests = recording.count
+        backlog = self._owed(ended)
+        # From now on what is not answered in time is counted.
+        self._deadline = NEVER
+        if self._schedule is not None:
+            # What is due already is sent still.
+            self._schedule.end(ended)
+            most = min(self._plan.seconds, self._plan.patience)
+            self._drive(int(most * _SECOND), recording, uncorrected)
+        self._drain(busy, recording, uncorrected)
+        self._deadline = 0
+        unanswered = [connection for connection in busy if connection.sent]
+        unsent = 0 if self._schedule is None else self._schedule.overdue(ended)
+        since = [self._since(connection) for connection in unanswered]
+        if self._schedule is not None and unsent:
+            since.append(self._schedule.due)
+        idle = self._made[self._plan.active :][: self._plan.idle]
         return Part(
             recording,
             uncorrected,
             seconds=(ended - began) / _SECOND,
             cpu=cpu,
             serverCpu=serverCpu,
-            others=warming.count + drained,
-            backlog=backlog + drained,
+            before=warming.count,
+            requests=requests,
+            due=requests + backlog - owed,
+            backlog=backlog,
+            unanswered=len(unanswered) + unsent,
+            unsent=unsent,
+            oldest=max((perf_counter_ns() - each for each in since), default=0),
+            reconnects=self._reconnects - reconnects,
+            idleClosed=sum(connection.spent for connection in idle),
         )
+
+    def _owed(self, now: int) -> int:
+        """
+        How many requests are due by now, in an open loop, and not answered.
+        """
+        if self._schedule is None:
+            return 0
+        return self._schedule.overdue(now) + self._plan.active - len(self._free)
+
+    def _since(self, connection: _Connection) -> int:
+        """
+        When the latency of the request in flight began.
+        """
+        return connection.sent if self._schedule is None else connection.due
 
     def _begin(self, busy: list[_Connection]) -> None:
         """
@@ -532,14 +583,17 @@ class Driver:
         """
         counted = Recording()
         try:
+            self._mustBeSilent(busy)
             with tracing.begin(watch.pids()) as trace:
                 self._begin(busy)
                 self._drive(_COUNTED, counted, Recording())
-                requests = counted.count + self._drain(busy)
+                self._drain(busy, counted, Recording())
+                self._mustBeSilent(busy)
                 calls = trace.end()
         except (tracing.CannotTrace, LoadFailed) as error:
             measured["syscalls_reason"] = str(error)
             return
+        requests = counted.count
         if not requests:
             measured["syscalls_reason"] = "nothing was due in the time for that"
             return
@@ -548,21 +602,46 @@ class Driver:
             name: count / requests for name, count in calls.items()
         }
 
-    def _drain(self, busy: list[_Connection]) -> int:
+    def _drain(
+        self,
+        asked: Sequence[_Connection],
+        recording: Recording,
+        uncorrected: Recording,
+    ) -> None:
         """
-        Await the answers still due, which are not counted: a connection that fell
-        silent does not show in the numbers of the others.
+        Await the answers under way on some connections, for as long as there is
+        patience. Those that have one are silent afterwards.
 
-        @return: how many there were.
+        @param recording: see L{_drive}.
+        @param uncorrected: see L{_drive}.
         """
+        latencies: list[int] = []
+        fromSent: list[int] = []
+        waiting = {connection for connection in asked if connection.sent}
+        now = perf_counter_ns()
+        end = now + int(self._plan.patience * _SECOND)
+        while waiting and now < end:
+            for descriptor, _ in self._epoll.poll((end - now) / _SECOND, 1024):
+                connection = self._connections[descriptor]
+                if self._receive(connection):
+                    now = perf_counter_ns()
+                    latencies.append(now - self._since(connection))
+                    fromSent.append(now - connection.sent)
+                    self._silence(connection)
+                    waiting.discard(connection)
+            now = perf_counter_ns()
+        recording.add(latencies)
+        uncorrected.add(fromSent)
 
-        def answered(connection: _Connection) -> bool:
-            self._silence(connection)
-            return False
-
-        inFlight = sum(1 for connection in busy if connection.sent)
-        self._exchange(answered, inFlight)
-        return inFlight
+    def _mustBeSilent(self, connections: Sequence[_Connection]) -> None:
+        """
+        @raise LoadFailed: if one of these was asked, and has no answer.
+        """
+        for connection in connections:
+            if connection.sent:
+                raise LoadFailed(
+                    f"no answer for {self._plan.patience:g} s on {connection.name}"
+                )
 
     def _drive(self, length: int, recording: Recording, uncorrected: Recording) -> None:
         """
@@ -702,6 +781,8 @@ class Driver:
             now = perf_counter_ns()
             if now >= self._deadline:
                 self._checkWaiting(now)
+            if schedule.due == NEVER and len(free) == self._plan.active:
+                break
             if len(latencies) > _MOST_KEPT:
                 recording.add(latencies)
                 uncorrected.add(fromSent)

@@ -28,6 +28,7 @@ from posix.time cimport CLOCK_MONOTONIC, clock_gettime, timespec
 
 import os
 
+from iodemo.load import pacing
 from iodemo.load.driver import Driver
 from iodemo.load.recording import BITS, HIGHEST_NS
 
@@ -62,6 +63,7 @@ cdef enum:
 cdef int64_t SECOND = 10**9
 cdef int64_t MILLISECOND = 10**6
 cdef int64_t HIGHEST = HIGHEST_NS
+cdef int64_t NEVER = pacing.NEVER
 cdef int KEPT = BITS
 
 
@@ -218,6 +220,7 @@ class FastDriver(Driver):
         schedule = self._schedule
         cdef bint isOpen = schedule is not None
         cdef int64_t due = schedule.due if isOpen else 0
+        cdef Py_ssize_t active = self._plan.active
         free = self._free
         while now < end:
             left = min(end - now, SECOND)
@@ -272,3 +275,5 @@ class FastDriver(Driver):
             if now >= deadline:
                 self._checkWaiting(now)
                 deadline = self._deadline
+            if due == NEVER and len(free) == active:
+                break

@@ -17,13 +17,22 @@ class Part:
     """
     What one process has measured.
 
-    @ivar recording: latencies of the answers in the window.
+    @ivar recording: latencies of the answers in the window, and of the requests under
+        way at its end that were answered later.
     @ivar uncorrected: in an open loop, the same counted from when requests were sent.
     @ivar seconds: length of the window.
     @ivar cpu: CPU time in it, in seconds.
     @ivar serverCpu: likewise of the server that is watched.
-    @ivar others: requests before and after it.
-    @ivar backlog: requests due at its end and not answered.
+    @ivar before: requests answered before it.
+    @ivar requests: those answered in it.
+    @ivar due: in an open loop, how many were due in it.
+    @ivar backlog: likewise, due by its end and not answered by then.
+    @ivar unanswered: under way or due at its end, and never answered.
+    @ivar unsent: of these, those that were never sent.
+    @ivar oldest: how long the oldest of these has waited, in nanoseconds.
+    @ivar reconnects: connections that the server closed between answers and were made
+        again, from its beginning on.
+    @ivar idleClosed: idle connections that the server had closed.
     """
 
     recording: Recording
@@ -31,8 +40,20 @@ class Part:
     seconds: float
     cpu: float
     serverCpu: float
-    others: int
+    before: int
+    requests: int
+    due: int
     backlog: int
+    unanswered: int
+    unsent: int
+    oldest: int
+    reconnects: int
+    idleClosed: int
+
+    @property
+    def late(self) -> int:
+        """Requests under way at the end of the window, and answered later."""
+        return self.recording.count - self.requests
 
     def add(self, other: Part) -> None:
         """
@@ -41,25 +62,62 @@ class Part:
         self.recording.counters += other.recording.counters
         self.uncorrected.counters += other.uncorrected.counters
         self.cpu += other.cpu
-        self.others += other.others
+        self.before += other.before
+        self.requests += other.requests
+        self.due += other.due
         self.backlog += other.backlog
+        self.unanswered += other.unanswered
+        self.unsent += other.unsent
+        self.oldest = max(self.oldest, other.oldest)
+        self.reconnects += other.reconnects
+        self.idleClosed += other.idleClosed
 
+    def whyNothing(self) -> str:
+        """
+        Why there is no number, where nothing was answered in the window.
+        """
+        within = f"within {self.seconds:.3g} s"
+        if not self.late and not self.unanswered:
+            return f"no request was due {within}: measure for longer (--seconds)"
+        why = f"no request was answered {within}"
+        if self.late:
+            slowest = self.recording.percentile(100) / 1e6
+            why += (
+                f": {self.late:,} were answered later, the slowest after "
+                f"{slowest:.3g} s"
+            )
+        if self.unanswered:
+            why += f": {self.unanswered:,} were not, for {self.oldest / 1e9:.3g} s"
+        return f"{why}: measure for longer (--seconds)"
 
-def roundOf(recording: Recording, seconds: float, loadCpu: float) -> Round:
-    requests = recording.count
-    return {
-        "requests": requests,
-        "seconds": seconds,
-        "throughput": requests / seconds,
-        "latency_us": recording.latency(),
-        "server_cpu_us_per_request": None,
-        "server_user_s": None,
-        "server_system_s": None,
-        "server_rss_kib": None,
-        "context_switches": None,
-        "syscalls_per_request": None,
-        "load_cpu_fraction": loadCpu,
-    }
+    def round(self, cores: int) -> Round:
+        """
+        The round of this, without what is of the server or of one kind of load alone.
+
+        @param cores: how many of them the load may have used.
+        """
+        measured: Round = {
+            "requests": self.requests,
+            "seconds": self.seconds,
+            "throughput": self.requests / self.seconds,
+            "latency_us": self.recording.latency(),
+            "server_cpu_us_per_request": None,
+            "server_user_s": None,
+            "server_system_s": None,
+            "server_rss_kib": None,
+            "context_switches": None,
+            "syscalls_per_request": None,
+            "load_cpu_fraction": self.cpu / self.seconds / cores,
+            "late": self.late,
+            "unanswered": self.unanswered,
+            "reconnects": self.reconnects,
+        }
+        if self.unanswered:
+            measured["unsent"] = self.unsent
+            measured["unanswered_oldest_us"] = self.oldest / 1000
+        if self.idleClosed:
+            measured["idle_closed"] = self.idleClosed
+        return measured
 
 
 def addServer(

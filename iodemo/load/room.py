@@ -160,9 +160,15 @@ class RoomDriver(Driver):
     def _begin(self, busy: list[_Connection]) -> None:
         self._speakers = cycle(busy)
 
-    def _drain(self, busy: list[_Connection]) -> int:
-        # The last line was heard by all.
-        return 0
+    def _drain(
+        self,
+        asked: Sequence[_Connection],
+        recording: Recording,
+        uncorrected: Recording,
+    ) -> None:
+        """
+        The last line was heard by all.
+        """
 
     def _askSome(self) -> int:
         # Everybody has heard every line.

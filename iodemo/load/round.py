@@ -36,7 +36,25 @@ class OpenLoop(TypedDict, total=False):
 
     latency_uncorrected_us: Latency  # from when it was sent
     rate: float  # requests due a second
+    due: int  # in the window
     backlog: int  # due by the end of the window, and not answered by then
+
+
+class AtTheEnd(TypedDict, total=False):
+    """
+    What became of the requests under way when the window ended, and of connections that
+    the server closed. C{requests} and C{throughput} are of the answers that came within
+    the window. C{latency_us} is of these and of the requests under way at its end,
+    which are awaited; in an open loop also of those due by then, which are sent for as
+    long again as the window at most. Older rounds have none of these keys.
+    """
+
+    late: int  # requests answered after the window: in latency_us, not in requests
+    unanswered: int  # requests that had no answer in time: in no latency
+    unsent: int  # of these, those due and never sent, since no connection was free
+    unanswered_oldest_us: float  # how long the oldest of these has waited
+    reconnects: int  # connections made again that the server had closed between answers
+    idle_closed: int  # idle connections that the server had closed
 
 
 class Held(TypedDict, total=False):
@@ -84,7 +102,7 @@ class Counted(TypedDict, total=False):
     syscalls_reason: str  # why they could not be counted
 
 
-class Round(OfPipes, OpenLoop, Held, OfFlow, OfChat, Counted):
+class Round(OfPipes, OpenLoop, AtTheEnd, Held, OfFlow, OfChat, Counted):
     """
     One server, measured once. Names of units are in the keys; what is of the
     server is C{None} where no server was watched.
@@ -100,7 +118,7 @@ class Round(OfPipes, OpenLoop, Held, OfFlow, OfChat, Counted):
     requests: int  # answered and verified within the window
     seconds: float  # length of the window
     throughput: float  # requests a second
-    latency_us: Latency  # from when a request was sent, or was due in an open loop
+    latency_us: Latency  # from when a request was sent, or was due; late ones too
     server_cpu_us_per_request: float | None  # user and system time
     server_user_s: float | None  # None too where many processes used too little
     server_system_s: float | None  # the same, in the kernel
@@ -117,8 +135,8 @@ class Judged(TypedDict, total=False):
     """
 
     load_limited: bool  # the load had no time left: the server can do more
-    answered_fraction: float  # answered in the window, of as many as were due in it
-    kept_up: bool  # but for what was due just then, all was answered
+    answered_fraction: float  # answered in the window, of those due in it but the last
+    kept_up: bool  # but for one, or for what was due just then, all was answered
 
 
 def judged(measured: Round) -> Judged:
@@ -127,7 +145,9 @@ def judged(measured: Round) -> Judged:
     """
     found: Judged = {"load_limited": measured["load_cpu_fraction"] >= LOAD_LIMIT}
     if "backlog" in measured:
-        due = measured["requests"] + measured["backlog"]
-        found["answered_fraction"] = min(1.0, measured["throughput"] / measured["rate"])
-        found["kept_up"] = measured["backlog"] <= LEFT * due
+        requests, backlog = measured["requests"], measured["backlog"]
+        # One may be due at the very end.
+        due = measured.get("due", requests + backlog) - min(backlog, 1)
+        found["answered_fraction"] = min(1.0, requests / due) if due else 1.0
+        found["kept_up"] = backlog <= max(1, LEFT * (requests + backlog))
     return found

@@ -19,7 +19,7 @@ from iodemo.lab.results import (
 )
 from iodemo.lab.scenarios import CHAT, CONNECTIONS, FLOWS, PIPES, RATE, SINK
 from iodemo.lab.statistics import ROUNDS_FOR_95
-from iodemo.load.round import LEFT
+from iodemo.load.round import judged
 from iodemo.models import MODELS
 
 #: The backends that are no reactors, and stand apart.
@@ -351,8 +351,8 @@ def keptUp(cell: Cell) -> bool:
     """
     Whether a good cell answered what was due, but for what was due just then.
     """
-    left = cell["summary"].get("unanswered_fraction")
-    return left is None or left["median"] <= LEFT
+    kept = [judged(each).get("kept_up", True) for each in cell["rounds"]]
+    return 2 * sum(kept) >= len(kept)
 
 
 def overtaken(cells: Iterable[Cell]) -> list[str]:
