@@ -16,7 +16,7 @@ import subprocess
 import sys
 from collections import Counter
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import psutil
 from twisted.trial.unittest import SynchronousTestCase
@@ -47,6 +47,7 @@ from iodemo.lab.scenarios import (
 )
 from iodemo.load import driver
 from iodemo.load.exchanges import Echo, Http
+from iodemo.load.round import Round
 from iodemo.report import reading
 from tests.children import Child as TwistdChild
 from tests.results_examples import failedCell, okCell, parameters
@@ -410,6 +411,25 @@ class CompareTests(CompareTestCase):
             (cell,) = self.compare(Point(1), workload=faulty(fault))["cells"]
             self.assertEqual(cell["status"], "failed", fault)
             self.assertIn(reason, cell["reason"] or "", fault)
+
+    def test_incomplete(self) -> None:
+        """
+        A load has a number where some requests were not answered, or idle connections
+        were closed; a comparison has none. What could not be sent in an open loop is
+        part of what is compared.
+        """
+        (sound, *_) = okCell("idle", "epoll", parameters(1), 1000.0)["rounds"]
+        for found, reason in (
+            ({"unanswered": 0}, None),
+            ({"unanswered": 3, "unsent": 3, "unanswered_oldest_us": 1e6}, None),
+            (
+                {"unanswered": 3, "unsent": 1, "unanswered_oldest_us": 12e6},
+                "2 requests had no answer, the oldest for 12 s",
+            ),
+            ({"idle_closed": 4}, "the server closed 4 idle connections"),
+        ):
+            measured = cast(Round, {**sound, **found})
+            self.assertEqual(runner._incomplete(measured), reason)
 
     def test_noSuchPlugin(self) -> None:
         """

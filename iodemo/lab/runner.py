@@ -307,6 +307,8 @@ def _measureRound(
             if load.failure:
                 raise RoundFailed(_loadFailure(load, server))
             measured = _parsed(load.output())
+        if reason := _incomplete(measured):
+            raise RoundFailed(reason)
         if not server.stop():
             raise RoundFailed(
                 f"the server did not end within {server.GRACE:.0f} s of SIGTERM"
@@ -420,6 +422,19 @@ def _ending(who: str, child: Child) -> str:
     how = child.failure or "exit status 0"
     words = child.lastWords()
     return f"{who} ended ({how}): {words}" if words else f"{who} ended ({how})"
+
+
+def _incomplete(measured: Round) -> str | None:
+    """
+    Why a round has no number, although its load has one: in a comparison a server has
+    to answer what was sent, and to hold the connections whose cost is measured.
+    """
+    sent = measured.get("unanswered", 0) - measured.get("unsent", 0)
+    if sent:
+        oldest = measured["unanswered_oldest_us"] / 1e6
+        return f"{sent:,} requests had no answer, the oldest for {oldest:.3g} s"
+    closed = measured.get("idle_closed", 0)
+    return f"the server closed {closed:,} idle connections" if closed else None
 
 
 def _loadFailure(load: Child, server: Child) -> str:
