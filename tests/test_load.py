@@ -875,7 +875,7 @@ class EndingTestsMixin(Driving):
         ]
         for end, options in itertools.product((close, linger, reset), elsewhere):
             address = self.listen(closing(1, end))
-            measured = self.drive(address, seconds=0.1, **options)
+            measured = self.drive(address, seconds=0.3, **options)
             self.assertGreater(measured["requests"], 0)
             self.assertAllAnswered(measured)
             self.assertEqual(measured["reconnects"] == 0, "churn" in options)
@@ -963,7 +963,7 @@ class EndingTestsMixin(Driving):
         ways: list[dict[str, Any]] = [{}, {"churn": True}, {"rate": 200}]
         for options in ways:
             measured = self.drive(
-                self.listen(serve), exchange, idle=1, seconds=0.1, **options
+                self.listen(serve), exchange, idle=1, seconds=0.3, **options
             )
             self.assertGreater(measured["requests"], 0)
             self.assertAllAnswered(measured)
@@ -994,7 +994,7 @@ class EndingTestsMixin(Driving):
         ways: list[dict[str, Any]] = [{}, {"rate": 300}, {"churn": True}]
         for options in ways:
             measured = self.drive(
-                self.listen(serve), exchange, idle=2, seconds=0.1, **options
+                self.listen(serve), exchange, idle=2, seconds=0.3, **options
             )
             self.assertGreater(measured["requests"], 0)
             self.assertEqual(measured["reconnects"] == 0, "churn" in options)
