@@ -307,8 +307,9 @@ def load(
             others,
         ).run()
     except TooLate as error:
-        said = f"{error} (--timeout SECONDS waits longer)"
-        raise click.ClickException(said) from error
+        # A program that reads JSON has its own way to say what to do.
+        hint = "" if asJson else " (--timeout SECONDS waits longer)"
+        raise click.ClickException(f"{error}{hint}") from error
     except (BadAddress, LoadFailed, UnknownKind, NothingToWatch) as error:
         raise click.ClickException(str(error)) from error
     except KeyboardInterrupt:

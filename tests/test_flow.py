@@ -82,14 +82,15 @@ class StreamTests(FlowTestCase):
         """
         exchange = Stream()
         turn, _ = exchange.turns()
-        self.assertFalse(exchange.isWhole(turn, b""))
-        self.assertFalse(exchange.isWhole(turn, PATTERN[:-1]))
-        self.assertTrue(exchange.isWhole(turn, PATTERN))
+        answer = exchange.answer(turn)
+        self.assertFalse(answer.received(PATTERN[:-1]))
+        self.assertTrue(answer.received(PATTERN[-1:]))
         for received, reason in (
             (PATTERN[:300] + b"\0", "byte 300 of a piece is 0x00, and 0x2c is to be"),
-            (PATTERN + b"\0", "1 bytes more than a piece"),
+            (PATTERN + b"\0", "65,537 bytes came, and a piece has 65,536"),
         ):
-            error = self.assertRaises(WrongAnswer, exchange.isWhole, turn, received)
+            answer = exchange.answer(turn)
+            error = self.assertRaises(WrongAnswer, answer.received, received)
             self.assertIn(reason, str(error))
 
     def test_measured(self) -> None:
@@ -236,7 +237,8 @@ class SinkTests(FlowTestCase):
         self.assertEqual(
             said, "wrong answer on verifying connection 1: a sink says nothing"
         )
-        self.assertRaises(WrongAnswer, Sink().isWhole, Sink().turns()[0], b"x")
+        answer = Sink().answer(Sink().turns()[0])
+        self.assertRaises(WrongAnswer, answer.received, b"x")
 
     def test_ended(self) -> None:
         """

@@ -34,6 +34,7 @@ from twisted.trial.unittest import SkipTest, SynchronousTestCase
 from iodemo.load import driver, pacing, tracing, watching
 from iodemo.load.address import Address, BadAddress, parseAddress
 from iodemo.load.exchanges import (
+    Answer,
     Echo,
     Exchange,
     Http,
@@ -45,6 +46,7 @@ from iodemo.load.exchanges import (
     exchangeOf,
     ofLength,
 )
+from iodemo.load.exchanges.exchange import Known
 from iodemo.load.pacing import Schedule
 from iodemo.load.part import Part
 from iodemo.load.plan import LoadFailed, Plan, spread
@@ -135,8 +137,10 @@ class EchoExchangeTests(SynchronousTestCase):
         """
         exchange = Echo(8)
         turn, _ = exchange.turns()
-        whole = [exchange.isWhole(turn, turn.request[:n]) for n in range(9)]
-        self.assertEqual(whole, [False] * 8 + [True])
+        for size in (1, 3, 8):
+            answer = exchange.answer(turn)
+            whole = [answer.received(piece) for piece in cut(turn.request, size)]
+            self.assertEqual(whole, [False] * (len(whole) - 1) + [True])
 
     def test_wrongByte(self) -> None:
         """
@@ -144,7 +148,9 @@ class EchoExchangeTests(SynchronousTestCase):
         """
         exchange = Echo(4)
         turn = Turn(b"abcd", b"abcd")
-        error = self.assertRaises(WrongAnswer, exchange.isWhole, turn, b"abX")
+        answer = exchange.answer(turn)
+        self.assertFalse(answer.received(b"a"))
+        error = self.assertRaises(WrongAnswer, answer.received, b"bX")
         self.assertEqual(str(error), "byte 2 of 4 came back as 0x58, was sent as 0x63")
 
     def test_tooMuch(self) -> None:
@@ -152,7 +158,8 @@ class EchoExchangeTests(SynchronousTestCase):
         Bytes beyond the answer are a wrong answer.
         """
         turn = Turn(b"ab", b"ab")
-        error = self.assertRaises(WrongAnswer, Echo(2).isWhole, turn, b"abab")
+        answer = Echo(2).answer(turn)
+        error = self.assertRaises(WrongAnswer, answer.received, b"abab")
         self.assertEqual(str(error), "more came back than was sent: 4 bytes, not 2")
 
     def test_payloadsDiffer(self) -> None:
@@ -181,111 +188,6 @@ class EchoExchangeTests(SynchronousTestCase):
         self.assertGreater(sent, 16_000_000)
 
 
-class HttpExchangeTests(SynchronousTestCase):
-    """
-    Tests for L{Http}.
-    """
-
-    def check(self, answer: bytes, exchange: Http | None = None) -> None:
-        """
-        C{answer} is whole when it is all there, and not one byte before.
-        """
-        exchange = exchange or Http("/", "localhost")
-        turn, _ = exchange.turns()
-        for length in range(len(answer)):
-            self.assertFalse(exchange.isWhole(turn, answer[:length]), length)
-        self.assertTrue(exchange.isWhole(turn, answer))
-        self.assertEqual(turn.expected, answer)
-
-    def test_contentLength(self) -> None:
-        """
-        A body may be counted.
-        """
-        self.check(b"HTTP/1.1 200 OK\r\nDate: x\r\ncontent-length: 5\r\n\r\nhello")
-
-    def test_chunked(self) -> None:
-        """
-        A body may come in chunks, and is the same body.
-        """
-        exchange = Http("/", "localhost")
-        self.check(
-            b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n"
-            b"3;x=y\r\nhel\r\n2\r\nlo\r\n0\r\n\r\n",
-            exchange,
-        )
-        self.check(b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nhello", exchange)
-
-    def test_wrong(self) -> None:
-        """
-        What is no good answer is refused with the reason.
-        """
-        counted = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n"
-        for answer, reason in (
-            (b"SSH-2.0-x", "not an HTTP/1.1 answer"),
-            (b"HTTP/1.1 404 Not Found\r\n\r\n", "404 Not Found"),
-            (b"HTTP/1.1 200 OK\r\n\r\n", "neither a Content-Length nor chunks"),
-            (counted + b"\r\nhello", "longer than its Content-Length"),
-            (
-                b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\nzz\r\n",
-                "a chunk's size",
-            ),
-        ):
-            exchange = Http("/", "localhost")
-            error = self.assertRaises(
-                WrongAnswer, exchange.isWhole, exchange.turns()[0], answer
-            )
-            self.assertIn(reason, str(error))
-
-    def test_pageChanged(self) -> None:
-        """
-        A page that is not what it was is a wrong answer.
-        """
-        exchange = Http("/", "localhost")
-        head = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\n"
-        turn, other = exchange.turns()
-        self.assertTrue(exchange.isWhole(turn, head + b"hi"))
-        error = self.assertRaises(WrongAnswer, exchange.isWhole, other, head + b"ho")
-        self.assertIn("the page changed", str(error))
-
-    def test_headChanged(self) -> None:
-        """
-        A field of the head that begins to change late is a wrong answer; one that
-        changed from the beginning is not, nor is the date.
-        """
-        exchange = Http("/", "localhost")
-        turn, _ = exchange.turns()
-
-        def answer(number: int, server: bytes) -> bytes:
-            return (
-                b"HTTP/1.1 200 OK\r\nDate: %d\r\nX-Request: %d\r\nServer: %s\r\n"
-                b"Content-Length: 2\r\n\r\nhi" % (number // 50, number, server)
-            )
-
-        for number in range(100):
-            self.assertTrue(exchange.isWhole(turn, answer(number, b"this")))
-        error = self.assertRaises(
-            WrongAnswer, exchange.isWhole, turn, answer(100, b"thit")
-        )
-        self.assertEqual(
-            str(error), "the head changed: server is 'thit', was 'this' before"
-        )
-
-    def test_verificationEnds(self) -> None:
-        """
-        Verification ends after so many bytes, or so many seconds.
-        """
-        exchange = Http("/", "localhost")
-        answer = b"HTTP/1.1 200 OK\r\nContent-Length: 1048576\r\n\r\n" + bytes(1 << 20)
-        turns = 0
-        for turn in exchange.verification():
-            self.assertTrue(exchange.isWhole(turn, answer))
-            turns += 1
-        self.assertEqual(turns, 16)
-        slow = Http("/", "localhost")
-        self.patch(slow, "SECONDS", 0.0)
-        self.assertEqual(list(slow.verification()), [])
-
-
 class VerbatimExchangeTests(SynchronousTestCase):
     """
     Tests for L{Verbatim}, and the rules that say where an answer ends.
@@ -303,10 +205,11 @@ class VerbatimExchangeTests(SynchronousTestCase):
             exchange = Verbatim(b"PING", ending)
             for turn in exchange.turns():
                 self.assertEqual(turn.request, b"PING")
-                for length in range(len(answer)):
-                    self.assertFalse(exchange.isWhole(turn, answer[:length]), length)
-                self.assertTrue(exchange.isWhole(turn, answer))
-                self.assertEqual(turn.expected, answer)
+                for size in (1, 3, len(answer)):
+                    coming = exchange.answer(turn)
+                    whole = [coming.received(piece) for piece in cut(answer, size)]
+                    self.assertEqual(whole, [False] * (len(whole) - 1) + [True])
+                    self.assertEqual(turn.expected, answer)
 
     def test_wrong(self) -> None:
         """
@@ -318,14 +221,19 @@ class VerbatimExchangeTests(SynchronousTestCase):
             ([b"abcd"], ofLength(3), "more came than the 3 bytes"),
             ([bytes(10)], endingWith(b"\n"), "does not end within 9 bytes"),
             ([b"ab\n", b"ac"], endingWith(b"\n"), "byte 1 is not as in the first"),
-            ([b"ab\n", b"ab\nc"], endingWith(b"\n"), "byte 3 is not as in the first"),
+            (
+                [b"ab\n", b"ab\nc"],
+                endingWith(b"\n"),
+                "4 bytes came, and the first answer",
+            ),
         ):
             exchange = Verbatim(b"x", ending)
             turn, _ = exchange.turns()
             *right, wrong = answers
             for answer in right:
-                self.assertTrue(exchange.isWhole(turn, answer))
-            error = self.assertRaises(WrongAnswer, exchange.isWhole, turn, wrong)
+                self.assertTrue(exchange.answer(turn).received(answer))
+            coming = exchange.answer(turn)
+            error = self.assertRaises(WrongAnswer, coming.received, wrong)
             self.assertIn(reason, str(error))
 
 
@@ -357,8 +265,9 @@ class ExchangeOfTests(SynchronousTestCase):
             exchange = exchangeOf(kind, 1, "h")
             turn, _ = exchange.turns()
             self.assertEqual(turn.request, request)
-            self.assertFalse(exchange.isWhole(turn, answer[:-1]))
-            self.assertTrue(exchange.isWhole(turn, answer), kind)
+            coming = exchange.answer(turn)
+            self.assertFalse(coming.received(answer[:-1]))
+            self.assertTrue(coming.received(answer[-1:]), kind)
 
     def test_unknown(self) -> None:
         """
@@ -475,6 +384,11 @@ def _kept(opened: socket.socket, keep: list[socket.socket]) -> socket.socket:
 Serve = Callable[[socket.socket], None]
 
 
+def cut(data: bytes, size: int) -> list[bytes]:
+    """Pieces of so many bytes."""
+    return [data[begin : begin + size] for begin in range(0, len(data), size)]
+
+
 class Fixed:
     """
     An exchange of one request and one answer.
@@ -494,13 +408,9 @@ class Fixed:
         """Nothing of it."""
         return iter(())
 
-    def isWhole(self, turn: Turn, received: bytes) -> bool:
-        """See L{Exchange.isWhole}."""
-        return received == self._answer
-
-    def ended(self, turn: Turn, received: bytes) -> bool:
-        """See L{Exchange.ended}."""
-        return False
+    def answer(self, turn: Turn) -> Answer:
+        """See L{Exchange.answer}."""
+        return Known(self._answer, "it is another", "it is more")
 
 
 def echo(connection: socket.socket) -> None:
@@ -525,15 +435,24 @@ class UntilClosed(Fixed):
     An exchange whose answer ends where its connection does.
     """
 
-    def isWhole(self, turn: Turn, received: bytes) -> bool:
-        """See L{Exchange.isWhole}."""
-        if not self._answer.startswith(received):
-            raise WrongAnswer(f"it begins {received!r}")
+    def answer(self, turn: Turn) -> Answer:
+        """See L{Exchange.answer}."""
+        return UntilClosedAnswer(self._answer, "it is another", "it is more")
+
+
+class UntilClosedAnswer(Known):
+    """
+    Such an answer.
+    """
+
+    def received(self, data: bytes) -> bool:
+        """See L{Answer.received}."""
+        self._isWhole = super().received(data)
         return False
 
-    def ended(self, turn: Turn, received: bytes) -> bool:
-        """See L{Exchange.ended}."""
-        return received == self._answer
+    def ended(self) -> bool:
+        """See L{Answer.ended}."""
+        return self._isWhole
 
 
 def close(connection: socket.socket) -> None:

@@ -85,7 +85,8 @@ from time import perf_counter_ns
 
 from iodemo.load import tracing
 from iodemo.load.companions import Companion
-from iodemo.load.exchanges import Exchange, WrongAnswer
+from iodemo.load.exchanges import Answer, Exchange, WrongAnswer
+from iodemo.load.exchanges.exchange import shown
 from iodemo.load.pacing import NEVER, Schedule
 from iodemo.load.part import Part, addServer
 from iodemo.load.plan import LoadFailed, Plan, TooLate
@@ -119,7 +120,8 @@ class _Connection:
     @ivar following: the one after it.
     @ivar expected: the answer expected, as far as it is known.
     @ivar unsent: how many bytes of the request the kernel has not taken yet.
-    @ivar received: the beginning of an answer that came in pieces.
+    @ivar answer: the answer that is coming, unless it was whole at once.
+    @ivar came: how many bytes of it have come.
     @ivar sent: when the request went out, in nanoseconds; 0 while there is none.
     @ivar due: when it should have, in an open loop.
     @ivar first: when the first request on this socket went out; 0 before.
@@ -127,12 +129,13 @@ class _Connection:
     """
 
     __slots__ = (
+        "answer",
+        "came",
         "due",
         "expected",
         "first",
         "following",
         "name",
-        "received",
         "recv",
         "send",
         "sent",
@@ -158,7 +161,8 @@ class _Connection:
         self.recv = connected.recv
         self.send = connected.send
         self.unsent = 0
-        self.received = b""
+        self.answer: Answer | None = None
+        self.came = 0
         self.first = 0
         self.spent = False
 
@@ -915,7 +919,7 @@ class Driver:
         """
         Say which connection has waited too long, and for what.
         """
-        came = len(connection.received)
+        came = connection.came
         if not came:
             return f"no answer for {self._patience:g} s on {connection.name}"
         return (
@@ -1007,18 +1011,25 @@ class Driver:
             return self._closed(connection)
         if not connection.sent:
             raise LoadFailed(
-                f"wrong answer on {connection.name}: it came without a request"
+                f"wrong answer on {connection.name}: it came without a request: "
+                f"'{shown(data)}'"
             )
-        received = connection.received + data
+        answer = connection.answer
+        if answer is None:
+            answer = self._plan.exchange.answer(connection.turn)
         try:
-            whole = self._plan.exchange.isWhole(connection.turn, received)
+            whole = answer.received(data)
         except WrongAnswer as error:
             raise LoadFailed(f"wrong answer on {connection.name}: {error}") from error
         if whole and connection.unsent:
             raise LoadFailed(
                 f"wrong answer on {connection.name}: it came before the request"
             )
-        connection.received = b"" if whole else received
+        connection.answer = None if whole else answer
+        connection.came = 0 if whole else connection.came + len(data)
+        if not whole:
+            # What comes next is not all of it.
+            connection.expected = b""
         connection.spent = whole and connection.turn.last
         return whole
 
@@ -1028,9 +1039,9 @@ class Driver:
 
         @return: whether that makes an answer whole.
         """
-        received = connection.received
+        answer = connection.answer
         try:
-            whole = received and self._plan.exchange.ended(connection.turn, received)
+            whole = answer is not None and answer.ended()
         except WrongAnswer as error:
             raise LoadFailed(f"wrong answer on {connection.name}: {error}") from error
         if not whole:
@@ -1063,10 +1074,10 @@ class Driver:
         @param how: in words.
         @raise LoadFailed: if there is part of an answer, or was none before.
         """
-        if connection.received:
+        if connection.came:
             raise LoadFailed(
-                f"{how} in the middle of an answer, after {len(connection.received):,} "
-                "bytes of it"
+                f"{how} in the middle of an answer, after {connection.came:,} bytes of "
+                "it"
             )
         if connection.sent and connection.sent == connection.first:
             raise LoadFailed(f"{how} before it answered anything on it{self._hint()}")
@@ -1076,7 +1087,8 @@ class Driver:
 
     def _leave(self, connection: _Connection) -> None:
         self._drop(connection)
-        connection.received = b""
+        connection.answer = None
+        connection.came = 0
         connection.unsent = 0
         connection.spent = True
 

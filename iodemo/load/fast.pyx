@@ -104,8 +104,8 @@ cdef object lastError():
 
 cdef class Connection:
     """
-    See L{iodemo.load.driver._Connection}. While what has been received is the
-    beginning of the answer expected, it is known by its length alone.
+    See L{iodemo.load.driver._Connection}. While what has come is the beginning of the
+    answer expected, it is known by its length alone.
     """
 
     cdef readonly str name
@@ -119,7 +119,8 @@ cdef class Connection:
     cdef public bint spent
     cdef int descriptor
     cdef Py_ssize_t matched
-    cdef bytes other
+    cdef public object answer
+    cdef Py_ssize_t other
 
     def __init__(self, str name, connected, exchange):
         self.name = name
@@ -134,25 +135,26 @@ cdef class Connection:
         self.socket = connected
         self.descriptor = connected.fileno()
         self.unsent = 0
-        self.received = b""
+        self.answer = None
+        self.came = 0
         self.first = 0
         self.spent = False
 
     @property
-    def received(self):
-        return self.expected[:self.matched] if self.matched else self.other
+    def came(self):
+        return self.matched + self.other
 
-    @received.setter
-    def received(self, bytes received):
+    @came.setter
+    def came(self, Py_ssize_t came):
         self.matched = 0
-        self.other = received
+        self.other = came
 
     cdef bint goesOn(self, const char *data, Py_ssize_t length):
         """
         Whether this is what is expected to come next.
         """
         cdef Py_ssize_t left = PyBytes_GET_SIZE(self.expected) - self.matched
-        if self.other or length > left or (length == left and self.unsent):
+        if length > left or (length == left and self.unsent):
             return False
         return not memcmp(PyBytes_AS_STRING(self.expected) + self.matched, data, length)
 
@@ -193,6 +195,17 @@ class FastDriver(Driver):
     """
 
     _connectionOf = Connection
+
+    def _received(self, Connection connection, bytes data):
+        """
+        See L{Driver._received}: of what comes next, whatever came before.
+        """
+        cdef bytes matched
+        if connection.matched:
+            matched = connection.expected[:connection.matched]
+            connection.matched = 0
+            super()._received(connection, matched)
+        return super()._received(connection, data)
 
     def _drive(self, int64_t length, recording, uncorrected):
         """

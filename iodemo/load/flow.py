@@ -141,7 +141,8 @@ class StreamDriver(_Flow):
         data = self._buffer[progress : progress + count]
         if not count or not connection.turn.expected.startswith(data, progress):
             # It says what is wrong.
-            connection.received = connection.turn.expected[:progress]
+            if progress:
+                self._received(connection, connection.turn.expected[:progress])
             self._received(connection, bytes(data))
         connection.progress = (progress + count) % PIECE
         return not connection.progress

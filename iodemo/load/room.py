@@ -65,23 +65,28 @@ class RoomDriver(Driver):
         Have as many members as there are names, who have heard the same line last.
         """
         members: list[_Connection] = []
+        # The last bytes that came to each, as many as a line has.
+        heard: dict[_Connection, bytes] = {}
         for name in names:
             members.append(self._add(name, self._openOrFail(name)))
             _resetWhenClosed(members[-1].socket)
             if len(members) % self.RAMP == 0:
-                self._call(members[-1], members[-1:])
+                self._call(members[-1], members[-1:], heard)
         patience = self._plan.patience
         end = perf_counter_ns() + patience * 1e9
-        while deaf := [each.name for each in members if not each.received]:
+        while deaf := [each.name for each in members if not heard.get(each)]:
             if perf_counter_ns() > end:
                 raise LoadFailed(f"{deaf[0]} heard nobody for {patience:g} s")
-            self._call(members[-1], members[-1:])
-        self._call(members[-1], members)
-        for member in members:
-            member.received = b""
+            self._call(members[-1], members[-1:], heard)
+        self._call(members[-1], members, heard)
         return members
 
-    def _call(self, speaker: _Connection, hearing: Sequence[_Connection]) -> None:
+    def _call(
+        self,
+        speaker: _Connection,
+        hearing: Sequence[_Connection],
+        heard: dict[_Connection, bytes],
+    ) -> None:
         """
         Have something said, and wait until these have heard it, whatever they have
         heard before.
@@ -94,9 +99,9 @@ class RoomDriver(Driver):
             member.sent = speaker.sent
         while waiting:
             for member in self._ready():
-                heard = member.received + self._heard(member)
-                member.received = heard[-len(line) :]
-                if member.received == line:
+                came = heard.get(member, b"") + self._heard(member)
+                heard[member] = came[-len(line) :]
+                if heard[member] == line:
                     member.sent = 0
                     waiting.discard(member)
 
@@ -119,7 +124,7 @@ class RoomDriver(Driver):
         while left:
             for member in self._ready():
                 data = self._heard(member)
-                if (data == line and member.sent and not member.received) or (
+                if (data == line and member.sent and member.answer is None) or (
                     data and self._received(member, data)
                 ):
                     latencies.append(perf_counter_ns() - said)

@@ -7,10 +7,10 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 
 from iodemo.load.exchanges.echo import Chat, Echo
-from iodemo.load.exchanges.exchange import Exchange, Turn, WrongAnswer, show
+from iodemo.load.exchanges.exchange import Answer, Exchange, Turn, WrongAnswer
 from iodemo.load.exchanges.flow import PIECE, Sink, Stream
 from iodemo.load.exchanges.http import Http, HttpRequest
 from iodemo.load.exchanges.repeated import Verbatim, endingWith, ofLength
@@ -20,6 +20,7 @@ __all__ = [
     "KINDS",
     "OTHER_KINDS",
     "PIECE",
+    "Answer",
     "Chat",
     "Echo",
     "Exchange",
@@ -65,14 +66,17 @@ def _unescaped(text: str) -> bytes:
             return bytes([int(escape[1][1:], 16)])
         if escape[1] not in _ESCAPES:
             raise ValueError(
-                f"{show(escape[0])} is no escape: there are \\r \\n \\t \\0 \\xHH \\\\"
+                f"{os.fsdecode(escape[0])} is no escape: there are "
+                r"\r \n \t \0 \xHH \\"
             )
         return _ESCAPES[escape[1]]
 
     return _ESCAPE.sub(byte, os.fsencode(text))
 
 
-def exchangeOf(kind: str, payload: int, host: str) -> Exchange:
+def exchangeOf(
+    kind: str, payload: int, host: str, compared: Collection[str] = ()
+) -> Exchange:
     """
     The exchange named on the command line: C{echo}; C{stream}, C{sink}, C{chat};
     C{http:PATH}; C{http-request:REQUEST}; C{length:N:REQUEST}, where the answer has
@@ -80,6 +84,7 @@ def exchangeOf(kind: str, payload: int, host: str) -> Exchange:
     escaped as in Python; a colon in C{END} is C{\\x3a}.
 
     @param payload: bytes of a request, where the kind leaves that open.
+    @param compared: fields of the head that an answer of HTTP must have as the first.
     @raise UnknownKind: if there is no such kind, or what it is given is not right.
     """
     name, _, argument = kind.partition(":")
@@ -91,9 +96,9 @@ def exchangeOf(kind: str, payload: int, host: str) -> Exchange:
         if name in FLOWS and not argument:
             return FLOWS[name]()
         if name == "http":
-            return Http(argument or "/", host)
+            return Http(argument or "/", host, compared)
         if name == "http-request":
-            return HttpRequest(_unescaped(argument))
+            return HttpRequest(_unescaped(argument), compared)
         rule, colon, request = argument.partition(":")
         if name == "length" and colon and rule.isdecimal():
             return Verbatim(_unescaped(request), ofLength(int(rule)))

@@ -8,7 +8,7 @@ from __future__ import annotations
 import random
 from collections.abc import Iterator
 
-from iodemo.load.exchanges.exchange import Turn, WrongAnswer
+from iodemo.load.exchanges.exchange import Known, Turn
 
 
 class Echo:
@@ -66,23 +66,13 @@ class Echo:
         for _ in range(self.VERIFIED // self._LARGEST):
             yield self._turn(self._LARGEST)
 
-    def ended(self, turn: Turn, received: bytes) -> bool:
-        """See L{Exchange.ended}."""
-        return False
-
-    def isWhole(self, turn: Turn, received: bytes) -> bool:
-        """See L{Exchange.isWhole}."""
-        if turn.request.startswith(received):
-            return len(received) == len(turn.request)
-        for offset, (sent, got) in enumerate(zip(turn.request, received, strict=False)):
-            if sent != got:
-                raise WrongAnswer(
-                    f"byte {offset:,} of {len(turn.request):,} came back as "
-                    f"0x{got:02x}, was sent as 0x{sent:02x}"
-                )
-        raise WrongAnswer(
-            f"more came back than was sent: {len(received):,} bytes, not "
-            f"{len(turn.request):,}"
+    def answer(self, turn: Turn) -> Known:
+        """See L{Exchange.answer}."""
+        return Known(
+            turn.request,
+            "byte {offset:,} of {size:,} came back as 0x{got:02x}, was sent as "
+            "0x{right:02x}",
+            "more came back than was sent: {came:,} bytes, not {size:,}",
         )
 
 

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from iodemo.load.exchanges.exchange import Turn, WrongAnswer
+from iodemo.load.exchanges.exchange import Known, Turn
 
 #: Bytes of a piece of what flows one way.
 PIECE = 64 << 10
@@ -37,21 +37,14 @@ class Stream:
         for _ in range(self.VERIFIED // PIECE):
             yield Turn(b"", self._PIECE)
 
-    def ended(self, turn: Turn, received: bytes) -> bool:
-        """See L{Exchange.ended}."""
-        return False
-
-    def isWhole(self, turn: Turn, received: bytes) -> bool:
-        """See L{Exchange.isWhole}."""
-        if self._PIECE.startswith(received):
-            return len(received) == PIECE
-        for offset, got in enumerate(received[:PIECE]):
-            if got != offset % 256:
-                raise WrongAnswer(
-                    f"byte {offset:,} of a piece is 0x{got:02x}, and 0x"
-                    f"{offset % 256:02x} is to be there"
-                )
-        raise WrongAnswer(f"{len(received) - PIECE:,} bytes more than a piece")
+    def answer(self, turn: Turn) -> Known:
+        """See L{Exchange.answer}."""
+        return Known(
+            self._PIECE,
+            "byte {offset:,} of a piece is 0x{got:02x}, and 0x{right:02x} is to be "
+            "there",
+            "{came:,} bytes came, and a piece has {size:,}",
+        )
 
 
 class Sink(Stream):
@@ -70,6 +63,6 @@ class Sink(Stream):
         for _ in range(self.VERIFIED // PIECE):
             yield Turn(self._PIECE, b"")
 
-    def isWhole(self, turn: Turn, received: bytes) -> bool:
-        """See L{Exchange.isWhole}."""
-        raise WrongAnswer("a sink says nothing")
+    def answer(self, turn: Turn) -> Known:
+        """See L{Exchange.answer}."""
+        return Known(b"", "", "a sink says nothing")

@@ -1,35 +1,79 @@
-# -*- test-case-name: tests.test_load -*-
+# -*- test-case-name: tests.test_http_answers -*-
 """
-Answers of HTTP.
+HTTP/1.1 and 1.0, as servers speak it.
+
+Facts. An answer ends where its framing says: with its head (of C{HEAD}, 204 and 304),
+after C{Content-Length} bytes, with the last chunk, or with the connection. A server may
+send heads of 1xx before it. Two recipients that disagree about where an answer ends can
+be made to take one answer for two (response splitting, request smuggling): a recipient
+that wants to see a wrong server must not be lenient there.
+
+Decisions. h11 reads the first answer, and every answer whose framing is not proved to
+be the same as that of one that h11 has read. It is proved if the head has the same
+lines, but for the values of fields that frame nothing. Then what follows the head must
+be the same bytes, which takes one comparison. h11 knows no other transfer coding than
+C{chunked}, and those before it do not matter here: the body is compared as it is coded.
+
+The status and the body of every answer must be those of the first. Fields of the head
+change for good reasons (C{Date}, C{Expires}, C{Set-Cookie}, request identifiers): they
+are compared if that was asked for, and it is known which have changed.
+
+Costs. h11 is Python: some 100 microseconds for an answer. Of a body it does not take
+again, because its framing changes or it is larger than L{KEPT}, there is a digest and
+no copy.
 """
 
 from __future__ import annotations
 
-from iodemo.load.exchanges.exchange import Turn, WrongAnswer, show
+import hashlib
+import re
+from collections.abc import Callable, Collection
+
+import h11
+
+from iodemo.load.exchanges.exchange import Answer, Turn, WrongAnswer, shown
 from iodemo.load.exchanges.repeated import Repeated
+
+#: Bytes that a head may have, or a line or the trailers of a body in chunks.
+LONGEST_HEAD = 65536
+
+#: Bytes of an answer that are kept to compare others with.
+KEPT = 4 << 20
+
+#: Heads of 1xx that may come before an answer.
+MOST_INFORMATIONAL = 100
+
+# The blank line behind a head. Lines end with CR LF, or with LF alone.
+_BLANK = re.compile(rb"\n\r?\n")
+_BEGINNINGS = b"HTTP/1.1 ", b"HTTP/1.0 "
+# Where the status is in a head.
+_STATUS = 9
+# What precedes "chunked" in Transfer-Encoding.
+_CODINGS = re.compile(
+    rb"^(transfer-encoding:[ \t]*)(?:(?!chunked\b)[-!#$%&'*+.^_`|~0-9a-z]+[ \t]*,"
+    rb"[ \t]*)+(chunked[ \t]*\r?)$",
+    re.IGNORECASE | re.MULTILINE,
+)
+# A field with its name, as it is in a head.
+_FIELD = re.compile(rb"([^:\s]+):")
+_CONTROL = re.compile(rb"[\x00-\x08\x0a-\x1f\x7f]")
+# Fields that say where an answer ends, or a connection.
+_FRAMING = frozenset([b"content-length", b"transfer-encoding", b"connection"])
+_BODILESS = 204, 304
 
 
 class HttpRequest(Repeated):
     """
-    Any request over HTTP/1.1 whose answer has a
-    C{Content-Length} or comes in chunks.
-
-    The right page is what the first answer held, and every later one must hold the
-    same. So must the fields of its head, except those that were seen to change among
-    the first answers, as C{Date} does.
-
-    @cvar LEARNING: answers after which no field may begin to change.
+    Any request. The right answer to it is what the first one held.
     """
 
-    LEARNING = 16
-    _CHANGING = frozenset([b"date", b"age", b"connection", b"keep-alive"])
-    _LONGEST_HEAD = 65536
-    _MOST_DIGITS = 18
-
-    def __init__(self, request: bytes) -> None:
+    def __init__(self, request: bytes, compared: Collection[str] = ()) -> None:
         """
         @param request: all of it, with its head and, if it has one, its body.
-        @raise ValueError: if its head does not end.
+        @param compared: names of the fields of an answer's head that must be as in the
+            first one.
+        @raise ValueError: if the head of the request does not begin with a method, or
+            does not end.
         """
         if b"\r\n\r\n" not in request:
             raise ValueError(
@@ -37,66 +81,108 @@ class HttpRequest(Repeated):
                 r"http-request:GET / HTTP/1.1\r\nHost: localhost\r\n\r\n"
             )
         super().__init__(request)
-        self._body: bytes | None = None
-        self._fixed: dict[bytes, bytes] = {}
-        self._answers = 0
+        self._method = request.partition(b" ")[0]
+        try:
+            _parser(self._method)
+        except h11.LocalProtocolError as error:
+            raise ValueError(
+                f"a request begins with its method, and '{shown(self._method)}' is none"
+            ) from error
+        self._compared = frozenset(name.lower().encode() for name in compared)
+        self._first: _Reading | None = None
+        self._changing: set[bytes] = set()
+        # That of the last answer that h11 has read.
+        self._form: _Form | None = None
 
-    def isWhole(self, turn: Turn, received: bytes) -> bool:
-        """See L{Exchange.isWhole}."""
-        head, blank, rest = received.partition(b"\r\n\r\n")
-        if not b"HTTP/1.1 ".startswith(head[:9]):
-            raise WrongAnswer(f"not an HTTP/1.1 answer: it begins {head[:20]!r}")
-        if not blank:
-            if len(head) > self._LONGEST_HEAD:
-                raise WrongAnswer("the head of the answer does not end")
-            return False
-        status, *lines = head.split(b"\r\n")
-        if not status[9:10] == b"2":
-            raise WrongAnswer(f"the page is not there: {show(status)}")
-        fields = dict(_field(line) for line in lines)
-        if fields.get(b"transfer-encoding", b"").lower() == b"chunked":
-            body = _unchunked(rest)
-        else:
-            length = fields.get(b"content-length", b"")
-            if not length.isdigit() or len(length) > self._MOST_DIGITS:
-                raise WrongAnswer("the answer has neither a Content-Length nor chunks")
-            body = _counted(rest, int(length))
-        if body is None:
-            return False
-        self._checkFields({b"": status, **fields})
-        if self._body is None:
-            self._body = body
-        elif body != self._body:
-            raise WrongAnswer(
-                f"the page changed: {len(body):,} bytes that are not the "
-                f"{len(self._body):,} of the first answer (choose a page that stays "
-                "the same)"
-            )
-        self._answers += 1
-        self._answered(turn, received)
-        options = fields.get(b"connection", b"").lower().split(b",")
-        turn.last = b"close" in map(bytes.strip, options)
-        if turn.last:
-            turn.expected = b""
-        return True
+    @property
+    def unverified(self) -> frozenset[str]:
+        """
+        The names of the fields of the head that have changed.
+        """
+        return frozenset(name.decode("ascii") for name in self._changing)
 
-    def _checkFields(self, fields: dict[bytes, bytes]) -> None:
+    def answer(self, turn: Turn) -> Answer:
+        """See L{Exchange.answer}."""
+        if self._form is None:
+            return self._reading(turn)
+        return _SimilarAnswer(self, turn, self._form)
+
+    def _reading(self, turn: Turn) -> _Reading:
+        return _Reading(
+            self._method, self._checkHead, lambda reading: self._read(turn, reading)
+        )
+
+    def similar(self, turn: Turn, form: _Form, head: bytes) -> None:
         """
-        @param fields: those of a head, the first line being the field without a
-            name.
+        An answer has the form of one that h11 has read, and is whole.
         """
-        for name in self._CHANGING:
-            fields.pop(name, None)
-        if not self._answers:
-            self._fixed = fields
-        elif self._answers < self.LEARNING:
-            self._fixed = dict(self._fixed.items() & fields.items())
-        elif not self._fixed.items() <= fields.items():
-            name, value = min(self._fixed.items() - fields.items())
+        self._answered(len(head) + len(form.rest))
+        turn.last = False
+        turn.expected = form.answerWith(head)
+
+    def dissimilar(self, turn: Turn, beginning: bytes) -> tuple[Answer, bool]:
+        """
+        An answer begins otherwise than one that h11 has read.
+
+        @return: what goes on with it, and whether it is whole.
+        """
+        reading = self._reading(turn)
+        return reading, reading.received(beginning)
+
+    def _checkHead(self, reading: _Reading) -> None:
+        """
+        @raise WrongAnswer: if the status of an answer is not right, or if a field is
+            not which must be.
+        """
+        first = self._first
+        said = f"{reading.status} {shown(reading.reason)}"
+        if first is None:
+            if not 200 <= reading.status < 300 and reading.status != 304:
+                place = reading.fields.get(b"location", [b""])[0]
+                where = f" (at '{shown(place)}')" if place else ""
+                raise WrongAnswer(f"the page is not there: {said}{where}")
+            missing = self._compared - reading.fields.keys()
+            if missing:
+                raise WrongAnswer(f"its head has no field '{shown(min(missing))}'")
+            return
+        if reading.status != first.status:
             raise WrongAnswer(
-                f"the head changed: {show(name)} is {show(fields.get(name, b''))!r}, "
-                f"was {show(value)!r} before"
+                f"the status changed: {said}, was {first.status} at first"
             )
+        names = reading.fields.keys() | first.fields.keys()
+        for name in names - self._changing:
+            value, before = reading.fields.get(name), first.fields.get(name)
+            if value == before:
+                continue
+            if name in self._compared:
+                raise WrongAnswer(
+                    f"the head changed: {shown(name)} is {_values(value)}, was "
+                    f"{_values(before)} at first"
+                )
+            self._changing.add(name)
+
+    def _read(self, turn: Turn, reading: _Reading) -> None:
+        """
+        h11 has read an answer, and it is whole.
+
+        @raise WrongAnswer: if its body is not the right one.
+        """
+        first = self._first = self._first or reading
+        # There may have been no first one yet when this one began.
+        self._checkHead(reading)
+        if reading.length != first.length or reading.digest != first.digest:
+            size = f"{reading.length:,} bytes, and {first.length:,} at first"
+            if reading.length == first.length:
+                size = f"{reading.length:,} bytes as at first, but other ones"
+            raise WrongAnswer(
+                f"the page changed: {size} (choose a page that stays the same)"
+            )
+        self._answered(reading.size)
+        turn.last = reading.last
+        turn.expected = b""
+        self._form = None
+        if reading.rest is not None and not reading.last:
+            self._form = _Form(reading.head, reading.rest, self._changing)
 
 
 class Http(HttpRequest):
@@ -104,45 +190,329 @@ class Http(HttpRequest):
     C{GET} of one path.
     """
 
-    def __init__(self, path: str, host: str) -> None:
+    def __init__(self, path: str, host: str, compared: Collection[str] = ()) -> None:
         """
         @param path: absolute path of the page, with its query.
         @param host: for the C{Host} header.
+        @param compared: see L{HttpRequest}.
         """
         if not path.startswith("/") or not path.isascii() or len(path.split()) != 1:
             raise ValueError(
                 f"{path!r} is not the path of a page: begin with a slash, as in http:/"
             )
         head = f"GET {path} HTTP/1.1\r\nHost: {host}\r\nUser-Agent: iodemo\r\n\r\n"
-        super().__init__(head.encode("ascii"))
+        super().__init__(head.encode("ascii"), compared)
 
 
-def _field(line: bytes) -> tuple[bytes, bytes]:
-    name, _, value = line.partition(b":")
-    return name.strip().lower(), value.strip()
+class _Form:
+    """
+    What an answer that h11 has read has in common with others.
+
+    @ivar head: matches the heads with the same lines, but for the values of fields that
+        change and frame nothing.
+    @ivar rest: what follows the head.
+    """
+
+    def __init__(self, head: bytes, rest: bytes, changing: Collection[bytes]) -> None:
+        """
+        @param changing: names of fields, in lower case.
+        """
+        self.head = _patternOf(head, changing)
+        self.rest = rest
+        self._last = head
+        self._answer = b""
+
+    def answerWith(self, head: bytes) -> bytes:
+        """
+        The whole answer with a head that has come again, else nothing: where every
+        head comes once (with a request identifier), every connection would keep an
+        answer of its own.
+        """
+        if head != self._last:
+            self._last, self._answer = head, b""
+        elif not self._answer:
+            self._answer = head + self.rest
+        return self._answer
 
 
-def _counted(rest: bytes, length: int) -> bytes | None:
-    if len(rest) > length:
-        raise WrongAnswer("the answer is longer than its Content-Length")
-    return rest if len(rest) == length else None
+class _SimilarAnswer:
+    """
+    An answer, for as long as it has the form of one that h11 has read.
+    """
+
+    def __init__(self, exchange: HttpRequest, turn: Turn, form: _Form) -> None:
+        self._exchange = exchange
+        self._turn = turn
+        self._form = form
+        self._head = b""
+        # How much of it has been searched for its end, and where the last one begins
+        # if there are some of 1xx.
+        self._searched = 0
+        self._begin = 0
+        # Bytes of the rest that have come, once the head has.
+        self._came: int | None = None
+        self._other: Answer | None = None
+
+    def received(self, data: bytes) -> bool:
+        """See L{Answer.received}."""
+        if self._other is not None:
+            return self._other.received(data)
+        if self._came is None:
+            self._head += data
+            if not self._hasHead():
+                if (
+                    _mayBegin(self._head[self._begin :])
+                    and len(self._head) <= LONGEST_HEAD
+                ):
+                    return False
+                return self._isOther(self._head)
+            data = self._head[self._searched :]
+            self._head = self._head[: self._searched]
+            if self._form.head.fullmatch(self._head) is None:
+                return self._isOther(self._head + data)
+            self._came = 0
+        rest, came = self._form.rest, self._came
+        if not rest.startswith(data, came):
+            return self._isOther(self._head + rest[:came] + data)
+        self._came += len(data)
+        if self._came < len(rest):
+            return False
+        self._exchange.similar(self._turn, self._form, self._head)
+        return True
+
+    def _hasHead(self) -> bool:
+        while blank := _BLANK.search(self._head, self._searched):
+            isInformational = self._head.startswith(b"1", self._begin + _STATUS)
+            self._searched = self._begin = blank.end()
+            if not isInformational:
+                return True
+        # The blank line may have begun.
+        self._searched = max(self._searched, len(self._head) - 2)
+        return False
+
+    def _isOther(self, beginning: bytes) -> bool:
+        self._other, whole = self._exchange.dissimilar(self._turn, beginning)
+        return whole
+
+    def ended(self) -> bool:
+        """See L{Answer.ended}."""
+        return self._other is not None and self._other.ended()
 
 
-def _unchunked(rest: bytes) -> bytes | None:
-    body: list[bytes] = []
-    while True:
-        line, ending, rest = rest.partition(b"\r\n")
-        if not ending:
-            return None
+class _Reading:
+    """
+    An answer that h11 reads.
+
+    @ivar head: the head, with those of 1xx before it.
+    @ivar rest: what followed it, or L{None} if that is too much to be kept.
+    @ivar fields: values of the fields of the head, by their names in lower case.
+    @ivar last: whether the server closes the connection after it.
+    @ivar size: bytes of all this.
+    @ivar length: bytes of the body, without its chunks' sizes.
+    @ivar digest: of the body.
+    """
+
+    def __init__(
+        self,
+        method: bytes,
+        begun: Callable[[_Reading], None],
+        read: Callable[[_Reading], None],
+    ) -> None:
+        """
+        @param begun: called when the head is there. It may raise L{WrongAnswer}.
+        @param read: likewise, when the answer is whole.
+        """
+        self.head = b""
+        self.rest: bytes | None = None
+        self.status = 0
+        self.reason = b""
+        self.fields: dict[bytes, list[bytes]] = {}
+        self.last = False
+        self.size = 0
+        self.length = 0
+        self.digest = b""
+        self._method = method
+        self._begun = begun
+        self._read = read
+        self._parser = _parser(method)
+        self._informational = 0
+        # The beginning of a head.
+        self._pending = b""
+        self._untilClosed = False
+        self._body = hashlib.blake2b(digest_size=16)
+        self._kept: bytearray | None = bytearray()
+
+    def received(self, data: bytes) -> bool:
+        """See L{Answer.received}."""
+        self.size += len(data)
+        while not self.status:
+            data = self._pending + data
+            blank = _BLANK.search(data, max(0, len(self._pending) - 2))
+            if not _mayBegin(data):
+                raise WrongAnswer(
+                    f"not an answer of HTTP/1.1 or 1.0: it begins '{shown(data)}'"
+                )
+            if (len(data) if blank is None else blank.end()) > LONGEST_HEAD:
+                raise WrongAnswer(
+                    f"its head has more than {LONGEST_HEAD:,} bytes: it begins "
+                    f"'{shown(data)}'"
+                )
+            if blank is None:
+                self._pending = data
+                return False
+            self._pending = b""
+            self._readHead(data[: blank.end()])
+            data = data[blank.end() :]
+            if not data and not self.status:
+                return False
+        return self._readBody(data)
+
+    def _readHead(self, head: bytes) -> None:
+        self.head += head
+        self._parser.receive_data(_CODINGS.sub(rb"\1\2", head))
         try:
-            size = int(line.partition(b";")[0], 16)
-        except ValueError:
-            raise WrongAnswer(f"a chunk's size is {show(line)!r}") from None
-        if len(rest) < size + 2:
-            return None
-        if rest[size : size + 2] != b"\r\n":
-            raise WrongAnswer("a chunk is longer than its size")
-        if size == 0:
-            return b"".join(body)
-        body.append(rest[:size])
-        rest = rest[size + 2 :]
+            event = self._next()
+        except WrongAnswer as error:
+            raise WrongAnswer(f"{error}, in '{shown(head, 300)}'") from error
+        if isinstance(event, h11.InformationalResponse):
+            self._informational += 1
+            if self._informational > MOST_INFORMATIONAL:
+                raise WrongAnswer(
+                    f"more than {MOST_INFORMATIONAL} heads of 1xx, and no answer"
+                )
+            return
+        if not isinstance(event, h11.Response):
+            raise WrongAnswer("the server goes on with another protocol than HTTP")
+        fields = self.fields
+        for name, value in event.headers:
+            fields.setdefault(name, []).append(value)
+        chunked = b"transfer-encoding" in fields
+        counted = b"content-length" in fields
+        isOld = event.http_version == b"1.0"
+        if chunked and counted:
+            raise WrongAnswer("its head has a Content-Length and a Transfer-Encoding")
+        if chunked and isOld:
+            raise WrongAnswer("HTTP/1.0 has no Transfer-Encoding, and its head has one")
+        options = b",".join(fields.get(b"connection", [])).lower().split(b",")
+        options = [option.strip() for option in options]
+        bodiless = self._method == b"HEAD" or event.status_code in _BODILESS
+        self._untilClosed = not (chunked or counted or bodiless)
+        self.last = (
+            self._untilClosed
+            or b"close" in options
+            or (isOld and b"keep-alive" not in options)
+        )
+        self.status, self.reason = event.status_code, event.reason
+        self._begun(self)
+
+    def _readBody(self, data: bytes) -> bool:
+        if self._kept is not None:
+            self._kept += data
+            if len(self._kept) > KEPT:
+                self._kept = None
+        # So much at a time, a line of a chunk cannot be much longer than that.
+        for begin in range(0, len(data) or 1, LONGEST_HEAD):
+            piece = data[begin : begin + LONGEST_HEAD]
+            if piece:
+                self._parser.receive_data(piece)
+            if self._readEvents():
+                more = self._parser.trailing_data[0] + data[begin + len(piece) :]
+                if more:
+                    raise WrongAnswer(
+                        f"{len(more):,} bytes came after its end: '{shown(more)}'"
+                    )
+                self._end()
+                return True
+        return False
+
+    def _readEvents(self) -> bool:
+        """
+        @return: whether the end of the answer is among them.
+        """
+        while isinstance(event := self._next(), h11.Data):
+            self.length += len(event.data)
+            self._body.update(event.data)
+        return isinstance(event, h11.EndOfMessage)
+
+    def _next(self) -> object:
+        try:
+            return self._parser.next_event()
+        except h11.RemoteProtocolError as error:
+            if error.error_status_hint == 431:
+                raise WrongAnswer(
+                    f"a line of its chunks, or its trailers, have more than "
+                    f"{LONGEST_HEAD:,} bytes"
+                ) from error
+            # It shows bytes of the server as Python would.
+            said = re.sub(r"bytearray\((b.*?)\)", r"\1", str(error))
+            raise WrongAnswer(f"HTTP is broken: {said[:200]}") from error
+
+    def _end(self) -> None:
+        self.digest = self._body.digest()
+        if self._kept is not None:
+            self.rest, self._kept = bytes(self._kept), None
+            if b"transfer-encoding" in self.fields and self.rest:
+                _checkChunks(self.rest)
+        self._read(self)
+
+    def ended(self) -> bool:
+        """See L{Answer.ended}."""
+        if not self._untilClosed:
+            return False
+        self._end()
+        return True
+
+
+def _mayBegin(answer: bytes) -> bool:
+    return any(each.startswith(answer[:9]) for each in _BEGINNINGS)
+
+
+def _parser(method: bytes) -> h11.Connection:
+    """
+    What reads one answer.
+
+    @raise h11.LocalProtocolError: if there is no such method.
+    """
+    parser = h11.Connection(h11.CLIENT, max_incomplete_event_size=LONGEST_HEAD)
+    # Of the request an answer depends on the method alone.
+    parser.send(h11.Request(method=method, target="/", headers=[("Host", "h")]))
+    parser.send(h11.EndOfMessage())
+    return parser
+
+
+def _checkChunks(body: bytes) -> None:
+    """
+    See that the lines before the chunks of a body that h11 has read have no control
+    character: h11 takes any in an extension, and a recipient may take one for an end.
+
+    @raise WrongAnswer: if one has.
+    """
+    begin, size = 0, 1
+    while size:
+        end = body.index(b"\r\n", begin)
+        line = body[begin:end]
+        if _CONTROL.search(line):
+            raise WrongAnswer(f"a control character is before a chunk: '{shown(line)}'")
+        size = int(line.partition(b";")[0], 16)
+        begin = end + size + 4
+
+
+def _patternOf(head: bytes, changing: Collection[bytes]) -> re.Pattern[bytes]:
+    """
+    What matches the heads with the same lines, but for the values of some fields that
+    frame nothing.
+    """
+    lines = []
+    for line in head.split(b"\n"):
+        field = _FIELD.match(line)
+        name = field[1].lower() if field else b""
+        if field and name in changing and name not in _FRAMING:
+            ending = rb"\r" if line.endswith(b"\r") else b""
+            lines.append(re.escape(field[0]) + rb"[\t\x20-\xff]*" + ending)
+        else:
+            lines.append(re.escape(line))
+    return re.compile(b"\n".join(lines))
+
+
+def _values(values: list[bytes] | None) -> str:
+    return "missing" if values is None else f"'{shown(b', '.join(values))}'"

@@ -5,11 +5,16 @@ Exchanges in which one request is repeated, and answered the same every time.
 
 from __future__ import annotations
 
-import itertools
 import time
 from collections.abc import Callable, Iterator
 
-from iodemo.load.exchanges.exchange import Turn, WrongAnswer
+from iodemo.load.exchanges.exchange import (
+    Answer,
+    Known,
+    Turn,
+    WrongAnswer,
+    shown,
+)
 
 
 class Repeated:
@@ -40,17 +45,16 @@ class Repeated:
         while self._received < self.VERIFIED and time.monotonic() < end:
             yield Turn(self._request, b"")
 
-    def ended(self, turn: Turn, received: bytes) -> bool:
-        """See L{Exchange.ended}."""
-        return False
-
-    def _answered(self, turn: Turn, answer: bytes) -> None:
-        self._received += len(answer)
-        turn.expected = answer
+    def _answered(self, size: int) -> None:
+        """
+        A right answer of so many bytes has come.
+        """
+        self._received += size
 
 
-#: Says how long an answer is, from the bytes received; L{None} while that is not known.
-Ending = Callable[[bytes], int | None]
+#: Says how long an answer is, from its first bytes and from how many of these are new
+#: since the last time; L{None} while that is not known.
+Ending = Callable[[bytearray, int], int | None]
 
 
 def ofLength(length: int) -> Ending:
@@ -61,7 +65,7 @@ def ofLength(length: int) -> Ending:
     """
     if length < 1:
         raise ValueError("an answer has at least one byte")
-    return lambda received: length
+    return lambda received, new: length
 
 
 def endingWith(delimiter: bytes) -> Ending:
@@ -73,8 +77,9 @@ def endingWith(delimiter: bytes) -> Ending:
     if not delimiter:
         raise ValueError("an answer ends with at least one byte")
 
-    def ending(received: bytes) -> int | None:
-        place = received.find(delimiter)
+    def ending(received: bytearray, new: int) -> int | None:
+        searched = len(received) - new - len(delimiter) + 1
+        place = received.find(delimiter, max(0, searched))
         return None if place < 0 else place + len(delimiter)
 
     return ending
@@ -84,7 +89,8 @@ class Verbatim(Repeated):
     """
     Any request that is answered with the same bytes every time.
 
-    @cvar LONGEST: bytes after which an answer should have ended.
+    @cvar LONGEST: bytes after which an answer should have ended whose length is not
+        known.
     """
 
     LONGEST = 16 << 20
@@ -97,36 +103,84 @@ class Verbatim(Repeated):
             raise ValueError("a request has at least one byte")
         super().__init__(request)
         self._ending = ending
-        self._answer: bytes | None = None
+        self._first: bytes | None = None
 
-    def isWhole(self, turn: Turn, received: bytes) -> bool:
-        """See L{Exchange.isWhole}."""
-        if self._answer is None:
-            return self._isFirst(turn, received)
-        if not self._answer.startswith(received):
-            pairs = itertools.zip_longest(self._answer, received)
-            offset = next(n for n, (was, got) in enumerate(pairs) if was != got)
-            raise WrongAnswer(
-                f"byte {offset:,} is not as in the first answer, of "
-                f"{len(self._answer):,} (choose a request that is answered the same "
-                "every time)"
-            )
-        if len(received) < len(self._answer):
-            return False
-        self._answered(turn, received)
-        return True
+    def answer(self, turn: Turn) -> Answer:
+        """See L{Exchange.answer}."""
+        return _VerbatimAnswer(self, turn)
 
-    def _isFirst(self, turn: Turn, received: bytes) -> bool:
-        length = self._ending(received)
+    def known(self) -> Known | None:
+        """
+        What is compared with the first answer, if there was one.
+        """
+        if self._first is None:
+            return None
+        other = (
+            "byte {offset:,} is not as in the first answer, of {size:,} (choose a "
+            "request that is answered the same every time)"
+        )
+        more = "{came:,} bytes came, and the first answer had {size:,}"
+        return Known(self._first, other, more)
+
+    def lengthOf(self, received: bytearray, new: int) -> int | None:
+        """
+        How long the first answer is, as far as its bytes tell.
+
+        @raise WrongAnswer: if there are more, or if it should have ended.
+        """
+        length = self._ending(received, new)
+        if length is None and len(received) > self.LONGEST:
+            raise WrongAnswer(f"it does not end within {self.LONGEST:,} bytes")
         if length is not None and len(received) > length:
             raise WrongAnswer(
                 f"more came than the {length:,} bytes that an answer has: "
-                f"{len(received):,}"
+                f"{len(received):,}, which go on with "
+                f"'{shown(bytes(received[length : length + 61]))}'"
             )
-        if length is None or len(received) < length:
-            if len(received) > self.LONGEST:
-                raise WrongAnswer(f"it does not end within {self.LONGEST:,} bytes")
+        return length
+
+    def whole(self, turn: Turn, answer: bytearray | None) -> None:
+        """
+        An answer is whole.
+
+        @param answer: the first one.
+        """
+        if answer is not None:
+            self._first = bytes(answer)
+        assert self._first is not None
+        turn.expected = self._first
+        self._answered(len(self._first))
+
+
+class _VerbatimAnswer:
+    """
+    An answer that is compared with the first one, if it is not that itself.
+    """
+
+    def __init__(self, exchange: Verbatim, turn: Turn) -> None:
+        self._exchange = exchange
+        self._turn = turn
+        self._known = exchange.known()
+        self._received = bytearray()
+
+    def received(self, data: bytes) -> bool:
+        """See L{Answer.received}."""
+        if self._known is None:
+            self._received += data
+            length = self._exchange.lengthOf(self._received, len(data))
+            if len(self._received) != length:
+                return False
+            # Another connection may have had the first answer meanwhile.
+            self._known = self._exchange.known()
+            if self._known is None:
+                self._exchange.whole(self._turn, self._received)
+                return True
+            data = bytes(self._received)
+        if not self._known.received(data):
             return False
-        self._answer = received
-        self._answered(turn, received)
+        self._exchange.whole(self._turn, None)
         return True
+
+    def ended(self) -> bool:
+        """See L{Answer.ended}."""
+        return False
