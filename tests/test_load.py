@@ -1108,6 +1108,30 @@ class DriverTestsMixin(EndingTestsMixin):
 
         self.fails(twice, "wrong answer on verifying connection")
 
+    def test_greeting(self) -> None:
+        """
+        A server that speaks first is told from one that answers wrongly, whatever it is
+        asked; what it says is escaped.
+        """
+        said = b"220 \x1b[2Jmail ESMTP\r\n"
+
+        def greet(connection: socket.socket) -> None:
+            connection.sendall(said)
+            while connection.recv(65536):
+                connection.sendall(b"502 what?\r\n")
+
+        for exchange in (
+            Echo(64),
+            Http("/", "localhost"),
+            Verbatim(b"QUIT\r\n", endingWith(b"\r\n")),
+            Verbatim(b"QUIT\r\n", endingWith(b"\0")),
+            Verbatim(b"QUIT\r\n", ofLength(3)),
+        ):
+            reason = (
+                r"the server speaks first: it said '220 \x1b[2Jmail ESMTP\r\n' before"
+            )
+            self.fails(greet, reason, exchange=exchange, patience=0.5)
+
     def test_unasked(self) -> None:
         """
         An idle connection that speaks is a wrong answer.

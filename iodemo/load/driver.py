@@ -77,7 +77,7 @@ import socket
 import time
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import suppress
+from contextlib import closing, suppress
 from functools import partial
 from multiprocessing.connection import Connection
 from pathlib import Path
@@ -193,6 +193,9 @@ class Driver:
     #: Milliseconds after which a server that has taken nothing takes no more.
     QUIET = 100
 
+    #: Seconds in which a server that speaks first has spoken.
+    GREETING = 0.5
+
     #: Connections that verify, so that one's bytes can be told from another's.
     VERIFYING = 4
 
@@ -221,6 +224,8 @@ class Driver:
         self._epoll = select.epoll()
         self._size = 1 << 18
         self._patience = plan.patience
+        # Whether the server has said anything.
+        self._hasSpoken = False
         # When to look next whether an answer is overdue.
         self._deadline = 0
         # The memory of server and kernel, before there are connections.
@@ -242,7 +247,17 @@ class Driver:
             self._phaseBegan("verifying")
             # A socket that a server inherits listens before the server does.
             self._patience = max(self._plan.patience, self._plan.wait)
-            self._verify()
+            try:
+                self._verify()
+            except LoadFailed as error:
+                greeting = self._greeting()
+                if not greeting:
+                    raise
+                raise LoadFailed(
+                    f"the server speaks first: it said '{shown(greeting)}' before it "
+                    "was asked anything. A load asks first, and has no kind for that: "
+                    f"is {self._plan.address} the server that is meant?"
+                ) from error
             self._patience = self._plan.patience
             self._deadline = 0
             self._before = self._memory()
@@ -339,6 +354,26 @@ class Driver:
         self._exchange(answered, pending)
         for connection in made:
             self._drop(connection)
+
+    def _greeting(self) -> bytes:
+        """
+        What the server says on a connection on which it was asked nothing, if it has
+        said anything, but should not have: else there is no need to wait for it.
+        """
+        silent, _ = self._plan.exchange.turns()
+        if not (self._hasSpoken and silent.request):
+            return b""
+        listening = select.poll()
+        with suppress(OSError), closing(self._open()) as opened:
+            connection = self._connectionOf("", opened, self._plan.exchange)
+            listening.register(opened, select.POLLIN)
+            end = time.monotonic() + self.GREETING
+            while (left := end - time.monotonic()) > 0:
+                # In TLS some of what comes is nothing to receive yet.
+                with suppress(BlockingIOError):
+                    return connection.socket.recv(self._size)
+                listening.poll(left * 1000)
+        return b""
 
     def _connect(self) -> list[_Connection]:
         plan = self._plan
@@ -1009,6 +1044,7 @@ class Driver:
     def _received(self, connection: _Connection, data: bytes) -> bool:
         if not data:
             return self._closed(connection)
+        self._hasSpoken = True
         if not connection.sent:
             raise LoadFailed(
                 f"wrong answer on {connection.name}: it came without a request: "
