@@ -215,6 +215,13 @@ def doctor() -> None:
     help="Give up where an answer is not whole so long after its request.",
 )
 @click.option(
+    "--compare-field",
+    "compared",
+    multiple=True,
+    metavar="NAME",
+    help="Of answers of HTTP, compare this field of the head too. May be repeated.",
+)
+@click.option(
     "--watch",
     type=click.IntRange(1),
     metavar="PID",
@@ -241,6 +248,7 @@ def load(
     warmup: float,
     wait: float,
     timeout: float,
+    compared: tuple[str, ...],
     watch: int | None,
     calls: bool,
     asJson: bool,
@@ -250,7 +258,8 @@ def load(
 
     A closed loop: each busy connection sends its next request when the last is
     answered. With --rate it is an open one: requests are due on a schedule, and
-    latency counts from when they were due. Every answer is checked, byte for byte.
+    latency counts from when they were due. Every answer is checked, byte for byte; of
+    HTTP that is the status and the body, and --compare-field adds fields of the head.
     ENDPOINT is tcp:HOST:PORT, tls:HOST:PORT (with any certificate) or unix:PATH.
 
     A REQUEST is answered the same every time, with so many BYTES, or all until END.
@@ -282,12 +291,14 @@ def load(
         )
     if stalled and (churn or endpoint.startswith("tls:")):
         raise click.UsageError("--stalled goes neither with --churn nor with TLS")
+    if compared and not kind.startswith("http"):
+        raise click.UsageError("--compare-field is for HTTP: --kind http:/PATH")
     if calls and watch is None:
         raise click.UsageError("--calls goes with --watch")
     try:
         address = parseAddress(endpoint)
         host = str(address).partition(":")[2]
-        exchange = exchangeOf(kind, payload, host)
+        exchange = exchangeOf(kind, payload, host, compared)
         plan = Plan(
             *(address, exchange, connections, idle, seconds, warmup, wait, timeout),
             rate=rate,
@@ -346,6 +357,9 @@ def _roundTable(measured: Round, judged: Judged) -> Table:
     if "idle_closed" in measured:
         said = "idle connections, so as many fewer were open"
         table.add_row("server closed", f"{measured['idle_closed']:,} {said}")
+    if "fields_left_out" in measured:
+        names = ", ".join(measured["fields_left_out"])
+        table.add_row("not compared", Text(f"{names}: fields of the head that changed"))
     for percentile, value in measured["latency_us"].items():
         table.add_row(f"latency {percentile}", f"{value:,.0f} µs")
     for percentile, value in measured.get("latency_last_us", {}).items():

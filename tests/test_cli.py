@@ -6,7 +6,9 @@ and badly.
 from __future__ import annotations
 
 import fcntl
+import http.server
 import io
+import itertools
 import json
 import os
 import re
@@ -15,6 +17,7 @@ import signal
 import socket
 import subprocess
 import sys
+import threading
 import time
 import uuid
 from pathlib import Path
@@ -222,6 +225,59 @@ class LoadTests(CommandTestCase):
         self.assertEqual(status, 1)
         self.assertIn("no answer for 0.2 s on verifying connection", said)
         self.assertIn("--timeout SECONDS waits longer", said)
+
+    def test_heads(self) -> None:
+        """
+        What changes in the head of an answer is named, or compared if that was asked.
+        """
+        port = self.serveHttp()
+        arguments = (
+            *("load", f"tcp:127.0.0.1:{port}", "--kind=http:/", "--connections=2"),
+            *("--seconds=0.1", "--warmup=0"),
+        )
+        measured = json.loads(self.succeeds(*arguments, "--json"))
+        self.assertEqual(measured["fields_left_out"], ["date", "x-request-id"])
+        self.assertIn("date, x-request-id: fields of the", self.succeeds(*arguments))
+        self.succeeds(*arguments, "--compare-field=Content-Type")
+        status, _, said = self.run_(*arguments, "--compare-field=X-Request-Id")
+        self.assertEqual(status, 1)
+        self.assertIn("the head changed: x-request-id is '", said)
+        status, _, said = self.run_(
+            "load", "127.0.0.1:1", "--compare-field=Server", "--kind=echo"
+        )
+        self.assertEqual(status, 2)
+        self.assertIn("--compare-field is for HTTP", said)
+
+    def serveHttp(self) -> int:
+        """
+        Serve a page whose head is another every time, to the end of the test.
+
+        @return: at which port.
+        """
+        requests = itertools.count()
+
+        class Page(http.server.BaseHTTPRequestHandler):
+            protocol_version = "HTTP/1.1"
+
+            def do_GET(self) -> None:
+                number = next(requests)
+                head = (
+                    f"HTTP/1.1 200 OK\r\nContent-Type: text/plain\r\nDate: {number}\r\n"
+                    f"X-Request-Id: {number}\r\nContent-Length: 5\r\n\r\nhello"
+                )
+                self.wfile.write(head.encode())
+
+        class Server(http.server.ThreadingHTTPServer):
+            def handle_error(self, request: Any, client_address: Any) -> None:
+                pass  # the load closes by reset
+
+        server = Server(("127.0.0.1", 0), Page)
+        serving = threading.Thread(target=server.serve_forever)
+        serving.start()
+        self.addCleanup(server.server_close)
+        self.addCleanup(serving.join)
+        self.addCleanup(server.shutdown)
+        return server.server_address[1]
 
     def test_rate(self) -> None:
         """

@@ -395,6 +395,7 @@ class Fixed:
     """
 
     SECONDS = 0.0
+    leftOut: frozenset[str] = frozenset()
 
     def __init__(self, request: bytes, answer: bytes) -> None:
         self._request = request

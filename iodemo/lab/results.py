@@ -479,6 +479,7 @@ _round = _object(
         "server_bytes_per_connection": _number,
         "kernel_bytes_per_connection": _number,
         "bytes_per_second": _number,
+        "fields_left_out": _list(_text),
         "latency_last_us": _latency,
     },
 )

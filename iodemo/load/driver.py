@@ -579,6 +579,7 @@ class Driver:
             oldest=max((perf_counter_ns() - each for each in since), default=0),
             reconnects=self._reconnects - reconnects,
             idleClosed=sum(connection.spent for connection in idle),
+            leftOut=set(self._plan.exchange.leftOut),
         )
 
     def _owed(self, now: int) -> int:

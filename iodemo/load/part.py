@@ -33,6 +33,7 @@ class Part:
     @ivar reconnects: connections that the server closed between answers and were made
         again, from its beginning on.
     @ivar idleClosed: idle connections that the server had closed.
+    @ivar leftOut: what of the answers changed and was not compared, by name.
     """
 
     recording: Recording
@@ -49,6 +50,7 @@ class Part:
     oldest: int
     reconnects: int
     idleClosed: int
+    leftOut: set[str]
 
     @property
     def late(self) -> int:
@@ -71,6 +73,7 @@ class Part:
         self.oldest = max(self.oldest, other.oldest)
         self.reconnects += other.reconnects
         self.idleClosed += other.idleClosed
+        self.leftOut |= other.leftOut
 
     def whyNothing(self) -> str:
         """
@@ -117,6 +120,8 @@ class Part:
             measured["unanswered_oldest_us"] = self.oldest / 1000
         if self.idleClosed:
             measured["idle_closed"] = self.idleClosed
+        if self.leftOut:
+            measured["fields_left_out"] = sorted(self.leftOut)
         return measured
 
 

@@ -83,6 +83,15 @@ class OfFlow(TypedDict, total=False):
     bytes_per_second: float  # one way, all connections together
 
 
+class OfHttp(TypedDict, total=False):
+    """
+    What a round has besides, where answers of HTTP had heads that changed. No field of
+    a head is compared unless that was asked for.
+    """
+
+    fields_left_out: list[str]  # names of the fields that changed, in lower case
+
+
 class OfChat(TypedDict, total=False):
     """
     What a round has besides, where a line is said to many (L{iodemo.load.room}). A
@@ -102,7 +111,7 @@ class Counted(TypedDict, total=False):
     syscalls_reason: str  # why they could not be counted
 
 
-class Round(OfPipes, OpenLoop, AtTheEnd, Held, OfFlow, OfChat, Counted):
+class Round(OfPipes, OpenLoop, AtTheEnd, Held, OfFlow, OfHttp, OfChat, Counted):
     """
     One server, measured once. Names of units are in the keys; what is of the
     server is C{None} where no server was watched.

@@ -25,6 +25,7 @@ class Echo:
 
     VERIFIED = 16 << 20
     SECONDS = 0.05
+    leftOut: frozenset[str] = frozenset()
     _LARGEST = 64 << 10
     _POOL = 64 << 20
 

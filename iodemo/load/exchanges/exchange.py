@@ -12,7 +12,7 @@ takes is proportional to its length in time, and bounded in memory.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -68,6 +68,12 @@ class Exchange(Protocol):
     """
 
     SECONDS: float
+
+    @property
+    def leftOut(self) -> Collection[str]:
+        """
+        What of the answers has changed and is not compared, by name.
+        """
 
     def turns(self) -> tuple[Turn, Turn]:
         """

@@ -24,6 +24,7 @@ class Stream:
 
     VERIFIED = 16 << 20
     SECONDS = 0.05
+    leftOut: frozenset[str] = frozenset()
     _PIECE = bytes(range(256)) * (PIECE // 256)
 
     def turns(self) -> tuple[Turn, Turn]:

@@ -43,6 +43,9 @@ KEPT = 4 << 20
 #: Heads of 1xx that may come before an answer.
 MOST_INFORMATIONAL = 100
 
+#: Fields that are known to change, of those that do.
+MOST_CHANGING = 100
+
 # The blank line behind a head. Lines end with CR LF, or with LF alone.
 _BLANK = re.compile(rb"\n\r?\n")
 _BEGINNINGS = b"HTTP/1.1 ", b"HTTP/1.0 "
@@ -95,10 +98,8 @@ class HttpRequest(Repeated):
         self._form: _Form | None = None
 
     @property
-    def unverified(self) -> frozenset[str]:
-        """
-        The names of the fields of the head that have changed.
-        """
+    def leftOut(self) -> frozenset[str]:
+        """See L{Exchange.leftOut}: fields of the head."""
         return frozenset(name.decode("ascii") for name in self._changing)
 
     def answer(self, turn: Turn) -> Answer:
@@ -159,7 +160,8 @@ class HttpRequest(Repeated):
                     f"the head changed: {shown(name)} is {_values(value)}, was "
                     f"{_values(before)} at first"
                 )
-            self._changing.add(name)
+            if len(self._changing) < MOST_CHANGING:
+                self._changing.add(name)
 
     def _read(self, turn: Turn, reading: _Reading) -> None:
         """

@@ -94,6 +94,7 @@ class Verbatim(Repeated):
     """
 
     LONGEST = 16 << 20
+    leftOut: frozenset[str] = frozenset()
 
     def __init__(self, request: bytes, ending: Ending) -> None:
         """
