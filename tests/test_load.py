@@ -1109,6 +1109,21 @@ class DriverTestsMixin(EndingTestsMixin):
 
         self.fails(twice, "wrong answer on verifying connection")
 
+    def test_answerTwiceTheSame(self) -> None:
+        """
+        So is one to a request that is always answered the same, however late it comes:
+        that there is one answer too many shows in the end.
+        """
+
+        def twice(connection: socket.socket) -> None:
+            while data := connection.recv(65536):
+                for _ in range(2):
+                    connection.sendall(data)
+
+        exchange = Verbatim(b"PING\r\n", ofLength(6))
+        self.patch(Verbatim, "SECONDS", 0.05)
+        self.fails(twice, "wrong answer on verifying connection", exchange=exchange)
+
     def test_greeting(self) -> None:
         """
         A server that speaks first is told from one that answers wrongly, whatever it is

@@ -196,6 +196,9 @@ class Driver:
     #: Seconds in which a server that speaks first has spoken.
     GREETING = 0.5
 
+    #: Seconds in which something comes, after verification, that should not.
+    LATE = 0.02
+
     #: Connections that verify, so that one's bytes can be told from another's.
     VERIFYING = 4
 
@@ -352,6 +355,9 @@ class Driver:
                 self._start(connection, perf_counter_ns())
                 pending += 1
         self._exchange(answered, pending)
+        # A second answer may come a little later than the first.
+        for descriptor, _ in self._epoll.poll(self.LATE, 1024):
+            self._receive(self._connections[descriptor])
         for connection in made:
             self._drop(connection)
 
