@@ -211,6 +211,39 @@ class VerbatimExchangeTests(SynchronousTestCase):
                     self.assertEqual(whole, [False] * (len(whole) - 1) + [True])
                     self.assertEqual(turn.expected, answer)
 
+    def test_long(self) -> None:
+        """
+        A long answer is not kept, and compared all the same.
+        """
+        self.patch(Verbatim, "LONGEST", 100)
+        right = random.randbytes(1000)
+        for place in (0, 99, 100, 999):
+            exchange = Verbatim(b"x", ofLength(1000))
+            turn, _ = exchange.turns()
+            for _ in range(2):
+                answer = exchange.answer(turn)
+                whole = [answer.received(piece) for piece in cut(right, 70)]
+                self.assertEqual(whole, [False] * (len(whole) - 1) + [True])
+                self.assertEqual(turn.expected, b"")
+            wrong = bytearray(right)
+            wrong[place] ^= 1
+            answer = exchange.answer(turn)
+            for piece in cut(bytes(wrong[:-1]), 70):
+                self.assertFalse(answer.received(piece))
+            error = self.assertRaises(WrongAnswer, answer.received, bytes(wrong[-1:]))
+            self.assertIn("are not those of the first answer", str(error))
+            self.assertRaises(WrongAnswer, exchange.answer(turn).received, right + b"x")
+
+    def test_firstOfSeveral(self) -> None:
+        """
+        Answers that have all begun before the first was whole are held against it.
+        """
+        exchange = Verbatim(b"x", ofLength(3))
+        one, two = (exchange.answer(turn) for turn in exchange.turns())
+        self.assertFalse(one.received(b"ab") or two.received(b"ac"))
+        self.assertTrue(one.received(b"c"))
+        self.assertRaises(WrongAnswer, two.received, b"c")
+
     def test_wrong(self) -> None:
         """
         What goes on after its end, does not end, or is not as at first, is refused.

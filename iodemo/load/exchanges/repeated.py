@@ -5,6 +5,7 @@ Exchanges in which one request is repeated, and answered the same every time.
 
 from __future__ import annotations
 
+import hashlib
 import time
 from collections.abc import Callable, Iterator
 
@@ -89,8 +90,8 @@ class Verbatim(Repeated):
     """
     Any request that is answered with the same bytes every time.
 
-    @cvar LONGEST: bytes after which an answer should have ended whose length is not
-        known.
+    @cvar LONGEST: bytes of an answer that are kept. One whose length is not known must
+        have ended before; of a longer one there is a digest.
     """
 
     LONGEST = 16 << 20
@@ -104,7 +105,9 @@ class Verbatim(Repeated):
             raise ValueError("a request has at least one byte")
         super().__init__(request)
         self._ending = ending
+        # The first answer, or its digest.
         self._first: bytes | None = None
+        self._digest: bytes | None = None
 
     def answer(self, turn: Turn) -> Answer:
         """See L{Exchange.answer}."""
@@ -112,7 +115,7 @@ class Verbatim(Repeated):
 
     def known(self) -> Known | None:
         """
-        What is compared with the first answer, if there was one.
+        What is compared with the first answer, if there was one that is kept.
         """
         if self._first is None:
             return None
@@ -125,32 +128,37 @@ class Verbatim(Repeated):
 
     def lengthOf(self, received: bytearray, new: int) -> int | None:
         """
-        How long the first answer is, as far as its bytes tell.
+        How long an answer is, as far as its bytes tell.
 
-        @raise WrongAnswer: if there are more, or if it should have ended.
+        @param new: how many of them had not come the last time.
+        @raise WrongAnswer: if it should have ended.
         """
         length = self._ending(received, new)
         if length is None and len(received) > self.LONGEST:
             raise WrongAnswer(f"it does not end within {self.LONGEST:,} bytes")
-        if length is not None and len(received) > length:
-            raise WrongAnswer(
-                f"more came than the {length:,} bytes that an answer has: "
-                f"{len(received):,}, which go on with "
-                f"'{shown(bytes(received[length : length + 61]))}'"
-            )
         return length
 
-    def whole(self, turn: Turn, answer: bytearray | None) -> None:
+    def whole(
+        self, turn: Turn, size: int, kept: bytearray | None, digest: bytes
+    ) -> None:
         """
         An answer is whole.
 
-        @param answer: the first one.
+        @param kept: the first one, if it is not too long.
+        @param digest: that of a longer one.
+        @raise WrongAnswer: if the first one had another digest.
         """
-        if answer is not None:
-            self._first = bytes(answer)
-        assert self._first is not None
-        turn.expected = self._first
-        self._answered(len(self._first))
+        if kept is not None:
+            self._first = bytes(kept)
+        elif self._first is None:
+            self._digest = self._digest or digest
+            if digest != self._digest:
+                raise WrongAnswer(
+                    f"its {size:,} bytes are not those of the first answer (choose a "
+                    "request that is answered the same every time)"
+                )
+        turn.expected = self._first or b""
+        self._answered(size)
 
 
 class _VerbatimAnswer:
@@ -162,25 +170,46 @@ class _VerbatimAnswer:
         self._exchange = exchange
         self._turn = turn
         self._known = exchange.known()
-        self._received = bytearray()
+        self._came = 0
+        self._length: int | None = None
+        self._kept: bytearray | None = bytearray()
+        self._digest = hashlib.blake2b(digest_size=16)
 
     def received(self, data: bytes) -> bool:
         """See L{Answer.received}."""
+        self._came += len(data)
         if self._known is None:
-            self._received += data
-            length = self._exchange.lengthOf(self._received, len(data))
-            if len(self._received) != length:
-                return False
-            # Another connection may have had the first answer meanwhile.
-            self._known = self._exchange.known()
-            if self._known is None:
-                self._exchange.whole(self._turn, self._received)
-                return True
-            data = bytes(self._received)
-        if not self._known.received(data):
+            whole = self._receivedUnknown(data)
+        else:
+            whole = self._known.received(data)
+        if whole:
+            kept = self._kept if self._known is None else None
+            self._exchange.whole(self._turn, self._came, kept, self._digest.digest())
+        return whole
+
+    def _receivedUnknown(self, data: bytes) -> bool:
+        if self._kept is not None:
+            self._kept += data
+            if self._length is None:
+                self._length = self._exchange.lengthOf(self._kept, len(data))
+        if self._length is None:
             return False
-        self._exchange.whole(self._turn, None)
-        return True
+        more = self._came - self._length
+        if more > 0:
+            raise WrongAnswer(
+                f"more came than the {self._length:,} bytes that an answer has: "
+                f"{self._came:,}, which go on with '{shown(data[-more:])}'"
+            )
+        if self._length > self._exchange.LONGEST:
+            self._digest.update(data if self._kept is None else self._kept)
+            self._kept = None
+        if more < 0:
+            return False
+        # Another connection may have had the first answer meanwhile.
+        self._known = self._exchange.known()
+        if self._known is None or self._kept is None:
+            return True
+        return self._known.received(bytes(self._kept))
 
     def ended(self) -> bool:
         """See L{Answer.ended}."""
