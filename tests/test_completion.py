@@ -959,6 +959,78 @@ class RingQueueTests(QueueTestsMixin, SynchronousTestCase):
         peer.sendall(b"still here")
         self.until(lambda: owner.data == b"still here")
 
+    def test_forkWithin(self) -> None:
+        """
+        A child that an owner forks while it is called goes on in the wait that called
+        the owner, and after it; so does the parent.
+        """
+        ours, peer = self.pair()
+        children: list[int] = []
+        owner = Owner(lambda name: children.append(os.fork()))
+        self.queue.receive(owner, ours.fileno())
+        others = []
+        for _ in range(10):
+            pair = self.pair()
+            others.append(Owner())
+            self.queue.receive(others[-1], pair[0].fileno())
+            pair[1].sendall(b"x")
+        peer.sendall(b"fork")
+        self.until(lambda: bool(children))
+        if not children[0]:
+            status = 1
+            try:
+                heir = Owner()
+                self.queue.receive(heir, ours.fileno())
+                self.queue.wait(TIMEOUT)
+                # All but the data is the parent's.
+                status = 0 if heir.data == b"child" else 2
+            finally:
+                os._exit(status)
+        peer.sendall(b"child")
+        self.assertEqual(os.waitpid(children[0], 0)[1], 0)
+        self.until(lambda: all(other.data for other in others))
+
+    def test_finalizers(self) -> None:
+        """
+        A finalizer may use the queue wherever the garbage collector runs it, also
+        while the table of operations grows: no operation is lost or another's.
+        """
+        reading, writing = os.pipe()
+        self.addCleanup(os.close, writing)
+        self.addCleanup(os.close, reading)
+        queue = self.queue
+        owners: list[Owner] = []
+        operations: list[int] = []
+
+        def poll(owner: Owner) -> None:
+            owners.append(owner)
+            operations.append(queue.poll(owner, writing, select.POLLOUT))
+
+        class Garbage:
+            def __init__(self) -> None:
+                self.cycle = self
+
+            def __del__(self) -> None:
+                poll(Owner())
+                queue.cancel(operations[len(operations) // 2])
+
+        threshold = gc.get_threshold()
+        self.addCleanup(gc.set_threshold, *threshold)
+        gc.set_threshold(0)
+        for _ in range(3000):
+            # They use up the lists that the interpreter has ready.
+            _keep: list[list[int]] = [[] for _ in range(120)]
+            Garbage()
+            owner = Owner()
+            # The first thing that is made from here on is what the queue makes.
+            gc.set_threshold(1)
+            poll(owner)
+            gc.set_threshold(0)
+        self.assertTrue(len(owners) > 3000, len(owners))
+        inFlight = queue.inFlight
+        self.rest()
+        self.assertEqual(sum(bool(owner.told) for owner in owners), inFlight)
+
     def test_returned(self) -> None:
         """
         What the ring took of the process is given back with it.
