@@ -102,10 +102,10 @@ class DifferencesTests(BackendTestCase):
         """
         with self.host("closing.behindItsBack") as host:
             client = host.connect()
-            client.sendall(b"c")
-            host.await_("did")
-            client.sendall(b"l")
-            self.assertEqual(host.await_("did", 2)["what"], "l")
+            for number, order in enumerate((b"x", b"c", b"l")):
+                client.sendall(order)
+                did = host.await_("did", number + 1)
+                self.assertEqual(did["what"], order.decode())
             self.assertEqual(client.recv(1), b"")
             host.await_("connectionLost")
 

@@ -119,7 +119,7 @@ cdef extern from *:
         __atomic_store_n((at), (value), __ATOMIC_RELEASE)
     """
     const int IODEMO_SETUP, IODEMO_ENTER, IODEMO_REGISTER
-    const int EAGAIN, EBUSY, ECANCELED, EEXIST, EINTR, ENOBUFS, ENOMEM, ETIME
+    const int EAGAIN, EBADF, EBUSY, ECANCELED, EEXIST, EINTR, ENOBUFS, ENOMEM, ETIME
     int sysClose "close"(int descriptor)
     const int MSG_DONTWAIT, MSG_NOSIGNAL, MSG_WAITALL
     const int SOL_SOCKET, SCM_RIGHTS
@@ -1089,8 +1089,15 @@ cdef class RingQueue:
         cdef uint64_t operation
         cdef Row *row
         for operation in self.served:
+            owner = self.owners[<uint32_t>operation]
             row = self.find(operation)
-            if row is not NULL and row.state == SERVED:
+            if row is NULL or row.state != SERVED:
+                continue
+            if isinstance(owner, RingStream) and (<RingStream>owner).isClosed():
+                # The number may be another's now.
+                self.over(<int32_t><uint32_t>operation)
+                owner.receiveEnded(-EBADF)
+            elif self.find(operation) is not NULL:
                 self.ask(<int32_t><uint32_t>operation)
         PyList_SetSlice(self.served, 0, len(self.served), NULL)
         self.hasMore = False
@@ -1578,6 +1585,12 @@ cdef class RingStream:
     cdef public Py_ssize_t _piecesLength
     cdef public Py_ssize_t offset
     cdef public list _tempDataBuffer
+
+    cdef bint isClosed(self) except -1:
+        """
+        Whether the socket was closed by somebody who did not say so.
+        """
+        return self.fileno() != self.descriptor
 
     cdef int take(self, bytes data) except -1:
         if self.reading and self._kept is None:
