@@ -11,11 +11,13 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Coroutine
 from pathlib import Path
 from typing import Any
 
+from twisted.internet.defer import ensureDeferred
 from twisted.internet.protocol import Factory
+from twisted.python import log
 from twisted.python.failure import Failure
 
 
@@ -51,6 +53,18 @@ def tellListening(reactor: Any, port: int) -> None:
     that it cannot be told to stop, and may not have all of its descriptors.
     """
     reactor.callLater(0, tell, "listening", port=port)
+
+
+def enact(reactor: Any, script: Callable[[], Coroutine[Any, Any, None]]) -> None:
+    """
+    Run a script once the reactor runs. If it fails, the reactor ends.
+    """
+
+    def fail(failure: Failure) -> None:
+        log.err(failure)
+        reactor.stop()
+
+    reactor.callWhenRunning(lambda: ensureDeferred(script()).addErrback(fail))
 
 
 def whenPermitted(reactor: Any, what: str, call: Callable[[], object]) -> None:
