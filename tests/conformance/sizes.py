@@ -46,6 +46,19 @@ VISITS_AFTER = int(os.environ.get("IODEMO_VISITS", "0"))
 MOST_GROWTH = MIB
 MOST_GROWTH_OF_STACKS = 8 * MIB
 
+#: Turns in each of which empty pieces are written.
+EMPTY_PIECES = 200
+
+#: Connections that wait to be accepted.
+WAITING = 20
+
+#: Connections whose peers read nothing, and bytes of memory for each of them at most:
+#: a transport's buffer, what it has received, and what the kernel holds meanwhile.
+STALLED = 60
+MOST_OF_STALLED = 512 * KIB
+#: And what may be left of all of them when they are gone: also stacks of threads.
+MOST_LEFT_OF_STALLED = 24 * MIB
+
 #: Connections that are held at once, and the same where each costs a process.
 HELD = 2000
 HELD_OF_PROCESSES = 500

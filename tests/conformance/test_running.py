@@ -1,11 +1,56 @@
 """
-Tests for a reactor that is run more often than once.
+Tests for a reactor that is run more often than once, and for the end of its process.
 """
 
 from __future__ import annotations
 
-from ..children import exchange
+import subprocess
+import sys
+
+from ..children import TIMEOUT, exchange
 from .stamping import BackendTestCase, sharedState, stamped
+
+# A reactor ends after an error was logged, with a connection that still is there, and
+# the garbage collector is left what remains.
+_ENDING = """\
+import io, sys
+from twisted.application.reactors import installReactor
+reactor = installReactor(sys.argv[1])
+from twisted.internet.protocol import ClientFactory, Protocol, ServerFactory
+from twisted.python import log
+log.startLogging(io.StringIO(), setStdout=False)
+class Failing(Protocol):
+    def connectionMade(self):
+        self.transport.write(b"hello")
+    def dataReceived(self, data):
+        reactor.callLater(0, reactor.stop)
+        raise ZeroDivisionError("as asked")
+port = reactor.listenTCP(0, ServerFactory.forProtocol(Failing), interface="127.0.0.1")
+for protocol in (Protocol, Failing):
+    factory = ClientFactory.forProtocol(protocol)
+    reactor.connectTCP("127.0.0.1", port.getHost().port, factory)
+reactor.callLater(0, lambda: 1 / 0)
+reactor.run()
+"""
+
+
+@stamped
+class ExitTests(BackendTestCase):
+    """
+    Tests for the end of the process.
+    """
+
+    def test_silent(self) -> None:
+        """
+        It says nothing as it ends, whatever was logged before.
+        """
+        ended = subprocess.run(
+            [sys.executable, "-c", _ENDING, self.model.name],
+            capture_output=True,
+            text=True,
+            timeout=TIMEOUT,
+        )
+        self.assertEqual((ended.returncode, ended.stdout, ended.stderr), (0, "", ""))
 
 
 @stamped

@@ -1,0 +1,86 @@
+"""
+What is written in pieces, some of which are empty.
+"""
+
+from __future__ import annotations
+
+import socket
+from typing import Any
+
+from twisted.internet.protocol import Factory, Protocol
+from twisted.internet.task import deferLater
+from twisted.internet.threads import deferToThread
+
+from ..peers import connectTo
+from ..sizes import EMPTY_PIECES
+from . import enact, tell
+from .turns import Patience, hear
+
+
+class Empty(bytes):
+    """
+    An empty piece.
+
+    @cvar alive: how many there are.
+    """
+
+    alive = 0
+
+    def __init__(self) -> None:
+        Empty.alive += 1
+
+    def __del__(self) -> None:
+        Empty.alive -= 1
+
+
+def empty(reactor: Any, transport: str) -> None:
+    """
+    Write many empty pieces; tell how many are kept some turns later, and what the peer
+    hears of what is written after them.
+
+    @param transport: C{"tcp"} or C{"unix"}.
+    """
+    made: list[Any] = []
+
+    class Made(Protocol):
+        def connectionMade(self) -> None:
+            made.append(self.transport)
+
+    factory = Factory.forProtocol(Made)
+    factory.noisy = False
+    if transport == "unix":
+        reactor.listenUNIX("socket", factory)
+    else:
+        port = reactor.listenTCP(0, factory, interface="127.0.0.1")
+
+    def connect() -> socket.socket:
+        if transport == "tcp":
+            return connectTo(port.getHost().port)
+        peer = socket.socket(socket.AF_UNIX)
+        peer.connect("socket")
+        return peer
+
+    async def write() -> None:
+        peer = connect()
+        while not made:
+            await deferLater(reactor, 0)
+        (connection,) = made
+        for _ in range(EMPTY_PIECES):
+            connection.writeSequence([Empty(), Empty()])
+            connection.writeSequence([])
+            connection.write(Empty())
+            connection.write(b"")
+            await deferLater(reactor, 0)
+        for _ in range(5):
+            await deferLater(reactor, 0)
+        tell("kept", count=Empty.alive)
+        connection.writeSequence([Empty(), b"he", b"", b"llo", Empty()])
+        connection.writeSequence([b"", Empty()])
+        heard = (await deferToThread(hear, [peer], 5, Patience()))[0]
+        connection.writeSequence([b"", Empty()])
+        connection.loseConnection()
+        ended = (await deferToThread(hear, [peer], 0, Patience()))[0]
+        tell("heard", said=heard and heard.decode(), ended=ended == b"")
+        peer.close()
+
+    enact(reactor, write)
