@@ -222,6 +222,13 @@ def doctor() -> None:
     help="Of answers of HTTP, compare this field of the head too. May be repeated.",
 )
 @click.option(
+    "--server-name",
+    "serverName",
+    metavar="NAME",
+    help="What to call the server in TLS (SNI) and in the Host of http:/PATH.  "
+    "[default: the host of ENDPOINT]",
+)
+@click.option(
     "--watch",
     type=click.IntRange(1),
     metavar="PID",
@@ -249,6 +256,7 @@ def load(
     wait: float,
     timeout: float,
     compared: tuple[str, ...],
+    serverName: str | None,
     watch: int | None,
     calls: bool,
     asJson: bool,
@@ -260,7 +268,9 @@ def load(
     answered. With --rate it is an open one: requests are due on a schedule, and
     latency counts from when they were due. Every answer is checked, byte for byte; of
     HTTP that is the status and the body, and --compare-field adds fields of the head.
-    ENDPOINT is tcp:HOST:PORT, tls:HOST:PORT (with any certificate) or unix:PATH.
+    ENDPOINT is tcp:HOST:PORT, tls:HOST:PORT (with any certificate) or unix:PATH, where
+    HOST may be a name or an address, an IPv6 address in brackets. Of a name with
+    several addresses the first that accepts a connection is used.
 
     A REQUEST is answered the same every time, with so many BYTES, or all until END.
     A stream is received as fast as it comes, a sink is sent as much as it takes. In
@@ -289,16 +299,17 @@ def load(
         raise click.UsageError(
             f"--stalled and --churn are for requests, and a {kind} has none"
         )
-    if stalled and (churn or endpoint.startswith("tls:")):
-        raise click.UsageError("--stalled goes neither with --churn nor with TLS")
     if compared and not kind.startswith("http"):
         raise click.UsageError("--compare-field is for HTTP: --kind http:/PATH")
     if calls and watch is None:
         raise click.UsageError("--calls goes with --watch")
     try:
-        address = parseAddress(endpoint)
-        host = str(address).partition(":")[2]
-        exchange = exchangeOf(kind, payload, host, compared)
+        address = parseAddress(endpoint, serverName)
+        if stalled and (churn or address.tls):
+            raise click.UsageError("--stalled goes neither with --churn nor with TLS")
+        if serverName and not address.tls and not kind.startswith("http:"):
+            raise click.UsageError("--server-name is for TLS, or for http:/PATH")
+        exchange = exchangeOf(kind, payload, address.host, compared)
         plan = Plan(
             *(address, exchange, connections, idle, seconds, warmup, wait, timeout),
             rate=rate,
@@ -392,6 +403,10 @@ def _roundTable(measured: Round, judged: Judged) -> Table:
         )
     elif "syscalls_reason" in measured:
         table.add_row("system calls", Text(f"unknown: {measured['syscalls_reason']}"))
+    if "connections_from_elsewhere" in measured:
+        count = measured["connections_from_elsewhere"]
+        said = f"{count:,} connections, for want of local ports at the first"
+        table.add_row("other addresses", said)
     table.add_row("load CPU", f"{measured['load_cpu_fraction']:.0%} of a core")
     if judged["load_limited"]:
         said = "the load, which had no time left: share it (--processes)"

@@ -25,6 +25,7 @@ from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any, cast
 
 import numpy
@@ -76,13 +77,95 @@ class AddressTests(SynchronousTestCase):
         ):
             self.assertEqual(parseAddress(text), expected, text)
 
-    def test_escapedColon(self) -> None:
+    def test_ipv6(self) -> None:
         r"""
-        A colon in a host is written C{\:}, and printed so again.
+        An IPv6 address is in brackets, or has its colons written C{\:}. It is printed
+        so that it can be read again, and keeps its scope.
         """
-        address = parseAddress(r"tcp:\:\:1:8007")
-        self.assertEqual(address, Address(socket.AF_INET6, ("::1", 8007)))
-        self.assertEqual(parseAddress(str(address)), address)
+        expected = Address(socket.AF_INET6, ("::1", 8007))
+        for text in (
+            r"tcp:\:\:1:8007",
+            "tcp:[::1]:8007",
+            "[::1]:8007",
+            "tcp:host=[::1]:port=8007",
+            "tcp:8007:interface=[::1]",
+            "tcp6:8007",
+        ):
+            self.assertEqual(parseAddress(text), expected, text)
+        self.assertEqual(parseAddress(str(expected)), expected)
+        scoped = parseAddress("tcp:[fe80::1%lo]:8007")
+        self.assertEqual(
+            scoped.target, ("fe80::1", 8007, 0, socket.if_nametoindex("lo"))
+        )
+        self.assertEqual(parseAddress(str(scoped)), scoped)
+
+    def test_host(self) -> None:
+        """
+        HTTP names the host as it was given, without a default port and without what
+        means something on this machine alone.
+        """
+        for text, host in (
+            ("tcp:127.0.0.1:8080", "127.0.0.1:8080"),
+            ("tcp:localhost:8080", "localhost:8080"),
+            ("tcp:localhost:80", "localhost"),
+            ("tls:localhost:80", "localhost:80"),
+            ("tls:localhost:443", "localhost"),
+            ("tcp:[::1]:8080", "[::1]:8080"),
+            (r"tcp:\:\:1:80", "[::1]"),
+            ("tcp:[fe80::1%lo]:8080", "[fe80::1]:8080"),
+            ("unix:/run/http", "localhost"),
+            ("unix:@http", "localhost"),
+        ):
+            self.assertEqual(parseAddress(text).host, host, text)
+        for text, host in (
+            ("tcp:127.0.0.1:8080", "example.com:8080"),
+            ("tls:[::1]:443", "example.com"),
+            ("unix:/run/http", "example.com"),
+        ):
+            self.assertEqual(parseAddress(text, "example.com").host, host, text)
+
+    def test_serverName(self) -> None:
+        """
+        TLS names a host that has a name, and no address; or what it was told to.
+        """
+        for text, name in (
+            ("tls:localhost:443", "localhost"),
+            ("tls:127.0.0.1:443", None),
+            ("tls:127.1:443", None),
+            ("tls:[::1]:443", None),
+            ("tls:[fe80::1%lo]:443", None),
+        ):
+            self.assertEqual(parseAddress(text).serverName, name, text)
+            address = parseAddress(text, "b\u00fccher.example.")
+            self.assertEqual(address.serverName, "xn--bcher-kva.example")
+        for name in ("", ".", "a b", "a\r\nb", "::1", "127.0.0.1", "x" * 64):
+            error = self.assertRaises(BadAddress, parseAddress, "tls:127.0.0.1:1", name)
+            self.assertIn(repr(name), str(error))
+
+    def test_alternatives(self) -> None:
+        """
+        All addresses of a name are known, each once.
+        """
+
+        def resolve(host: str, port: int | None, **options: Any) -> list[Any]:
+            if "flags" in options:
+                raise OSError("not a number")
+            found = []
+            for family, address in (
+                (socket.AF_INET6, ("::1", port, 0, 0)),
+                (socket.AF_INET, ("127.0.0.1", port)),
+                (socket.AF_INET, ("127.0.0.1", port)),
+            ):
+                found.append((family, socket.SOCK_STREAM, 6, "", address))
+            return found
+
+        self.patch(socket, "getaddrinfo", resolve)
+        address = parseAddress("tcp:two.example:8007")
+        self.assertEqual(
+            [each.target for each in address.each()],
+            [("::1", 8007), ("127.0.0.1", 8007)],
+        )
+        self.assertEqual({each.host for each in address.each()}, {"two.example:8007"})
 
     def test_tls(self) -> None:
         """
@@ -98,12 +181,28 @@ class AddressTests(SynchronousTestCase):
             self.assertEqual(parseAddress(text), expected, text)
 
     def test_unix(self) -> None:
+        r"""
+        A path names a UNIX socket. What it has of colons is written C{\:}; after one
+        that is not, there may be a server's options. C{@} begins the name of an
+        abstract socket.
         """
-        A path names a UNIX socket.
-        """
-        self.assertEqual(
-            parseAddress("unix:/run/echo"), Address(socket.AF_UNIX, "/run/echo")
-        )
+        for text, path in (
+            ("unix:/run/echo", "/run/echo"),
+            ("unix:/run/echo:mode=660:lockfile=1", "/run/echo"),
+            ("unix:path=/run/echo", "/run/echo"),
+            ("unix:address=/run/echo", "/run/echo"),
+            (r"unix:/run/a\:b", "/run/a:b"),
+            (r"unix:/run/a\\b", r"/run/a\b"),
+            (r"unix:a\=b", "a=b"),
+            ("unix:./a=b", "./a=b"),
+            ("unix:@echo", "\0echo"),
+            (r"unix:\0echo", "\0echo"),
+            (r"unix:@a\:b", "\0a:b"),
+        ):
+            expected = Address(socket.AF_UNIX, path)
+            self.assertEqual(parseAddress(text), expected, text)
+            if not path.startswith("a="):
+                self.assertEqual(parseAddress(str(expected)), expected, text)
 
     def test_loopback(self) -> None:
         """
@@ -121,7 +220,12 @@ class AddressTests(SynchronousTestCase):
         """
         What is no address is refused with the text in the message.
         """
-        for text in ("", "nonsense", "tcp:", "tcp:host:port", "tcp:h:0", "tcp:h:65536"):
+        for text in (
+            *("", "nonsense", "tcp:", "tcp:host:port", "tcp:h:0", "tcp:h:65536"),
+            *("tcp:::1:80", "tcp:[::1:80", "tcp:[]:80", "tcp:127.0.0.1 :80", "tcp:a\\"),
+            *("unix:", "unix:@", "unix::mode=660", f"tcp:h:{'9' * 5000}"),
+            *("http://127.0.0.1:80/", "tcp:a\r\nb:80"),
+        ):
             error = self.assertRaises(BadAddress, parseAddress, text)
             self.assertIn(repr(text), str(error))
 
@@ -536,6 +640,7 @@ class Driving:
     assertIsNone: Any
     assertLess: Any
     assertLessEqual: Any
+    assertNotIn: Any
     assertRaises: Any
     assertTrue: Any
     patch: Any
@@ -1481,7 +1586,8 @@ class DriverTestsMixin(EndingTestsMixin):
 
     def test_addresses(self) -> None:
         """
-        Connections that have no ports at one address come from the next.
+        All connections come from one address while there are ports, since some servers
+        let in that alone; then from others, and the result says so.
         """
         addresses: Counter[str] = Counter()
 
@@ -1489,12 +1595,98 @@ class DriverTestsMixin(EndingTestsMixin):
             addresses[connection.getpeername()[0]] += 1
             echo(connection)
 
-        self.patch(driver.Driver, "PER_ADDRESS", 10)
-        self.drive(self.listen(note), idle=20)
-        # One looks whether somebody listens, some verify, and leave their ports.
-        before = 1 + driver.Driver.VERIFYING
+        address = self.listen(note)
+        measured = self.drive(address, idle=20, processes=2)
+        self.assertEqual(addresses, {"127.0.0.1": 1 + driver.Driver.VERIFYING + 23})
+        self.assertNotIn("connections_from_elsewhere", measured)
+        addresses.clear()
+        self.limitPorts(10)
+        self.patch(driver.Driver, "PER_ADDRESS", 6)
+        measured = self.drive(address, idle=20)
+        first, *others = (addresses.pop(f"127.0.0.{n + 1}") for n in range(4))
+        self.assertEqual(addresses, {})
+        self.assertLessEqual(first, 10)
+        self.assertLessEqual(max(others), 6)
+        self.assertEqual(first + sum(others), 1 + driver.Driver.VERIFYING + 23)
+        self.assertEqual(measured["connections_from_elsewhere"], sum(others))
+
+    def test_refusesOtherAddresses(self) -> None:
+        """
+        Where a server does not let in other addresses, the reason has why they were
+        needed. Where there are none, it has what is used up.
+        """
+
+        def choose(connection: socket.socket) -> None:
+            if connection.getpeername()[0] == "127.0.0.1":
+                echo(connection)
+
+        address = self.listen(choose)
+        self.limitPorts(10)
+        error = self.assertRaises(LoadFailed, self.drive, address, idle=20)
+        self.assertIn(" too: the local ports of the first address", str(error))
+        self.patch(driver.Driver, "SOURCES", 0)
+        error = self.assertRaises(LoadFailed, self.drive, address, idle=20)
+        self.assertIn("no local port is left", str(error))
+        self.assertIn("iodemo doctor", str(error))
+
+    def limitPorts(self, count: int) -> None:
+        """
+        Let the kernel give sockets of a load so many local ports at each address.
+        """
+        ports = Path("/proc/sys/net/ipv4/ip_local_port_range").read_text()
+        high = int(ports.split()[1])
+        bounds = struct.pack("=I", high << 16 | high - count + 1)
+        # IP_LOCAL_PORT_RANGE of linux/in.h, since 6.3.
+        option = 51
+
+        class Limited(socket.socket):
+            def __init__(self, *arguments: Any, **options: Any) -> None:
+                super().__init__(*arguments, **options)
+                if self.family == socket.AF_INET:
+                    self.setsockopt(socket.IPPROTO_IP, option, bounds)
+
+        try:
+            Limited().close()
+        except OSError as error:
+            raise SkipTest("this kernel has no IP_LOCAL_PORT_RANGE") from error
+        self.patch(
+            driver, "socket", SimpleNamespace(**{**vars(socket), "socket": Limited})
+        )
+
+    def tellProcessesApart(self) -> None:
+        """
+        Have the second process of a load connect from 127.0.1.1, and so on.
+        """
+        connect = driver.Driver._connect
+
+        def connectFrom(driving: driver.Driver) -> list[driver._Connection]:
+            if process := driving._plan.process:
+                driving._source = f"127.0.{process}.1"
+            return connect(driving)
+
+        self.patch(driver.Driver, "_connect", connectFrom)
+
+    def test_alternatives(self) -> None:
+        """
+        Of several addresses of a name the first that accepts a connection is the one
+        that the load is for, in every process. If none does, all are named.
+        """
+        address = self.listen(echo)
+        with socket.create_server(("127.0.0.1", 0)) as free:
+            other = Address(socket.AF_INET, free.getsockname())
+        absent = Address(socket.AF_UNIX, "absent")
+        for first, *others in (
+            (other, absent, address),
+            (address, other),
+            (absent, address),
+        ):
+            both = replace(first, alternatives=tuple(others))
+            measured = self.drive(both, processes=2)
+            self.assertGreater(measured["requests"], 0)
+        neither = replace(other, alternatives=(absent,))
+        error = self.assertRaises(LoadFailed, self.drive, neither)
         self.assertEqual(
-            addresses, {"127.0.0.1": before + 10, "127.0.0.2": 10, "127.0.0.3": 3}
+            str(error), f"nobody listens at {other}; there is no unix:absent"
         )
 
     def churn(self, **options: Any) -> Counter[str]:
@@ -1522,7 +1714,6 @@ class DriverTestsMixin(EndingTestsMixin):
                 reset.append(number)
 
         recordings = self.recordings()
-        self.patch(driver.Driver, "PER_ADDRESS", 2)
         measured = self.drive(
             self.listen(note), active=3, idle=2, churn=True, **options
         )
@@ -1539,9 +1730,9 @@ class DriverTestsMixin(EndingTestsMixin):
     def test_churn(self) -> None:
         """
         Each request may have a new connection, in the place of the last one: as many
-        are open as are busy, from as few addresses as have ports for those.
+        are open as are busy, and they leave no port in use.
         """
-        self.assertEqual(set(self.churn()), {f"127.0.0.{n}" for n in (1, 2, 3)})
+        self.assertEqual(set(self.churn()), {"127.0.0.1"})
 
     def test_churnAtARate(self) -> None:
         """
@@ -1683,6 +1874,7 @@ class DriverTestsMixin(EndingTestsMixin):
         none has the payloads of another; what they measured is one result. All are
         there until the server's memory has been read, and then closed by reset.
         """
+        self.tellProcessesApart()
         addresses: Counter[str] = Counter()
         answered: list[bytes] = []
         others: set[socket.socket] = set()
@@ -1745,6 +1937,7 @@ class DriverTestsMixin(EndingTestsMixin):
         Where connections are idle, some of all are asked once more at the end, by each
         process; and the memory that a connection took is told where there are many.
         """
+        self.tellProcessesApart()
         asked: Counter[int] = Counter()
 
         def note(connection: socket.socket) -> None:
@@ -1812,6 +2005,7 @@ class DriverTestsMixin(EndingTestsMixin):
         """
         What goes wrong in another process is said, and in which.
         """
+        self.tellProcessesApart()
 
         def spoil(connection: socket.socket) -> None:
             spoilt = connection.getpeername()[0] == "127.0.1.1"
@@ -1942,6 +2136,19 @@ class TLSDriverTests(EndingTestsMixin, SynchronousTestCase):
                 len(resumed), measured["requests"] + 3 + driver.Driver.VERIFYING
             )
             self.assertEqual(set(resumed), {False})
+
+    def test_serverName(self) -> None:
+        """
+        The handshake names the host that was given, if it is no address, on every
+        connection.
+        """
+        named: set[str | None] = set()
+        self.context.sni_callback = lambda secured, name, context: named.add(name)
+        address = self.listen(echo)
+        for name in ("", "example.com"):
+            named.clear()
+            self.drive(replace(address, name=name), churn=True)
+            self.assertEqual(named, {name or None})
 
     def test_wrongByte(self) -> None:
         """

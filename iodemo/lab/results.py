@@ -475,6 +475,7 @@ _round = _object(
         "reconnects": _count,
         "idle_closed": _count,
         "rate": _number,
+        "connections_from_elsewhere": _count,
         "sampled": _count,
         "server_bytes_per_connection": _number,
         "kernel_bytes_per_connection": _number,

@@ -7,9 +7,24 @@ from __future__ import annotations
 
 import re
 import socket
-from dataclasses import dataclass
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from typing import TypeAlias
 
-_FIELD = re.compile(r"((?:[^:\\]|\\.)*)(?::|$)")
+#: What C{socket.connect} takes: host and port, for IPv6 with flow and scope; the path
+#: of a UNIX socket, or NUL and the name of an abstract one.
+Target: TypeAlias = "tuple[str, int] | tuple[str, int, int, int] | str"
+
+# An escaped character, an IPv6 address in brackets, or any other character.
+_PART = re.compile(r"\\.|\[[^][\\]*\]|.", re.DOTALL)
+_ESCAPE = re.compile(r"\\(.)", re.DOTALL)
+_NAME = re.compile(r"([A-Za-z_]\w*)=")
+_PORT = re.compile(r"[0-9]{1,5}")
+_UNFIT = re.compile(r"[\s\x00-\x1f\x7f/]")
+_ABSTRACT = ("@", "\0", "\\0")
+
+#: The ports that HTTP's Host leaves out, without TLS and with it.
+_DEFAULT_PORTS = (80, 443)
 
 
 class BadAddress(ValueError):
@@ -24,71 +39,186 @@ class Address:
     @ivar family: C{AF_INET}, C{AF_INET6} or C{AF_UNIX}.
     @ivar target: what C{socket.connect} takes.
     @ivar tls: whether to speak TLS there.
+    @ivar name: the host's name in ASCII; empty where only its address is known.
+    @ivar alternatives: the other addresses of the same name, in the order in which
+        to try them.
     """
 
     family: socket.AddressFamily
-    target: tuple[str, int] | str
+    target: Target
     tls: bool = False
+    name: str = ""
+    alternatives: tuple[Address, ...] = ()
 
     @property
     def isLoopback(self) -> bool:
         """Whether it can be called from any of 127.0.0.0/8."""
-        return self.family == socket.AF_INET and self.target[0].startswith("127.")
+        return self.family == socket.AF_INET and str(self.target[0]).startswith("127.")
+
+    @property
+    def serverName(self) -> str | None:
+        """
+        What TLS names in its SNI extension; L{None} for an address, which RFC 6066
+        does not let it name.
+        """
+        return self.name.rstrip(".") or None
+
+    @property
+    def host(self) -> str:
+        """
+        What C{Host} names in HTTP: name or address, and the port unless it is the
+        default. An IPv6 address is in brackets, without its scope, which means
+        something on this machine alone (RFC 6874). The host of a UNIX socket is
+        C{localhost}.
+        """
+        if isinstance(self.target, str):
+            return self.name or "localhost"
+        host, port = self.name or _literal(self.target[0]), self.target[1]
+        return host if port == _DEFAULT_PORTS[self.tls] else f"{host}:{port}"
+
+    def each(self) -> Iterator[Address]:
+        """
+        This address, then its alternatives.
+        """
+        yield replace(self, alternatives=())
+        yield from self.alternatives
 
     def __str__(self) -> str:
         if isinstance(self.target, str):
-            return f"unix:{self.target}"
-        host, port = self.target
-        return (
-            f"{'tls' if self.tls else 'tcp'}:{host.replace(':', chr(92) + ':')}:{port}"
-        )
+            path = self.target.replace("\\", r"\\").replace(":", r"\:")
+            return f"unix:{path.replace(chr(0), '@')}"
+        host = self.target[0]
+        if len(self.target) == 4 and self.target[3]:
+            host += f"%{self.target[3]}"
+        if self.family == socket.AF_INET6:
+            host = f"[{host}]"
+        return f"{'tls' if self.tls else 'tcp'}:{host}:{self.target[1]}"
 
 
-def parseAddress(text: str) -> Address:
+def parseAddress(text: str, name: str | None = None) -> Address:
     r"""
     Read a client endpoint string: C{tcp:HOST:PORT}, C{tls:HOST:PORT} or C{unix:PATH}.
 
     C{HOST:PORT} alone is taken for TCP, and so is a server's own
     C{tcp:PORT:interface=HOST}, so that what was pasted after C{--listen} works
-    here; likewise C{ssl:PORT:interface=HOST}, whatever follows. As in Twisted, a colon
-    inside a value is written C{\:}.
+    here; likewise C{tcp6:PORT} and C{ssl:PORT:interface=HOST}, whatever follows. As in
+    Twisted, a colon inside a value is written C{\:}; an IPv6 address may be in brackets
+    instead. C{unix:@NAME} is an abstract socket.
 
+    @param name: what the server is to be called in SNI and C{Host}, if not by the host
+        that the string has.
     @raise BadAddress: if it is none of these, or the host has no address.
     """
+    if name is not None:
+        name = _asciiName(name)
     kind, separator, rest = text.partition(":")
     if kind == "unix" and rest:
-        return Address(socket.AF_UNIX, rest.partition(":")[0])
-    if kind not in ("tcp", "tls", "ssl") or not separator:
-        rest = text
-    positional: list[str] = []
-    named: dict[str, str] = {}
-    for field in _split(rest):
-        key, equals, value = field.partition("=")
-        if equals:
-            named[key] = value
-        else:
-            positional.append(field)
+        return Address(socket.AF_UNIX, _path(text, rest), name=name or "")
+    if kind not in ("tcp", "tcp6", "tls", "ssl") or not separator:
+        kind, rest = "tcp", text
+    positional, named = _fields(rest)
     if len(positional) == 1 and "interface" in named:
         positional.insert(0, named["interface"])
     elif len(positional) == 1 and positional[0].isdecimal():
-        positional.insert(0, "127.0.0.1")
+        positional.insert(0, "::1" if kind == "tcp6" else "127.0.0.1")
     host = named.get("host", positional[0] if positional else "")
     port = named.get("port", positional[1] if len(positional) > 1 else "")
-    if not (host and port.isdecimal() and 0 < int(port) < 65536):
+    if host.startswith("[") and host.endswith("]"):
+        host = host[1:-1]
+    fit = host and not _UNFIT.search(host) and _PORT.fullmatch(port)
+    if not fit or not 0 < int(port) < 65536:
         raise BadAddress(
             f"{text!r} is not an address to connect to: write tcp:127.0.0.1:8007, "
-            "tls:127.0.0.1:8007 or unix:PATH"
+            "tcp:[::1]:8007, tls:127.0.0.1:8007 or unix:PATH"
         )
     try:
         found = socket.getaddrinfo(host, int(port), type=socket.SOCK_STREAM)
+        if name is None:
+            name = "" if _isLiteral(host) else host.encode("idna").decode("ascii")
     except (OSError, UnicodeError) as error:
         raise BadAddress(f"{text!r}: no address for {host!r} ({error})") from error
-    family, _, _, _, target = found[0]
     tls = kind in ("tls", "ssl")
-    return Address(family, (str(target[0]), int(target[1])), tls)
+    first, *others = dict.fromkeys(
+        Address(family, _target(sockaddr), tls, name)
+        for family, _, _, _, sockaddr in found
+    )
+    return replace(first, alternatives=tuple(others))
 
 
-def _split(text: str) -> list[str]:
-    fields = [match[1] for match in _FIELD.finditer(text)]
-    # The pattern matches once more, emptily, at the very end.
-    return [re.sub(r"\\(.)", r"\1", field) for field in fields[:-1]]
+def _asciiName(name: str) -> str:
+    """
+    The name of a host, as SNI and C{Host} have it.
+
+    @raise BadAddress: if it cannot be one; an address is none.
+    """
+    try:
+        ascii = name.encode("idna").decode("ascii")
+    except UnicodeError:
+        ascii = ""
+    unfit = not ascii.strip(".") or _UNFIT.search(ascii) or ":" in ascii
+    if unfit or _isLiteral(ascii):
+        raise BadAddress(f"{name!r} is not the name of a server, as in example.com")
+    return ascii
+
+
+def _literal(host: str) -> str:
+    """
+    The address of a host, as URLs have it.
+    """
+    return f"[{host.partition('%')[0]}]" if ":" in host else host
+
+
+def _isLiteral(host: str) -> bool:
+    """
+    Whether this is an address and not a name, also where it is short, as 127.1 is.
+    """
+    try:
+        socket.getaddrinfo(host, None, flags=socket.AI_NUMERICHOST)
+    except OSError:
+        return False
+    return True
+
+
+def _target(sockaddr: tuple[object, ...]) -> Target:
+    """
+    The scope of an IPv6 address is kept, where it has one.
+    """
+    host, port, *more = sockaddr
+    if len(more) == 2 and more[1]:
+        return str(host), int(str(port)), int(str(more[0])), int(str(more[1]))
+    return str(host), int(str(port))
+
+
+def _path(text: str, rest: str) -> str:
+    """
+    The path of a UNIX socket, without the server's options that may follow it.
+    """
+    abstract = next((each for each in _ABSTRACT if rest.startswith(each)), "")
+    positional, named = _fields(rest[len(abstract) :])
+    path = "".join(positional[:1]) or named.get("path") or named.get("address")
+    if not path:
+        raise BadAddress(f"{text!r} has no path: write unix:PATH, or unix:@NAME")
+    return f"\0{path}" if abstract else path
+
+
+def _fields(text: str) -> tuple[list[str], dict[str, str]]:
+    """
+    The fields between colons: those without a name, in their order, and those with one.
+    As in Twisted, an escaped character separates nothing.
+    """
+    fields = [""]
+    for part in _PART.findall(text):
+        if part == ":":
+            fields.append("")
+        else:
+            fields[-1] += part
+    positional: list[str] = []
+    named: dict[str, str] = {}
+    for field in fields:
+        name = _NAME.match(field)
+        value = _ESCAPE.sub(r"\1", field[name.end() :] if name else field)
+        if name:
+            named[name[1]] = value
+        else:
+            positional.append(value)
+    return positional, named

@@ -24,12 +24,13 @@ in the loop itself; everything rarer is a method call. Connections are made a
 few at a time, and each makes one exchange before it counts: an idle connection
 is one that the server has accepted, served and left alone. They are closed by
 reset, so that ten thousand of them leave no port in TIME_WAIT for the next
-round, and more than that come from several addresses of the loopback network. At the
-end some of all are asked once more, where some were idle: one that the server has lost
-without a word has no answer. At the
-edges of the window only clocks are read: what of the server's counters takes longer is
-read before the first request and after the last answer, since a pause would leave the
-load answers that cost the server nothing.
+round. They come from the address that the kernel chooses, since a server may let in
+that one alone; when no port is left there, from others of the loopback network, and the
+result says so. At the end some of all are asked once more, where some were idle: one
+that the server has lost without a word has no answer. At the edges of the window only
+clocks are read: what of the server's counters takes longer is read before the first
+request and after the last answer, since a pause would leave the load answers that cost
+the server nothing.
 
 One process has a core at most, and as many connections as it may open files. Where that
 is not enough, others are forked, each with a share of connections and rate. They begin
@@ -78,12 +79,14 @@ import time
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing, suppress
+from dataclasses import replace
 from functools import partial
 from multiprocessing.connection import Connection
 from pathlib import Path
 from time import perf_counter_ns
 
 from iodemo.load import tracing
+from iodemo.load.address import Address
 from iodemo.load.companions import Companion
 from iodemo.load.exchanges import Answer, Exchange, WrongAnswer
 from iodemo.load.exchanges.exchange import shown
@@ -105,6 +108,8 @@ _CHECKED = _SECOND // 10
 _MOST_KEPT = 1 << 19
 # What a login shell usually allows a process to open.
 _USUAL_LIMIT = 1024
+# Why a load connects from several addresses.
+_PORTS_USED_UP = "the local ports of the first address are used up (see iodemo doctor)"
 # linux/in.h: bind chooses an address, and connect a port.
 _BIND_ADDRESS_NO_PORT = 24
 # proc(5): how late a timer may be, in nanoseconds, where 0 is what it was at first.
@@ -178,8 +183,11 @@ class Driver:
     #: Connections being made at any moment: fewer than any sane backlog.
     RAMP = 32
 
-    #: Connections from one address: as many as find a port at once.
+    #: Connections from each address but the first: as many as find a port at once.
     PER_ADDRESS = 10_000
+
+    #: Addresses that connections may come from, besides the first.
+    SOURCES = 250
 
     #: How many connections are asked once more at the end, where some are idle.
     SAMPLE = 1000
@@ -236,6 +244,11 @@ class Driver:
         # In an open loop.
         self._schedule: Schedule | None = None
         self._free: deque[_Connection] = deque()
+        # The address that connections come from, unless the kernel chooses; which one
+        # that is, and how many have come from such an address.
+        self._source: str | None = None
+        self._sources = 0
+        self._elsewhere = 0
 
     def run(self) -> Round:
         """
@@ -314,23 +327,31 @@ class Driver:
     # Phases.
 
     def _awaitServer(self) -> None:
+        """
+        Wait for a server at one of the addresses; the whole load is for the first that
+        accepts a connection.
+        """
         deadline = time.monotonic() + self._plan.wait
+        addresses = list(self._plan.address.each())
         while True:
-            try:
-                self._open().close()
-                return
-            except ConnectionRefusedError:
-                if time.monotonic() >= deadline:
-                    raise LoadFailed(
-                        f"nobody listens at {self._plan.address}"
-                    ) from None
-            except FileNotFoundError:
-                if time.monotonic() >= deadline:
-                    raise LoadFailed(f"there is no {self._plan.address}") from None
-            except OSError as error:
-                raise LoadFailed(
-                    f"cannot connect to {self._plan.address}: {error.strerror or error}"
-                ) from error
+            reasons = []
+            absent = False
+            for address in addresses:
+                self._plan = replace(self._plan, address=address)
+                try:
+                    self._open().close()
+                except OSError as error:
+                    absent |= isinstance(
+                        error, ConnectionRefusedError | FileNotFoundError
+                    )
+                    reasons.append(_unreached(address, error))
+                else:
+                    self._others = [
+                        replace(share, address=address) for share in self._others
+                    ]
+                    return
+            if not absent or time.monotonic() >= deadline:
+                raise LoadFailed("; ".join(reasons))
             # Nothing tells a stranger that a port began to listen.
             time.sleep(0.005)
 
@@ -584,6 +605,7 @@ class Driver:
             unsent=unsent,
             oldest=max((perf_counter_ns() - each for each in since), default=0),
             reconnects=self._reconnects - reconnects,
+            elsewhere=self._elsewhere,
             idleClosed=sum(connection.spent for connection in idle),
             leftOut=set(self._plan.exchange.leftOut),
         )
@@ -840,12 +862,10 @@ class Driver:
     # One connection.
 
     def _open(self) -> socket.socket:
-        opened = self._unconnected()
+        # A connect that waits: to loopback it is over at once, or the backlog is full
+        # and there is nothing better to do.
+        opened = self._connecting(self._plan.patience)
         try:
-            # A connect that waits: to loopback it is over at once, or the backlog
-            # is full and there is nothing better to do.
-            opened.settimeout(self._plan.patience)
-            opened.connect(self._plan.address.target)
             if opened.getsockname() == opened.getpeername() != "":
                 # A port chosen for us that is the one we call: TCP connects a
                 # socket to itself when nobody listens.
@@ -856,25 +876,6 @@ class Driver:
             raise
         return opened
 
-    def _unconnected(self) -> socket.socket:
-        """
-        A socket with the address that the next connection is to come from.
-        """
-        address = self._plan.address
-        made = socket.socket(address.family, socket.SOCK_STREAM)
-        try:
-            if address.family != socket.AF_UNIX:
-                made.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-            if address.isLoopback:
-                number = 1 + len(self._connections) // self.PER_ADDRESS
-                source = f"127.0.{self._plan.process}.{number}"
-                made.setsockopt(socket.IPPROTO_IP, _BIND_ADDRESS_NO_PORT, 1)
-                made.bind((source, 0))
-        except BaseException:
-            made.close()
-            raise
-        return made
-
     def _openSoon(self) -> socket.socket:
         """
         Begin to connect: until that is done, nothing can be sent.
@@ -882,16 +883,57 @@ class Driver:
         if self._plan.address.family == socket.AF_UNIX:
             # It is done at once, or not begun.
             return self._open()
-        opened = self._unconnected()
-        try:
-            opened.setblocking(False)
-            _resetWhenClosed(opened)
-            with suppress(BlockingIOError):
-                opened.connect(self._plan.address.target)
-        except BaseException:
-            opened.close()
-            raise
+        opened = self._connecting(0)
+        _resetWhenClosed(opened)
         return opened
+
+    def _connecting(self, timeout: float) -> socket.socket:
+        """
+        A socket that was connected within so many seconds, or, for none, begins to.
+
+        Where the kernel has no port left for it, it comes from another address of the
+        loopback network, as do all that are made after it.
+        """
+        address = self._plan.address
+        while True:
+            made = socket.socket(address.family, socket.SOCK_STREAM)
+            try:
+                if address.family != socket.AF_UNIX:
+                    made.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+                if self._source is not None:
+                    made.setsockopt(socket.IPPROTO_IP, _BIND_ADDRESS_NO_PORT, 1)
+                    made.bind((self._source, 0))
+                made.settimeout(timeout)
+                made.connect(address.target)
+            except BlockingIOError:
+                if timeout:
+                    made.close()
+                    raise
+            except OSError as error:
+                made.close()
+                if error.errno != errno.EADDRNOTAVAIL or not self._changeSource():
+                    raise
+                continue
+            except BaseException:
+                made.close()
+                raise
+            if self._source is not None:
+                self._elsewhere += 1
+                if self._elsewhere % self.PER_ADDRESS == 0:
+                    self._changeSource()
+            return made
+
+    def _changeSource(self) -> bool:
+        """
+        Connect from the next address of the loopback network.
+
+        @return: whether there is one.
+        """
+        if not self._plan.address.isLoopback or self._sources == self.SOURCES:
+            return False
+        self._sources += 1
+        self._source = f"127.0.{self._plan.process}.{1 + self._sources}"
+        return True
 
     def _openOrFail(
         self, name: str, open: Callable[[], socket.socket] | None = None
@@ -899,11 +941,7 @@ class Driver:
         try:
             return (open or self._open)()
         except OSError as error:
-            if error.errno == errno.EMFILE:
-                raise LoadFailed(
-                    f"{name}: the load has no descriptors left (see iodemo doctor)"
-                ) from error
-            raise LoadFailed(f"{name}: {error.strerror or error}") from error
+            raise LoadFailed(f"{name}: {_reason(error)}") from error
 
     def _add(self, name: str, connected: socket.socket) -> _Connection:
         connection = self._connectionOf(name, connected, self._plan.exchange)
@@ -1141,6 +1179,8 @@ class Driver:
         that a comparison started, and watches, has all the files it may have; whether
         it is watched, the first process knows.
         """
+        if self._source is not None:
+            return f"; connections come from {self._source} too: {_PORTS_USED_UP}"
         if self._watch is not None or self._plan.process > 0:
             return ""
         if len(self._connections) * self._plan.processes < _USUAL_LIMIT // 2:
@@ -1169,6 +1209,29 @@ def _resetWhenClosed(connected: socket.socket) -> None:
     """
     if connected.family != socket.AF_UNIX:
         connected.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, b"\1\0\0\0\0\0\0\0")
+
+
+def _unreached(address: Address, error: OSError) -> str:
+    """
+    Why there is no connection to an address, in a few words.
+    """
+    if isinstance(error, ConnectionRefusedError):
+        return f"nobody listens at {address}"
+    if isinstance(error, FileNotFoundError):
+        return f"there is no {address}"
+    return f"cannot connect to {address}: {_reason(error)}"
+
+
+def _reason(error: OSError) -> str:
+    """
+    What the system says, and where to look if it has run out of something.
+    """
+    said = error.strerror or str(error)
+    if error.errno == errno.EMFILE:
+        return "the load has no descriptors left (see iodemo doctor)"
+    if error.errno == errno.EADDRNOTAVAIL:
+        return f"{said}: no local port is left, or no interface (see iodemo doctor)"
+    return said
 
 
 def _setTimerSlack(nanoseconds: int) -> None:

@@ -32,6 +32,7 @@ class Part:
     @ivar oldest: how long the oldest of these has waited, in nanoseconds.
     @ivar reconnects: connections that the server closed between answers and were made
         again, from its beginning on.
+    @ivar elsewhere: connections made from another address than the kernel chooses.
     @ivar idleClosed: idle connections that the server had closed.
     @ivar leftOut: what of the answers changed and was not compared, by name.
     """
@@ -49,6 +50,7 @@ class Part:
     unsent: int
     oldest: int
     reconnects: int
+    elsewhere: int
     idleClosed: int
     leftOut: set[str]
 
@@ -72,6 +74,7 @@ class Part:
         self.unsent += other.unsent
         self.oldest = max(self.oldest, other.oldest)
         self.reconnects += other.reconnects
+        self.elsewhere += other.elsewhere
         self.idleClosed += other.idleClosed
         self.leftOut |= other.leftOut
 
@@ -118,6 +121,8 @@ class Part:
         if self.unanswered:
             measured["unsent"] = self.unsent
             measured["unanswered_oldest_us"] = self.oldest / 1000
+        if self.elsewhere:
+            measured["connections_from_elsewhere"] = self.elsewhere
         if self.idleClosed:
             measured["idle_closed"] = self.idleClosed
         if self.leftOut:

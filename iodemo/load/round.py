@@ -73,6 +73,14 @@ class Held(TypedDict, total=False):
     kernel_bytes_per_connection: float  # of the whole machine
 
 
+class OfSources(TypedDict, total=False):
+    """
+    What a round has besides, where the local ports of one address did not suffice.
+    """
+
+    connections_from_elsewhere: int  # made from further addresses of 127.0.0.0/8
+
+
 class OfFlow(TypedDict, total=False):
     """
     What a round has besides, where bytes flow one way (L{iodemo.load.flow}). A request
@@ -111,7 +119,9 @@ class Counted(TypedDict, total=False):
     syscalls_reason: str  # why they could not be counted
 
 
-class Round(OfPipes, OpenLoop, AtTheEnd, Held, OfFlow, OfHttp, OfChat, Counted):
+class Round(
+    OfPipes, OpenLoop, AtTheEnd, Held, OfSources, OfFlow, OfHttp, OfChat, Counted
+):
     """
     One server, measured once. Names of units are in the keys; what is of the
     server is C{None} where no server was watched.

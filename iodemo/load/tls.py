@@ -58,10 +58,12 @@ class Encrypted:
     @ivar awaited: the events after which to go on with what could not be sent.
     """
 
-    def __init__(self, plain: socket.socket) -> None:
+    def __init__(self, plain: socket.socket, serverName: str | None = None) -> None:
         """
         @param plain: it does not block, and need not be connected yet.
+        @param serverName: what the handshake calls the server (SNI).
         """
+        self._serverName = serverName
         self.family = plain.family
         self.awaited = _EITHER
         self._socket = plain
@@ -98,7 +100,9 @@ class Encrypted:
             except OSError as notYet:
                 raise BlockingIOError(errno.EAGAIN, "not connected") from notYet
             self._socket = self._secured = _CONTEXT.wrap_socket(
-                self._socket, do_handshake_on_connect=False
+                self._socket,
+                do_handshake_on_connect=False,
+                server_hostname=self._serverName,
             )
         return self._secured
 
@@ -122,9 +126,19 @@ class TLSConnection(_Connection):
     A connection with TLS.
     """
 
+    def __init__(
+        self,
+        name: str,
+        connected: socket.socket,
+        exchange: Exchange,
+        serverName: str | None = None,
+    ) -> None:
+        self._serverName = serverName
+        super().__init__(name, connected, exchange)
+
     def renew(self, connected: socket.socket) -> None:
         """See L{_Connection.renew}."""
-        encrypted: Any = Encrypted(connected)
+        encrypted: Any = Encrypted(connected, self._serverName)
         super().renew(encrypted)
 
 
@@ -133,7 +147,11 @@ class TLSDriver(Driver):
     A driver that asks over TLS.
     """
 
-    _connectionOf = TLSConnection
+    def _connectionOf(
+        self, name: str, connected: socket.socket, exchange: Exchange
+    ) -> TLSConnection:
+        serverName = self._plan.address.serverName
+        return TLSConnection(name, connected, exchange, serverName)
 
     def _drive(self, length: int, recording: Recording, uncorrected: Recording) -> None:
         """See L{Driver._drive}."""
