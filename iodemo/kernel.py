@@ -1,6 +1,7 @@
 # -*- test-case-name: tests.test_doctor -*-
 """
-What the kernel says of itself, and whether it lends io_uring to this process.
+What the kernel says of itself, whether it lends io_uring to this process, and what it
+does for a process that ends.
 
 Most machines that refuse io_uring refuse it for a reason that can be told and
 changed: L{ioUringRefusal} finds which.
@@ -16,6 +17,7 @@ import errno
 import os
 import platform
 import re
+import signal
 from pathlib import Path
 
 SYSTEM = Path("/")
@@ -35,6 +37,25 @@ _PARAMS_BYTES = 120
 _REGISTER_PROBE = 8
 _PROBE_BYTES = 16
 _SECCOMP_FILTER = "2"
+# linux/prctl.h.
+_PR_SET_PDEATHSIG = 1
+
+
+def endWithParent(parent: int) -> None:
+    """
+    In a process that was just forked: have the kernel kill it as soon as its parent has
+    ended, whatever ended that and whatever this process does by then. It is for a
+    process alone: its own children would go on (L{iodemo.lab.leash} ends those too).
+
+    @param parent: process id of the one that forked, which may have ended meanwhile.
+    @raise OSError: if the kernel does not do that.
+    """
+    libc = ctypes.CDLL(None, use_errno=True)
+    if libc.prctl(_PR_SET_PDEATHSIG, ctypes.c_ulong(signal.SIGKILL)):
+        code = ctypes.get_errno()
+        raise OSError(code, f"prctl: {os.strerror(code)}")
+    if os.getppid() != parent:
+        os._exit(1)
 
 
 def ioUringRefusal(root: Path = SYSTEM) -> str | None:

@@ -5,6 +5,7 @@ and badly.
 
 from __future__ import annotations
 
+import contextlib
 import fcntl
 import http.server
 import io
@@ -158,6 +159,15 @@ class ShowTests(CommandTestCase):
         for command in ("backends", "doctor", "compare", "load", "report", "diff"):
             self.assertIn("Usage:", self.succeeds(command, "--help"))
             self.assertIn(f"  {command} ", self.succeeds("--help"))
+
+
+def echo(connection: socket.socket) -> None:
+    """
+    Send back what comes, until the peer ends.
+    """
+    with contextlib.suppress(OSError):  # it may reset
+        while data := connection.recv(65536):
+            connection.sendall(data)
 
 
 class LoadTests(CommandTestCase):
@@ -320,6 +330,33 @@ class LoadTests(CommandTestCase):
         measured = json.loads(self.succeeds(*arguments, "--processes=2"))
         self.assertEqual(set(measured), set(json.loads(self.succeeds(*arguments))))
         self.assertGreater(measured["requests"], 0)
+
+    def test_processesEnd(self) -> None:
+        """
+        However the first of several processes ends, the others end with it, also one
+        that does not run just then; and standard output ends with the first.
+        """
+        for number in (signal.SIGTERM, signal.SIGHUP, signal.SIGKILL):
+            with socket.create_server(("127.0.0.1", 0)) as listening:
+                load = self.start(
+                    *("load", f"tcp:127.0.0.1:{listening.getsockname()[1]}"),
+                    *("--connections=3", "--processes=3", "--seconds=600"),
+                )
+                # One looks whether somebody listens, and four verify.
+                for _ in range(1 + 4 + 3):
+                    connection, _ = listening.accept()
+                    self.addCleanup(connection.close)
+                    threading.Thread(
+                        target=echo, args=(connection,), daemon=True
+                    ).start()
+            companions = psutil.Process(load.pid).children()
+            self.assertEqual(len(companions), 2)
+            companions[0].suspend()
+            load.send_signal(number)
+            load.communicate(timeout=PATIENCE)
+            self.assertEqual(load.returncode, -number)
+            _, left = psutil.wait_procs(companions, PATIENCE)
+            self.assertEqual(left, [])
 
     def test_request(self) -> None:
         """

@@ -157,6 +157,27 @@ class TracingTests(SynchronousTestCase):
                 trace._process.wait()
                 self.assertRaises(CannotTrace, trace.end)
 
+    def test_killed(self) -> None:
+        """
+        What counts ends with the process that started it, also where that is killed.
+        """
+        code = (
+            "from iodemo.load.tracing import Trace\n"
+            "class Endless(Trace):\n"
+            "    name = 'sleep'\n"
+            "print(Endless(['600'])._process.pid, flush=True)\n"
+            "input()"
+        )
+        with subprocess.Popen(
+            [sys.executable, "-c", code], stdin=subprocess.PIPE, stdout=subprocess.PIPE
+        ) as parent:
+            assert parent.stdout is not None
+            counting = psutil.Process(int(parent.stdout.readline()))
+            self.assertTrue(counting.is_running())
+            parent.kill()
+        _, left = psutil.wait_procs([counting], 30)
+        self.assertEqual(left, [])
+
 
 class CannotTraceTests(SynchronousTestCase):
     """

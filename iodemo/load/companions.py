@@ -2,16 +2,24 @@
 """
 Further processes of a load, for as many connections as one may not have, or as many
 requests as one cannot make.
+
+However the first process ends, the kernel ends the others with it: SIGTERM and SIGKILL
+run nothing of ours, and a companion in its hot loop looks at no pipe. None of them has
+the standard output of the first, so that whoever reads that sees it end with the first.
 """
 
 from __future__ import annotations
 
 import multiprocessing
+import os
 from collections.abc import Callable
 from multiprocessing.connection import Connection
 from typing import Any
 
+from iodemo.kernel import endWithParent
 from iodemo.load.plan import LoadFailed
+
+_STANDARD_OUTPUT = 1
 
 
 class Companion:
@@ -27,13 +35,16 @@ class Companion:
         """
         context = multiprocessing.get_context("fork")
         self._name = name
+        self._parent = os.getpid()
         self._pipe, its = context.Pipe()
         self._process = context.Process(target=self._run, args=(do, its), daemon=True)
         self._process.start()
         its.close()
 
     def _run(self, do: Callable[[Connection], None], its: Connection) -> None:
-        # Else it would never notice that the other process is no more.
+        endWithParent(self._parent)
+        with open(os.devnull, "w") as nowhere:
+            os.dup2(nowhere.fileno(), _STANDARD_OUTPUT)
         self._pipe.close()
         do(its)
 
@@ -59,7 +70,7 @@ class Companion:
 
     def end(self) -> None:
         """
-        Have it no more, whatever it does. Its files are closed when this returns.
+        Kill it, whatever it does. Its files are closed when this returns.
         """
         self._process.kill()
         self._process.join()

@@ -31,8 +31,11 @@ import signal
 import subprocess
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import suppress
+from functools import partial
 from types import TracebackType
 from typing import Any
+
+from iodemo.kernel import endWithParent
 
 # What is counted by name, those first that a server with many threads makes. Most
 # architectures have the numbers of asm-generic/unistd.h.
@@ -87,6 +90,9 @@ class Trace:
                 stdout=subprocess.DEVNULL,
                 stderr=errors,
                 pass_fds=passing,
+                # Else it would go on, and strace slow down the watched, after a load
+                # that was killed.
+                preexec_fn=partial(endWithParent, os.getpid()),
                 env={**os.environ, "LC_ALL": "C"},
             )
         except OSError as error:

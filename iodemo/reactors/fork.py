@@ -35,7 +35,6 @@ C{spawnProcess}, the reactor has to run with its signal handlers.
 from __future__ import annotations
 
 import contextlib
-import ctypes
 import errno
 import gc
 import os
@@ -57,6 +56,7 @@ from twisted.python import log
 from zope.interface import implementer
 
 from iodemo.interfaces import ISharesNothing
+from iodemo.kernel import endWithParent
 from iodemo.reactors.forkexceptions import (
     CONFORMANCE_EXCEPTIONS as CONFORMANCE_EXCEPTIONS,
 )
@@ -69,9 +69,6 @@ if not sys.platform.startswith("linux"):
 #: Seconds that children have to end after SIGTERM, and between two of those.
 GRACE = 5.0
 _AGAIN = 0.25
-
-_PR_SET_PDEATHSIG = 1
-_libc = ctypes.CDLL(None, use_errno=True)
 
 _Socket = TypeVar("_Socket", bound=socket.socket)
 
@@ -255,10 +252,7 @@ class ForkReactor(BoundedReactor):
         Be a new reactor, which knows a connection and nothing of the parent.
         """
         try:
-            if _libc.prctl(_PR_SET_PDEATHSIG, signal.SIGKILL):
-                raise OSError(ctypes.get_errno(), "prctl")
-            if os.getppid() != parent:
-                os._exit(0)
+            endWithParent(parent)
             gc.freeze()
             self._signals.uninstall()
             for number in signal.valid_signals():
