@@ -343,6 +343,7 @@ def load(
 
 
 def _roundTable(measured: Round, judged: Judged) -> Table:
+    from iodemo.load.round import LOAD_LIMIT
     from iodemo.report.reading import callsSaid
 
     table = Table(box=None, show_header=False, pad_edge=False, padding=(0, 2, 0, 0))
@@ -407,7 +408,11 @@ def _roundTable(measured: Round, judged: Judged) -> Table:
         count = measured["connections_from_elsewhere"]
         said = f"{count:,} connections, for want of local ports at the first"
         table.add_row("other addresses", said)
-    table.add_row("load CPU", f"{measured['load_cpu_fraction']:.0%} of a core")
+    used = f"{measured['load_cpu_fraction']:.0%} of a core"
+    kept = measured.get("load_busy_fraction", 0.0) >= LOAD_LIMIT
+    if kept and measured["load_cpu_fraction"] < LOAD_LIMIT:
+        used += ", and it was kept from running (see iodemo doctor)"
+    table.add_row("load CPU", used)
     if judged["load_limited"]:
         said = "the load, which had no time left: share it (--processes)"
         table.add_row("limit", said)

@@ -25,6 +25,7 @@ from pathlib import Path
 
 import twisted
 
+from iodemo.cores import NOTHING, quota, runDelay, usable
 from iodemo.kernel import (
     SYSTEM,
     UNKNOWN,
@@ -42,10 +43,14 @@ from iodemo.kernel import (
 DESCRIPTORS_NEEDED = 20_000
 # Linux's default range, 32768 to 60999, holds 28,232.
 PORTS_NEEDED = 28_000
+# Of these, what one scenario takes at a time.
+PORTS_AT_ONCE = 10_000
 # The widest scenario connects 1,000 clients at once.
 BACKLOG_NEEDED = 1_024
 MEMORY_NEEDED_MIB = 512
 STEAL_ALLOWED = 0.01
+DELAY_ALLOWED = 0.1
+_SOCKETS = "proc/net/sockstat"
 
 
 @dataclass(frozen=True)
@@ -169,13 +174,21 @@ def checkPorts(root: Path) -> Finding:
         return Finding(name, UNKNOWN)
     low, high = ports
     count = max(0, high - low + 1)
+    closed = re.search(
+        r"^TCP:.* tw (\d+)", readText(root, _SOCKETS) or "", re.MULTILINE
+    )
+    waiting = int(closed[1]) if closed else 0
+    value = f"{count:,} ({low} to {high})"
     advice = None
     if count < PORTS_NEEDED:
         advice = (
             "a closed connection keeps its port for a minute, and each round opens "
             "up to 10,000: sysctl -w net.ipv4.ip_local_port_range='32768 60999'"
         )
-    return Finding(name, f"{count:,} ({low} to {high})", advice)
+    elif waiting > count - PORTS_AT_ONCE:
+        value += f", {waiting:,} of closed connections"
+        advice = "closed connections keep their ports for a minute: wait so long"
+    return Finding(name, value, advice)
 
 
 def checkBacklog(root: Path) -> Finding:
@@ -263,9 +276,9 @@ def checkCores(root: Path) -> Finding:
     Is there a core for the server and another for the load?
     """
     present = os.cpu_count() or 1
-    usable = _usableCores()
+    allowed = usable()
     advice = None
-    if usable < 2:
+    if allowed < 2:
         advice = (
             "server and load share one core, so each slows the other and ratios "
             "shrink: give the machine, or the container (--cpuset-cpus=0,1), two"
@@ -275,7 +288,7 @@ def checkCores(root: Path) -> Finding:
             "processes cannot be pinned to cores on this system, so results vary "
             "more: use more --rounds"
         )
-    return Finding("cores", f"{usable} of {present} usable", advice)
+    return Finding("cores", f"{allowed} of {present} usable", advice)
 
 
 def checkQuota(root: Path) -> Finding:
@@ -283,21 +296,37 @@ def checkQuota(root: Path) -> Finding:
     Does a container's CPU quota stop the server in the middle of a round?
     """
     name = "CPU quota"
-    match (readText(root, "sys/fs/cgroup/cpu.max") or "").split():
-        case [quota, period] if quota.isdecimal() and period.isdecimal():
-            cores = int(quota) / max(1, int(period))
-        case ["max", _] | []:
-            return Finding(name, "none")
-        case _:
-            return Finding(name, UNKNOWN)
+    found = quota(root)
+    if found.cores is None:
+        return Finding(name, UNKNOWN if found.hidden else "none")
     advice = None
-    if cores < 2:
+    if found.cores < 2:
         advice = (
             "server and load together use two cores, and one that has used up its "
             "share is stopped for the rest of the period: allow at least two "
             "(--cpus=2), better none less than the machine has"
         )
-    return Finding(name, f"{cores:g} cores", advice)
+    return Finding(name, f"{found.cores:g} cores", advice)
+
+
+def checkRunDelay(root: Path) -> Finding:
+    """
+    Was this process itself kept from running, by whatever it may be? That shows a quota
+    that cannot be seen.
+    """
+    name = "run delay"
+    delay = runDelay(root)
+    if delay is None:
+        return Finding(name, UNKNOWN)
+    waited = max(0.0, 1 - delay.ran / delay.since(NOTHING))
+    advice = None
+    if waited > DELAY_ALLOWED:
+        advice = (
+            "this process was ready to run and had no core: a CPU quota stops it, one "
+            "outside of this container too, or other programs have the cores: end "
+            "them, or see CPU quota"
+        )
+    return Finding(name, f"{waited:.0%} of the time since it was started", advice)
 
 
 def checkGovernor(root: Path) -> Finding:
@@ -349,7 +378,7 @@ def checkLoad(root: Path) -> Finding:
         return Finding(name, UNKNOWN)
     load = float(first[0])
     advice = None
-    if load > _usableCores() / 2:
+    if load > usable() / 2:
         advice = (
             "something else is running, or was in the last minute: look with 'top', "
             "end it or wait"
@@ -464,6 +493,7 @@ CHECKS: tuple[Check, ...] = (
     checkIoUring,
     checkCores,
     checkQuota,
+    checkRunDelay,
     checkGovernor,
     checkSteal,
     checkLoad,
@@ -473,13 +503,3 @@ CHECKS: tuple[Check, ...] = (
     checkWrk,
     checkCompiler,
 )
-
-
-def _usableCores() -> int:
-    """
-    How many cores this process may run on.
-    """
-    try:
-        return len(os.sched_getaffinity(0))
-    except AttributeError:  # Not on macOS.
-        return os.cpu_count() or 1

@@ -35,6 +35,9 @@ HEALTHY = {
     "proc/meminfo": "MemTotal: 2048000 kB\nMemAvailable:    1024000 kB\n",
     "proc/stat": "cpu  400 0 100 499 0 0 0 1 0 0\ncpu0 400 0 100 499 0 0 0 1 0 0\n",
     "proc/loadavg": "0.10 0.20 0.30 1/90 4242\n",
+    "proc/net/sockstat": "sockets: used 9\nTCP: inuse 1 orphan 0 tw 100 alloc 2\n",
+    "proc/self/cgroup": "0::/\n",
+    "proc/self/schedstat": "400000000 9000000 90\n",
     "proc/self/status": "Name:\tpython\nSeccomp:\t0\n",
     "sys/fs/cgroup/cpu.max": "max 100000\n",
     "sys/devices/system/cpu/cpu0/cpufreq/scaling_governor": "performance\n",
@@ -110,6 +113,15 @@ class FileTests(MachineTests):
         self.assertEqual(finding.value, "10,001 (40000 to 50000)")
         self.assertAdvice(finding, "sysctl -w net.ipv4.ip_local_port_range")
 
+    def test_portsInUse(self) -> None:
+        """
+        Ports that closed connections keep are not there to be had.
+        """
+        text = "TCP: inuse 1 orphan 0 tw 20000 alloc 2 mem 1\n"
+        finding = self.look(doctor.checkPorts, "proc/net/sockstat", text)
+        self.assertIn("20,000 of closed connections", finding.value)
+        self.assertAdvice(finding, "wait")
+
     def test_shortBacklog(self) -> None:
         """
         Linux's old limit of 128 waiting connections is too few.
@@ -136,6 +148,21 @@ class FileTests(MachineTests):
         self.assertEqual(finding.value, "1.5 cores")
         self.assertAdvice(finding, "--cpus=2")
         self.assertFine(self.look(doctor.checkQuota, name, "200000 100000\n"))
+
+    def test_hiddenQuota(self) -> None:
+        """
+        A container that sees no quota may have one; it shows in what this process was
+        kept from running.
+        """
+        name = "sys/fs/cgroup/cgroup.events"
+        finding = self.look(doctor.checkQuota, name, "populated 1\n")
+        self.assertEqual(finding.value, "unknown")
+        name = "proc/self/schedstat"
+        finding = self.look(doctor.checkRunDelay, name, "200000000 600000000 9\n")
+        self.assertEqual(finding.value, "75% of the time since it was started")
+        self.assertAdvice(finding, "quota", "other programs")
+        finding = self.look(doctor.checkRunDelay, name, "0 0 0\n")
+        self.assertEqual(finding.value, "unknown")
 
     def test_governor(self) -> None:
         """
@@ -167,7 +194,7 @@ class FileTests(MachineTests):
         """
         A busy machine is reported as such.
         """
-        self.patch(doctor, "_usableCores", lambda: 2)
+        self.patch(doctor, "usable", lambda: 2)
         text = "1.50 0.20 0.30 1/90 4242\n"
         finding = self.look(doctor.checkLoad, "proc/loadavg", text)
         self.assertEqual(finding.value, "1.5 over the last minute")
@@ -544,6 +571,8 @@ class ExamineTests(MachineTests):
                 "local ports",
                 "listen backlog",
                 "memory",
+                "CPU quota",
+                "run delay",
                 "CPU steal",
                 "load average",
             },

@@ -32,6 +32,7 @@ import numpy
 import psutil
 from twisted.trial.unittest import SkipTest, SynchronousTestCase
 
+from iodemo.cores import Quota, runDelay
 from iodemo.load import driver, pacing, tracing, watching
 from iodemo.load.address import Address, BadAddress, parseAddress
 from iodemo.load.exchanges import (
@@ -1666,6 +1667,25 @@ class DriverTestsMixin(EndingTestsMixin):
 
         self.patch(driver.Driver, "_connect", connectFrom)
 
+    def test_quota(self) -> None:
+        """
+        What the load may use is at most what a CPU quota lets it, and at most as many
+        cores as there are processes that have something to do.
+        """
+        self.patch(driver, "usable", lambda: 8)
+        address = self.listen(echo)
+        fractions = []
+        for cores in (None, 0.001):
+            self.patch(driver, "quota", lambda cores=cores: Quota(cores, hidden=True))
+            measured = self.drive(address, processes=2)
+            fractions.append(measured["load_cpu_fraction"])
+            if runDelay() is not None:
+                self.assertLessEqual(measured["load_busy_fraction"], 1)
+                self.assertGreater(measured["load_busy_fraction"], 0)
+        self.assertLess(fractions[0], 1.1)
+        self.assertGreater(fractions[1], 2)
+        self.assertTrue(judged(measured)["load_limited"])
+
     def test_alternatives(self) -> None:
         """
         Of several addresses of a name the first that accepts a connection is the one
@@ -2497,6 +2517,13 @@ class JudgedTests(SynchronousTestCase):
         self.assertTrue(self.judged(0.9)["load_limited"])
         self.assertFalse(self.judged(0.89)["load_limited"])
         self.assertNotIn("kept_up", self.judged(0.9))
+
+    def test_keptFromRunning(self) -> None:
+        """
+        So is one that used little CPU time, since it was seldom let run.
+        """
+        self.assertTrue(self.judged(0.2, load_busy_fraction=0.9)["load_limited"])
+        self.assertFalse(self.judged(0.2, load_busy_fraction=0.89)["load_limited"])
 
     def test_keptUp(self) -> None:
         """

@@ -476,6 +476,7 @@ _round = _object(
         "idle_closed": _count,
         "rate": _number,
         "connections_from_elsewhere": _count,
+        "load_busy_fraction": _number,
         "sampled": _count,
         "server_bytes_per_connection": _number,
         "kernel_bytes_per_connection": _number,

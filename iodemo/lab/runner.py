@@ -32,7 +32,7 @@ from iodemo.lab.plan import SERVER_DESCRIPTORS, STARTING, Entrant, Plan, servers
 from iodemo.lab.record import Record
 from iodemo.lab.results import Cell, Placed, Results
 from iodemo.lab.scenarios import Pipes, Point, Scenario, Workload, placed
-from iodemo.load.round import LOAD_LIMIT, Counted, Round
+from iodemo.load.round import LOAD_LIMIT, Counted, Round, loadUse
 from iodemo.models import Model
 
 #: Why a backend is not asked for a share of what it answers at most.
@@ -228,7 +228,7 @@ def _cell(
             counted["syscalls_by_name"] = each.pop("syscalls_by_name")
         if "syscalls_reason" in each:
             counted["syscalls_reason"] = each.pop("syscalls_reason")
-    limited = numpy.median(columns.get("load_cpu_fraction", [0.0])) >= LOAD_LIMIT
+    limited = numpy.median([loadUse(each) for each in rounds] or [0.0]) >= LOAD_LIMIT
     return {
         **place,
         "backend": backend.name,

@@ -71,7 +71,6 @@ from __future__ import annotations
 
 import errno
 import gc
-import os
 import random
 import select
 import socket
@@ -85,6 +84,7 @@ from multiprocessing.connection import Connection
 from pathlib import Path
 from time import perf_counter_ns
 
+from iodemo.cores import quota, runDelay, usable
 from iodemo.load import tracing
 from iodemo.load.address import Address
 from iodemo.load.companions import Companion
@@ -487,8 +487,8 @@ class Driver:
             part.add(companion.hear())
         if not part.requests:
             raise LoadFailed(part.whyNothing())
-        cores = min(plan.processes, len(os.sched_getaffinity(0)))
-        measured = part.round(cores)
+        busyProcesses = sum(1 for each in (plan, *self._others) if each.active)
+        measured = part.round(busyProcesses, _cores(busyProcesses))
         if plan.rate is not None:
             measured["latency_uncorrected_us"] = part.uncorrected.latency()
             measured["due"] = part.due
@@ -566,6 +566,7 @@ class Driver:
         recording, uncorrected = Recording(), Recording()
         reconnects = self._reconnects
         serverCpu = self._serverCpu()
+        delay = runDelay()
         cpu = time.process_time()
         began = perf_counter_ns()
         # What is due as the first of all belongs to a window without a warm-up.
@@ -573,6 +574,7 @@ class Driver:
         self._drive(int(self._plan.seconds * _SECOND), recording, uncorrected)
         ended = perf_counter_ns()
         cpu = time.process_time() - cpu
+        delayed = runDelay()
         serverCpu = self._serverCpu() - serverCpu
         requests = recording.count
         backlog = self._owed(ended)
@@ -596,6 +598,7 @@ class Driver:
             uncorrected,
             seconds=(ended - began) / _SECOND,
             cpu=cpu,
+            wanted=delayed.since(delay) if delay and delayed else None,
             serverCpu=serverCpu,
             before=warming.count,
             requests=requests,
@@ -1232,6 +1235,15 @@ def _reason(error: OSError) -> str:
     if error.errno == errno.EADDRNOTAVAIL:
         return f"{said}: no local port is left, or no interface (see iodemo doctor)"
     return said
+
+
+def _cores(processes: int) -> float:
+    """
+    As many cores as so many processes may use.
+    """
+    allowed = quota().cores
+    most = min(processes, usable())
+    return most if allowed is None else min(most, allowed)
 
 
 def _setTimerSlack(nanoseconds: int) -> None:

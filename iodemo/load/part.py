@@ -22,6 +22,8 @@ class Part:
     @ivar uncorrected: in an open loop, the same counted from when requests were sent.
     @ivar seconds: length of the window.
     @ivar cpu: CPU time in it, in seconds.
+    @ivar wanted: seconds of it in which the process ran or waited for a core; L{None}
+        where the kernel does not say.
     @ivar serverCpu: likewise of the server that is watched.
     @ivar before: requests answered before it.
     @ivar requests: those answered in it.
@@ -41,6 +43,7 @@ class Part:
     uncorrected: Recording
     seconds: float
     cpu: float
+    wanted: float | None
     serverCpu: float
     before: int
     requests: int
@@ -66,6 +69,10 @@ class Part:
         self.recording.counters += other.recording.counters
         self.uncorrected.counters += other.uncorrected.counters
         self.cpu += other.cpu
+        if self.wanted is None or other.wanted is None:
+            self.wanted = None
+        else:
+            self.wanted += other.wanted
         self.before += other.before
         self.requests += other.requests
         self.due += other.due
@@ -96,11 +103,12 @@ class Part:
             why += f": {self.unanswered:,} were not, for {self.oldest / 1e9:.3g} s"
         return f"{why}: measure for longer (--seconds)"
 
-    def round(self, cores: int) -> Round:
+    def round(self, processes: int, cores: float) -> Round:
         """
         The round of this, without what is of the server or of one kind of load alone.
 
-        @param cores: how many of them the load may have used.
+        @param processes: how many were busy.
+        @param cores: how many of them these may have used.
         """
         measured: Round = {
             "requests": self.requests,
@@ -118,6 +126,9 @@ class Part:
             "unanswered": self.unanswered,
             "reconnects": self.reconnects,
         }
+        if self.wanted is not None:
+            busy = self.wanted / self.seconds / processes
+            measured["load_busy_fraction"] = min(1.0, busy)
         if self.unanswered:
             measured["unsent"] = self.unsent
             measured["unanswered_oldest_us"] = self.oldest / 1000

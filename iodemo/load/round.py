@@ -7,7 +7,8 @@ from __future__ import annotations
 
 from typing import TypedDict
 
-#: A load that uses this much of its core is the limit of what was measured.
+#: A load that uses this much of its core, or of the time, is the limit of what was
+#: measured.
 LOAD_LIMIT = 0.9
 
 #: Of requests that were due, the fraction that may be left at the end of a round whose
@@ -73,6 +74,15 @@ class Held(TypedDict, total=False):
     kernel_bytes_per_connection: float  # of the whole machine
 
 
+class OfCores(TypedDict, total=False):
+    """
+    What a round has besides, where the kernel says for how long the load was kept from
+    running: by a CPU quota, or by what else ran on its core.
+    """
+
+    load_busy_fraction: float  # of the window: it ran, or was ready and had no core
+
+
 class OfSources(TypedDict, total=False):
     """
     What a round has besides, where the local ports of one address did not suffice.
@@ -120,7 +130,16 @@ class Counted(TypedDict, total=False):
 
 
 class Round(
-    OfPipes, OpenLoop, AtTheEnd, Held, OfSources, OfFlow, OfHttp, OfChat, Counted
+    OfPipes,
+    OpenLoop,
+    AtTheEnd,
+    Held,
+    OfCores,
+    OfSources,
+    OfFlow,
+    OfHttp,
+    OfChat,
+    Counted,
 ):
     """
     One server, measured once. Names of units are in the keys; what is of the
@@ -158,11 +177,18 @@ class Judged(TypedDict, total=False):
     kept_up: bool  # but for one, or for what was due just then, all was answered
 
 
+def loadUse(measured: Round) -> float:
+    """
+    How much of what it could the load has done: 1 if it never waited for the server.
+    """
+    return max(measured["load_cpu_fraction"], measured.get("load_busy_fraction", 0.0))
+
+
 def judged(measured: Round) -> Judged:
     """
     What follows from a round.
     """
-    found: Judged = {"load_limited": measured["load_cpu_fraction"] >= LOAD_LIMIT}
+    found: Judged = {"load_limited": loadUse(measured) >= LOAD_LIMIT}
     if "backlog" in measured:
         requests, backlog = measured["requests"], measured["backlog"]
         # One may be due at the very end.

@@ -29,6 +29,7 @@ from collections.abc import Callable
 from typing import Any, TypeVar
 
 from iodemo.load.driver import Driver, _Connection
+from iodemo.load.exchanges import Exchange
 from iodemo.load.recording import Recording
 
 _RECORD = 16384
