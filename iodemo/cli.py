@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import io
 import json
+import signal
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -22,7 +23,9 @@ from rich.text import Text
 import iodemo
 from iodemo import models
 from iodemo.commandline import (
+    Number,
     Seconds,
+    StandardOutput,
     checkClaims,
     oneLine,
     requiring,
@@ -32,12 +35,15 @@ from iodemo.commandline import (
 from iodemo.compare import compare
 from iodemo.load.exchanges import KINDS
 from iodemo.load.pacing import ARRIVALS, Arrivals
-from iodemo.load.plan import MOST_PROCESSES
+from iodemo.load.plan import MOST_CONNECTIONS, MOST_PROCESSES
 
 if TYPE_CHECKING:
     from iodemo.lab.claims import Claim
     from iodemo.lab.results import Results
     from iodemo.load.round import Judged, Round
+
+# The exit status that a shell has for a command that SIGINT ended.
+_INTERRUPTED = 130
 
 _CONTEXT = {"help_option_names": ["-h", "--help"], "max_content_width": 88}
 
@@ -135,21 +141,21 @@ def doctor() -> None:
 )
 @click.option(
     "--connections",
-    type=click.IntRange(1),
+    type=click.IntRange(1, MOST_CONNECTIONS),
     default=100,
     show_default=True,
     help="Busy connections, at most one request in flight on each.",
 )
 @click.option(
     "--idle",
-    type=click.IntRange(0),
+    type=click.IntRange(0, MOST_CONNECTIONS),
     default=0,
     show_default=True,
     help="Further connections, open and silent.",
 )
 @click.option(
     "--stalled",
-    type=click.IntRange(0),
+    type=click.IntRange(0, MOST_CONNECTIONS),
     default=0,
     show_default=True,
     help="Further connections, which ask and read no answer.",
@@ -162,7 +168,7 @@ def doctor() -> None:
 )
 @click.option(
     "--payload",
-    type=click.IntRange(1, 1 << 30),
+    type=click.IntRange(1, 64 << 20),
     default=64,
     show_default=True,
     metavar="BYTES",
@@ -170,7 +176,7 @@ def doctor() -> None:
 )
 @click.option(
     "--rate",
-    type=click.FloatRange(0, 10_000_000, min_open=True),
+    type=Number(0.00001, 10_000_000),
     metavar="R",
     help="Requests due a second, however fast they are answered.",
 )
@@ -320,14 +326,17 @@ def load(
         watched = None if watch is None else Watch(watch, calls)
         first, *others = spread(plan, processes)
         phases = Console(stderr=True)
-        measured = driverOf(exchange, address.tls)(
+        driving = driverOf(exchange, address.tls)(
             first,
             watched,
             (lambda phase: phases.print(f"{phase} ...", highlight=False))
             if phases.is_terminal and not asJson
             else lambda phase: None,
             others,
-        ).run()
+        )
+        if signal.getsignal(signal.SIGINT) is not signal.SIG_IGN:
+            signal.signal(signal.SIGINT, driving.interrupt)
+        measured = driving.run()
     except TooLate as error:
         # A program that reads JSON has its own way to say what to do.
         hint = "" if asJson else " (--timeout SECONDS waits longer)"
@@ -335,11 +344,14 @@ def load(
     except (BadAddress, LoadFailed, UnknownKind, NothingToWatch) as error:
         raise click.ClickException(str(error)) from error
     except KeyboardInterrupt:
-        sys.exit(130)
+        click.echo("Interrupted: nothing was measured yet.", err=True)
+        sys.exit(_INTERRUPTED)
     if asJson:
         click.echo(json.dumps({**measured, **judged(measured)}))
     else:
         Console().print(_roundTable(measured, judged(measured)))
+    if "interrupted" in measured:
+        sys.exit(_INTERRUPTED)
 
 
 def _roundTable(measured: Round, judged: Judged) -> Table:
@@ -347,6 +359,8 @@ def _roundTable(measured: Round, judged: Judged) -> Table:
     from iodemo.report.reading import callsSaid
 
     table = Table(box=None, show_header=False, pad_edge=False, padding=(0, 2, 0, 0))
+    if "interrupted" in measured:
+        table.add_row("interrupted", f"after {measured['seconds']:.3g} s")
     table.add_row("throughput", f"{measured['throughput']:,.0f} requests a second")
     if "bytes_per_second" in measured:
         said = f"{measured['bytes_per_second'] / 1e6:,.0f} MB a second"
@@ -602,12 +616,26 @@ def run() -> None:
     """
     The C{iodemo} command, where output is what it may be.
     """
+    if sys.stdout is None:
+        sys.exit("iodemo: standard output is closed")
     # A terminal that knows no Greek must not cost anybody a report.
-    for stream in (sys.stdout, sys.stderr):
-        if isinstance(stream, io.TextIOWrapper):
-            stream.reconfigure(errors="replace")
+    sys.stdout = io.TextIOWrapper(
+        io.BufferedWriter(StandardOutput(sys.stdout.fileno(), "w", closefd=False)),
+        encoding=sys.stdout.encoding,
+        errors="replace",
+        line_buffering=sys.stdout.isatty(),
+    )
+    if isinstance(sys.stderr, io.TextIOWrapper):
+        sys.stderr.reconfigure(errors="replace")
     try:
-        main()
+        status = main(standalone_mode=False)
+        sys.stdout.flush()
+    except click.ClickException as error:
+        error.show()
+        status = error.exit_code
+    except click.Abort:
+        status = _INTERRUPTED
     except OSError as error:
-        # What was not caught nearer to its cause: output itself failed.
+        # What was not caught nearer to its cause.
         sys.exit(f"iodemo: {error}")
+    sys.exit(status)

@@ -1,13 +1,15 @@
 # -*- test-case-name: tests.test_cli -*-
 """
-What the commands have in common: the type of an option, the report, and what is said
-where it cannot be written.
+What the commands have in common: the types of options, standard output, the report, and
+what is said where either cannot be written.
 """
 
 from __future__ import annotations
 
 import functools
+import io
 import math
+import os
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -23,21 +25,31 @@ if TYPE_CHECKING:
     from iodemo.lab.results import Placed, Results
 
 
-class Seconds(click.FloatRange):
+class Number(click.FloatRange):
     """
-    A length of time, of a day at most. (NaN is in every range, to click.)
+    A number in a range. (NaN is in every range, to click.)
     """
 
-    def __init__(self, min_open: bool = False) -> None:
-        super().__init__(0, 86400, min_open=min_open)
+    noun = "number"
 
     def convert(
         self, value: Any, param: click.Parameter | None, ctx: click.Context | None
     ) -> Any:
-        seconds = super().convert(value, param, ctx)
-        if not math.isfinite(seconds):
-            self.fail(f"{value!r} is not a number of seconds", param, ctx)
-        return seconds
+        number = super().convert(value, param, ctx)
+        if not math.isfinite(number):
+            self.fail(f"{value!r} is not a {self.noun}", param, ctx)
+        return number
+
+
+class Seconds(Number):
+    """
+    A length of time, of a day at most.
+    """
+
+    noun = "number of seconds"
+
+    def __init__(self, min_open: bool = False) -> None:
+        super().__init__(0, 86400, min_open=min_open)
 
 
 class Required(click.ParamType[Any]):
@@ -150,6 +162,32 @@ def showReport(runs: list[Results], directory: Path, console: Console) -> None:
             console.print(Text(f"\n{began}, {run['environment']['cpu']}"))
         console.print(comparisonTable(run))
     console.print(f"Report: {page}", highlight=False, markup=False, soft_wrap=True)
+
+
+class _OutputFailed(click.ClickException):
+    """
+    Standard output takes no more: a pipe whose reader has ended, or a full disk. It is
+    no L{OSError}, since click and rich end without a word at a broken pipe.
+    """
+
+
+class StandardOutput(io.FileIO):
+    """
+    The file of standard output, which fails in one line.
+    """
+
+    def write(self, data: Any) -> int:
+        """See L{io.RawIOBase.write}."""
+        try:
+            return super().write(data)
+        except OSError as error:
+            # What has not been written by now is lost, and not to be tried again when
+            # Python ends.
+            with open(os.devnull, "wb") as nowhere:
+                os.dup2(nowhere.fileno(), self.fileno())
+            raise _OutputFailed(
+                f"cannot write to standard output: {error.strerror}"
+            ) from error
 
 
 @contextmanager

@@ -33,6 +33,7 @@ from iodemo.commandline import (
 )
 from iodemo.lab.scenarios import SCENARIOS
 from iodemo.load.exchanges import KINDS
+from iodemo.load.plan import MOST_CONNECTIONS
 
 if TYPE_CHECKING:
     from iodemo.lab.claims import Claim
@@ -81,7 +82,7 @@ if TYPE_CHECKING:
 @click.option("--load", "kind", metavar="KIND", help=f"With --plugin: {KINDS}.")
 @click.option(
     "--connections",
-    type=click.IntRange(1000, 10_000_000),
+    type=click.IntRange(1000, MOST_CONNECTIONS),
     metavar="N",
     help="Hold so many in the scenario connections, by as many servers on one port, "
     "and as many loads, as the limit on open files takes.  [default: 10,000]",

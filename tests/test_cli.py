@@ -21,6 +21,7 @@ import sys
 import threading
 import time
 import uuid
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, cast
 
@@ -35,6 +36,7 @@ from iodemo.cores import runDelay
 from iodemo.lab import results, runner
 from iodemo.lab.plan import Plan
 from iodemo.lab.scenarios import SCENARIOS, Point, findScenario
+from iodemo.load.driver import Driver
 from iodemo.load.round import Round, judged
 from tests.results_examples import environment, okCell, parameters, planned
 from tests.results_examples import results as example
@@ -117,6 +119,71 @@ class CommandTestCase(SynchronousTestCase):
                 pass  # ended meanwhile, or somebody else's
         return found
 
+    def refuses(self, arguments: Sequence[str], option: str) -> None:
+        """
+        See that a command says of an option that its value cannot be.
+        """
+        # In this process: there are many values to try.
+        result = CliRunner().invoke(main, arguments)
+        self.assertEqual(result.exit_code, 2, arguments)
+        self.assertIsInstance(result.exception, SystemExit, arguments)
+        self.assertIn(f"Invalid value for '{option}'", result.output)
+
+
+class OutputTests(CommandTestCase):
+    """
+    Standard output that takes nothing.
+    """
+
+    def fails(self, stdout: int, reason: str, *prefix: str) -> None:
+        """
+        See that commands say in one line, once, that their output was not taken, and
+        fail.
+
+        @param stdout: their standard output.
+        @param prefix: a command that runs them.
+        """
+        (self.directory / "old").mkdir(exist_ok=True)
+        run = example([okCell("idle", "epoll", parameters(10), 1000)])
+        results.write(run, self.directory / "old" / results.FILE_NAME)
+        # By rich, by click, and by click before there is a command.
+        for command in (("diff", "old", "old"), ("backends", "--json"), ("--help",)):
+            result = subprocess.run(
+                [*prefix, sys.executable, "-m", "iodemo", *command],
+                cwd=self.directory,
+                env=self.environment,
+                stdin=subprocess.DEVNULL,
+                stdout=stdout,
+                stderr=subprocess.PIPE,
+                text=True,
+                timeout=PATIENCE,
+            )
+            self.assertEqual((result.returncode, result.stderr), (1, f"{reason}\n"))
+
+    def test_brokenPipe(self) -> None:
+        """
+        Whatever read it has ended.
+        """
+        reading, writing = os.pipe()
+        os.close(reading)
+        self.addCleanup(os.close, writing)
+        self.fails(writing, "Error: cannot write to standard output: Broken pipe")
+
+    def test_fullDisk(self) -> None:
+        """
+        There is no room for it.
+        """
+        reason = "Error: cannot write to standard output: No space left on device"
+        with open("/dev/full", "wb") as full:
+            self.fails(full.fileno(), reason)
+
+    def test_closed(self) -> None:
+        """
+        It was closed before the command began.
+        """
+        reason = "iodemo: standard output is closed"
+        self.fails(subprocess.DEVNULL, reason, "sh", "-c", 'exec "$@" >&-', "sh")
+
 
 class ShowTests(CommandTestCase):
     """
@@ -160,15 +227,6 @@ class ShowTests(CommandTestCase):
         for command in ("backends", "doctor", "compare", "load", "report", "diff"):
             self.assertIn("Usage:", self.succeeds(command, "--help"))
             self.assertIn(f"  {command} ", self.succeeds("--help"))
-
-
-def echo(connection: socket.socket) -> None:
-    """
-    Send back what comes, until the peer ends.
-    """
-    with contextlib.suppress(OSError):  # it may reset
-        while data := connection.recv(65536):
-            connection.sendall(data)
 
 
 class LoadTests(CommandTestCase):
@@ -333,24 +391,80 @@ class LoadTests(CommandTestCase):
         self.assertEqual(set(measured), set(json.loads(self.succeeds(*arguments))))
         self.assertGreater(measured["requests"], 0)
 
+    def serveHere(self, serve: Callable[[socket.socket], None]) -> str:
+        """
+        Echo in threads of this process, to the end of the test. Connections that are
+        part of a load, after those that look for a server and verify, are served with
+        C{serve} first.
+
+        @return: where.
+        """
+        listening = socket.create_server(("127.0.0.1", 0))
+
+        def run(connection: socket.socket, number: int) -> None:
+            with connection, contextlib.suppress(OSError):  # the load may reset
+                if number >= 1 + Driver.VERIFYING:
+                    serve(connection)
+                while data := connection.recv(65536):
+                    connection.sendall(data)
+
+        def accept() -> None:
+            with contextlib.suppress(OSError):  # the test has ended
+                for number in itertools.count():
+                    connection, _ = listening.accept()
+                    threading.Thread(
+                        target=run, args=(connection, number), daemon=True
+                    ).start()
+
+        accepting = threading.Thread(target=accept)
+        accepting.start()
+        self.addCleanup(listening.close)
+        self.addCleanup(accepting.join)
+        self.addCleanup(listening.shutdown, socket.SHUT_RDWR)
+        return f"tcp:127.0.0.1:{listening.getsockname()[1]}"
+
+    def started(
+        self, *options: str, then: Callable[[socket.socket], None] = lambda peer: None
+    ) -> subprocess.Popen[str]:
+        """
+        Start a load without end, whose window has begun: one of its connections has
+        asked again and again.
+
+        @param then: serves that connection from then on.
+        """
+        measuring = threading.Event()
+
+        def serve(connection: socket.socket) -> None:
+            for _ in range(100):
+                connection.sendall(connection.recv(65536))
+            measuring.set()
+            then(connection)
+
+        load = self.start(
+            "load", self.serveHere(serve), "--warmup=0", "--seconds=600", *options
+        )
+        self.assertTrue(measuring.wait(PATIENCE))
+        return load
+
+    def interrupt(self, load: subprocess.Popen[str]) -> tuple[str, str]:
+        """
+        Interrupt a load, which must end as one that was interrupted.
+
+        @return: standard output, standard error.
+        """
+        load.send_signal(signal.SIGINT)
+        output, errors = load.communicate(timeout=PATIENCE)
+        self.assertNotIn("Traceback", output + errors)
+        self.assertEqual(load.returncode, 130)
+        return output, errors
+
     def test_processesEnd(self) -> None:
         """
         However the first of several processes ends, the others end with it, also one
         that does not run just then; and standard output ends with the first.
         """
         for number in (signal.SIGTERM, signal.SIGHUP, signal.SIGKILL):
-            with socket.create_server(("127.0.0.1", 0)) as listening:
-                load = self.start(
-                    *("load", f"tcp:127.0.0.1:{listening.getsockname()[1]}"),
-                    *("--connections=3", "--processes=3", "--seconds=600"),
-                )
-                # One looks whether somebody listens, and four verify.
-                for _ in range(1 + 4 + 3):
-                    connection, _ = listening.accept()
-                    self.addCleanup(connection.close)
-                    threading.Thread(
-                        target=echo, args=(connection,), daemon=True
-                    ).start()
+            load = self.started("--connections=3", "--processes=3")
             companions = psutil.Process(load.pid).children()
             self.assertEqual(len(companions), 2)
             companions[0].suspend()
@@ -359,6 +473,64 @@ class LoadTests(CommandTestCase):
             self.assertEqual(load.returncode, -number)
             _, left = psutil.wait_procs(companions, PATIENCE)
             self.assertEqual(left, [])
+
+    def test_controlC(self) -> None:
+        """
+        Ctrl-C ends the window of a load, of all its processes: it says what was
+        measured so far.
+        """
+        for options in (
+            (),
+            ("--processes=2",),
+            ("--rate=2000",),
+            ("--idle=2", "--rate=2000", "--processes=2"),
+        ):
+            load = self.started("--connections=2", "--json", *options)
+            output, errors = self.interrupt(load)
+            self.assertEqual(errors, "")
+            measured = json.loads(output)
+            self.assertTrue(measured["interrupted"])
+            self.assertGreater(measured["requests"], 0)
+            self.assertLess(measured["seconds"], 600)
+        output, errors = self.interrupt(self.started())
+        self.assertEqual(errors, "")
+        self.assertRegex(output, r"interrupted +after [\d.]+ s")
+        self.assertRegex(output, r"latency p99 +[\d,]+ ")
+
+    def test_controlCOfSilence(self) -> None:
+        """
+        So it does where the server has just fallen silent.
+        """
+        silent = threading.Event()
+
+        def fallSilent(connection: socket.socket) -> None:
+            connection.recv(65536)
+            silent.set()
+            connection.recv(65536)
+
+        load = self.started("--connections=1", "--json", then=fallSilent)
+        self.assertTrue(silent.wait(PATIENCE))
+        output, _ = self.interrupt(load)
+        self.assertTrue(json.loads(output)["interrupted"])
+
+    def test_controlCEarly(self) -> None:
+        """
+        Before there is anything to say, Ctrl-C ends a load all the same.
+        """
+        asked = threading.Event()
+
+        def beSilent(connection: socket.socket) -> None:
+            connection.recv(65536)
+            asked.set()
+            connection.recv(65536)
+
+        for options in ((), ("--json",), ("--processes=2",)):
+            asked.clear()
+            load = self.start("load", self.serveHere(beSilent), *options)
+            self.assertTrue(asked.wait(PATIENCE))
+            output, errors = self.interrupt(load)
+            self.assertEqual(output, "")
+            self.assertEqual(errors, "Interrupted: nothing was measured yet.\n")
 
     def test_request(self) -> None:
         """
@@ -408,15 +580,32 @@ class LoadTests(CommandTestCase):
             ((free, "--kind=http:x"), "begin with a slash"),
             ((free, r"--kind=until:\q:x"), r"\q is no escape"),
             ((free, "--watch=999999999"), "there is no process 999999999"),
-            ((free, "--connections=900000", "--processes=1"), "open files are needed"),
+            ((free, "--connections=900000", "--processes=1"), "connections need"),
         ):
             status, output, errors = self.run_("load", *arguments)
             self.assertEqual((status, output), (1, ""), arguments)
             self.assertEqual(errors.count("\n"), 1, errors)
             self.assertIn(reason, errors)
-        status, output, errors = self.run_("load", free, "--connections=0")
-        self.assertEqual(status, 2)
-        self.assertIn("0 is not in the range", errors)
+        numbers = ("nan", "inf", "-inf", "-1", "-0.0", "1e-300", "1e300", "", "x", "٣x")
+        counts = ("nan", "inf", "-1", "1e3", "", "x", "9" * 30, "9" * 5000)
+        for options, values in (
+            (("--rate",), (*numbers, "0", "1e-10", "10000001")),
+            (("--seconds",), (*numbers, "0", "86401")),
+            (("--warmup", "--wait"), set(numbers) - {"-0.0", "1e-300"}),
+            (("--connections", "--processes"), (*counts, "0")),
+            (("--payload",), (*counts, "0", "268435456")),
+            (("--idle", "--stalled"), counts),
+            (("--watch",), set(counts) - {"9" * 30} | {"0"}),
+        ):
+            for option, value in itertools.product(options, values):
+                if option == "--seconds" and value == "1e-300":
+                    continue
+                self.refuses(("load", free, f"{option}={value}"), option)
+        for option, value in itertools.product(
+            ("--rounds", "--seconds", "--connections"), (*counts, "0")
+        ):
+            if (option, value) != ("--seconds", "1e3"):
+                self.refuses(("compare", f"{option}={value}"), option)
         status, output, errors = self.run_("load", free, "--arrivals=poisson")
         self.assertEqual(status, 2)
         self.assertIn("give it a --rate", errors)

@@ -2241,7 +2241,8 @@ class SpreadTests(SynchronousTestCase):
             (1, 2, 5), (0, 1, 7), (1, 3, 5)
         ):
             shares = spread(self.plan(active, idle, 100.0), processes)
-            self.assertEqual(len(shares), processes)
+            # A process without a connection would be of no use.
+            self.assertEqual(len(shares), min(processes, active + idle))
             self.assertEqual(sum(share.active for share in shares), active)
             self.assertEqual(sum(share.idle for share in shares), idle)
             self.assertAlmostEqual(sum(share.rate or 0 for share in shares), 100)

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import multiprocessing
 import os
+import signal
 from collections.abc import Callable
 from multiprocessing.connection import Connection
 from typing import Any
@@ -67,6 +68,13 @@ class Companion:
         if isinstance(said, LoadFailed):
             raise type(said)(f"{self._name}: {said}")
         return said
+
+    def interrupt(self) -> None:
+        """
+        Send it SIGINT.
+        """
+        assert self._process.pid is not None
+        os.kill(self._process.pid, signal.SIGINT)
 
     def end(self) -> None:
         """

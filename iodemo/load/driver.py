@@ -73,6 +73,7 @@ import errno
 import gc
 import random
 import select
+import signal
 import socket
 import time
 from collections import deque
@@ -249,6 +250,9 @@ class Driver:
         self._source: str | None = None
         self._sources = 0
         self._elsewhere = 0
+        # Whether the window has begun, and whether it is to end before its time.
+        self._measuring = False
+        self._interrupted = False
 
     def run(self) -> Round:
         """
@@ -291,10 +295,14 @@ class Driver:
                 companion.hear()
             self._phaseBegan(f"measuring for {self._plan.seconds:g} s")
             measured = self._measure(busy)
-            if self._watch is not None and self._watch.calls:
-                self._phaseBegan("counting system calls")
-                self._count(busy, self._watch, measured)
-            self._sample(measured)
+            self._measuring = False
+            try:
+                if not self._interrupted:
+                    self._goOn(busy, measured)
+            except KeyboardInterrupt:
+                self.end()
+            if self._interrupted:
+                measured["interrupted"] = True
             return measured
         except NothingToWatch as error:
             raise LoadFailed(f"the server went away: {error}") from error
@@ -303,6 +311,34 @@ class Driver:
             for companion in self._companions:
                 companion.end()
             self._close()
+
+    def _goOn(self, busy: list[_Connection], measured: Round) -> None:
+        """
+        Add what is found out after the measurement.
+        """
+        if self._watch is not None and self._watch.calls:
+            self._phaseBegan("counting system calls")
+            self._count(busy, self._watch, measured)
+        self._sample(measured)
+
+    def interrupt(self, *ignored: object) -> None:
+        """
+        A handler of SIGINT: end the window, so that L{run} says what was measured in it
+        so far.
+
+        @raise KeyboardInterrupt: if it has not begun, or is ending already.
+        """
+        if self._interrupted or not self._measuring:
+            raise KeyboardInterrupt
+        self.end()
+        for companion in self._companions:
+            companion.interrupt()
+
+    def end(self, *ignored: object) -> None:
+        """
+        End the window before its time, or as soon as it begins.
+        """
+        self._interrupted = True
 
     def accompany(self, pipe: Connection) -> None:
         """
@@ -571,6 +607,7 @@ class Driver:
         began = perf_counter_ns()
         # What is due as the first of all belongs to a window without a warm-up.
         owed = self._owed(began) if self._plan.warmup else 0
+        self._measuring = True
         self._drive(int(self._plan.seconds * _SECOND), recording, uncorrected)
         ended = perf_counter_ns()
         cpu = time.process_time() - cpu
@@ -689,10 +726,10 @@ class Driver:
         latencies: list[int] = []
         fromSent: list[int] = []
         waiting = {connection for connection in asked if connection.sent}
-        now = perf_counter_ns()
-        end = now + int(self._plan.patience * _SECOND)
-        while waiting and now < end:
-            for descriptor, _ in self._epoll.poll((end - now) / _SECOND, 1024):
+        began = now = perf_counter_ns()
+        while waiting and (left := began + self._lateness() - now) > 0:
+            timeout = min(left, _SECOND) / _SECOND
+            for descriptor, _ in self._epoll.poll(timeout, 1024):
                 connection = self._connections[descriptor]
                 if self._receive(connection):
                     now = perf_counter_ns()
@@ -703,6 +740,14 @@ class Driver:
             now = perf_counter_ns()
         recording.add(latencies)
         uncorrected.add(fromSent)
+
+    def _lateness(self) -> int:
+        """
+        For how many nanoseconds to await answers at the end. Somebody who interrupts
+        wants to see something.
+        """
+        patience = self._plan.patience
+        return int((min(patience, 1.0) if self._interrupted else patience) * _SECOND)
 
     def _mustBeSilent(self, connections: Sequence[_Connection]) -> None:
         """
@@ -737,7 +782,7 @@ class Driver:
         readable = select.EPOLLIN
         now = perf_counter_ns()
         end = now + length
-        while now < end:
+        while now < end and not self._interrupted:
             ready = poll(min(end - now, _SECOND) / _SECOND, 1024)
             for descriptor, events in ready:
                 connection = connections[descriptor]
@@ -790,7 +835,7 @@ class Driver:
         connections = self._connections
         now = perf_counter_ns()
         end = now + length
-        while now < end:
+        while now < end and not self._interrupted:
             ready = self._epoll.poll(min(end - now, _SECOND) / _SECOND, 1024)
             for descriptor, events in ready:
                 connection = connections[descriptor]
@@ -825,7 +870,7 @@ class Driver:
         free = self._free
         now = perf_counter_ns()
         end = now + length
-        while now < end:
+        while now < end and not self._interrupted:
             while free and schedule.due <= now:
                 connection = free.popleft()
                 connection.due = schedule.due
@@ -1256,9 +1301,12 @@ def _accompany(driverType: type[Driver], share: Plan, pipe: Connection) -> None:
     """
     In a process of its own: drive a share of a plan.
     """
-    # Who started it says that it was interrupted, or is no more.
-    with suppress(KeyboardInterrupt, EOFError, BrokenPipeError):
-        driverType(share).accompany(pipe)
+    # The first process says what was measured, and ends this one.
+    driving = driverType(share)
+    if signal.getsignal(signal.SIGINT) is not signal.SIG_IGN:
+        signal.signal(signal.SIGINT, driving.end)
+    with suppress(EOFError, BrokenPipeError):
+        driving.accompany(pipe)
 
 
 def fastest(tls: bool = False) -> type[Driver]:

@@ -235,7 +235,7 @@ class FastDriver(Driver):
         cdef int64_t due = schedule.due if isOpen else 0
         cdef Py_ssize_t active = self._plan.active
         free = self._free
-        while now < end:
+        while now < end and not self._interrupted:
             left = min(end - now, SECOND)
             if isOpen:
                 while due <= now and free:

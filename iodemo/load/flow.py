@@ -89,7 +89,7 @@ class _Flow(Driver):
         receive = self._receive
         now = perf_counter_ns()
         end = now + length
-        while now < end:
+        while now < end and not self._interrupted:
             ready = self._epoll.poll(min(end - now, _SECOND) / _SECOND, 1024)
             for descriptor, _ in ready:
                 connection = connections[descriptor]

@@ -11,8 +11,11 @@ from iodemo.load.address import Address
 from iodemo.load.exchanges import Exchange
 from iodemo.load.pacing import Arrivals
 
-#: So many processes have an address each to connect from.
+#: So many processes may have addresses of their own to connect from.
 MOST_PROCESSES = 255
+
+#: So many connections a load may have of each sort.
+MOST_CONNECTIONS = 10_000_000
 
 # Besides connections: in every process, and for each process that there is.
 _OWN_DESCRIPTORS = 16
@@ -74,7 +77,8 @@ def spread(plan: Plan, processes: int | None = None) -> list[Plan]:
     Let this process, and those it starts, open as many files as the hard limit allows,
     and divide the plan among so many processes.
 
-    @param processes: as many; L{None} for as few as can have the connections.
+    @param processes: as many, but none without a connection; L{None} for as few as can
+        have the connections.
     @return: their shares. The first has a busy connection; others may have none.
     @raise LoadFailed: if the limit does not allow it.
     """
@@ -82,16 +86,24 @@ def spread(plan: Plan, processes: int | None = None) -> list[Plan]:
 
     _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
-    tried = range(1, MOST_PROCESSES + 1) if processes is None else [processes]
-    for number in tried:
+    if processes is None:
+        numbers = range(1, min(MOST_PROCESSES, plan.connections) + 1)
+    else:
+        last = min(processes, plan.connections)
+        numbers = range(last, last + 1)
+    needs: list[tuple[int, int]] = []
+    for number in numbers:
         shares = [_share(plan, process, number) for process in range(number)]
         most = max(share.connections for share in shares)
         needed = most + _OWN_DESCRIPTORS + _DESCRIPTORS_EACH * number
         if hard == resource.RLIM_INFINITY or needed <= hard:
             return shares
+        needs.append((needed, number))
+    needed, number = min(needs)
+    among = f" in each of {number} processes" if number > 1 else ""
     raise LoadFailed(
-        f"{needed:,} open files are needed and the hard limit is {hard:,}: "
-        "iodemo doctor says how to raise it"
+        f"{plan.connections:,} connections need {needed:,} open files{among}, and the "
+        f"hard limit is {hard:,}: iodemo doctor says how to raise it"
     )
 
 

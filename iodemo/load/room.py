@@ -189,7 +189,7 @@ class RoomDriver(Driver):
         end = perf_counter_ns() + length
         heard: list[int] = []
         heardByAll: list[int] = []
-        while perf_counter_ns() < end:
+        while perf_counter_ns() < end and not self._interrupted:
             speaker = next(self._speakers)
             speaker.turn, _ = self._plan.exchange.turns()
             latencies = self._say(speaker)

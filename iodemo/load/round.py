@@ -56,6 +56,7 @@ class AtTheEnd(TypedDict, total=False):
     unanswered_oldest_us: float  # how long the oldest of these has waited
     reconnects: int  # connections made again that the server had closed between answers
     idle_closed: int  # idle connections that the server had closed
+    interrupted: bool  # true where somebody ended it before its time
 
 
 class Held(TypedDict, total=False):
@@ -163,7 +164,7 @@ class Round(
     server_rss_kib: int | None  # RSS or, with children, PSS; with all connections open
     context_switches: int | None  # of the server, for the requests of the window
     syscalls_per_request: float | None  # all of them; None where not counted
-    load_cpu_fraction: float  # of one core, or of as many as its processes may use
+    load_cpu_fraction: float  # of one core, or of what its processes may use
 
 
 class Judged(TypedDict, total=False):
