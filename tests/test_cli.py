@@ -38,12 +38,10 @@ from iodemo.lab.plan import Plan
 from iodemo.lab.scenarios import SCENARIOS, Point, findScenario
 from iodemo.load.driver import Driver
 from iodemo.load.round import Round, judged
+from tests.children import TIMEOUT
 from tests.results_examples import environment, okCell, parameters, planned
 from tests.results_examples import results as example
 from tests.test_lab import faultyPath
-
-#: Seconds after which a command that has not ended is a failure.
-PATIENCE = 120
 
 
 class CommandTestCase(SynchronousTestCase):
@@ -92,7 +90,7 @@ class CommandTestCase(SynchronousTestCase):
         @return: exit status, standard output, standard error.
         """
         process = self.start(*arguments)
-        output, errors = process.communicate(timeout=PATIENCE)
+        output, errors = process.communicate(timeout=TIMEOUT)
         self.assertNotIn("Traceback", output + errors)
         return process.returncode, output, errors
 
@@ -156,7 +154,7 @@ class OutputTests(CommandTestCase):
                 stdout=stdout,
                 stderr=subprocess.PIPE,
                 text=True,
-                timeout=PATIENCE,
+                timeout=TIMEOUT,
             )
             self.assertEqual((result.returncode, result.stderr), (1, f"{reason}\n"))
 
@@ -443,7 +441,7 @@ class LoadTests(CommandTestCase):
         load = self.start(
             "load", self.serveHere(serve), "--warmup=0", "--seconds=600", *options
         )
-        self.assertTrue(measuring.wait(PATIENCE))
+        self.assertTrue(measuring.wait(TIMEOUT))
         return load
 
     def interrupt(self, load: subprocess.Popen[str]) -> tuple[str, str]:
@@ -453,7 +451,7 @@ class LoadTests(CommandTestCase):
         @return: standard output, standard error.
         """
         load.send_signal(signal.SIGINT)
-        output, errors = load.communicate(timeout=PATIENCE)
+        output, errors = load.communicate(timeout=TIMEOUT)
         self.assertNotIn("Traceback", output + errors)
         self.assertEqual(load.returncode, 130)
         return output, errors
@@ -469,9 +467,9 @@ class LoadTests(CommandTestCase):
             self.assertEqual(len(companions), 2)
             companions[0].suspend()
             load.send_signal(number)
-            load.communicate(timeout=PATIENCE)
+            load.communicate(timeout=TIMEOUT)
             self.assertEqual(load.returncode, -number)
-            _, left = psutil.wait_procs(companions, PATIENCE)
+            _, left = psutil.wait_procs(companions, TIMEOUT)
             self.assertEqual(left, [])
 
     def test_controlC(self) -> None:
@@ -509,7 +507,7 @@ class LoadTests(CommandTestCase):
             connection.recv(65536)
 
         load = self.started("--connections=1", "--json", then=fallSilent)
-        self.assertTrue(silent.wait(PATIENCE))
+        self.assertTrue(silent.wait(TIMEOUT))
         output, _ = self.interrupt(load)
         self.assertTrue(json.loads(output)["interrupted"])
 
@@ -527,7 +525,7 @@ class LoadTests(CommandTestCase):
         for options in ((), ("--json",), ("--processes=2",)):
             asked.clear()
             load = self.start("load", self.serveHere(beSilent), *options)
-            self.assertTrue(asked.wait(PATIENCE))
+            self.assertTrue(asked.wait(TIMEOUT))
             output, errors = self.interrupt(load)
             self.assertEqual(output, "")
             self.assertEqual(errors, "Interrupted: nothing was measured yet.\n")
@@ -785,7 +783,7 @@ class CompareTests(CommandTestCase):
             said = [process.stdout.readline() for _ in range(3)]
             self.assertIn("Another comparison is running", said[-1])
             process.send_signal(signal.SIGINT)
-            output, errors = process.communicate(timeout=PATIENCE)
+            output, errors = process.communicate(timeout=TIMEOUT)
         self.assertEqual((process.returncode, errors), (130, ""))
         self.assertIn("Interrupted. 0 cells finished", output)
 
@@ -1052,14 +1050,14 @@ class InterruptTests(CommandTestCase):
             self.assertTrue(line, "the comparison ended too early")
             line = process.stdout.readline()
         comparison = psutil.Process(process.pid)
-        deadline = time.monotonic() + PATIENCE
+        deadline = time.monotonic() + TIMEOUT
         while len(comparison.children()) < children:
             self.assertLess(time.monotonic(), deadline)
         process.send_signal(number)
-        output, errors = process.communicate(timeout=PATIENCE)
+        output, errors = process.communicate(timeout=TIMEOUT)
         self.assertNotIn("Traceback", errors)
         # The kernel kills what is on the leash; it may take a moment.
-        _, left = psutil.wait_procs(self.marked(), PATIENCE)
+        _, left = psutil.wait_procs(self.marked(), TIMEOUT)
         self.assertEqual(left, [])
         return process.returncode, output
 
@@ -1119,11 +1117,11 @@ class InterruptTests(CommandTestCase):
         self.assertIn("about", process.stdout.readline())
         # A server and a load: whatever the server needs is made by then.
         comparison = psutil.Process(process.pid)
-        deadline = time.monotonic() + PATIENCE
+        deadline = time.monotonic() + TIMEOUT
         while len(comparison.children()) < 2:
             self.assertLess(time.monotonic(), deadline)
         process.kill()
-        process.communicate(timeout=PATIENCE)
+        process.communicate(timeout=TIMEOUT)
         for path in self.directory.rglob("*"):
             if path.is_file():
                 self.assertNotIn(b"PRIVATE KEY", path.read_bytes(), path)
@@ -1158,7 +1156,7 @@ class InterruptTests(CommandTestCase):
             stderr=subprocess.PIPE,
             text=True,
         )
-        _, errors = process.communicate(timeout=PATIENCE)
+        _, errors = process.communicate(timeout=TIMEOUT)
         self.assertEqual(process.returncode, 1)
         self.assertRegex(errors, r"\AError: cannot go on: File too large")
         self.assertNotIn("Traceback", errors)
@@ -1167,7 +1165,7 @@ class InterruptTests(CommandTestCase):
         self.assertFalse(run["complete"])
         self.assertNotEqual(run.get("unfinished"), [])
         self.assertEqual(os.listdir(self.directory / "out"), ["results.json"])
-        _, left = psutil.wait_procs(self.marked(), PATIENCE)
+        _, left = psutil.wait_procs(self.marked(), TIMEOUT)
         self.assertEqual(left, [])
 
     def test_unforeseen(self) -> None:
@@ -1259,7 +1257,7 @@ class ProgramTests(SynchronousTestCase):
                 env={"PATH": path},
                 capture_output=True,
                 text=True,
-                timeout=PATIENCE,
+                timeout=TIMEOUT,
             )
         finally:
             os.chdir(before)

@@ -30,6 +30,7 @@ from iodemo.conformance.running import Job, Observer, Outcome, run
 from iodemo.conformance.showing import show
 from iodemo.conformance.verdict import Verdict, judge
 from tests import broken_reactors
+from tests.children import TIMEOUT
 from tests.test_cli import CommandTestCase
 
 #: Two tests, of which the first is the one that broken reactors go wrong at.
@@ -616,6 +617,6 @@ class CommandTests(CommandTestCase):
         # The first module is over, and others run.
         self.assertIn("tests", process.stderr.readline())
         process.send_signal(signal.SIGINT)
-        process.communicate(timeout=60)
+        process.communicate(timeout=TIMEOUT)
         self.assertEqual(process.returncode, 128 + signal.SIGINT)
         self.assertEqual(self.marked(), [])

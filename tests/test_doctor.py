@@ -21,6 +21,7 @@ from twisted.trial.unittest import SkipTest, SynchronousTestCase
 
 from iodemo import doctor, kernel
 from iodemo.doctor import Check, Finding
+from tests.children import TIMEOUT
 
 ROOT = Path(__file__).resolve().parent.parent
 
@@ -525,7 +526,7 @@ def runPython(code: str) -> str:
         stdin=subprocess.DEVNULL,
         capture_output=True,
         text=True,
-        timeout=60,
+        timeout=TIMEOUT,
     )
     assert result.returncode == 0, result.stderr
     assert not result.stderr, result.stderr

@@ -49,6 +49,7 @@ from iodemo.load import driver
 from iodemo.load.exchanges import Echo, Http
 from iodemo.load.round import Round
 from iodemo.report import reading
+from tests.children import TIMEOUT
 from tests.children import Child as TwistdChild
 from tests.results_examples import failedCell, okCell, parameters
 
@@ -924,10 +925,10 @@ class ChildTests(SynchronousTestCase):
             "stdin=subprocess.PIPE); print(p.pid, flush=True)"
         )
         with child.Child([sys.executable, "-c", code], None) as parent:
-            self.assertTrue(child.awaitFirst((parent,), 30))
+            self.assertTrue(child.awaitFirst((parent,), TIMEOUT))
             grandchild = psutil.Process(int(parent.output()))
             self.assertTrue(grandchild.is_running())
-        _, left = psutil.wait_procs([grandchild], 30)
+        _, left = psutil.wait_procs([grandchild], TIMEOUT)
         self.assertEqual(left, [])
 
     def test_pinnedAndLimited(self) -> None:
@@ -940,7 +941,7 @@ class ChildTests(SynchronousTestCase):
             "os.sched_getaffinity(0)), resource.getrlimit(resource.RLIMIT_NOFILE)]))"
         )
         with child.Child([sys.executable, "-c", code], core) as pinned:
-            self.assertTrue(child.awaitFirst((pinned,), 30))
+            self.assertTrue(child.awaitFirst((pinned,), TIMEOUT))
             cores, (soft, hard) = json.loads(pinned.output())
         self.assertEqual(cores, [core])
         self.assertEqual(soft, hard)
@@ -951,7 +952,7 @@ class ChildTests(SynchronousTestCase):
         """
         code = r"print('2026-01-01T00:00:00+0000 [stdout#info] no \x1b[2J room')"
         with child.Child([sys.executable, "-c", code], None) as speaker:
-            self.assertTrue(child.awaitFirst((speaker,), 30))
+            self.assertTrue(child.awaitFirst((speaker,), TIMEOUT))
             self.assertEqual(speaker.lastWords(), "no ?[2J room")
             self.assertIsNone(speaker.failure)
 
@@ -981,7 +982,7 @@ class ChildTests(SynchronousTestCase):
             leashed = [psutil.Process(pid) for pid in pids]
             self.assertEqual(len(leashed), 2)
             parent.send_signal(signal.SIGKILL)
-            _, left = psutil.wait_procs(leashed, 30)
+            _, left = psutil.wait_procs(leashed, TIMEOUT)
         self.assertEqual(left, [])
 
 

@@ -13,6 +13,7 @@ from twisted.application.reactors import Reactor
 from twisted.trial.unittest import SynchronousTestCase
 
 from iodemo import models
+from tests.children import TIMEOUT
 
 
 class ModelsTests(SynchronousTestCase):
@@ -51,7 +52,7 @@ class ModelsTests(SynchronousTestCase):
             if model.kind != "reactor":
                 continue
             subprocess.run(
-                [sys.executable, "-c", code, model.name], check=True, timeout=60
+                [sys.executable, "-c", code, model.name], check=True, timeout=TIMEOUT
             )
 
     def test_reason(self) -> None:

@@ -42,7 +42,8 @@ HEAVY = "[m for m in sys.modules if m in ('matplotlib', 'numpy', 'rich', 'click'
 
 def run(*command: str | Path, cwd: Path, **variables: str) -> str:
     """
-    Run a command to its end, as if from somebody's shell.
+    Run a command to its end, as if from somebody's shell. It waits for nothing but the
+    processor, for as long as a compiler takes here.
 
     @param variables: of the environment, beside what is there.
     @return: what it wrote, if it succeeded.
@@ -63,7 +64,6 @@ def run(*command: str | Path, cwd: Path, **variables: str) -> str:
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         text=True,
-        timeout=120,
     )
     if result.returncode:
         raise AssertionError(f"{command} failed:\n{result.stdout}")

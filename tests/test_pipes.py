@@ -20,6 +20,7 @@ from iodemo import models
 from iodemo.lab import pipes
 from iodemo.lab.pipes import MULTIPLEXERS, Multiplexer, WrongFind
 from iodemo.load.round import Round
+from tests.children import TIMEOUT
 
 Change = Callable[[list[int], list[int]], list[int]]
 
@@ -228,7 +229,7 @@ class ProgramTests(SynchronousTestCase):
             [sys.executable, "-c", code, *arguments],
             capture_output=True,
             text=True,
-            timeout=120,
+            timeout=TIMEOUT,
         )
         return ended.returncode, ended.stdout, ended.stderr
 
@@ -263,7 +264,7 @@ class ProgramTests(SynchronousTestCase):
             [sys.executable, "-c", code, "poll", "20", "3", "0.01"],
             capture_output=True,
             text=True,
-            timeout=120,
+            timeout=TIMEOUT,
         )
         self.assertEqual((ended.returncode, ended.stdout), (1, ""))
         self.assertEqual(ended.stderr, "it named 0 pipes, and 20 are ready\n")

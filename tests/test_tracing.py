@@ -14,6 +14,7 @@ from twisted.trial.unittest import SkipTest, SynchronousTestCase
 
 from iodemo.load import tracing
 from iodemo.load.tracing import OTHER, CannotTrace, Trace
+from tests.children import TIMEOUT
 
 # Answers each byte with one, in another thread every time, and in a child once.
 _ANSWERS = """
@@ -175,7 +176,7 @@ class TracingTests(SynchronousTestCase):
             counting = psutil.Process(int(parent.stdout.readline()))
             self.assertTrue(counting.is_running())
             parent.kill()
-        _, left = psutil.wait_procs([counting], 30)
+        _, left = psutil.wait_procs([counting], TIMEOUT)
         self.assertEqual(left, [])
 
 
