@@ -313,7 +313,8 @@ def load(
         address = parseAddress(endpoint, serverName)
         if stalled and (churn or address.tls):
             raise click.UsageError("--stalled goes neither with --churn nor with TLS")
-        if serverName and not address.tls and not kind.startswith("http:"):
+        isHttp = kind.partition(":")[0] == "http"
+        if serverName is not None and not address.tls and not isHttp:
             raise click.UsageError("--server-name is for TLS, or for http:/PATH")
         exchange = exchangeOf(kind, payload, address.host, compared)
         plan = Plan(

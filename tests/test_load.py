@@ -15,12 +15,14 @@ import resource
 import select
 import signal
 import socket
+import socketserver
 import ssl
 import struct
 import subprocess
 import sys
 import threading
 import time
+import uuid
 from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import replace
@@ -633,6 +635,7 @@ class Driving:
     """
 
     addCleanup: Any
+    mktemp: Any
     assertEqual: Any
     assertAlmostEqual: Any
     assertGreater: Any
@@ -1759,6 +1762,33 @@ class DriverTestsMixin(EndingTestsMixin):
         So it may in an open loop.
         """
         self.churn(rate=200, seconds=0.2)
+
+    def test_unix(self) -> None:
+        """
+        A UNIX socket has its name in the file system or in none. Connections wait where
+        its queue is full, also those that are made anew for each request.
+        """
+
+        class Echo(socketserver.BaseRequestHandler):
+            def handle(self) -> None:
+                with contextlib.suppress(OSError):  # the load may have left
+                    echo(self.request)
+
+        class Server(socketserver.ThreadingUnixStreamServer):
+            request_queue_size = 1
+            daemon_threads = True
+
+        for name in (self.mktemp(), f"\0{uuid.uuid4()}"):
+            with Server(name, Echo) as server:
+                serving = threading.Thread(target=server.serve_forever, args=(0.01,))
+                serving.start()
+                try:
+                    address = Address(socket.AF_UNIX, name)
+                    measured = self.drive(address, active=20, churn=True)
+                finally:
+                    server.shutdown()
+                    serving.join()
+            self.assertGreater(measured["requests"], 0)
 
     def test_churnFails(self) -> None:
         """

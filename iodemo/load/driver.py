@@ -75,6 +75,7 @@ import random
 import select
 import signal
 import socket
+import struct
 import time
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
@@ -951,7 +952,12 @@ class Driver:
                 if self._source is not None:
                     made.setsockopt(socket.IPPROTO_IP, _BIND_ADDRESS_NO_PORT, 1)
                     made.bind((self._source, 0))
-                made.settimeout(timeout)
+                if address.family == socket.AF_UNIX:
+                    # Else a full queue of the server would refuse it.
+                    wait = struct.pack("ll", int(timeout), int(timeout % 1 * 1e6))
+                    made.setsockopt(socket.SOL_SOCKET, socket.SO_SNDTIMEO, wait)
+                else:
+                    made.settimeout(timeout)
                 made.connect(address.target)
             except BlockingIOError:
                 if timeout:
@@ -1278,7 +1284,7 @@ def _reason(error: OSError) -> str:
     if error.errno == errno.EMFILE:
         return "the load has no descriptors left (see iodemo doctor)"
     if error.errno == errno.EADDRNOTAVAIL:
-        return f"{said}: no local port is left, or no interface (see iodemo doctor)"
+        return f"{said}: no local port is left, or no route (see iodemo doctor)"
     return said
 
 
