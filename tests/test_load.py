@@ -1131,7 +1131,7 @@ class DriverTestsMixin(EndingTestsMixin):
         """
         A request larger than any socket buffer is sent as the kernel takes it.
         """
-        measured = self.drive(self.listen(echo), Echo(3_000_000), active=2)
+        measured = self.drive(self.listen(echo), Echo(3_000_000), active=2, seconds=1)
         self.assertGreater(measured["requests"], 0)
 
     def test_watch(self) -> None:
