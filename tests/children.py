@@ -11,6 +11,7 @@ from __future__ import annotations
 import contextlib
 import os
 import re
+import resource
 import select
 import shutil
 import signal
@@ -22,7 +23,7 @@ import tempfile
 from pathlib import Path
 
 from twisted.internet.endpoints import quoteStringArgument
-from twisted.trial.unittest import SynchronousTestCase
+from twisted.trial.unittest import SkipTest, SynchronousTestCase
 
 TIMEOUT = 600.0
 TWISTD = str(Path(sys.executable).with_name("twistd"))
@@ -45,6 +46,21 @@ def makeDirectory(test: SynchronousTestCase) -> Path:
     directory = tempfile.mkdtemp()
     test.addCleanup(shutil.rmtree, directory)
     return Path(directory)
+
+
+def allowFiles(test: SynchronousTestCase, count: int) -> None:
+    """
+    Let this process, and those it starts, open so many files until the test ends.
+
+    @raise SkipTest: if this user may not.
+    """
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    unlimited = resource.RLIM_INFINITY
+    if hard != unlimited and hard < count:
+        raise SkipTest(f"it takes {count:,} open files, and this user has {hard:,}")
+    if soft != unlimited and soft < count:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (count, hard))
+        test.addCleanup(resource.setrlimit, resource.RLIMIT_NOFILE, (soft, hard))
 
 
 def quoted(path: Path) -> str:

@@ -49,11 +49,14 @@ from iodemo.load import driver
 from iodemo.load.exchanges import Echo, Http
 from iodemo.load.round import Round
 from iodemo.report import reading
-from tests.children import TIMEOUT
+from tests.children import TIMEOUT, allowFiles
 from tests.children import Child as TwistdChild
 from tests.results_examples import failedCell, okCell, parameters
 
 ROOT = Path(__file__).parent.parent
+
+#: Files that a process opens for more connections than select takes.
+BEYOND_SELECT = 1300
 
 
 def faultyPath() -> str:
@@ -217,6 +220,7 @@ class CompareTests(CompareTestCase):
         Requests may be due at a share of what each backend itself has answered in a
         closed loop of as many connections; where that is not known there is a reason.
         """
+        allowFiles(self, BEYOND_SELECT)
         outcome = self.compare(
             *(Point(2, 1100), Point(2, 1100, share=0.5), Point(3, share=0.5)),
             backends=("epoll", "select"),
@@ -244,6 +248,7 @@ class CompareTests(CompareTestCase):
         Past its limit select fails with pipes as with connections, and the others
         are measured all the same.
         """
+        allowFiles(self, BEYOND_SELECT)
         outcome = self.compare(
             Point(1, 1100), backends=("epoll", "select"), workload=Pipes()
         )
@@ -480,6 +485,7 @@ class CompareTests(CompareTestCase):
         What is told of the rounds that ended adds up to the estimate, with a cell
         that fails in its first and one that is not tried.
         """
+        allowFiles(self, BEYOND_SELECT)
         ended: list[float] = []
 
         class Ended(runner.Observer):
@@ -500,6 +506,7 @@ class CompareTests(CompareTestCase):
         """
         So it does with pipes.
         """
+        allowFiles(self, BEYOND_SELECT)
         ended: list[float] = []
 
         class Ended(runner.Observer):
@@ -519,6 +526,7 @@ class CompareTests(CompareTestCase):
         Past its limit a backend fails, with a reason for a learner, and the others
         are measured all the same.
         """
+        allowFiles(self, BEYOND_SELECT)
         outcome = self.compare(Point(1, 1100), backends=("epoll", "select"))
         epoll, select = outcome["cells"]
         self.assertEqual(epoll["status"], "ok")
@@ -1116,6 +1124,12 @@ class EstimateTests(SynchronousTestCase):
     """
     Tests for L{Plan} and L{runner.pace}.
     """
+
+    def setUp(self) -> None:
+        """
+        Plan for a user who may open many files.
+        """
+        self.patch(planning, "descriptors", lambda: 20_000.0)
 
     def plan(self, name: str = "epoll", *points: Point, **fields: Any) -> Plan:
         """

@@ -20,7 +20,7 @@ from iodemo import models
 from iodemo.lab import pipes
 from iodemo.lab.pipes import MULTIPLEXERS, Multiplexer, WrongFind
 from iodemo.load.round import Round
-from tests.children import TIMEOUT
+from tests.children import TIMEOUT, allowFiles
 
 Change = Callable[[list[int], list[int]], list[int]]
 
@@ -246,6 +246,7 @@ class ProgramTests(SynchronousTestCase):
         """
         What select cannot watch ends the program with the reason.
         """
+        allowFiles(self, 1200)
         status, output, errors = self.run_("select", "1100", "1", "0.01")
         self.assertEqual((status, output), (1, ""))
         self.assertIn("filedescriptor out of range in select()", errors)
