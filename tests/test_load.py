@@ -1546,16 +1546,18 @@ class DriverTestsMixin(EndingTestsMixin):
         request = bytes(16 << 20)
 
         def early(connection: socket.socket) -> None:
+            # Where nobody reads, the kernel must not take the whole request.
+            connection.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 1 << 20)
             for turn in itertools.count():
                 left = 20 if turn == 2 else len(request)
                 while left and (data := connection.recv(min(left, 65536))):
                     left -= len(data)
                 connection.sendall(b"hello")
                 if turn == 2:
-                    # Not to read is what it takes, until the driver is no more.
+                    # Do not read until the driver has closed the connection.
                     gone = select.poll()
                     gone.register(connection, 0)
-                    gone.poll(10_000)
+                    gone.poll(30_000)
                     return
 
         exchange = Fixed(request, b"hello")

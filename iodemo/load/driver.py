@@ -793,7 +793,7 @@ class Driver:
                     except OSError as error:
                         self._lost(connection, error)
                         continue
-                    if data and data == connection.expected:
+                    if data and data == connection.expected and not connection.unsent:
                         turn = connection.following
                         connection.following = connection.turn
                         connection.turn = turn
