@@ -218,10 +218,7 @@ class CompletionReactor(ReadinessReactor):
         """
         if result < 0:
             del self._watches[descriptor]
-        selectable = self._selectables.get(descriptor)
-        if selectable is not None:
-            events = select.POLLNVAL if result < 0 else result
-            log.callWithLogger(selectable, self._serve, selectable, descriptor, events)
+        self.serve(descriptor, select.POLLNVAL if result < 0 else result)
 
     # IReactorTCP
 

@@ -25,10 +25,12 @@ from __future__ import annotations
 import select
 from typing import Any
 
-from twisted.internet.main import CONNECTION_LOST, installReactor
+from twisted.internet import tcp
+from twisted.internet.error import ConnectionDone, ConnectionLost
+from twisted.internet.main import CONNECTION_DONE, CONNECTION_LOST, installReactor
 from twisted.python import log
 
-from iodemo.reactors.readiness import ReadinessReactor, isPlainStream, received
+from iodemo.reactors.readiness import ReadinessReactor
 
 
 class BusyPollReactor(ReadinessReactor):
@@ -43,7 +45,7 @@ class BusyPollReactor(ReadinessReactor):
         for reader in list(self._reads):
             if reader not in self._reads:
                 continue  # gone, by the doing of one asked before it
-            if isPlainStream(reader):
+            if _isPlainStream(reader):
                 self._receive(reader)
             else:
                 self._ask(reader, self._reads[reader], select.POLLIN)
@@ -57,13 +59,12 @@ class BusyPollReactor(ReadinessReactor):
         except BlockingIOError:
             return
         except OSError:
-            self._disconnectSelectable(connection, CONNECTION_LOST, True)
-            return
+            data = None
         log.callWithLogger(
             connection,
             self.perform,
             connection,
-            lambda: received(connection, data),
+            lambda: _received(connection, data),
             isRead=True,
         )
 
@@ -72,6 +73,35 @@ class BusyPollReactor(ReadinessReactor):
         alone.register(descriptor, wanted)
         for _, events in alone.poll(0):
             log.callWithLogger(selectable, self._serve, selectable, descriptor, events)
+
+
+def _isPlainStream(reader: object) -> bool:
+    """
+    Whether reading from this connection is C{recv} and nothing more, so that it
+    may be done here.
+
+    That it is not while the connection is being made, nor after it was aborted,
+    nor for a UNIX socket, which may receive descriptors too.
+    """
+    doRead = getattr(reader, "doRead", None)
+    return getattr(doRead, "__func__", None) is tcp.Connection.doRead
+
+
+def _received(
+    connection: tcp.Connection, data: bytes | None
+) -> ConnectionDone | ConnectionLost | None:
+    """
+    Hand over what C{recv} gave, as C{doRead} would.
+
+    @param data: L{None} if it failed.
+    @return: why the connection is over, or L{None}.
+    """
+    if data is None:
+        return CONNECTION_LOST
+    if not data:
+        return CONNECTION_DONE
+    connection.protocol.dataReceived(data)
+    return None
 
 
 def install() -> None:

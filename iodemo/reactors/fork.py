@@ -42,6 +42,7 @@ import signal
 import socket
 import sys
 import threading
+from collections.abc import Iterable
 from types import FrameType
 from typing import Any, TypeVar
 from weakref import WeakSet
@@ -60,7 +61,7 @@ from iodemo.kernel import endWithParent
 from iodemo.reactors.forkexceptions import (
     CONFORMANCE_EXCEPTIONS as CONFORMANCE_EXCEPTIONS,
 )
-from iodemo.reactors.readiness import BlockingSocket, BoundedReactor
+from iodemo.reactors.readiness import BoundedReactor, flush
 from iodemo.reactors.sharedlog import SharedLog
 
 if not sys.platform.startswith("linux"):
@@ -227,7 +228,7 @@ class ForkReactor(BoundedReactor):
 
         @return: whether this is the child.
         """
-        _flush()
+        flush()
         parent = os.getpid()
         # What signals do in the parent they must not do in the child.
         before = signal.pthread_sigmask(signal.SIG_BLOCK, signal.valid_signals())
@@ -309,7 +310,7 @@ class ForkReactor(BoundedReactor):
                     log.err(None, "in the main loop of a child")
             status = 0
         finally:
-            _flush()
+            flush()
             os._exit(status)
 
     def _stopChild(self) -> None:
@@ -425,15 +426,30 @@ class _ForkingSocket(socket.socket):
         raise BlockingIOError(errno.EAGAIN, "a child has it")
 
 
-class _ServedSocket(BlockingSocket):
+class _ServedSocket(socket.socket):
     """
-    The socket of a child's connection. A signal can interrupt it.
+    The socket of a child's connection. It waits when it receives, until a signal
+    interrupts it, and never when it sends.
 
     @ivar waiting: whether it receives, and so perhaps waits.
     """
 
     __slots__ = ("waiting",)
     waiting: bool
+
+    def send(self, data: Any, flags: int = 0) -> int:
+        """See L{socket.socket.send}."""
+        return super().send(data, flags | socket.MSG_DONTWAIT)
+
+    def sendmsg(
+        self,
+        buffers: Iterable[Any],
+        ancdata: Iterable[Any] = (),
+        flags: int = 0,
+        address: Any = None,
+    ) -> int:
+        """See L{socket.socket.sendmsg}."""
+        return super().sendmsg(buffers, ancdata, flags | socket.MSG_DONTWAIT, address)
 
     def recv(self, size: int, flags: int = 0) -> bytes:
         """See L{socket.socket.recv}."""
@@ -467,16 +483,6 @@ def _takeOver(original: socket.socket, kind: type[_Socket]) -> _Socket:
     """
     family, type_, protocol = original.family, original.type, original.proto
     return kind(family, type_, protocol, original.detach())
-
-
-def _flush() -> None:
-    """
-    Write what was printed, so that no other process does it again.
-    """
-    for stream in (sys.stdout, sys.stderr):
-        # They may be closed, and need not be there.
-        with contextlib.suppress(AttributeError, ValueError, OSError):
-            stream.flush()
 
 
 def install() -> None:

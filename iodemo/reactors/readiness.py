@@ -6,27 +6,26 @@ to write, and how one of them is served.
 It is a complete reactor on poll(2). That is what the blocking models use for all
 that is no connection (listening ports, datagrams, pipes, wakers), and what the
 others put something else in the place of. They share a bound, too, on how many
-connections there are (L{BoundedReactor}), and a socket that blocks when it receives.
+connections there are (L{BoundedReactor}).
 """
 
 from __future__ import annotations
 
+import contextlib
 import math
 import os
 import select
-import socket
 import sys
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from typing import Any, ClassVar
 
-from twisted.internet import tcp
-from twisted.internet.error import ConnectionDone, ConnectionFdescWentAway
+from twisted.internet.error import ConnectionFdescWentAway
 from twisted.internet.interfaces import (
     IReactorFDSet,
     IReadDescriptor,
     IWriteDescriptor,
 )
-from twisted.internet.main import CONNECTION_DONE, CONNECTION_LOST
+from twisted.internet.main import CONNECTION_LOST
 from twisted.internet.posixbase import PosixReactorBase
 from twisted.logger import Logger
 from twisted.python import log
@@ -45,13 +44,15 @@ class ReadinessReactor(PosixReactorBase):
     @ivar _reads: who wants to read, and the descriptor each had when it said so:
         one that was closed meanwhile has none any more.
     @ivar _writes: likewise for writing.
+    @ivar _selectables: by descriptor, all of these that have it: a program may read
+        it by one object and write it by another.
     @ivar _poll: the descriptors of both.
     """
 
     def __init__(self) -> None:
         self._reads: dict[IReadDescriptor, int] = {}
         self._writes: dict[IWriteDescriptor, int] = {}
-        self._selectables: dict[int, Any] = {}
+        self._selectables: dict[int, list[Any]] = {}
         self._poll = select.poll()
         super().__init__()
 
@@ -98,19 +99,25 @@ class ReadinessReactor(PosixReactorBase):
 
     def _watch(self, selectable: Any, descriptor: int) -> None:
         """
-        Have the poller watch a descriptor for what its owner now wants.
+        Have the poller watch a descriptor for what those that have it now want.
         """
+        selectables = self._selectables.setdefault(descriptor, [])
+        wants = descriptor in (
+            self._reads.get(selectable),
+            self._writes.get(selectable),
+        )
+        if wants and selectable not in selectables:
+            selectables.append(selectable)
+        elif not wants and selectable in selectables:
+            selectables.remove(selectable)
         mask = 0
-        if selectable in self._reads:
-            mask |= READABLE
-        if selectable in self._writes:
-            mask |= WRITABLE
-        if mask:
-            self._selectables[descriptor] = selectable
-        elif self._selectables.get(descriptor) is selectable:
+        for each in selectables:
+            if self._reads.get(each) == descriptor:
+                mask |= READABLE
+            if self._writes.get(each) == descriptor:
+                mask |= WRITABLE
+        if not mask:
             del self._selectables[descriptor]
-        else:
-            return  # the number has a new owner already
         self.watch(descriptor, mask)
 
     # The loop
@@ -143,19 +150,31 @@ class ReadinessReactor(PosixReactorBase):
         # mainLoop passes False for no time at all.
         ready = self.wait(None if delay is None else float(delay))
         for descriptor, events in ready:
-            # Gone, if one served before it took it away.
-            selectable = self._selectables.get(descriptor)
-            if selectable is not None:
-                log.callWithLogger(
-                    selectable, self._serve, selectable, descriptor, events
-                )
+            self.serve(descriptor, events)
+
+    def serve(self, descriptor: int, events: int) -> None:
+        """
+        Serve whatever has a descriptor that is ready.
+
+        @param events: what it is ready for, as of poll(2).
+        """
+        # None, if one that was served before took it away.
+        for selectable in list(self._selectables.get(descriptor, ())):
+            log.callWithLogger(selectable, self._serve, selectable, descriptor, events)
 
     def _serve(self, selectable: Any, descriptor: int, events: int) -> None:
         """
         Let one descriptor read or write, or both; disconnect it if it is over.
         """
-        if events & select.POLLNVAL or selectable.fileno() != descriptor:
-            self._disconnectSelectable(selectable, _WENT_AWAY, False)
+        why: BaseException | None = None
+        try:
+            if events & select.POLLNVAL or selectable.fileno() != descriptor:
+                why = _WENT_AWAY
+        except BaseException as error:
+            log.err()
+            why = error
+        if why is not None:
+            self._disconnectSelectable(selectable, why, False)
             return
         if events & READABLE and selectable in self._reads:
             if not self.perform(selectable, selectable.doRead, isRead=True):
@@ -272,53 +291,6 @@ class BoundedReactor(ReadinessReactor):
 _WENT_AWAY = ConnectionFdescWentAway("File descriptor lost")
 
 
-def isPlainStream(reader: object) -> bool:
-    """
-    Whether reading from this connection is C{recv} and nothing more, so that a
-    reactor may do it in its own way and hand over the result by L{received}.
-
-    That it is not while the connection is being made, nor after it was aborted,
-    nor for a UNIX socket, which may receive descriptors too.
-    """
-    doRead = getattr(reader, "doRead", None)
-    return getattr(doRead, "__func__", None) is tcp.Connection.doRead
-
-
-def received(connection: tcp.Connection, data: bytes) -> ConnectionDone | None:
-    """
-    Hand over what C{recv} gave, as C{doRead} would.
-
-    @return: why the connection is over, or L{None}.
-    """
-    if not data:
-        return CONNECTION_DONE
-    connection.protocol.dataReceived(data)
-    return None
-
-
-class BlockingSocket(socket.socket):
-    """
-    A socket of a kind that can be told to wait when it receives, and yet never
-    does when it sends.
-    """
-
-    __slots__ = ()
-
-    def send(self, data: Any, flags: int = 0) -> int:
-        """See L{socket.socket.send}."""
-        return super().send(data, flags | socket.MSG_DONTWAIT)
-
-    def sendmsg(
-        self,
-        buffers: Iterable[Any],
-        ancdata: Iterable[Any] = (),
-        flags: int = 0,
-        address: Any = None,
-    ) -> int:
-        """See L{socket.socket.sendmsg}."""
-        return super().sendmsg(buffers, ancdata, flags | socket.MSG_DONTWAIT, address)
-
-
 def setting(name: str, default: int, least: int = 1) -> int:
     """
     A whole number from the environment.
@@ -329,3 +301,13 @@ def setting(name: str, default: int, least: int = 1) -> int:
     if not text.isdecimal() or int(text) < least:
         raise SystemExit(f"{name}={text!r} is not a whole number from {least}")
     return int(text)
+
+
+def flush() -> None:
+    """
+    Write what was printed, before this process is forked or ends at once.
+    """
+    for stream in (sys.stdout, sys.stderr):
+        # They may be closed, and need not be there.
+        with contextlib.suppress(AttributeError, ValueError, OSError):
+            stream.flush()

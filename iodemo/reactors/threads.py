@@ -1,48 +1,60 @@
 # -*- test-case-name: tests.test_threads -*-
 """
-A thread per connection: each blocks in C{recv}, and the kernel's scheduler is
-the event loop.
+A thread per connection: each blocks until its peer has said something, and the
+kernel's scheduler is the event loop.
 
-Facts. A thread that waits in C{recv} costs a stack (address space, of which the
-kernel backs what was touched: some 20 KiB here) and a task structure. To wake
-it is a context switch; in CPython it must then take the interpreter lock too.
-C{close} does not wake a thread that waits on the descriptor, and the number may
-be somebody else's before it has looked; C{shutdown} wakes it. Whether a
-descriptor blocks is a property of the open file, but a single C{send} can be
-told not to (MSG_DONTWAIT).
+Facts. A thread that waits costs a stack (address space, of which the kernel backs
+what was touched: some 20 KiB here) and a task structure. To wake it is a context
+switch; in CPython it must then take the interpreter lock too. A C{recv} that waits
+takes what comes next, and nothing can be given back to the socket: if the descriptor
+was handed to another reader meanwhile, that data is lost to it. While a thread waits in
+the kernel for a descriptor, C{close} frees the number and no more: the socket is open,
+its port in use, its peer not told of the end, until that thread has returned.
+C{shutdown} makes it return. A child that C{fork} makes has only the thread that called
+it.
 
 Twisted's contract is that no two callbacks ever run at once. So there is one
-lock around all protocol code. A thread takes it once it has received something,
+lock around all protocol code. A thread takes it once there is something to receive,
 and the thread that runs the reactor holds it except while it waits.
 
-Decision. The transports are Twisted's own. When one of them first asks to read,
-it is given a thread and a socket that blocks (L{_ThreadSocket}). The thread
-receives without the lock, takes it, delivers (a I{turn}), and at the end of the
-turn sends what was written, in whatever connection, without waiting. What the
-kernel does not take at once, because a peer does not read, the main thread
-sends later: nobody waits for that peer. A transport that has paused leaves its
-thread at most one C{recv} of data to keep. Only its own thread closes a socket;
-everybody else shuts it down, and so wakes it.
+Decision. The transports are Twisted's own, and so are their sockets, but for C{close}
+(L{_ThreadSocket}). A connection that wants to read is given a thread at the end of the
+turn. Without the lock, the thread waits in poll(2) for this one descriptor; with the
+lock, and if the connection still wants to read, it has the transport receive and
+deliver (a I{turn}). At the end of the turn it sends what was written, in whatever
+connection, without waiting. What the kernel does not take at once, because a peer does
+not read, the main thread sends later: nobody waits for that peer. A connection that has
+paused takes nothing from its socket, and the reactor does not keep it alive. Before a
+socket is closed its thread is made to return from the kernel.
 
 The main thread is a readiness loop for all the rest: listening ports, outgoing
 connections until they are made, datagrams, pipes, timers, signals.
 
-Costs. Two context switches a request where an event loop has none, and memory
-for every connection, silent or not. C{IODEMO_THREADS_MAX} bounds the number of
-threads (16,000): beyond it, connections wait in the listen queue, with a line in
-the log. C{IODEMO_THREADS_STACK_KIB} is the size of a stack (2,048, which is
-address space, and a page for its table: in less, code that recurses, json on deep
-data for one, ends the process before it ends in a C{RecursionError}). As there is
-one lock, threads gain nothing from a second core; they did not in a Python with a
-global interpreter lock anyway.
+Costs. Two context switches a request where an event loop has none, and memory for every
+connection, silent or not. To receive takes two system calls, C{poll} and C{recv}, where
+a C{recv} that waits would be one: some 0.5 microseconds of an echo.
+C{IODEMO_THREADS_MAX} bounds the number of threads (16,000): beyond it, connections wait
+in the listen queue, with a line in the log. C{IODEMO_THREADS_STACK_KIB} is the size of
+a stack (2,048, which is address space, and a page for its table: in less, code that
+recurses, json on deep data for one, ends the process before it ends in a
+C{RecursionError}). As there is one lock, threads gain nothing from a second core; they
+did not in a Python with a global interpreter lock anyway.
+
+If it is a callback of another connection, or a timer, that pauses a connection, its
+thread goes on waiting, and holds the socket open, until data comes or the connection is
+lost. A process or thread to which such a connection was handed, and that is to keep it
+when it is aborted here, must be handed it in a callback of its own.
 """
 
 from __future__ import annotations
 
 import contextlib
+import os
+import select
 import socket
 import threading
 import time
+import weakref
 from collections.abc import Callable
 from typing import Any
 
@@ -53,21 +65,7 @@ from twisted.internet.main import CONNECTION_LOST, installReactor
 from twisted.logger import Logger
 from twisted.python import log, threadable
 
-from iodemo.reactors.readiness import (
-    BlockingSocket,
-    BoundedReactor,
-    isPlainStream,
-    received,
-    setting,
-)
-
-CONFORMANCE_EXCEPTIONS = {
-    "twisted.internet.test.test_unix.UNIXAdoptStreamConnectionTestsBuilder.*": (
-        "it takes the descriptor from a transport that has a thread waiting in recv "
-        "on the same socket: a thread cannot be called back from there, and receives "
-        "what comes next"
-    ),
-}
+from iodemo.reactors.readiness import BoundedReactor, flush, setting
 
 
 class ThreadsReactor(BoundedReactor):
@@ -75,9 +73,12 @@ class ThreadsReactor(BoundedReactor):
     A reactor with a thread for every stream connection.
 
     @ivar lock: held by whoever runs protocol code.
-    @ivar _holding: whether the main thread holds it.
+    @ivar forked: whether this is a child, forked in a turn that has not ended.
+    @ivar _holding: whether the main thread holds the lock.
     @ivar _awoken: whether another has changed what the main thread waits for.
-    @ivar _threads: the connections that have a thread.
+    @ivar _threads: a thread for each open connection.
+    @ivar _reading: the connections that want to read, and their threads.
+    @ivar _beginning: the threads that begin at the end of this turn.
     @ivar _unsent: connections that were written to in this turn, in order.
     @ivar _sending: the one whose data is being sent, at the end of a turn.
     """
@@ -90,14 +91,18 @@ class ThreadsReactor(BoundedReactor):
     def __init__(self) -> None:
         self.lock = threading.Lock()
         self.lock.acquire()
+        self.forked = False
         self._holding = True
         self._awoken = False
         # 32 is what Python takes at least.
         self._stackBytes = setting("IODEMO_THREADS_STACK_KIB", 2048, 32) * 1024
-        self._threads: dict[object, _ConnectionThread] = {}
+        self._threads: set[_ConnectionThread] = set()
+        self._reading: dict[IReadDescriptor, _ConnectionThread] = {}
+        self._beginning: dict[_ConnectionThread, None] = {}
         self._unsent: dict[IWriteDescriptor, None] = {}
         self._sending: IWriteDescriptor | None = None
         super().__init__()
+        _noticeFork(self)
 
     # Turns
 
@@ -113,8 +118,21 @@ class ThreadsReactor(BoundedReactor):
         """
         Send what was written, and let somebody else run.
         """
+        try:
+            self._finishTurn()
+        finally:
+            self.lock.release()
+
+    def _finishTurn(self) -> None:
+        """
+        Do what a turn has left to its end.
+        """
         self._sendAll()
-        self.lock.release()
+        if self.forked:
+            self._goOn()
+        for thread in self._beginning:
+            self._begin(thread)
+        self._beginning.clear()
 
     def wait(self, timeout: float | None) -> list[tuple[int, int]]:
         """
@@ -122,8 +140,8 @@ class ThreadsReactor(BoundedReactor):
         """
         self._awoken = False
         if self._holding:
-            if self._unsent:
-                self._sendAll()
+            if self._unsent or self._beginning or self.forked:
+                self._finishTurn()
                 # That may have run anything, so that the timeout is none any more.
                 timeout = 0
             self._holding = False
@@ -146,13 +164,18 @@ class ThreadsReactor(BoundedReactor):
                 self._endThreads()
 
     def _endThreads(self) -> None:
-        left = list(self._threads.values())
+        """
+        End all threads but those that wait for data of a connection which is still
+        open: they end when some comes, or with the process.
+        """
+        left = list(self._threads)
         for thread in left:
             thread.end()
         # Those that wait for a turn find that theirs does not come any more.
         self.lock.release()
         for thread in left:
-            thread.join()
+            if thread.is_alive() and not thread.waiting.locked():
+                thread.join()
         self.lock.acquire()
 
     def iterate(self, delay: float = 0.0) -> None:
@@ -160,7 +183,8 @@ class ThreadsReactor(BoundedReactor):
         See L{twisted.internet.interfaces.IReactorCore.iterate}. In a connection's
         thread, the main thread is what serves meanwhile.
         """
-        if isinstance(threading.current_thread(), _ConnectionThread):
+        current = threading.current_thread()
+        if isinstance(current, _ConnectionThread) and not current.runsReactor:
             self.endTurn()
             time.sleep(delay)
             self.beginTurn()
@@ -200,31 +224,38 @@ class ThreadsReactor(BoundedReactor):
 
     # Who is served by whom
 
-    def addReader(self, reader: IReadDescriptor) -> None:
+    def addReader(self, reader: Any) -> None:
         """
         Serve a connection by its thread, anything else by the main thread.
         """
-        thread = self._threads.get(reader)
-        if thread is None and _isStreamConnection(reader):
-            thread = self._startThread(reader)
-            if thread is None:
-                return
-        if thread is not None:
-            thread.resume()
-        else:
+        if reader in self._reading:
+            return
+        if not _isStreamConnection(reader):
             super().addReader(reader)
+            return
+        thread = _threads.get(reader.socket)
+        if thread is None:
+            if len(self._threads) >= self.most:
+                self._refuse(reader, self.describeBound())
+                return
+            thread = _ConnectionThread(self, reader)
+            self._threads.add(thread)
+        self._reading[reader] = thread
+        thread.resume(reader)
+        if not thread.ident:
+            self._beginning[thread] = None
 
     def removeReader(self, reader: IReadDescriptor) -> None:
         """See L{twisted.internet.interfaces.IReactorFDSet.removeReader}."""
-        thread = self._threads.get(reader)
+        thread = self._reading.pop(reader, None)
         if thread is not None:
             thread.pause()
-        super().removeReader(reader)
+        else:
+            super().removeReader(reader)
 
     def getReaders(self) -> list[IReadDescriptor]:
         """See L{twisted.internet.interfaces.IReactorFDSet.getReaders}."""
-        reading: Any = [each for each, its in self._threads.items() if its.reading]
-        return [*super().getReaders(), *reading]
+        return [*super().getReaders(), *self._reading]
 
     def addWriter(self, writer: IWriteDescriptor) -> None:
         """
@@ -233,7 +264,11 @@ class ThreadsReactor(BoundedReactor):
         """
         if writer is self._sending:
             self._sent = False
-        elif self._sending is None and writer in self._threads:
+        elif (
+            self._sending is None
+            and hasattr(writer, "socket")
+            and isinstance(writer.socket, _ThreadSocket)
+        ):
             if writer not in self._writes:
                 self._unsent[writer] = None
         else:
@@ -271,30 +306,29 @@ class ThreadsReactor(BoundedReactor):
 
     # Threads
 
-    def _startThread(self, connection: Any) -> _ConnectionThread | None:
+    def _begin(self, thread: _ConnectionThread) -> None:
         """
-        @return: the thread, or L{None} if there can be no more; the connection is
-            then as good as lost.
+        Start the thread of a connection, unless that has paused, or is closed.
         """
-        why = self.describeBound()
-        if len(self._threads) < self.most:
-            thread = _ConnectionThread(self, connection)
-            before = threading.stack_size(self._stackBytes)
-            try:
-                thread.start()
-            except RuntimeError as error:
-                thread.giveBack()
-                why = str(error)
-            else:
-                self._threads[connection] = thread
-                return thread
-            finally:
-                threading.stack_size(before)
+        connection = thread.connection
+        if connection is None or thread.ended:
+            return
+        before = threading.stack_size(self._stackBytes)
+        try:
+            thread.start()
+        except RuntimeError as error:
+            self._refuse(connection, str(error))
+        finally:
+            threading.stack_size(before)
+
+    def _refuse(self, connection: IReadDescriptor, why: str) -> None:
+        """
+        End a connection that can have no thread.
+        """
         self._log.warn("refused {connection}: {why}", connection=connection, why=why)
         self.callLater(
             0, self._disconnectSelectable, connection, CONNECTION_LOST, False
         )
-        return None
 
     def _serve(self, selectable: Any, descriptor: int, events: int) -> None:
         """
@@ -308,181 +342,226 @@ class ThreadsReactor(BoundedReactor):
             selectable.numberAccepts = min(selectable.numberAccepts, room)
         super()._serve(selectable, descriptor, events)
 
-    def threadEnded(self, connection: IReadDescriptor) -> None:
+    def threadEnded(self, thread: _ConnectionThread) -> None:
         """
-        A connection is closed and its thread about to be gone. The caller has the
-        lock.
+        A connection is closed, and its thread is about to be gone. The caller has
+        the lock.
         """
-        del self._threads[connection]
+        self._threads.discard(thread)
         self.acceptAgain()
+
+    # In a child that was forked in a turn
+
+    def _goOn(self) -> None:
+        """
+        Have new threads in the place of those that are the parent's, and a waker
+        that does not wake the parent.
+        """
+        self.forked = False
+        current = threading.current_thread()
+        if isinstance(current, _ConnectionThread):
+            current.runsReactor = True
+        for thread in list(self._threads):
+            if thread.ident is None or (thread.is_alive() and thread is not current):
+                continue
+            self._threads.remove(thread)
+            successor = thread.succeed()
+            if successor is not None:
+                self._threads.add(successor)
+                connection = successor.connection
+                if connection is not None:
+                    self._reading[connection] = successor
+                    self._beginning[successor] = None
+        # That of the parent may be in use, by a thread that is not here.
+        self._poll = select.poll()
+        for descriptor, selectables in self._selectables.items():
+            self._watch(selectables[0], descriptor)
+        if self.waker is not None:
+            self._internalReaders.discard(self.waker)
+            self.removeReader(self.waker)
+            self.waker.connectionLost(None)
+            self.waker = None
+            self.installWaker()
+
+    def runInChild(self) -> None:
+        """
+        Run in the thread of a connection, which is the only one of the child.
+        """
+        self.beginTurn()
+        self._holding = True
+        self.mainLoop()
 
 
 class _ConnectionThread(threading.Thread):
     """
-    Receives for one connection, and delivers.
+    Waits for one connection, and has it read what has come.
 
-    @ivar reading: whether the connection wants to be given what is received.
-    @ivar _ended: whether there is nothing to receive any more. Set by whoever
-        closes the connection, and read without the lock.
+    @ivar connection: the connection while it wants to read, and else L{None}.
+    @ivar ended: whether there is nothing to wait for any more.
+    @ivar waiting: held while the thread waits in the kernel.
+    @ivar runsReactor: whether this is the only thread of a child that was forked.
     """
 
     def __init__(self, reactor: ThreadsReactor, connection: Any) -> None:
         super().__init__(name=f"iodemo {connection.logstr}", daemon=True)
+        self.connection: Any = None
+        self.ended = False
+        self.waiting = threading.Lock()
+        self.runsReactor = False
         self._reactor = reactor
-        self._connection = connection
-        self._socket = _ThreadSocket.of(connection.socket, self)
-        self._give(self._socket)
-        self.reading = False
         self._resumed = threading.Condition(reactor.lock)
-        self._ended = False
+        self._owner = weakref.ref(connection)
+        its = connection.socket
+        its.__class__ = _ThreadSocket
+        _threads[its] = self
+        self._socket = weakref.ref(its, self._forgotten)
+        self._poll = select.poll()
+        self._poll.register(its, select.POLLIN)
 
-    def giveBack(self) -> None:
+    def succeed(self) -> _ConnectionThread | None:
         """
-        Have the connection as it was, if there can be no thread for it.
-        """
-        self._give(self._socket.original())
+        Find a successor for this thread, which is gone with the parent.
 
-    def _give(self, its: socket.socket) -> None:
-        self._connection.socket = its
-        self._connection.fileno = its.fileno
+        @return: it has not begun; L{None} if the connection is closed.
+        """
+        owner = self._owner()
+        if owner is None or self.ended:
+            return None
+        successor = _ConnectionThread(self._reactor, owner)
+        successor.connection = self.connection
+        return successor
 
-    def resume(self) -> None:
+    def _forgotten(self, _: object) -> None:
         """
-        Deliver what is received.
+        Nobody has the connection any more, nor its socket, which is closed by that.
+        The collector may call this in any thread.
         """
-        if not self.reading:
-            self.reading = True
-            self._resumed.notify()
+        if not self.ended:
+            self._reactor.callFromThread(self.end)
+
+    def resume(self, connection: Any) -> None:
+        """
+        Have a connection read what comes. The caller has the lock, here and below.
+        """
+        self.connection = connection
+        self._resumed.notify()
 
     def pause(self) -> None:
         """
-        Deliver nothing until L{resume}.
+        Have nothing read until L{resume}.
         """
-        self.reading = False
+        self.connection = None
 
     def end(self) -> None:
         """
-        Close the connection's socket. The caller has the lock.
+        Wait for nothing any more.
         """
-        if self._ended:
+        if self.ended:
             return
-        self._ended = True
-        # No packet is sent for it, and a waiting recv returns. If the connection
-        # is lost already, recv has returned by itself.
-        with contextlib.suppress(OSError):
-            self._socket.shutdown(socket.SHUT_RD)
-        self._resumed.notify()
+        self.ended = True
+        if self.is_alive():
+            self._resumed.notify()
+        else:
+            self._reactor.threadEnded(self)
+
+    def release(self, its: socket.socket) -> None:
+        """
+        Wait for nothing any more, nor in the kernel, as the socket is to be closed.
+        """
+        owner = self._owner()
+        self.end()
+        if not self.is_alive() or not self.waiting.locked():
+            return
+        # Of one that has paused, and is not lost, another process may have the
+        # descriptor: C{shutdown} would be the end for that, too.
+        if self.connection is not None or owner is None or owner.disconnected:
+            # No packet is sent for it.
+            with contextlib.suppress(OSError):
+                its.shutdown(socket.SHUT_RD)
+            with self.waiting:
+                pass
 
     def run(self) -> None:
         """
-        Receive and deliver, until the connection ends.
+        Wait, and have it read, until it is closed.
         """
         reactor = self._reactor
-        receive = self._receive if isPlainStream(self._connection) else self._peek
-        while not self._ended:
-            deliver = receive()
-            if self._ended:
-                break
+        while self._await():
             reactor.beginTurn()
             try:
-                # What came in spite of a pause is kept until the end of it.
-                self._awaitReading()
-                if not self._ended:
-                    log.callWithLogger(
-                        self._connection,
-                        reactor.perform,
-                        self._connection,
-                        deliver,
-                        True,
-                    )
+                self._read()
             finally:
                 reactor.endTurn()
-            if not self.reading:
-                with reactor.lock:
-                    self._awaitReading()
-        self._socket.closeNow()
+            if self.runsReactor:
+                self._runReactor()
         with reactor.lock:
-            reactor.threadEnded(self._connection)
+            reactor.threadEnded(self)
 
-    def _awaitReading(self) -> None:
+    def _await(self) -> bool:
         """
-        Wait until the connection wants to read, or has ended. The lock is free
-        meanwhile, and this thread's again afterwards.
-        """
-        while not self.reading and not self._ended:
-            self._resumed.wait()
-            threadable.registerAsIOThread()
+        Wait until the connection wants to read, and there is something to read.
 
-    def _receive(self) -> Callable[[], object]:
+        @return: whether that came, and not the end.
         """
-        @return: what delivers it.
-        """
-        data: bytes | None
+        if self.connection is None:
+            with self._reactor.lock:
+                while self.connection is None and not self.ended:
+                    self._resumed.wait()
+        with self.waiting:
+            if not self.ended:
+                self._poll.poll()
+        return not self.ended
+
+    def _read(self) -> None:
+        connection = self.connection
+        # It may have paused, or be closed, since there was something.
+        if connection is None or self.ended:
+            return
         try:
-            data = self._socket.recv(self._connection.bufferSize)
-        except OSError:
-            data = None
-        return lambda: self._deliver(data)
+            log.callWithLogger(
+                connection, self._reactor.perform, connection, connection.doRead, True
+            )
+        except BaseException:
+            # KeyboardInterrupt, which a main loop would log, too.
+            log.err()
 
-    def _deliver(self, data: bytes | None) -> object:
-        # It may have been aborted meanwhile, and reads nothing any more.
-        if not isPlainStream(self._connection):
-            return self._connection.doRead()
-        return CONNECTION_LOST if data is None else received(self._connection, data)
-
-    def _peek(self) -> Callable[[], object]:
+    def _runReactor(self) -> None:
         """
-        Wait until there is something, and leave it to the transport to receive.
+        Run the reactor of a child that was forked in this thread's turn. It does
+        not return: where C{reactor.run} was called is another thread, and gone.
         """
+        status = 1
         try:
-            self._socket.recv(1, socket.MSG_PEEK)
-        except OSError:
-            return lambda: CONNECTION_LOST
-        return lambda: self._connection.doRead()
+            self._reactor.runInChild()
+            status = 0
+        finally:
+            flush()
+            os._exit(status)
 
 
-class _ThreadSocket(BlockingSocket):
+class _ThreadSocket(socket.socket):
     """
-    A socket that one thread waits on: closing it is left to that thread.
+    The socket of a connection that has a thread: the socket it had before, of another
+    class.
     """
 
-    __slots__ = ("_original", "_thread")
-    _original: socket.socket
-    _thread: _ConnectionThread
-
-    @classmethod
-    def of(cls, original: socket.socket, thread: _ConnectionThread) -> _ThreadSocket:
-        """
-        Take over the descriptor of another socket, which stays usable.
-        """
-        blocking = cls(
-            original.family, original.type, original.proto, original.fileno()
-        )
-        blocking._original = original
-        blocking.setblocking(True)
-        blocking._thread = thread
-        return blocking
-
-    def original(self) -> socket.socket:
-        """
-        The socket that this one has taken over, which is alone again.
-        """
-        self.setblocking(False)
-        self.detach()
-        return self._original
+    __slots__ = ()
 
     def close(self) -> None:
         """
-        Have the thread close it.
+        Close it, and not only its number: no thread waits for it afterwards. The
+        caller has the lock.
         """
-        self._thread.end()
-
-    def closeNow(self) -> None:
-        """
-        Close it. The descriptor is one, and must be closed once.
-        """
-        self._original.detach()
+        thread = _threads.pop(self, None)
+        if thread is not None:
+            thread.release(self)
         super().close()
+
+
+#: The threads of all sockets that are open.
+_threads: weakref.WeakKeyDictionary[socket.socket, _ConnectionThread] = (
+    weakref.WeakKeyDictionary()
+)
 
 
 def _isStreamConnection(reader: object) -> bool:
@@ -493,8 +572,22 @@ def _isStreamConnection(reader: object) -> bool:
     return (
         isinstance(reader, tcp.Connection)
         and "doRead" not in vars(reader)
-        and isinstance(getattr(reader, "socket", None), socket.socket)
+        and type(getattr(reader, "socket", None)) in (socket.socket, _ThreadSocket)
     )
+
+
+def _noticeFork(reactor: ThreadsReactor) -> None:
+    """
+    Have a reactor know in a child that it has been forked.
+    """
+    known = weakref.ref(reactor)
+
+    def notice() -> None:
+        its = known()
+        if its is not None:
+            its.forked = True
+
+    os.register_at_fork(after_in_child=notice)
 
 
 def install() -> None:
