@@ -1,0 +1,488 @@
+"""
+Programs in which somebody else has a connection's descriptor: another process, another
+thread, another object, or whoever opens the next file.
+"""
+
+from __future__ import annotations
+
+import gc
+import os
+import resource
+import select
+import socket
+import warnings
+from collections.abc import Callable
+from typing import Any
+
+from twisted.internet.abstract import FileDescriptor
+from twisted.internet.protocol import (
+    ClientFactory,
+    ProcessProtocol,
+    Protocol,
+    connectionDone,
+)
+from twisted.internet.threads import deferToThread
+from twisted.python import log
+from twisted.python.failure import Failure
+
+from . import listen, tell, tellListening, tellLost, whenPermitted
+
+# How many descriptors may be open, at the limit, beside those that are.
+_ROOM = 5
+
+
+class _Ending(ProcessProtocol):
+    """
+    Waits for a process to end.
+    """
+
+    def __init__(self, finish: Callable[[], object]) -> None:
+        self.finish = finish
+
+    def processEnded(self, reason: Failure) -> None:
+        """
+        It has.
+        """
+        self.finish()
+
+
+class Handing(Protocol):
+    """
+    Stops reading, and hands the descriptor to somebody else, who sends back what is
+    received from then on. Tells what the protocol still receives. Closes the connection
+    when the other has ended.
+    """
+
+    transport: Any
+
+    def __init__(self, reactor: Any, when: str, taker: str) -> None:
+        """
+        @param when: C{"made"}, C{"received"} (when it receives something) or
+            C{"permitted"} (by a timer, when the test permits it).
+        @param taker: C{"process"} or C{"thread"}.
+        """
+        self.reactor = reactor
+        self.when = when
+        self.taker = taker
+        self.handed = False
+
+    def connectionMade(self) -> None:
+        """
+        Hand it over, or do that later.
+        """
+        if self.when == "made":
+            self.hand()
+        elif self.when == "permitted":
+            tell("connectionMade")
+            whenPermitted(self.reactor, "hand", self.hand)
+
+    def dataReceived(self, data: bytes) -> None:
+        """
+        Hand it over; afterwards there is nothing to receive.
+        """
+        if self.handed:
+            tell("received", data=data.decode())
+        else:
+            self.hand()
+
+    def hand(self) -> None:
+        """
+        Hand it over.
+        """
+        self.handed = True
+        self.transport.stopReading()
+        descriptor = self.transport.fileno()
+        if self.taker == "process":
+            os.set_blocking(descriptor, True)
+            self.reactor.spawnProcess(
+                _Ending(self.transport.loseConnection),
+                "/bin/cat",
+                ["cat"],
+                childFDs={0: descriptor, 1: descriptor, 2: 2},
+            )
+        else:
+            deferToThread(_sendBack, descriptor).addCallbacks(
+                lambda _: self.transport.loseConnection(), log.err
+            )
+        tell("handed")
+
+
+def _sendBack(descriptor: int) -> None:
+    """
+    Send back what comes, until the end.
+    """
+    while True:
+        select.select([descriptor], [], [])
+        data = os.read(descriptor, 1000)
+        if not data:
+            return
+        os.write(descriptor, data)
+
+
+def hand(reactor: Any, when: str, taker: str) -> None:
+    """
+    Serve L{Handing}.
+    """
+    listen(reactor, lambda: Handing(reactor, when, taker))
+
+
+class Lending(Protocol):
+    """
+    Has a thread receive a piece, tells it, and sends back all that comes afterwards.
+    """
+
+    transport: Any
+
+    def connectionMade(self) -> None:
+        """
+        Lend it.
+        """
+        self.transport.pauseProducing()
+        deferToThread(self.receive).addCallbacks(self.goOn, log.err)
+
+    def receive(self) -> bytes:
+        """
+        Receive, in another thread.
+        """
+        descriptor = self.transport.fileno()
+        select.select([descriptor], [], [])
+        return os.read(descriptor, 5)
+
+    def goOn(self, data: bytes) -> None:
+        """
+        Have it back.
+        """
+        tell("lent", data=data.decode())
+        self.transport.resumeProducing()
+
+    def dataReceived(self, data: bytes) -> None:
+        """
+        Send it back.
+        """
+        self.transport.write(data)
+
+
+def lend(reactor: Any) -> None:
+    """
+    Serve L{Lending}.
+    """
+    listen(reactor, Lending)
+
+
+def inetd(reactor: Any) -> None:
+    """
+    Serve C{cat}, by Twisted's inetd. Once permitted, collect garbage, and tell.
+    """
+    from twisted.runner.inetd import InetdFactory
+
+    # It never closes a connection.
+    warnings.simplefilter("ignore", ResourceWarning)
+
+    class Service:
+        program = "/bin/cat"
+        programArgs = ("cat",)
+        user = os.getuid()
+        group = os.getgid()
+
+    def collect() -> None:
+        gc.collect()
+        tell("collected")
+
+    factory = InetdFactory(Service)
+    factory.noisy = False
+    port = reactor.listenTCP(0, factory, interface="127.0.0.1")
+    tellListening(reactor, port.getHost().port)
+    whenPermitted(reactor, "collect", collect)
+
+
+class _Reconnecting(Protocol):
+    """
+    Connects again as soon as the connection is lost.
+    """
+
+    transport: Any
+
+    def __init__(
+        self, made: Callable[[], object], connect: Callable[[], object], how: str
+    ) -> None:
+        self.made = made
+        self.connect = connect
+        self.how = how
+
+    def connectionMade(self) -> None:
+        """
+        End the connection, unless the peer does.
+        """
+        self.made()
+        if self.how == "paused":
+            self.transport.pauseProducing()
+        if self.how != "peer":
+            reactor = self.transport.reactor
+            reactor.callLater(0, self.transport.abortConnection)
+
+    def connectionLost(self, reason: Failure = connectionDone) -> None:
+        """
+        Connect again.
+        """
+        self.connect()
+
+
+def _reconnect(
+    reactor: Any,
+    port: int,
+    how: str,
+    times: int,
+    made: Callable[[int], object],
+    finish: Callable[[], object],
+    source: Any = None,
+) -> None:
+    """
+    Connect so many times, each time when the last connection is lost.
+
+    @param how: as of L{rebind}.
+    @param made: is called with the number of each connection, from 0.
+    @param source: the address to connect from.
+    """
+    left = iter(range(times))
+
+    class Connecting(ClientFactory):
+        noisy = False
+
+        def clientConnectionFailed(self, connector: Any, reason: Failure) -> None:
+            tell("failed", why=reason.getErrorMessage())
+            finish()
+
+    def connect() -> None:
+        number = next(left, None)
+        if number is None:
+            finish()
+            return
+        factory = Connecting.forProtocol(
+            lambda: _Reconnecting(lambda: made(number), connect, how)
+        )
+        reactor.connectTCP("127.0.0.1", port, factory, bindAddress=source)
+
+    reactor.callWhenRunning(connect)
+
+
+def rebind(reactor: Any, port: int, how: str, times: int) -> None:
+    """
+    Connect so many times from the same port.
+
+    @param how: how each connection ends: by the C{"peer"}; by an C{"abort"} in a
+        later turn; or likewise when it is C{"paused"}.
+    """
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        source = free.getsockname()
+    _reconnect(reactor, port, how, times, _tellMade, reactor.stop, source)
+
+
+def _tellMade(number: int) -> None:
+    tell("connectionMade", number=number)
+
+
+def exhausted(reactor: Any, port: int, how: str, times: int) -> None:
+    """
+    Connect so many times, after the first with no descriptor to spare.
+
+    @param how: as of L{rebind}.
+    """
+    held: list[int] = []
+    limits = resource.getrlimit(resource.RLIMIT_NOFILE)
+
+    def made(number: int) -> None:
+        if number == 0:
+            fill()
+        _tellMade(number)
+
+    def fill() -> None:
+        most = max(map(int, os.listdir("/proc/self/fd"))) + _ROOM
+        resource.setrlimit(resource.RLIMIT_NOFILE, (most, limits[1]))
+        while True:
+            try:
+                held.append(os.dup(0))
+            except OSError:
+                return
+
+    def finish() -> None:
+        for each in held:
+            os.close(each)
+        resource.setrlimit(resource.RLIMIT_NOFILE, limits)
+        reactor.stop()
+
+    _reconnect(reactor, port, how, times, made, finish)
+
+
+class Forking(Protocol):
+    """
+    Ends the connection in some way when it receives something, and forks when it is
+    told that the connection is lost. The child lives until this process ends.
+    """
+
+    transport: Any
+
+    def __init__(self, reactor: Any, how: str, later: bool) -> None:
+        """
+        @param how: the name of the transport's method.
+        @param later: whether to do it from a timer.
+        """
+        self.reactor = reactor
+        self.how = how
+        self.later = later
+
+    def dataReceived(self, data: bytes) -> None:
+        """
+        End it.
+        """
+        end = getattr(self.transport, self.how)
+        if self.later:
+            self.reactor.callLater(0, end)
+        else:
+            end()
+
+    def connectionLost(self, reason: Failure = connectionDone) -> None:
+        """
+        Fork.
+        """
+        reading, self.writing = os.pipe()
+        if os.fork() == 0:
+            os.close(self.writing)
+            os.read(reading, 1)
+            os._exit(0)
+        os.close(reading)
+        tell("forked")
+        _kept.append(self)
+
+
+_kept: list[object] = []
+
+
+def forkWhenLost(reactor: Any, how: str, later: bool) -> None:
+    """
+    Serve L{Forking}.
+    """
+    listen(reactor, lambda: Forking(reactor, how, later))
+
+
+class Multiplying(Protocol):
+    """
+    When it receives something, forks a child that goes on, and ends by itself; sends it
+    back when that has ended.
+    """
+
+    transport: Any
+
+    def __init__(self, reactor: Any, how: str) -> None:
+        """
+        @param how: C{"received"} or C{"timer"}: where it forks.
+        """
+        self.reactor = reactor
+        self.how = how
+
+    def dataReceived(self, data: bytes) -> None:
+        """
+        Fork, at once or later.
+        """
+        if data == b"still":
+            self.transport.write(data)
+        elif self.how == "timer":
+            self.reactor.callLater(0, self.fork)
+        else:
+            self.fork()
+
+    def connectionLost(self, reason: Failure = connectionDone) -> None:
+        """
+        Tell why.
+        """
+        tellLost(reason)
+
+    def fork(self) -> None:
+        """
+        Fork.
+        """
+        pid = os.fork()
+        if pid:
+            self.await_(pid)
+            return
+        # Two turns of the child's reactor.
+        self.reactor.callLater(0, self.reactor.callLater, 0.01, os._exit, 7)
+
+    def await_(self, pid: int) -> None:
+        """
+        Wait for the child, and tell how it has ended.
+        """
+        ended, status = os.waitpid(pid, os.WNOHANG)
+        if ended:
+            tell("childEnded", status=os.waitstatus_to_exitcode(status))
+        else:
+            self.reactor.callLater(0.01, self.await_, pid)
+
+
+def multiply(reactor: Any, how: str) -> None:
+    """
+    Serve L{Multiplying}.
+    """
+    listen(reactor, lambda: Multiplying(reactor, how))
+
+
+class _One(FileDescriptor):
+    """
+    One of several objects that have the same descriptor.
+    """
+
+    def __init__(self, reactor: Any, shared: socket.socket, name: str) -> None:
+        super().__init__(reactor)
+        self.shared = shared
+        self.name = name
+
+    def fileno(self) -> int:
+        """
+        See L{FileDescriptor}.
+        """
+        return self.shared.fileno()
+
+    def doRead(self) -> None:
+        """
+        Tell what came.
+        """
+        tell("read", name=self.name, data=self.shared.recv(10).decode())
+
+    def doWrite(self) -> None:
+        """
+        Tell, once.
+        """
+        self.stopWriting()
+        tell("wrote", name=self.name)
+
+
+def sameDescriptor(reactor: Any, order: str) -> None:
+    """
+    Have one object read a descriptor that another one writes, in some order; then
+    have each stop while the other goes on.
+    """
+    ours, theirs = socket.socketpair()
+    ours.setblocking(False)
+    reader, writer = (_One(reactor, ours, name) for name in ("reader", "writer"))
+
+    def begin() -> None:
+        steps = [reader.startReading, writer.startWriting]
+        for step in steps if order == "reader first" else reversed(steps):
+            step()
+        whenPermitted(reactor, "read", lambda: theirs.send(b"one"))
+        whenPermitted(reactor, "write", writer.startWriting)
+        whenPermitted(reactor, "read again", lambda: theirs.send(b"two"))
+        whenPermitted(reactor, "write alone", writeAlone)
+        whenPermitted(reactor, "end", end)
+        tell("began")
+
+    def writeAlone() -> None:
+        reader.stopReading()
+        writer.startWriting()
+
+    def end() -> None:
+        ours.close()
+        theirs.close()
+        reactor.stop()
+
+    reactor.callWhenRunning(begin)

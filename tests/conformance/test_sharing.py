@@ -1,0 +1,236 @@
+"""
+Tests for descriptors that are not a connection's alone: it was handed to somebody else,
+another object has it too, a forked process has a copy, or the next file is to have it.
+"""
+
+from __future__ import annotations
+
+import socket
+
+from ..children import TIMEOUT, exchange
+from .hosting import descriptorsOf, eventually
+from .peers import receiveAll, reset
+from .sizes import CONNECTIONS
+from .stamping import BackendTestCase, sharedState, stamped, stampedFor
+
+# How often a connection is made again.
+_TIMES = 20
+
+
+@stamped
+class HandingTests(BackendTestCase):
+    """
+    Tests for connections that stop reading, and are then read by somebody else.
+    """
+
+    def assertHanded(self, when: str, taker: str) -> None:
+        """
+        Check that somebody else who is handed a connection hears all that comes.
+        """
+        with self.host("sharing.hand", when=when, taker=taker) as host:
+            client = host.connect()
+            if when == "received":
+                client.sendall(b"go")
+            elif when == "permitted":
+                host.await_("connectionMade")
+                host.permit("hand")
+            host.await_("handed")
+            for number in range(5):
+                line = b"line %d\n" % number
+                self.assertEqual(exchange(client, line), line)
+            client.shutdown(socket.SHUT_WR)
+            self.assertEqual(receiveAll(client), b"")
+        self.assertEqual(host.told("received"), [])
+
+    def test_processWhenMade(self) -> None:
+        """
+        A process that is handed a connection as soon as that is made.
+        """
+        self.assertHanded("made", "process")
+
+    def test_processWhenReceived(self) -> None:
+        """
+        One that is handed it when something was received.
+        """
+        self.assertHanded("received", "process")
+
+    def test_processLater(self) -> None:
+        """
+        One that is handed a connection on which nothing happens.
+        """
+        self.assertHanded("permitted", "process")
+
+    def test_threadWhenMade(self) -> None:
+        """
+        A thread that reads a connection as soon as that is made.
+        """
+        self.assertHanded("made", "thread")
+
+    def test_threadWhenReceived(self) -> None:
+        """
+        One that reads it when something was received.
+        """
+        self.assertHanded("received", "thread")
+
+    def test_threadLater(self) -> None:
+        """
+        One that reads a connection on which nothing happens.
+        """
+        self.assertHanded("permitted", "thread")
+
+    def test_lent(self) -> None:
+        """
+        A connection that reads again has what comes after what somebody else took.
+        """
+        with self.host("sharing.lend") as host:
+            client = host.connect()
+            client.sendall(b"first")
+            self.assertEqual(host.await_("lent")["data"], "first")
+            for said in (b"second", b"third"):
+                self.assertEqual(exchange(client, said), said)
+
+    def test_inetd(self) -> None:
+        """
+        Twisted's inetd serves several clients at once, each from its first byte.
+        """
+        with self.host("sharing.inetd") as host:
+            clients = [host.connect() for _ in range(3)]
+            for number in range(3):
+                for client in clients:
+                    line = b"line %d\n" % number
+                    self.assertEqual(exchange(client, line), line)
+
+    @sharedState
+    def test_forgotten(self) -> None:
+        """
+        A connection that stopped reading and that nobody refers to is not kept: its
+        descriptor is closed, as that of any object is.
+        """
+        with self.host("sharing.inetd") as host:
+            host.await_("listening")
+            before = descriptorsOf(host.pid)
+            for _ in range(CONNECTIONS):
+                with host.connect() as client:
+                    self.assertEqual(exchange(client, b"hello"), b"hello")
+            host.permit("collect")
+            host.await_("collected")
+            eventually(
+                lambda: len(descriptorsOf(host.pid)) == len(before),
+                lambda: (before, descriptorsOf(host.pid)),
+            )
+
+
+@stamped
+class ClosedTests(BackendTestCase):
+    """
+    Tests for connections that are lost: when a protocol is told that, its socket is
+    closed, and what it had is free.
+    """
+
+    def assertReconnects(self, program: str, how: str) -> None:
+        """
+        Check that a program connects again, and again, when its connection is lost.
+        """
+        with socket.create_server(("127.0.0.1", 0)) as server:
+            server.settimeout(TIMEOUT)
+            port = server.getsockname()[1]
+            with self.host(program, port=port, how=how, times=_TIMES) as host:
+                for count in range(1, _TIMES + 1):
+                    host.await_("connectionMade", count)
+                    connection = server.accept()[0]
+                    if how == "peer":
+                        reset(connection)
+                    else:
+                        connection.settimeout(TIMEOUT)
+                        with self.assertRaises(ConnectionResetError):
+                            connection.recv(1)
+                        connection.close()
+                host.await_("ended")
+        self.assertEqual(host.told("failed"), [])
+
+    def test_port(self) -> None:
+        """
+        The port is free, for another connection from there.
+        """
+        for how in ("peer", "abort", "paused"):
+            self.assertReconnects("sharing.rebind", how)
+
+    def test_descriptor(self) -> None:
+        """
+        The descriptor is free, for another connection where there are no others.
+        """
+        for how in ("peer", "abort", "paused"):
+            self.assertReconnects("sharing.exhausted", how)
+
+    def test_fork(self) -> None:
+        """
+        A process that is forked then has not the connection: the peer is told of the
+        end while that process lives.
+        """
+        for later in (False, True):
+            for how in ("abortConnection", "loseConnection"):
+                with self.host("sharing.forkWhenLost", how=how, later=later) as host:
+                    client = host.connect()
+                    client.sendall(b"end")
+                    host.await_("forked")
+                    if how == "abortConnection":
+                        with self.assertRaises(ConnectionResetError):
+                            client.recv(1)
+                    else:
+                        self.assertEqual(receiveAll(client), b"")
+
+
+@stamped
+class ForkTests(BackendTestCase):
+    """
+    Tests for a process that is forked in a callback, and goes on.
+    """
+
+    def test_goesOn(self) -> None:
+        """
+        The reactor runs in the child too; the parent and its connections notice
+        nothing.
+        """
+        for how in ("received", "timer"):
+            with self.host("sharing.multiply", how=how) as host:
+                client, other = host.connect(), host.connect()
+                for each in (client, other):
+                    self.assertEqual(exchange(each, b"still"), b"still")
+                client.sendall(b"fork")
+                self.assertEqual(host.await_("childEnded")["status"], 7)
+                for each in (client, other):
+                    self.assertEqual(exchange(each, b"still"), b"still")
+
+
+@stampedFor("fork", "threads", "busypoll", "uvloop", "asyncio", "proactor", "uring")
+class SameDescriptorTests(BackendTestCase):
+    """
+    Tests for several objects that have one descriptor, as bindings of libraries have
+    that open it themselves. In Twisted's own select, poll and epoll reactors the second
+    takes the place of the first.
+    """
+
+    def test_both(self) -> None:
+        """
+        One that reads and one that writes are both served, in whatever order they
+        begin, also when one of them stops.
+        """
+        for order in ("reader first", "writer first"):
+            with self.host("sharing.sameDescriptor", order=order) as host:
+                host.await_("began")
+                host.await_("wrote")
+                host.permit("read")
+                host.await_("read")
+                host.permit("write")
+                host.await_("wrote", 2)
+                host.permit("read again")
+                host.await_("read", 2)
+                host.permit("write alone")
+                host.await_("wrote", 3)
+                host.permit("end")
+                host.await_("ended")
+            self.assertEqual(
+                [each["data"] for each in host.told("read")], ["one", "two"]
+            )
+            self.assertEqual({each["name"] for each in host.told("read")}, {"reader"})
+            self.assertEqual({each["name"] for each in host.told("wrote")}, {"writer"})
