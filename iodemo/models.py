@@ -178,10 +178,11 @@ MODELS: tuple[Model, ...] = (
         "thread per connection",
         blocking=True,
         synchronous=True,
-        kernelCalls=("accept", "clone", "recv", "send"),
+        kernelCalls=("accept", "clone", "poll", "recv", "send"),
         description="A thread per connection, as in Apache's worker: each thread "
-        "blocks in recv, and protocol code runs under one lock.",
-        otherCalls=("poll", "read", "write"),
+        "blocks until its peer has said something, and protocol code runs under one "
+        "lock.",
+        otherCalls=("read", "write"),
         connectionLimit=16_000,
         limitReason="IODEMO_THREADS_MAX, 16,000 unless set, bounds the threads",
     ),

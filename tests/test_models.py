@@ -94,7 +94,7 @@ class ModelsTests(SynchronousTestCase):
             ("epoll", "epoll_wait recvfrom sendto", "without epoll_ctl"),
             ("c-epoll", "epoll_wait read write", "without recv, send and with read"),
             ("select", "pselect6 recvfrom sendto", None),
-            ("threads", "recvfrom sendto futex getpid other", None),
+            ("threads", "poll recvfrom sendto futex getpid other", None),
             ("threads", "recvfrom sendto poll read write", None),
             ("threads", "recvfrom sendto poll epoll_wait", "with epoll_wait"),
             ("fork", "recvfrom sendto read", "with read"),

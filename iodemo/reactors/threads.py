@@ -295,6 +295,9 @@ class ThreadsReactor(BoundedReactor):
             self._sending, self._sent = writer, False
             try:
                 log.callWithLogger(writer, self.perform, writer, writer.doWrite, False)
+            except BaseException:
+                # KeyboardInterrupt. It ends the turn of nobody else.
+                log.err()
             finally:
                 self._sending = None
             if not self._sent:
@@ -522,7 +525,7 @@ class _ConnectionThread(threading.Thread):
                 connection, self._reactor.perform, connection, connection.doRead, True
             )
         except BaseException:
-            # KeyboardInterrupt, which a main loop would log, too.
+            # KeyboardInterrupt, which callWithLogger lets through. It ends no thread.
             log.err()
 
     def _runReactor(self) -> None:

@@ -32,8 +32,10 @@ from types import FrameType
 from typing import Any
 
 from twisted.internet.asyncioreactor import AsyncioSelectorReactor
+from twisted.internet.error import ConnectionFdescWentAway
 from twisted.internet.main import installReactor
 from twisted.internet.process import reapAllProcesses
+from twisted.python import log
 
 try:
     import uvloop
@@ -41,6 +43,9 @@ except ImportError as error:
     raise ImportError(
         f"uvloop is not installed ({error}): pip install 'iodemo[uvloop]'"
     ) from error
+
+
+_WENT_AWAY = ConnectionFdescWentAway("File descriptor lost")
 
 
 class PersistentLoop(uvloop.Loop):
@@ -112,6 +117,27 @@ class UvloopReactor(AsyncioSelectorReactor):
             # After Twisted's own, which are installed during startup.
             self.addSystemEventTrigger("after", "startup", self._awaitChildren)
         super().startRunning(installSignalHandlers)
+
+    def _readOrWrite(self, selectable: Any, read: bool) -> None:
+        """
+        Let one descriptor read or write; disconnect it if that was the end of it. A
+        C{SystemExit} or C{KeyboardInterrupt} is an exception like others here, as under
+        Twisted's epoll reactor: asyncio would end the loop.
+        """
+        why: BaseException | None
+        try:
+            if selectable.fileno() == -1:
+                why = _WENT_AWAY
+            else:
+                why = selectable.doRead() if read else selectable.doWrite()
+        except BaseException as error:
+            log.err()
+            why = error
+        try:
+            if why:
+                self._disconnectSelectable(selectable, why, read)
+        except BaseException:
+            log.err()
 
     def _awaitChildren(self) -> None:
         def childEnded(number: int, frame: FrameType | None) -> None:
