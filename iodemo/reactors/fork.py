@@ -18,7 +18,8 @@ builds the protocol and its transport, while in the parent there was nothing to
 accept. The child has the reactor of its parent, made anew: no timer, reader,
 trigger or thread that the parent had. The parent's descriptors are replaced by
 /dev/null, so that their numbers stay taken and whoever still holds one closes
-nothing else. When there is nothing to wait for but its connection, the child
+nothing else; for that the parent waits, as what it closes would not be closed before.
+When there is nothing to wait for but its connection, the child
 blocks in C{recv}; when there is (a timer, an outgoing connection, a thread, a
 peer that does not read), it polls like any other. It ends with its connection.
 
@@ -38,6 +39,7 @@ import contextlib
 import errno
 import gc
 import os
+import select
 import signal
 import socket
 import sys
@@ -70,6 +72,8 @@ if not sys.platform.startswith("linux"):
 #: Seconds that children have to end after SIGTERM, and between two of those.
 GRACE = 5.0
 _AGAIN = 0.25
+#: For how many seconds a parent waits for its child to begin.
+_HANGING = 1
 
 _Socket = TypeVar("_Socket", bound=socket.socket)
 
@@ -83,6 +87,7 @@ class ForkReactor(BoundedReactor):
 
     @ivar _children: those that have not ended, by process id.
     @ivar _known: whose descriptors a child has and should not.
+    @ivar _beginning: what the latest child waits for: that this is closed.
     @ivar _ending: whether there are to be no more children.
     @ivar _allEnded: what waits for the end of them all.
 
@@ -107,6 +112,7 @@ class ForkReactor(BoundedReactor):
         self._children: dict[int, _Child] = {}
         self._known: WeakSet[FileDescriptor] = WeakSet()
         self._ending = False
+        self._beginning: socket.socket | None = None
         self._allEnded: Deferred[None] | None = None
         super().__init__()
         self._sharedLog = SharedLog()
@@ -134,6 +140,7 @@ class ForkReactor(BoundedReactor):
     def doIteration(self, delay: float | None) -> None:
         """See L{ReadinessReactor.doIteration}."""
         if self._served is None:
+            self._letBegin()
             super().doIteration(delay)
         else:
             self._doIterationInChild(self._served, delay)
@@ -222,20 +229,47 @@ class ForkReactor(BoundedReactor):
         if self._children:
             self.callLater(_AGAIN, self._askToEnd, deadline)
 
+    def _letBegin(self) -> None:
+        """
+        Have the latest child serve, if it waits for that.
+        """
+        if self._beginning is not None:
+            # Another process that was forked meanwhile may have it, too.
+            self._beginning.shutdown(socket.SHUT_RDWR)
+            self._beginning.close()
+            self._beginning = None
+
     def fork(self, connection: _ServedSocket) -> bool:
         """
-        Have a child serve a connection.
+        Have a child serve a connection. The parent waits until the child holds nothing
+        of the parent's open, and the child until the parent has served what is ready,
+        its own clients of this server for one.
 
         @return: whether this is the child.
         """
+        # Or the next child would hold what that waits for.
+        self._letBegin()
         flush()
         parent = os.getpid()
         # What signals do in the parent they must not do in the child.
         before = signal.pthread_sigmask(signal.SIG_BLOCK, signal.valid_signals())
         try:
-            pid = os.fork()
-            if pid == 0:
-                self._begin(parent, connection)
+            ours, theirs = socket.socketpair()
+            with theirs:
+                try:
+                    pid = os.fork()
+                except OSError:
+                    ours.close()
+                    raise
+                if pid == 0:
+                    ours.close()
+                    self._begin(parent, connection, theirs)
+            if pid:
+                self._beginning = ours
+                poll = select.poll()
+                poll.register(ours, select.POLLIN)
+                # A child that hangs, in somebody's hook of fork, keeps nobody else.
+                poll.poll(_HANGING * 1000)
         except OSError as error:
             self._log.error("refused a connection: {error}", error=error)
             return False
@@ -248,18 +282,24 @@ class ForkReactor(BoundedReactor):
 
     # The child
 
-    def _begin(self, parent: int, connection: _ServedSocket) -> None:
+    def _begin(
+        self, parent: int, connection: _ServedSocket, theirs: socket.socket
+    ) -> None:
         """
         Be a new reactor, which knows a connection and nothing of the parent.
+
+        @param theirs: its peer is the parent's. One ends it when it has let go of what
+            is the other's, and the other when it has served what is ready.
         """
         try:
             endWithParent(parent)
             gc.freeze()
+            self._disown(connection.fileno())
+            theirs.shutdown(socket.SHUT_WR)
             self._signals.uninstall()
             for number in signal.valid_signals():
                 if callable(signal.getsignal(number)):
                     signal.signal(number, signal.SIG_IGN)
-            self._disown(connection.fileno())
             self.waker.connectionLost(None)
             self._sharedLog.leaveToParent()
             nameResolver = self.nameResolver
@@ -270,6 +310,7 @@ class ForkReactor(BoundedReactor):
             super().__init__()
             self.installNameResolver(nameResolver)
             self.startRunning()
+            theirs.recv(1)
         except BaseException:
             log.err(None, "the process of a connection could not begin")
             os._exit(1)
