@@ -37,7 +37,7 @@ class CompletionReactor(ReadinessReactor):
     A reactor on any completion queue.
 
     @ivar queue: the queue.
-    @ivar streams: the connections that began to receive and are not closed.
+    @ivar streams: the connections that receive, or wait for room to send.
     @ivar unsent: the connections that have something to send. It is always the same
         list, so that they can hold on to it.
     @ivar _watches: who is polled, by descriptor.
@@ -186,7 +186,7 @@ class CompletionReactor(ReadinessReactor):
     def removeAll(self) -> list[IReadDescriptor | IWriteDescriptor]:
         """See L{IReactorFDSet.removeAll}."""
         removed = super().removeAll()
-        for stream in list(self.streams):
+        for stream in {*self.streams, *self.unsent}:
             if stream.reading or stream.writing:
                 removed.append(stream)
                 stream.stopReading()
@@ -199,7 +199,7 @@ class CompletionReactor(ReadinessReactor):
 
     def getWriters(self) -> list[IWriteDescriptor]:
         """See L{IReactorFDSet.getWriters}."""
-        streams = [stream for stream in self.streams if stream.writing]
+        streams = [each for each in {*self.streams, *self.unsent} if each.writing]
         return [*super().getWriters(), *streams]
 
     def watch(self, descriptor: int, mask: int) -> None:

@@ -100,6 +100,9 @@ class StreamMixin(tcp.Connection):
         if self._receiving is not None:
             self.reactor.queue.cancel(self._receiving)
             self._receiving = None
+        if self._sending is None:
+            # What neither reads nor writes the reactor does not keep, as Twisted's.
+            self.reactor.streams.discard(self)
 
     def received(self, data: bytes) -> None:
         """
@@ -196,6 +199,8 @@ class StreamMixin(tcp.Connection):
         if not self._tempDataLen:
             self._tempDataBuffer.clear()  # pieces without a byte
             self.writing = False
+            if not self.reading:
+                self.reactor.streams.discard(self)
             if self._isAwaited():
                 self._drained()
             return
@@ -288,6 +293,7 @@ class StreamMixin(tcp.Connection):
     def _send(
         self, pieces: list[bytes], offset: int, passed: int | None = None
     ) -> None:
+        self.reactor.streams.add(self)
         self._pieces = pieces
         self._piecesLength = sum(map(len, pieces))
         self.offset = offset
