@@ -81,14 +81,16 @@ class ICompletionQueue(Interface):
         Stop an operation: nothing more is told of it. A receive takes nothing more from
         its socket; what it had taken already is told yet, or how it had ended.
 
-        Of C{poll} and C{connect} the descriptor may be closed at once, by anybody; of
-        C{receive} and C{send} by L{close}.
+        Of C{poll} the descriptor may be closed at once, by anybody; of the others by
+        L{close}.
         """
 
     def close(descriptor: int) -> None:
         """
         Close a descriptor, after whatever was asked before. Its operations must have
-        been cancelled. When this returns, nothing holds the file open.
+        been cancelled. When this returns, the number is free. The file is closed, too,
+        unless an operation was cancelled since the queue last waited: then it is when
+        the queue waits next.
         """
 
     def wait(timeout: float | None) -> None:

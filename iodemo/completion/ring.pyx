@@ -400,6 +400,7 @@ cdef class RingQueue:
         if self.pending is NULL:
             raise MemoryError()
         self.bell = os.eventfd(0, os.EFD_CLOEXEC)
+        self.epoll = select.epoll()
 
     def __init__(self, buffers, bufferBytes, results):
         """
@@ -452,7 +453,11 @@ cdef class RingQueue:
 
     def poll(self, owner, int descriptor, uint32_t events):
         """See L{ICompletionQueue.poll}."""
-        return self.begin(POLL_ADD, owner, descriptor, None, events)
+        cdef int32_t number = self.takeRow(POLL_ADD, owner, descriptor, None, events)
+        cdef uint64_t operation = self.operationOf(number)
+        if not self.watchAside(operation):
+            self.ask(number)
+        return operation
 
     def cancel(self, uint64_t operation):
         """See L{ICompletionQueue.cancel}."""
@@ -463,10 +468,6 @@ cdef class RingQueue:
         if row.state == ASKED and row.asked < self.submitted:
             row.cancelled = True
             self.askToCancel(operation)
-            row = self.find(operation)
-            if row.operation != RECEIVE and row.operation != SEND:
-                # Its descriptor is to be free when this returns.
-                self.enter(0, 0, self.pendingCount)
             return
         # The kernel has nothing of it.
         if row.state == ASKED:
@@ -483,9 +484,11 @@ cdef class RingQueue:
         if self.ring < 0 or not self.pendingCount:
             sysClose(descriptor)
             return
-        # What was asked for before, on this descriptor or to end it, comes first.
+        # What was asked for before, on this descriptor or to end it, comes first. The
+        # kernel is not to go on with what it has: that would take data of connections
+        # that the caller may be about to pause.
         self.next(CLOSE, descriptor).flags = ENTRY_SKIP_SUCCESS
-        self.enter(0, 0, self.pendingCount)
+        self.enter(0, 0, self.pendingCount, goOn=False)
 
     def wait(self, timeout):
         """See L{ICompletionQueue.wait}."""
@@ -497,6 +500,8 @@ cdef class RingQueue:
             seconds = 0
         if not self.listening:
             self.listen()
+        if self.aside and not self.epollWatched:
+            self.watchEpoll()
         if self.served:
             self.receiveAgain()
         cdef uint64_t made = self.ringsMade
@@ -563,6 +568,16 @@ cdef class RingQueue:
 
         @return: its number, which is its row and the row's generation.
         """
+        cdef int32_t number = self.takeRow(operation, owner, descriptor, lent, events)
+        self.ask(number)
+        return self.operationOf(number)
+
+    cdef int32_t takeRow(
+        self, int operation, owner, int descriptor, lent, uint32_t events
+    ) except -1:
+        """
+        Put an operation into the table.
+        """
         self.makeRoom()
         if self.freeRow < 0:
             self.addRows()
@@ -571,6 +586,7 @@ cdef class RingQueue:
         self.freeRow = row.next
         self.rowsInUse += 1
         row.operation = operation
+        row.state = SERVED
         row.descriptor = descriptor
         row.events = events
         row.cancelled = False
@@ -580,8 +596,13 @@ cdef class RingQueue:
         # What they replace is None: nothing is dropped.
         self.owners[number] = owner
         self.lent[number] = lent
-        self.ask(number)
-        return <uint64_t>row.generation << 32 | <uint64_t>number
+        return number
+
+    cdef uint64_t operationOf(self, int32_t number) noexcept:
+        """
+        The number of the operation that has a row.
+        """
+        return <uint64_t>self.rows[number].generation << 32 | <uint64_t>number
 
     cdef int ask(self, int32_t number) except -1:
         """
@@ -593,7 +614,7 @@ cdef class RingQueue:
         cdef Row *row = &self.rows[number]
         row.asked = self.submitted + self.pendingCount - 1
         row.state = ASKED
-        entry.userData = <uint64_t>row.generation << 32 | <uint64_t>number
+        entry.userData = self.operationOf(number)
         cdef bytes lent
         if row.operation == RECEIVE and row.manner == BULK:
             lent = PyBytes_FromStringAndSize(NULL, BULK_BYTES)
@@ -751,7 +772,7 @@ cdef class RingQueue:
         return 0
 
     cdef Py_ssize_t enter(
-        self, uint32_t least, double seconds, size_t most
+        self, uint32_t least, double seconds, size_t most, bint goOn=True
     ) except -1:
         """
         Submit what is pending, and wait.
@@ -759,6 +780,7 @@ cdef class RingQueue:
         @param least: how many results to wait for, unless some are there.
         @param seconds: how long at most; less than 0 is for ever.
         @param most: how many of what is pending, the first come first.
+        @param goOn: whether the kernel is to go on with the operations that it has.
         @return: how many of these the kernel did not take.
         """
         if self.ring < 0:
@@ -797,7 +819,7 @@ cdef class RingQueue:
                     least,
                     # Operations go on only when all is submitted, what cancels them
                     # among it.
-                    ENTER_EXT_ARG | (0 if most else ENTER_GETEVENTS),
+                    ENTER_EXT_ARG | (ENTER_GETEVENTS if goOn and not most else 0),
                     &waiting,
                     sizeof(waiting),
                 )
@@ -893,7 +915,7 @@ cdef class RingQueue:
         if operation & TRIED:
             return self.triedInVain(operation & ~TRIED, result)
         if operation == READY:
-            return self.askAside()
+            return self.serveReady()
         if operation == WOKEN:
             self.woken = self.listening = False
             return 0
@@ -951,6 +973,7 @@ cdef class RingQueue:
             ):
                 if result == -EAGAIN:
                     row.manner = ONCE
+                    self.lent[number] = None
                 row.state = SERVED
                 self.served.append(operation)
                 return 0
@@ -961,14 +984,16 @@ cdef class RingQueue:
             if result == 0 and not cancelled:
                 self.ended.add(row.descriptor)
             self.over(number)
-            if not cancelled or (result != -ECANCELED and result != -ENOBUFS):
+            if not cancelled or result not in (-ECANCELED, -ENOBUFS, -EAGAIN):
                 self.current = owner
                 owner.receiveEnded(result)
         elif kind == SEND:
             if result == -EAGAIN and not cancelled:
                 # Nobody who receives by poll has said so.
                 self.ended.add(row.descriptor)
-                return self.putAside(operation)
+                if self.watchAside(operation):
+                    return 0
+                result = -EBADF  # closed by somebody who did not say so
             self.over(number)
             if not cancelled:
                 self.current = owner
@@ -986,8 +1011,6 @@ cdef class RingQueue:
                 self.over(number)
                 self.current = owner
                 owner.polled(result)
-            elif not result & ready:
-                self.putAside(operation)
             else:
                 ready &= <uint32_t>result
                 row.state = SERVED
@@ -1088,19 +1111,20 @@ cdef class RingQueue:
         """
         cdef uint64_t operation
         cdef Row *row
-        for operation in self.served:
-            owner = self.owners[<uint32_t>operation]
+        none = []
+        served, self.served = self.served, none
+        self.hasMore = False
+        for operation in served:
             row = self.find(operation)
             if row is NULL or row.state != SERVED:
                 continue
+            owner = self.owners[<uint32_t>operation]
             if isinstance(owner, RingStream) and (<RingStream>owner).isClosed():
                 # The number may be another's now.
                 self.over(<int32_t><uint32_t>operation)
                 owner.receiveEnded(-EBADF)
             elif self.find(operation) is not NULL:
                 self.ask(<int32_t><uint32_t>operation)
-        PyList_SetSlice(self.served, 0, len(self.served), NULL)
-        self.hasMore = False
         return 0
 
     cdef int serveLine(self) except -1:
@@ -1115,40 +1139,31 @@ cdef class RingQueue:
             self.ask(<int32_t><uint32_t>operation)
         return 0
 
-    cdef int putAside(self, uint64_t operation) except -1:
+    cdef bint watchAside(self, uint64_t operation) except -1:
         """
-        Ask for an operation again when its descriptor is ready, and have epoll tell
-        that.
+        Have epoll watch the descriptor of an operation, and serve the operation when
+        that is ready.
+
+        @return: whether epoll can: not a regular file, say.
         """
         there = []
-        if self.epoll is None:
-            self.epoll = select.epoll()
-        cdef int32_t number = <int32_t><uint32_t>operation
-        cdef int descriptor
-        cdef uint32_t events
         cdef Row *row = self.find(operation)
         if row is NULL:
-            return 0  # a finalizer has cancelled it
-        descriptor = row.descriptor
-        events = row.events
+            return True  # a finalizer has cancelled it
+        cdef int descriptor = row.descriptor
+        cdef uint32_t events = row.events
         try:
             if descriptor in self.aside:
                 there = self.aside[descriptor]
                 self.epoll.modify(descriptor, events | self.wanted(there))
             else:
                 self.epoll.register(descriptor, events)
-        except OSError as error:
-            # Closed by somebody who did not say so.
-            owner = self.owners[number]
-            failed = owner.sent if self.rows[number].operation == SEND else owner.polled
-            self.over(number)
-            self.current = owner
-            failed(-error.errno)
-            return 0
+        except OSError:
+            return False
         self.aside[descriptor] = there
         there.append(operation)
-        self.rows[number].state = ASIDE
-        return self.watchEpoll()
+        self.rows[<uint32_t>operation].state = ASIDE
+        return True
 
     cdef uint32_t wanted(self, list operations):
         """
@@ -1162,14 +1177,12 @@ cdef class RingQueue:
 
     cdef int watchEpoll(self) except -1:
         """
-        Have the ring watch the epoll, as long as that has something to watch.
+        Have the ring watch the epoll.
         """
-        cdef Entry *entry
-        if self.aside and not self.epollWatched:
-            entry = self.next(POLL_ADD, self.epoll.fileno())
-            entry.detail = POLLIN
-            entry.userData = READY
-            self.epollWatched = True
+        cdef Entry *entry = self.next(POLL_ADD, self.epoll.fileno())
+        entry.detail = POLLIN
+        entry.userData = READY
+        self.epollWatched = True
         return 0
 
     cdef int takeBack(self, uint64_t operation) except -1:
@@ -1190,23 +1203,40 @@ cdef class RingQueue:
             pass  # closed by somebody who did not say so; epoll forgot it too
         return 0
 
-    cdef int askAside(self) except -1:
+    cdef int serveReady(self) except -1:
         """
-        Ask again for what was put aside and is ready.
+        Serve the operations whose descriptors epoll reports.
         """
-        cdef uint64_t operation
         self.epollWatched = False
-        try:
-            for descriptor, _ in self.epoll.poll(0):
+        for descriptor, ready in self.epoll.poll(0):
+            for operation in list(self.aside.get(descriptor, ())):
                 try:
-                    self.epoll.unregister(descriptor)
-                except OSError:
-                    pass  # likewise
-                # None, if they were cancelled meanwhile.
-                for operation in self.aside.pop(descriptor, ()):
-                    self.ask(<int32_t><uint32_t>operation)
-        finally:
-            self.watchEpoll()
+                    self.serveAside(operation, ready)
+                except KeyboardInterrupt:
+                    raise
+                except BaseException:
+                    log.err()
+        return 0
+
+    cdef int serveAside(self, uint64_t operation, uint32_t ready) except -1:
+        """
+        Tell that a descriptor is ready, or ask for a send again, unless one that was
+        served before has cancelled that.
+        """
+        cdef int32_t number = <int32_t><uint32_t>operation
+        cdef Row *row = self.find(operation)
+        if row is NULL or row.state != ASIDE:
+            return 0
+        ready &= row.events | POLLERR | POLLHUP
+        if not ready:
+            return 0
+        if row.operation == SEND:
+            self.takeBack(operation)
+            self.ask(number)
+        else:
+            owner = self.owners[number]
+            self.current = owner
+            owner.polled(ready)
         return 0
 
     cdef int check(self) except -1:
@@ -1233,8 +1263,6 @@ cdef class RingQueue:
             raise AssertionError(f"{used} operations, counted {self.rowsInUse}")
         if aside != watched:
             raise AssertionError(f"{aside} operations aside, of {self.aside}")
-        if self.aside and not self.epollWatched:
-            raise AssertionError("nobody watches what was put aside")
         if inLine != <uint32_t>len(self.line):
             raise AssertionError(f"{inLine} operations in line, of {self.line}")
         head = self.resultHead[0]
@@ -1400,6 +1428,10 @@ cdef class RingQueue:
             self.buffers = NULL
             self.unmap()
             self.empty()
+        # The parent's would report to both.
+        self.epoll = select.epoll()
+        for descriptor, there in self.aside.items():
+            self.epoll.register(descriptor, self.wanted(there))
         self.bell = os.eventfd(0, os.EFD_CLOEXEC)
         return 0
 
@@ -1408,9 +1440,7 @@ cdef class RingQueue:
         Forget all operations.
         """
         # What the table held is dropped at the end, when it is whole.
-        gone = (
-            self.owners, self.lent, self.tried, self.line, self.aside, self.epoll
-        )
+        gone = self.owners, self.lent, self.tried, self.line, self.aside
         self.served = []
         self.triedBefore += len(self.tried) // 2
         self.owners = [None] * self.rowCount
@@ -1418,7 +1448,6 @@ cdef class RingQueue:
         self.tried = []
         self.line = deque()
         self.aside = {}
-        self.epoll = None
         self.epollWatched = False
         self.pendingCount = 0
         cdef Row *row

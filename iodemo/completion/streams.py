@@ -196,8 +196,9 @@ class StreamMixin(tcp.Connection):
         """
         if self.disconnected or self._aborting or self._sending is not None:
             return
-        if not self._tempDataLen:
-            self._tempDataBuffer.clear()  # pieces without a byte
+        # Pieces without a byte are dropped. (One of a subclass may lie of its length.)
+        if not self._tempDataLen and not b"".join(self._tempDataBuffer):
+            self._tempDataBuffer.clear()
             self.writing = False
             if not self.reading:
                 self.reactor.streams.discard(self)
@@ -281,11 +282,11 @@ class StreamMixin(tcp.Connection):
         if self._tempDataLen <= _JOINED or len(written) > MOST_PIECES:
             pieces = [b"".join(written)]
         else:
-            pieces = [
+            exact = (
                 piece if type(piece) is bytes else b"".join([piece])
                 for piece in written
-                if piece
-            ]
+            )
+            pieces = [piece for piece in exact if piece]
         self._tempDataBuffer = []
         self._tempDataLen = 0
         return pieces

@@ -112,10 +112,12 @@ class UringReactor(CompletionReactor):
     unixClientTransport = UNIXClient
 
     def __init__(self) -> None:
+        buffers = setting("IODEMO_URING_BUFFERS", 256)
         self.ring = RingQueue(
-            setting("IODEMO_URING_BUFFERS", 256),
+            buffers,
             setting("IODEMO_URING_BUFFER_KIB", 32) * 1024,
-            setting("IODEMO_URING_RESULTS", 16384),
+            # What a connection receives before it pauses must have room there.
+            max(setting("IODEMO_URING_RESULTS", 16384), 2 * buffers),
         )
         super().__init__(self.ring)
 
