@@ -546,7 +546,7 @@ class RandomTests(SynchronousTestCase):
             run_state_machine_as_test(
                 machine,
                 settings=settings(
-                    max_examples=250 if not SECONDS else 2000,
+                    max_examples=250 if not SECONDS else 500,
                     stateful_step_count=100 if not SECONDS else 200,
                     deadline=None,
                     database=None,
