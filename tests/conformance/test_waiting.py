@@ -105,6 +105,7 @@ class PortTests(BackendTestCase):
         """
         with self.host("waiting.stop", transport=transport) as host:
             counted = host.await_("counted")
+            host.await_("ended")
         self.assertEqual(counted["came"], 2 * WAITING)
         self.assertEqual(counted["served"] + counted["left"], counted["came"])
 
