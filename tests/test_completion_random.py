@@ -42,6 +42,7 @@ from twisted.trial.unittest import SkipTest, SynchronousTestCase
 from zope.interface import implementer
 
 from iodemo import models
+from iodemo.completion.streams import StreamMixin
 
 from .children import TIMEOUT
 from .conformance.peers import connectTo
@@ -50,6 +51,7 @@ KIB = 1024
 SECONDS = float(os.environ.get("IODEMO_RANDOM_SECONDS", "0"))
 _PATTERN = random.Random(4).randbytes(1_000_003)
 MOST = 512 * KIB
+_PIECES = 100_000
 SIZES = st.sampled_from([1, 100, 10 * KIB, 100 * KIB, MOST])
 
 
@@ -586,6 +588,39 @@ class RandomTests(SynchronousTestCase):
                 for _ in range(3):
                     life.read(16 * KIB)
             lives.conclude(life)
+        finally:
+            lives.teardown()
+
+    def test_smallPieces(self) -> None:
+        """
+        Many small pieces that are written at once are sent in few operations, and so
+        in time that is proportional to their number.
+        """
+        for name in ("proactor", "uring"):
+            if models.find(name).unavailable() is None:
+                for isUNIX in (False, True):
+                    self.checkSmallPieces(name, isUNIX)
+
+    def checkSmallPieces(self, name: str, isUNIX: bool) -> None:
+        send, sends = StreamMixin._send, itertools.count()
+
+        def counted(*args: Any) -> None:
+            next(sends)
+            send(*args)
+
+        self.patch(StreamMixin, "_send", counted)
+        lives: Any = machineFor(reactorOf(name))()
+        lives.listen()
+        try:
+            lives.connect(isUNIX)
+            (life,) = lives.lives
+            lives.turn(3)
+            for _ in range(_PIECES):
+                piece = stream(2 * life.number + 1, life.said, 8)
+                life.said += len(piece)
+                life.protocol.transport.write(piece)
+            lives.conclude(life)
+            self.assertLess(next(sends), _PIECES // 5000)
         finally:
             lives.teardown()
 
