@@ -1,13 +1,23 @@
 """
-Tests for what is written in pieces.
+Tests for what is written in pieces, and for one that is huge.
+
+That takes 3 GiB of memory and a privilege, so it is only tried if it is asked for::
+
+    IODEMO_HUGE=1 scripts/test tests.conformance.test_pieces
 """
 
 from __future__ import annotations
+
+import os
 
 from .stamping import BackendTestCase, sharedState, stamped
 
 # Of empty pieces, a transport may still hold those of the last turn.
 _MOST_KEPT = 10
+
+# The kernel moves no more than 2 GiB in one call, and a ring was once asked for no more
+# than 1 GiB.
+_HUGE = (1 << 30) + 100_000_000
 
 
 @stamped
@@ -38,3 +48,21 @@ class EmptyTests(BackendTestCase):
         Over a UNIX socket.
         """
         self.check("unix")
+
+
+@stamped
+class HugeTests(BackendTestCase):
+    """
+    Tests for a piece that is huge.
+    """
+
+    if not os.environ.get("IODEMO_HUGE"):
+        skip = "IODEMO_HUGE is not set"
+
+    @sharedState
+    def test_gibibyte(self) -> None:
+        """
+        All of it is sent, where the socket takes more than 1 GiB at once.
+        """
+        with self.host("pieces.huge", size=_HUGE) as host:
+            self.assertEqual(host.await_("received")["count"], _HUGE)

@@ -16,6 +16,8 @@ from ..sizes import EMPTY_PIECES
 from . import enact, tell
 from .turns import Patience, hear
 
+_SO_SNDBUFFORCE = 32  # socket(7); the module has no name for it
+
 
 class Empty(bytes):
     """
@@ -84,3 +86,42 @@ def empty(reactor: Any, transport: str) -> None:
         peer.close()
 
     enact(reactor, write)
+
+
+def huge(reactor: Any, size: int) -> None:
+    """
+    Write more than 1 GiB at once to a socket that takes that much at once; tell how
+    much its peer receives.
+
+    @param size: how many bytes.
+    """
+    mine, other = socket.socketpair()
+    # Doubled by the kernel, which takes no more. It takes a privilege.
+    mine.setsockopt(socket.SOL_SOCKET, _SO_SNDBUFFORCE, 0x3FFFFFFF)
+    mine.setblocking(False)
+
+    def receive() -> int:
+        received = 0
+        while data := other.recv(1 << 22):
+            received += len(data)
+        return received
+
+    class Writing(Protocol):
+        def connectionMade(self) -> None:
+            connection: Any = self.transport
+            connection.write(bytes(size))
+            # Later: what nobody waits for may be sent in another way.
+            reactor.callLater(0, reactor.callLater, 0, connection.loseConnection)
+
+    async def count() -> None:
+        factory = Factory.forProtocol(Writing)
+        factory.noisy = False
+        reactor.adoptStreamConnection(mine.fileno(), socket.AF_UNIX, factory)
+        mine.close()
+        # Only now, so that the socket takes what it can.
+        for _ in range(5):
+            await deferLater(reactor, 0)
+        tell("received", count=await deferToThread(receive))
+        other.close()
+
+    enact(reactor, count)
