@@ -69,7 +69,7 @@ def _iteration() -> Figure:
     drawn.message(53, "ring", "protocols", "B: dataReceived", returning=True)
     drawn.message(57, "ring", "protocols", "C: connectionLost", returning=True)
     drawn.busy("protocols", 49, 61)
-    drawn.message(63, "protocols", "ring", "A: write, B: write, C: close")
+    drawn.message(63, "protocols", "ring", "A: write, B: write")
     return drawn.sheet.figure
 
 

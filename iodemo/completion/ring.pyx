@@ -38,36 +38,38 @@ the kernel's include/uapi/linux/io_uring.h).
     them once there is room and io_uring_enter asks.
 
 Decisions. What is asked for is collected here, in memory of our own, and submitted by
-L{RingQueue.wait}: one call an iteration, and one for each C{cancel} or C{close} that
-must be over when it returns. So the ring itself can be made late, by the thread that
-waits, after the process has become a daemon and another user. Every operation has a row
-in a table, and a row a generation: a result that is late finds that its row has
-another. Everything lent to the kernel (bytes to send, addresses) is kept until the
-result is there. Of a receive, all results that are in the ring make one piece of data:
-when a protocol stops reading for what it was given, the ring has no more of that
-connection, and the rest is left in the socket, for another process to read. So a
-receive begins with a single result; it becomes multishot when it goes on for longer
-than a turn, and is single again, 64 KiB at a time as with Twisted, where there is much
-to receive: what a protocol is given at once is what it may have to keep. Data is copied
-out of its buffer when it is told, and the buffer goes back at once; operations that
-found none wait in line for their turn. Ports wait for readiness, and accept(2) is
-called when their turn comes: a port that stops leaves the rest in the listen queue.
-Whether a try to send failed is told before the connection is asked for more, so nothing
-overtakes it. Readiness is asked for once at a time, and again after its owner was
-served: what is level-triggered elsewhere is so here. What waits for room on a socket
-whose peer will send no more is put aside: an epoll watches those, and the ring the
-epoll. To close a descriptor is an entry behind what was asked before, submitted at
-once: when C{close} returns, the kernel holds the file no more. C{wake} writes to an
-eventfd that the ring reads: being woken takes no call here. Python code may run
-whenever an object is made (a collection, a finalizer) or dropped. So the table is whole
-at each such place, and a pointer into it is taken anew afterwards.
+L{RingQueue.wait}: one call an iteration, and one for a C{close}. So the ring itself can
+be made late, by the thread that waits, after the process has become a daemon and
+another user. Every operation has a row in a table, and a row a generation: a result
+that is late finds that its row has another. Everything lent to the kernel (bytes to
+send, addresses) is kept until the result is there. Of a receive, all results that are
+in the ring make one piece of data: when a protocol stops reading for what it was given,
+the ring has no more of that connection, and the rest is left in the socket, for another
+process to read. So a receive begins with a single result; it becomes multishot when it
+goes on for longer than a turn, and is single again, 64 KiB at a time as with Twisted,
+where there is much to receive: what a protocol is given at once is what it may have to
+keep. Data is copied out of its buffer when it is told, and the buffer goes back at
+once; operations that found none wait in line for their turn. Ports wait for readiness,
+and accept(2) is called when their turn comes: a port that stops leaves the rest in the
+listen queue. Whatever is polled is in an epoll, and the ring watches the epoll: a poll
+in the ring holds the file open, until a call that has the kernel go on with everything
+it has. What waits for room on a socket whose peer will send no more is watched there,
+too (put aside), and regular files alone, which epoll does not take, are polled by the
+ring: asked for once at a time, and again after their owner was served. Whether a try to
+send failed is told before the connection is asked for more, so nothing overtakes it. To
+close a descriptor is an entry behind what was asked before, submitted at once, but
+without having the kernel go on: that would take data of connections which the same
+callback may be about to pause. So a socket whose receive was cancelled since the last
+wait is closed by the next one; its peer has its end before, by shutdown(2). C{wake}
+writes to an eventfd that the ring reads: being woken takes no call here. Python code
+may run whenever an object is made (a collection, a finalizer) or dropped. So the table
+is whole at each such place, and a pointer into it is taken anew afterwards.
 
 Costs. The memory of the rings and buffers, whatever the load: 8 MiB of buffers, 320 KiB
 of rings. A copy of everything received. In bulk an entry for each receive: with
 multishot receives, of up to 1 MiB at a time, an upload was 1.6 times as fast. A call
 for each connection that is closed, and for each that is accepted. One thread. What is
-put aside takes calls of its own, epoll_ctl and epoll_wait, and once there was any, one
-descriptor.
+polled takes calls of its own, epoll_ctl and epoll_wait.
 """
 
 cimport cython
@@ -455,7 +457,7 @@ cdef class RingQueue:
         """See L{ICompletionQueue.poll}."""
         cdef int32_t number = self.takeRow(POLL_ADD, owner, descriptor, None, events)
         cdef uint64_t operation = self.operationOf(number)
-        if not self.watchAside(operation):
+        if not self.watchAside(operation) and self.find(operation) is not NULL:
             self.ask(number)
         return operation
 
@@ -517,7 +519,7 @@ cdef class RingQueue:
                 rounds += 1
                 self.receiveAgain()
                 left = self.pendingCount
-            elif not left and not self.isOverflowing():
+            elif not (left or self.isOverflowing() or self.isUntold(tried)):
                 break
             left = self.enter(0, 0, left)
             self.tell()
@@ -578,9 +580,10 @@ cdef class RingQueue:
         """
         Put an operation into the table.
         """
-        self.makeRoom()
+        # In this order: to add rows may run a finalizer, which takes the room.
         if self.freeRow < 0:
             self.addRows()
+        self.makeRoom()
         cdef int32_t number = self.freeRow
         cdef Row *row = &self.rows[number]
         self.freeRow = row.next
@@ -863,6 +866,20 @@ cdef class RingQueue:
         """
         return iodemo_acquire(self.submissionFlags) & OVERFLOWED
 
+    cdef bint isUntold(self, uint64_t tried):
+        """
+        Whether the ring has a result of one of the tries up to this one. An owner that
+        was called may have had the kernel deliver some for which there was no room.
+        """
+        cdef uint32_t at = self.resultHead[0]
+        cdef uint64_t operation
+        while at != iodemo_acquire(self.resultTail):
+            operation = self.results[at & self.resultMask].userData
+            if operation & TRIED and operation & ~TRIED < tried:
+                return True
+            at += 1
+        return False
+
     cdef int tell(self) except -1:
         """
         Tell the results that are there now. One who is told may wait in turn, and
@@ -934,7 +951,7 @@ cdef class RingQueue:
         # From here on the row is read before anything is made, dropped or called.
         if kind == RECEIVE:
             if result > 0:
-                if row.manner == BULK:
+                if not flags & RESULT_BUFFER:
                     data, self.lent[number] = self.lent[number], None
                     if result < BULK_BYTES:
                         data = data[:result]
@@ -991,7 +1008,9 @@ cdef class RingQueue:
             if result == -EAGAIN and not cancelled:
                 # Nobody who receives by poll has said so.
                 self.ended.add(row.descriptor)
-                if self.watchAside(operation):
+                # The kernel has nothing of it now.
+                row.state = SERVED
+                if self.watchAside(operation) or self.find(operation) is NULL:
                     return 0
                 result = -EBADF  # closed by somebody who did not say so
             self.over(number)
@@ -1160,6 +1179,8 @@ cdef class RingQueue:
                 self.epoll.register(descriptor, events)
         except OSError:
             return False
+        if self.find(operation) is NULL:
+            return True  # likewise, in another thread; what is watched is forgotten
         self.aside[descriptor] = there
         there.append(operation)
         self.rows[<uint32_t>operation].state = ASIDE
@@ -1209,6 +1230,11 @@ cdef class RingQueue:
         """
         self.epollWatched = False
         for descriptor, ready in self.epoll.poll(0):
+            if descriptor not in self.aside:
+                try:
+                    self.epoll.unregister(descriptor)
+                except OSError:
+                    pass  # it was closed
             for operation in list(self.aside.get(descriptor, ())):
                 try:
                     self.serveAside(operation, ready)
@@ -1243,10 +1269,11 @@ cdef class RingQueue:
         """
         Hold what is counted against what is there.
         """
-        # Made before anything is counted: that may run a finalizer.
-        watched = sum(map(len, self.aside.values()))
+        # Asked before anything is counted: to make an object may run a finalizer.
         out = self.buffersOut
         cdef int32_t number
+        cdef list there
+        cdef size_t watched = 0
         cdef uint32_t used = 0
         cdef uint32_t aside = 0
         cdef uint32_t inLine = 0
@@ -1259,6 +1286,8 @@ cdef class RingQueue:
                 inLine += self.rows[number].state == IN_LINE
                 if self.owners[number] is None:
                     raise AssertionError("an operation has no owner")
+        for there in self.aside.values():
+            watched += len(there)
         if used != self.rowsInUse:
             raise AssertionError(f"{used} operations, counted {self.rowsInUse}")
         if aside != watched:
@@ -1419,20 +1448,25 @@ cdef class RingQueue:
         In a child process, which has not the memory of the rings: whatever the
         parent asked for is the parent's.
         """
+        cdef bint had = self.ring >= 0
         sysClose(self.bell)
         self.bell = -1
         self.woken = self.listening = False
-        if self.ring >= 0:
+        if had:
             self.rings = NULL
             self.entries = NULL
             self.buffers = NULL
             self.unmap()
-            self.empty()
-        # The parent's would report to both.
-        self.epoll = select.epoll()
+        try:
+            # Before owners are dropped, whose finalizers may use them. The parent's
+            # epoll would report to both.
+            self.bell = os.eventfd(0, os.EFD_CLOEXEC)
+            self.epoll = select.epoll()
+        finally:
+            if had:
+                self.empty()
         for descriptor, there in self.aside.items():
             self.epoll.register(descriptor, self.wanted(there))
-        self.bell = os.eventfd(0, os.EFD_CLOEXEC)
         return 0
 
     cdef int empty(self) except -1:
