@@ -5,8 +5,10 @@ Tests for L{iodemo.lab.results}.
 from __future__ import annotations
 
 import copy
+import fcntl
 import json
 import os
+import resource
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -231,6 +233,42 @@ class ResultsFileTests(SynchronousTestCase):
         os.mkfifo(self.path)
         error = self.assertRaises(results.ResultsError, results.read, self.path.parent)
         self.assertIn("not a regular file", str(error))
+
+    def test_size(self) -> None:
+        """
+        What is larger than any run is refused, before it is read where its size is
+        known, and so is a device.
+        """
+        with self.path.open("wb") as file:
+            file.truncate(6 << 30)
+        before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+        for path in (self.path, self.path.parent):
+            error = self.assertRaises(results.ResultsError, results.read, path)
+            self.assertIn("larger than 256 MiB", str(error))
+        after = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+        self.assertLess(after - before, 64 << 10)  # KiB
+        for device in ("/dev/zero", "/dev/null"):
+            error = self.assertRaises(results.ResultsError, results.read, Path(device))
+            self.assertIn("not a regular file", str(error))
+
+    def test_pipe(self) -> None:
+        """
+        A pipe that the command line names is read to its end, or to the bound.
+        """
+        text = json.dumps(self.example).encode()
+        for length, reason in ((0, ""), (1, "larger than")):
+            self.patch(results, "_LARGEST_FILE", len(text) - length)
+            reading, writing = os.pipe()
+            with open(reading, "rb"):
+                with open(writing, "wb") as pipe:
+                    fcntl.fcntl(writing, fcntl.F_SETPIPE_SZ, len(text))
+                    pipe.write(text)
+                path = Path(f"/dev/fd/{reading}")
+                if reason:
+                    error = self.assertRaises(results.ResultsError, results.read, path)
+                    self.assertIn(reason, str(error))
+                else:
+                    self.assertEqual(results.read(path), self.example)
 
     def test_missingKeys(self) -> None:
         """

@@ -18,6 +18,7 @@ from __future__ import annotations
 import json
 import math
 import re
+import stat
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Literal, TypedDict, cast
@@ -225,13 +226,10 @@ def read(path: Path) -> Results:
     @raise ResultsError: if there is none, or it is not one this version can use.
     """
     try:
-        if path.is_dir():
+        directory = path.is_dir()
+        if directory:
             path = path / FILE_NAME
-            # A directory may come from anywhere, and to open a FIFO is to wait. A pipe
-            # that the command line names is the user's own.
-            if path.exists() and not path.is_file():
-                raise ResultsError(f"{path}: not a results file: not a regular file")
-        text = path.read_text(encoding="utf-8")
+        text = _bounded(path, pipes=not directory).decode()
     except OSError as error:
         raise ResultsError(f"{path}: {error.strerror}") from error
     except MemoryError as error:
@@ -256,11 +254,37 @@ def read(path: Path) -> Results:
     return cast(Results, value)
 
 
+def _bounded(path: Path, pipes: bool) -> bytes:
+    """
+    Read a file that may be anything, and of any size.
+
+    @param pipes: whether it may be a pipe. The command line may name one. In a
+        directory, which may come from anywhere, there is none to wait for.
+    """
+    # Before it is opened: to open a FIFO is to wait, and a device may act on it.
+    found = path.stat()
+    if not (stat.S_ISREG(found.st_mode) or (pipes and stat.S_ISFIFO(found.st_mode))):
+        raise ResultsError(f"{path}: not a results file: not a regular file")
+    content = b""
+    if found.st_size <= _LARGEST_FILE:
+        with path.open("rb") as file:
+            # Of a pipe, and of a file in /proc, no size is known before the end.
+            content = file.read(_LARGEST_FILE + 1)
+    if max(found.st_size, len(content)) > _LARGEST_FILE:
+        raise ResultsError(
+            f"{path}: not a results file: larger than {_LARGEST_FILE >> 20} MiB"
+        )
+    return content
+
+
 class _Wrong(Exception):
     """What is wrong with a value, and where it is."""
 
 
 _Check = Callable[[Any, str], None]
+
+# In bytes. A full run has about five million.
+_LARGEST_FILE = 256 << 20
 
 _LONGEST = 10_000
 
