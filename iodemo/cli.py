@@ -48,7 +48,20 @@ _INTERRUPTED = 130
 _CONTEXT = {"help_option_names": ["-h", "--help"], "max_content_width": 88}
 
 
-@click.group(context_settings=_CONTEXT)
+class _Commands(click.Group):
+    """
+    Commands that SIGINT ends without the empty line that click prints.
+    """
+
+    def invoke(self, ctx: click.Context) -> Any:
+        """See L{click.Command.invoke}."""
+        try:
+            return super().invoke(ctx)
+        except KeyboardInterrupt as interrupt:
+            raise click.Abort(*interrupt.args) from interrupt
+
+
+@click.group(cls=_Commands, context_settings=_CONTEXT)
 @click.version_option(iodemo.__version__, prog_name="iodemo")
 def main() -> None:
     """
@@ -344,9 +357,6 @@ def load(
         raise click.ClickException(f"{error}{hint}") from error
     except (BadAddress, LoadFailed, UnknownKind, NothingToWatch) as error:
         raise click.ClickException(str(error)) from error
-    except KeyboardInterrupt:
-        click.echo("Interrupted: nothing was measured yet.", err=True)
-        sys.exit(_INTERRUPTED)
     if asJson:
         click.echo(json.dumps({**measured, **judged(measured)}))
     else:
@@ -634,9 +644,12 @@ def run() -> None:
     except click.ClickException as error:
         error.show()
         status = error.exit_code
-    except click.Abort:
+    except click.Abort as abort:
+        click.echo(": ".join(["Interrupted", *map(str, abort.args)]), err=True)
         status = _INTERRUPTED
     except OSError as error:
         # What was not caught nearer to its cause.
         sys.exit(f"iodemo: {error}")
+    # All is said. SIGINT while Python ends would only print a traceback.
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
     sys.exit(status)

@@ -496,6 +496,48 @@ class LoadTests(CommandTestCase):
         self.assertRegex(output, r"interrupted +after [\d.]+ s")
         self.assertRegex(output, r"latency p99 +[\d,]+ ")
 
+    def test_controlCAfterwards(self) -> None:
+        """
+        Ctrl-C after the window, while connections are closed or the numbers are
+        shown, loses nothing; the second one ends the load in one line.
+        """
+        for name, times, expected in (
+            ("Driver._close", 1, 0),
+            ("judged", 1, 0),
+            ("_roundTable", 1, 0),
+            ("Driver._close", 2, 130),
+            ("_roundTable", 2, 130),
+        ):
+            # The signal arrives when this function is called.
+            program = f"""
+import os, signal, sys
+from iodemo.cli import run
+def called(frame, event, argument):
+    if event == "call" and frame.f_code.co_name == {name.rpartition(".")[2]!r}:
+        sys.setprofile(None)
+        for _ in range({times}):
+            os.kill(os.getpid(), signal.SIGINT)
+sys.setprofile(called)
+run()
+"""
+            load = subprocess.run(
+                [
+                    *(sys.executable, "-c", program, "load"),
+                    *(self.serveHere(lambda peer: None), "--seconds=0.1", "--warmup=0"),
+                    "--connections=2",
+                ],
+                env=self.environment,
+                capture_output=True,
+                text=True,
+                timeout=TIMEOUT,
+            )
+            self.assertEqual(load.returncode, expected, (name, load.stderr))
+            if times == 1:
+                self.assertEqual(load.stderr, "")
+                self.assertRegex(load.stdout, r"throughput +[\d,]+ ")
+            else:
+                self.assertEqual((load.stdout, load.stderr), ("", "Interrupted\n"))
+
     def test_controlCOfSilence(self) -> None:
         """
         So it does where the server has just fallen silent.

@@ -254,6 +254,9 @@ class Driver:
         # Whether the window has begun, and whether it is to end before its time.
         self._measuring = False
         self._interrupted = False
+        # Whether the window is over, and whether something is added to its numbers.
+        self._measured = False
+        self._goingOn = False
 
     def run(self) -> Round:
         """
@@ -296,10 +299,12 @@ class Driver:
                 companion.hear()
             self._phaseBegan(f"measuring for {self._plan.seconds:g} s")
             measured = self._measure(busy)
-            self._measuring = False
+            self._measured = True
             try:
                 if not self._interrupted:
+                    self._goingOn = True
                     self._goOn(busy, measured)
+                    self._goingOn = False
             except KeyboardInterrupt:
                 self.end()
             if self._interrupted:
@@ -325,15 +330,21 @@ class Driver:
     def interrupt(self, *ignored: object) -> None:
         """
         A handler of SIGINT: end the window, so that L{run} says what was measured in it
-        so far.
+        so far. After the window the first SIGINT ends only what would be added to its
+        numbers: to close and to show them takes a moment, and they are not to be lost.
 
-        @raise KeyboardInterrupt: if it has not begun, or is ending already.
+        @raise KeyboardInterrupt: if the window has not begun, or at the second SIGINT.
         """
-        if self._interrupted or not self._measuring:
+        if not self._measuring:
+            raise KeyboardInterrupt("nothing was measured yet.")
+        if self._interrupted:
             raise KeyboardInterrupt
         self.end()
-        for companion in self._companions:
-            companion.interrupt()
+        if self._goingOn:
+            raise KeyboardInterrupt
+        if not self._measured:
+            for companion in self._companions:
+                companion.interrupt()
 
     def end(self, *ignored: object) -> None:
         """
