@@ -1,8 +1,22 @@
 """
-C{python -m iodemo} is the C{iodemo} command.
+The C{iodemo} command, which C{python -m iodemo} is too.
 """
 
-from iodemo.cli import run
+import sys
+
+
+def main() -> None:
+    """
+    Run it. To import its parts takes a moment, in which SIGINT ends it in one line.
+    """
+    try:
+        from iodemo.cli import run
+
+        run()
+    except KeyboardInterrupt:
+        print("Interrupted", file=sys.stderr)
+        sys.exit(130)  # as a shell has it for a command that SIGINT ended
+
 
 if __name__ == "__main__":
-    run()
+    main()

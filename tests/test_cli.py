@@ -176,6 +176,34 @@ class OutputTests(CommandTestCase):
         with open("/dev/full", "wb") as full:
             self.fails(full.fileno(), reason)
 
+    def test_controlCAtStart(self) -> None:
+        """
+        SIGINT while the modules of the command are imported ends it in one line.
+        """
+        for module in ("click", "iodemo.cli", "iodemo.compare"):
+            # The signal arrives when this module is looked for.
+            program = f"""
+import os, signal, sys
+class Finder:
+    def find_spec(name, path, target=None):
+        if name == {module!r}:
+            os.kill(os.getpid(), signal.SIGINT)
+sys.meta_path.insert(0, Finder)
+from iodemo.__main__ import main
+main()
+"""
+            ended = subprocess.run(
+                [sys.executable, "-c", program, "backends"],
+                env=self.environment,
+                capture_output=True,
+                text=True,
+                timeout=TIMEOUT,
+            )
+            self.assertEqual(
+                (ended.returncode, ended.stdout, ended.stderr),
+                (130, "", "Interrupted\n"),
+            )
+
     def test_closed(self) -> None:
         """
         It was closed before the command began.
