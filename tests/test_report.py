@@ -23,8 +23,10 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from iodemo import models, report
 from iodemo.lab import results as resultsFile
+from iodemo.lab.difference import difference
 from iodemo.lab.results import Cell, Parameters, Results
 from iodemo.report import figures, headline, layout, page, published, reading, style
+from iodemo.report.changes import ChangesTable
 from iodemo.report.figures import Chart
 from iodemo.report.table import comparisonTable
 from tests.results_examples import (
@@ -1554,6 +1556,26 @@ class PageTests(SynchronousTestCase):
         have nothing that escaping would change.
         """
         self.assertNotRegex(page._resource("page.css"), "[<>&]")
+
+    def test_fewRounds(self) -> None:
+        """
+        Page and tables say why nothing is called different, where rounds are too few.
+        """
+        for rounds, few in ((2, True), (3, False)):
+            run = twelveBackends()
+            for cell in run["cells"]:
+                del cell["rounds"][rounds:]
+            stream = io.StringIO()
+            changes = ChangesTable(run, run, difference(run, run))
+            Console(file=stream, width=100).print(changes)
+            said = [
+                "".join(self.parsed(self.page(run)[1]).itertext()),
+                terminal(run, 100),
+                stream.getvalue(),
+            ]
+            for text in said:
+                sentence = "Fewer than 3 rounds decide nothing"
+                self.assertEqual(sentence in " ".join(text.split()), few)
 
     def test_says(self) -> None:
         """

@@ -16,7 +16,7 @@ from rich.text import Text
 
 from iodemo.lab.difference import Change, Difference, Unpaired
 from iodemo.lab.results import Environment, Results
-from iodemo.report import reading
+from iodemo.report import reading, stability
 from iodemo.report.reading import MISSING, Place, listed
 from iodemo.report.table import VERDICTS
 
@@ -113,6 +113,9 @@ class ChangesTable:
         middle = reading.ratio(median(change["ratio"] for change in changes))
         middle = f"the middle ratio is ×{middle}"  # noqa: RUF001
         yield Text(f"Throughput, new to old: {said}; {middle}.", "bold")
+        few = stability.fewRounds(self._old, self._new)
+        if few is not None:
+            yield Text(few, "yellow")
         rounds = reading.spread(self._old), reading.spread(self._new)
         yield Text(f"Each ratio with its {max(rounds, key=len)}. {APART_NOTE}", "dim")
 

@@ -209,9 +209,9 @@ def _verdicts(results: Results) -> Iterator[Flattenable]:
             yield tags.ul([tags.li(reason) for reason in reasons], class_="reasons")
     if any(cell["load_limited"] for cell in results["cells"]):
         yield tags.p(BOUND_NOTE)
-    note = stability.noiseNote(results)
-    if note is not None:
-        yield tags.p(note)
+    for note in (stability.noiseNote(results), stability.fewRounds(results)):
+        if note is not None:
+            yield tags.p(note)
 
 
 def _verdictTable(results: Results, group: dict[Place, list[Cell]], metric: str) -> Tag:

@@ -84,6 +84,23 @@ def noiseNote(results: Results) -> str | None:
     return None
 
 
+def fewRounds(*runs: Results) -> str | None:
+    """
+    Why there is no difference in what was measured, where rounds are too few for one.
+    """
+    fewest = statistics.FEWEST_ROUNDS
+    if any(
+        cell["status"] == "ok" and len(cell["rounds"]) < fewest
+        for run in runs
+        for cell in run["cells"]
+    ):
+        return (
+            f"Fewer than {fewest} rounds decide nothing: the verdict is "
+            "indistinguishable, whatever the ratio (--rounds N measures more)."
+        )
+    return None
+
+
 def instability(results: Results) -> list[str]:
     """
     What disturbed a run as a whole: the figure, the threshold, and at the end what

@@ -113,6 +113,9 @@ class ComparisonTable:
         note = stability.noiseNote(self._results)
         if note is not None:
             yield Text(note, "dim")
+        few = stability.fewRounds(self._results)
+        if few is not None:
+            yield Text(few, "yellow")
         for sentence in stability.instability(self._results):
             yield Text(sentence, "yellow")
 
