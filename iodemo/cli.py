@@ -435,11 +435,14 @@ def _roundTable(measured: Round, judged: Judged) -> Table:
         table.add_row("other addresses", said)
     used = f"{measured['load_cpu_fraction']:.0%} of a core"
     kept = measured.get("load_busy_fraction", 0.0) >= LOAD_LIMIT
-    if kept and measured["load_cpu_fraction"] < LOAD_LIMIT:
-        used += ", and it was kept from running (see iodemo doctor)"
+    kept = kept and measured["load_cpu_fraction"] < LOAD_LIMIT
+    if kept:
+        used += ", and it was kept from running"
     table.add_row("load CPU", used)
     if judged["load_limited"]:
         said = "the load, which had no time left: share it (--processes)"
+        if kept:
+            said = "the load, which was kept from running: see iodemo doctor"
         table.add_row("limit", said)
     elif not judged.get("kept_up", True):
         said = "not the load: the server, the machine, or too few connections"

@@ -1416,6 +1416,17 @@ class RoundTableTests(SynchronousTestCase):
         self.assertRegex(said, r"made again +57 connections")
         self.assertRegex(said, r"server closed +3 idle connections")
 
+    def test_limit(self) -> None:
+        """
+        A load that was the limit is shared among processes, unless it had no time
+        because others had its core.
+        """
+        said = self.shown(load_cpu_fraction=0.99, load_busy_fraction=0.99)
+        self.assertRegex(said, r"limit +the load, which had no time left: share it")
+        said = self.shown(load_cpu_fraction=0.4, load_busy_fraction=0.99)
+        self.assertRegex(said, "limit +the load, which was kept from running: see iode")
+        self.assertNotIn("--processes", said)
+
     def test_anotherUsers(self) -> None:
         """
         What may not be known of another user's server is said to be unknown.
