@@ -23,6 +23,7 @@ from rich.text import Text
 import iodemo
 from iodemo import models
 from iodemo.commandline import (
+    SHORTEST,
     Number,
     Seconds,
     StandardOutput,
@@ -205,7 +206,7 @@ def doctor() -> None:
 )
 @click.option(
     "--seconds",
-    type=Seconds(min_open=True),
+    type=Seconds(SHORTEST),
     default=5.0,
     show_default=True,
     help="Length of the measured window.",
@@ -227,7 +228,7 @@ def doctor() -> None:
 )
 @click.option(
     "--timeout",
-    type=Seconds(min_open=True),
+    type=Seconds(SHORTEST),
     default=10.0,
     show_default=True,
     metavar="SECONDS",

@@ -41,6 +41,11 @@ class Number(click.FloatRange):
         return number
 
 
+#: The shortest that a window or a patience may be, in seconds. A shorter one has no
+#: time for a request.
+SHORTEST = 0.001
+
+
 class Seconds(Number):
     """
     A length of time, of a day at most.
@@ -48,8 +53,8 @@ class Seconds(Number):
 
     noun = "number of seconds"
 
-    def __init__(self, min_open: bool = False) -> None:
-        super().__init__(0, 86400, min_open=min_open)
+    def __init__(self, least: float = 0) -> None:
+        super().__init__(least, 86400)
 
 
 class Required(click.ParamType[Any]):

@@ -24,6 +24,7 @@ from rich.console import Console
 
 from iodemo import models
 from iodemo.commandline import (
+    SHORTEST,
     Seconds,
     checkClaims,
     oneLine,
@@ -65,7 +66,7 @@ if TYPE_CHECKING:
 @click.option("--rounds", type=click.IntRange(1, 1000), help="Per cell.  [default: 5]")
 @click.option(
     "--seconds",
-    type=Seconds(min_open=True),
+    type=Seconds(SHORTEST),
     help="Measured in each round.  [default: 1]",
 )
 @click.option(
