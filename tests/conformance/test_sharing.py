@@ -78,6 +78,31 @@ class HandingTests(BackendTestCase):
         """
         self.assertHanded("permitted", "thread")
 
+    @sharedState
+    def test_restart(self) -> None:
+        """
+        What had come for a connection when a service stops its port, closes another
+        connection and then hands this one over is for whoever has it then.
+        """
+        with self.host("sharing.restart") as host:
+            first = host.connect()
+            host.await_("connectionMade", 1)
+            client = host.connect()
+            host.await_("connectionMade", 2)
+            # Often enough for whatever a reactor does for a busy connection.
+            for number in range(20):
+                said = b"%d" % number
+                self.assertEqual(exchange(client, said), said)
+            host.permit("restart")
+            host.await_("waiting")
+            self.assertEqual(exchange(client, b"early"), b"early")
+            host.await_("handed")
+            self.assertEqual(exchange(client, b"late"), b"late")
+            self.assertEqual(first.recv(1), b"")
+            client.shutdown(socket.SHUT_WR)
+            self.assertEqual(receiveAll(client), b"")
+        self.assertEqual(host.told("received"), [])
+
     def test_lent(self) -> None:
         """
         A connection that reads again has what comes after what somebody else took.

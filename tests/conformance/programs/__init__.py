@@ -36,15 +36,18 @@ def tellLost(reason: Failure) -> None:
     tell("connectionLost", reason=type(reason.value).__name__)
 
 
-def listen(reactor: Any, protocol: Callable[[], Any]) -> None:
+def listen(reactor: Any, protocol: Callable[[], Any]) -> Any:
     """
     Listen for connections, and tell where.
+
+    @return: the port.
     """
     # At most as many as come at once in any test.
     factory = Factory.forProtocol(protocol)
     factory.noisy = False
     port = reactor.listenTCP(0, factory, backlog=200, interface="127.0.0.1")
     tellListening(reactor, port.getHost().port)
+    return port
 
 
 def tellListening(reactor: Any, port: int) -> None:

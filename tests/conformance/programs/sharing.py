@@ -107,6 +107,63 @@ class Handing(Protocol):
         tell("handed")
 
 
+class Restarting(Handing):
+    """
+    When the test permits it, the second connection waits until it has something to
+    receive, stops the port, closes the first connection and stops reading a pipe, as a
+    service does that is about to restart. Then it is handed to a thread.
+
+    @cvar first: the first connection.
+    @cvar port: the port.
+    """
+
+    first: Any = None
+    port: Any
+
+    def connectionMade(self) -> None:
+        """
+        Be the first, or restart when that is permitted.
+        """
+        if Restarting.first is None:
+            Restarting.first = self
+            self.reader = FileDescriptor(self.reactor)
+            self.pipe = os.pipe()
+            self.reader.fileno = lambda: self.pipe[0]  # type: ignore[method-assign]
+            self.reader.startReading()
+        else:
+            whenPermitted(self.reactor, "restart", self.restart)
+        tell("connectionMade")
+
+    def dataReceived(self, data: bytes) -> None:
+        """
+        Send it back, until it is handed over.
+        """
+        if self.handed:
+            tell("received", data=data.decode())
+        else:
+            self.transport.write(data)
+
+    def restart(self) -> None:
+        """
+        End all else, and hand this over.
+        """
+        tell("waiting")
+        select.select([self.transport.fileno()], [], [])
+        self.port.stopListening()
+        self.first.reader.stopReading()
+        self.first.transport.loseConnection()
+        self.hand()
+
+
+def restart(reactor: Any) -> None:
+    """
+    Serve L{Restarting}.
+    """
+    Restarting.port = listen(
+        reactor, lambda: Restarting(reactor, "restarted", "thread")
+    )
+
+
 def _sendBack(descriptor: int) -> None:
     """
     Send back what comes, until the end.
