@@ -67,7 +67,7 @@ is whole at each such place, and a pointer into it is taken anew afterwards.
 
 Costs. The memory of the rings and buffers, whatever the load: 8 MiB of buffers, 320 KiB
 of rings. A copy of everything received. In bulk an entry for each receive: with
-multishot receives, of up to 1 MiB at a time, an upload was 1.6 times as fast. A call
+multishot receives, of up to 1 MiB at a time, an upload was 1.5 times as fast. A call
 for each connection that is closed, and for each that is accepted. One thread. What is
 polled takes calls of its own, epoll_ctl and epoll_wait.
 """
