@@ -118,6 +118,14 @@ class CommandTestCase(SynchronousTestCase):
                 pass  # ended meanwhile, or somebody else's
         return found
 
+    def seeAllEnd(self) -> None:
+        """
+        See that whatever our command started ends too. The kernel kills what is on a
+        leash after our command has ended, and that may take a moment.
+        """
+        _, left = psutil.wait_procs(self.marked(), TIMEOUT)
+        self.assertEqual(left, [])
+
     def refuses(self, arguments: Sequence[str], option: str) -> None:
         """
         See that a command says of an option that its value cannot be.
@@ -586,15 +594,17 @@ run()
         """
         Before there is anything to say, Ctrl-C ends a load all the same.
         """
-        asked = threading.Event()
-
-        def beSilent(connection: socket.socket) -> None:
-            connection.recv(65536)
-            asked.set()
-            connection.recv(65536)
-
         for options in ((), ("--json",), ("--processes=2",)):
-            asked.clear()
+            # One for each load: a late connection of the load before does not count.
+            asked = threading.Event()
+
+            def beSilent(
+                connection: socket.socket, asked: threading.Event = asked
+            ) -> None:
+                connection.recv(65536)
+                asked.set()
+                connection.recv(65536)
+
             load = self.start("load", self.serveHere(beSilent), *options)
             self.assertTrue(asked.wait(TIMEOUT))
             output, errors = self.interrupt(load)
@@ -1127,9 +1137,7 @@ class InterruptTests(CommandTestCase):
         process.send_signal(number)
         output, errors = process.communicate(timeout=TIMEOUT)
         self.assertNotIn("Traceback", errors)
-        # The kernel kills what is on the leash; it may take a moment.
-        _, left = psutil.wait_procs(self.marked(), TIMEOUT)
-        self.assertEqual(left, [])
+        self.seeAllEnd()
         return process.returncode, output
 
     def kept(self, directory: str) -> results.Results:
@@ -1236,8 +1244,7 @@ class InterruptTests(CommandTestCase):
         self.assertFalse(run["complete"])
         self.assertNotEqual(run.get("unfinished"), [])
         self.assertEqual(os.listdir(self.directory / "out"), ["results.json"])
-        _, left = psutil.wait_procs(self.marked(), TIMEOUT)
-        self.assertEqual(left, [])
+        self.seeAllEnd()
 
     def test_unforeseen(self) -> None:
         """

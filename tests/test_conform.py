@@ -619,4 +619,4 @@ class CommandTests(CommandTestCase):
         process.send_signal(signal.SIGINT)
         process.communicate(timeout=TIMEOUT)
         self.assertEqual(process.returncode, 128 + signal.SIGINT)
-        self.assertEqual(self.marked(), [])
+        self.seeAllEnd()
