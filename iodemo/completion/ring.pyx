@@ -46,9 +46,11 @@ send, addresses) is kept until the result is there. Of a receive, all results th
 in the ring make one piece of data: when a protocol stops reading for what it was given,
 the ring has no more of that connection, and the rest is left in the socket, for another
 process to read. So a receive begins with a single result; it becomes multishot when it
-goes on for longer than a turn, and is single again, 64 KiB at a time as with Twisted,
-where there is much to receive: what a protocol is given at once is what it may have to
-keep. Data is copied out of its buffer when it is told, and the buffer goes back at
+goes on for longer than a turn, and is single again where there is much to receive: what
+a protocol is given at once is what it may have to keep. What is left in such a socket
+after a result of the ring is received by recv(2), 64 KiB a wait as with Twisted's
+reactors, into memory that the connection before has just freed: it is in the
+processor's cache, which the memory of many receives submitted together is not. Data is copied out of its buffer when it is told, and the buffer goes back at
 once; operations that found none wait in line for their turn. Ports wait for readiness,
 and accept(2) is called when their turn comes: a port that stops leaves the rest in the
 listen queue. Whatever is polled is in an epoll, and the ring watches the epoll: a poll
@@ -66,10 +68,9 @@ may run whenever an object is made (a collection, a finalizer) or dropped. So th
 is whole at each such place, and a pointer into it is taken anew afterwards.
 
 Costs. The memory of the rings and buffers, whatever the load: 8 MiB of buffers, 320 KiB
-of rings. A copy of everything received. In bulk an entry for each receive: with
-multishot receives, of up to 1 MiB at a time, an upload was 1.5 times as fast. A call
-for each connection that is closed, and for each that is accepted. One thread. What is
-polled takes calls of its own, epoll_ctl and epoll_wait.
+of rings. A copy of everything received through a buffer. A call for each 64 KiB that is
+received in bulk, for each connection that is closed, and for each that is accepted. One
+thread. What is polled takes calls of its own, epoll_ctl and epoll_wait.
 """
 
 cimport cython
@@ -123,6 +124,7 @@ cdef extern from *:
     const int IODEMO_SETUP, IODEMO_ENTER, IODEMO_REGISTER
     const int EAGAIN, EBADF, EBUSY, ECANCELED, EEXIST, EINTR, ENOBUFS, ENOMEM, ETIME
     int sysClose "close"(int descriptor)
+    Py_ssize_t recv(int descriptor, void *to, size_t length, int flags) nogil
     const int MSG_DONTWAIT, MSG_NOSIGNAL, MSG_WAITALL
     const int SOL_SOCKET, SCM_RIGHTS
     const int POLLIN, POLLOUT, POLLERR, POLLHUP, POLLNVAL
@@ -265,14 +267,12 @@ cdef enum:
     # Manners of receiving.
     ONCE = 0  # one result, when there is something
     MULTISHOT = 1  # a result whenever there is something
-    BULK = 2  # what is there now, into memory of its own
+    BULK = 2  # by recv(2), once a wait
 
     # So many results in a row, with nothing left in the socket, make it multishot.
     FEW = 8
     # How much is received in bulk at a time.
     BULK_BYTES = 64 * 1024  # as Twisted's bufferSize
-    # How often a wait goes on receiving, at most, where a socket has more.
-    ROUNDS = 8
 
     # A try that sends more than this is reported, as the kernel sends only so much.
     MOST_TRIED = 0x40000000
@@ -349,7 +349,7 @@ cdef class RingQueue:
     cdef uint16_t bufferTail
     cdef object line  # operations that found no buffer
     cdef list served  # receives that had a result, and are asked for again
-    cdef bint hasMore  # whether the socket of one of them has more
+    cdef object bulk  # receives whose sockets have more
 
     # What is put aside, by descriptor; the epoll that watches it, if there ever was
     # any; descriptors whose peers will send no more.
@@ -392,6 +392,7 @@ cdef class RingQueue:
         self.resultsWanted = results
         self.line = deque()
         self.served = []
+        self.bulk = deque()
         self.aside = {}
         self.ended = set()
         self.owners = []
@@ -497,8 +498,8 @@ cdef class RingQueue:
         if self.ring < 0:
             self.open()
         cdef double seconds = -1 if timeout is None else max(0, timeout)
-        if self.line:
-            # Those who had their turn may find nothing to receive.
+        if self.line or self.bulk:
+            # Those in line that had their turn may find nothing to receive.
             seconds = 0
         if not self.listening:
             self.listen()
@@ -513,19 +514,18 @@ cdef class RingQueue:
         self.tell()
         # In a child process that an owner has forked the ring is gone, and what was
         # left of it.
-        cdef int rounds = 0
-        while made == self.ringsMade:
-            if self.hasMore and rounds < ROUNDS:
-                rounds += 1
-                self.receiveAgain()
-                left = self.pendingCount
-            elif not (left or self.isOverflowing() or self.isUntold(tried)):
-                break
+        while made == self.ringsMade and (
+            left or self.isOverflowing() or self.isUntold(tried)
+        ):
             left = self.enter(0, 0, left)
             self.tell()
         if made != self.ringsMade:
             return
         self.forget(tried)
+        if self.bulk:
+            self.receiveBulk()
+            if made != self.ringsMade:
+                return
         if self.line:
             self.serveLine()
         if checks:
@@ -619,13 +619,7 @@ cdef class RingQueue:
         row.state = ASKED
         entry.userData = self.operationOf(number)
         cdef bytes lent
-        if row.operation == RECEIVE and row.manner == BULK:
-            lent = PyBytes_FromStringAndSize(NULL, BULK_BYTES)
-            self.lent[number] = lent
-            entry.address = <uint64_t>PyBytes_AS_STRING(lent)
-            entry.length = BULK_BYTES
-            entry.detail = MSG_DONTWAIT
-        elif row.operation == RECEIVE:
+        if row.operation == RECEIVE:
             entry.flags = ENTRY_BUFFER_SELECT
             if row.manner == MULTISHOT:
                 entry.priority = RECEIVE_MULTISHOT
@@ -951,12 +945,7 @@ cdef class RingQueue:
         # From here on the row is read before anything is made, dropped or called.
         if kind == RECEIVE:
             if result > 0:
-                if not flags & RESULT_BUFFER:
-                    data, self.lent[number] = self.lent[number], None
-                    if result < BULK_BYTES:
-                        data = data[:result]
-                else:
-                    data = self.takeData(operation, result, &flags)
+                data = self.takeData(operation, result, &flags)
                 row = self.find(operation)
                 if row is NULL:
                     pass  # only a finalizer may have done that
@@ -973,27 +962,13 @@ cdef class RingQueue:
                     if flags & RESULT_NONEMPTY:
                         row.manner = BULK
                         row.small = 0
-                        self.hasMore = True
                     else:
                         row.small += row.small < FEW
                         row.manner = MULTISHOT if row.small == FEW else ONCE
-                    row.state = SERVED
-                    self.served.append(operation)
-                self.current = owner
-                if isinstance(owner, RingStream):
-                    (<RingStream>owner).take(data)
-                else:
-                    owner.received(data)
-                return 0
-            if not cancelled and (
-                result == -ECANCELED or result == -EAGAIN and row.manner == BULK
-            ):
-                if result == -EAGAIN:
-                    row.manner = ONCE
-                    self.lent[number] = None
-                row.state = SERVED
-                self.served.append(operation)
-                return 0
+                    self.receiveLater(row, operation)
+                return self.give(owner, data)
+            if result == -ECANCELED and not cancelled:
+                return self.receiveLater(row, operation)
             if result == -ENOBUFS and not cancelled:
                 row.state = IN_LINE
                 self.line.append(operation)
@@ -1001,7 +976,7 @@ cdef class RingQueue:
             if result == 0 and not cancelled:
                 self.ended.add(row.descriptor)
             self.over(number)
-            if not cancelled or result not in (-ECANCELED, -ENOBUFS, -EAGAIN):
+            if not cancelled or result not in (-ECANCELED, -ENOBUFS):
                 self.current = owner
                 owner.receiveEnded(result)
         elif kind == SEND:
@@ -1041,6 +1016,17 @@ cdef class RingQueue:
                     row = self.find(operation)
                     if row is not NULL and row.state == SERVED:
                         self.ask(number)
+        return 0
+
+    cdef int give(self, owner, bytes data) except -1:
+        """
+        Tell an owner what was received.
+        """
+        self.current = owner
+        if isinstance(owner, RingStream):
+            (<RingStream>owner).take(data)
+        else:
+            owner.received(data)
         return 0
 
     cdef int triedInVain(self, uint64_t number, int32_t result) except -1:
@@ -1124,6 +1110,14 @@ cdef class RingQueue:
         buffer.number = number
         self.bufferTail += 1
 
+    cdef int receiveLater(self, Row *row, uint64_t operation) except -1:
+        """
+        A receive had its result: its turn comes again with the next wait, or in bulk.
+        """
+        row.state = SERVED
+        (self.bulk if row.manner == BULK else self.served).append(operation)
+        return 0
+
     cdef int receiveAgain(self) except -1:
         """
         Ask again for the receives that had a result.
@@ -1132,18 +1126,86 @@ cdef class RingQueue:
         cdef Row *row
         none = []
         served, self.served = self.served, none
-        self.hasMore = False
         for operation in served:
             row = self.find(operation)
-            if row is NULL or row.state != SERVED:
-                continue
-            owner = self.owners[<uint32_t>operation]
-            if isinstance(owner, RingStream) and (<RingStream>owner).isClosed():
-                # The number may be another's now.
-                self.over(<int32_t><uint32_t>operation)
-                owner.receiveEnded(-EBADF)
-            elif self.find(operation) is not NULL:
+            if row is not NULL and row.state == SERVED and self.isOpen(operation):
                 self.ask(<int32_t><uint32_t>operation)
+        return 0
+
+    cdef bint isOpen(self, uint64_t operation) except -1:
+        """
+        Whether the socket of a receive is open still. If it is not, its number may be
+        another's now, and the receive ends.
+        """
+        cdef int32_t number = <int32_t><uint32_t>operation
+        owner = self.owners[number]
+        if isinstance(owner, RingStream) and (<RingStream>owner).isClosed():
+            self.over(number)
+            owner.receiveEnded(-EBADF)
+        return self.find(operation) is not NULL
+
+    cdef int receiveBulk(self) except -1:
+        """
+        Receive once from each socket that has more.
+        """
+        cdef uint64_t made = self.ringsMade
+        cdef size_t left = len(self.bulk)
+        cdef uint64_t operation
+        cdef Row *row
+        before = self.current
+        try:
+            # An owner that is called may wait in turn, which does this for the rest.
+            while left and self.bulk and made == self.ringsMade:
+                left -= 1
+                operation = self.bulk.popleft()
+                row = self.find(operation)
+                if row is NULL or row.state != SERVED:
+                    continue
+                try:
+                    self.receiveNow(operation)
+                except KeyboardInterrupt:
+                    raise
+                except BaseException:
+                    log.err()
+                self.current = before
+        finally:
+            self.current = before
+        return 0
+
+    cdef int receiveNow(self, uint64_t operation) except -1:
+        """
+        Receive what a socket has.
+        """
+        if not self.isOpen(operation):
+            return 0
+        cdef int32_t number = <int32_t><uint32_t>operation
+        cdef bytes data = PyBytes_FromStringAndSize(NULL, BULK_BYTES)
+        cdef Row *row = self.find(operation)
+        if row is NULL:
+            return 0
+        cdef int descriptor = row.descriptor
+        cdef char *to = PyBytes_AS_STRING(data)
+        cdef Py_ssize_t length
+        cdef int error
+        owner = self.owners[number]
+        with nogil:
+            length = recv(descriptor, to, BULK_BYTES, MSG_DONTWAIT)
+            error = errno
+        if 0 < length < BULK_BYTES:
+            data = data[:length]
+        row = self.find(operation)
+        if length > 0 or error == EAGAIN and length < 0:
+            if row is not NULL:
+                if length < BULK_BYTES:
+                    row.manner = ONCE
+                self.receiveLater(row, operation)
+            return self.give(owner, data) if length > 0 else 0
+        if row is not NULL:
+            if length == 0:
+                self.ended.add(descriptor)
+            self.over(number)
+            self.current = owner
+            owner.receiveEnded(-error if length < 0 else 0)
         return 0
 
     cdef int serveLine(self) except -1:
@@ -1476,6 +1538,7 @@ cdef class RingQueue:
         # What the table held is dropped at the end, when it is whole.
         gone = self.owners, self.lent, self.tried, self.line, self.aside
         self.served = []
+        self.bulk = deque()
         self.triedBefore += len(self.tried) // 2
         self.owners = [None] * self.rowCount
         self.lent = [None] * self.rowCount
