@@ -16,9 +16,9 @@ from pathlib import Path
 import click
 from rich.console import Console
 
-from iodemo.lab import comparing, results, statistics
-from iodemo.lab.results import Cell, Results, placeOf
 from iodemo.load.round import Round
+from iodemo.results import comparisons, file, statistics
+from iodemo.results.file import Cell, Results, placeOf
 
 
 def pieces(rounds: list[Round], size: int) -> list[list[Round]]:
@@ -43,9 +43,9 @@ def verdicts(run: Results, size: int) -> Counter[str]:
         ]
         pairs = list(zip(*servers, strict=True))
         for (base, again), (_, other) in pairwise(pairs):
-            noise = comparing.bands(comparing.noiseOf([base], again))
+            noise = comparisons.bands(comparisons.noiseOf([base], again))
             metrics = statistics.COMPARED
-            for comparison in comparing.against(base, other, metrics, noise):
+            for comparison in comparisons.against(base, other, metrics, noise):
                 found[comparison["verdict"]] += 1
     return found
 
@@ -62,7 +62,7 @@ def main(directory: Path, rounds: int) -> None:
     Say how many comparisons of a server with itself, in the results in DIRECTORY, call
     it different.
     """
-    found = verdicts(results.read(directory), rounds)
+    found = verdicts(file.read(directory), rounds)
     different = found.total() - found["indistinguishable"]
     Console().print(
         f"{different} of {found.total()} comparisons of {rounds} rounds call a server "

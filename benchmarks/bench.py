@@ -40,8 +40,8 @@ from rich.progress import track
 from rich.table import Table
 
 from iodemo import models
-from iodemo.lab.child import Child
-from iodemo.lab.statistics import interval, ratio
+from iodemo.process.child import Child
+from iodemo.results.statistics import interval, ratio
 from tests.certificates import tlsEndpoint, writeCertificate
 
 HERE = Path(__file__).resolve().parent

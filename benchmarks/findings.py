@@ -21,7 +21,7 @@ from bench import DESCRIPTORS, Bench, Cell, checkMachine, tableOf
 from rich.console import Console
 from rich.progress import track
 
-from iodemo.lab.statistics import FEWEST_ROUNDS, ratio
+from iodemo.results.statistics import FEWEST_ROUNDS, ratio
 
 THROUGHPUT = "throughput"
 P99 = "p99_us"

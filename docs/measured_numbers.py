@@ -15,9 +15,9 @@ from typing import Any
 
 from docutils import nodes
 
-from iodemo.lab.claims import BadClaim
-from iodemo.lab.results import read
 from iodemo.report import book
+from iodemo.results.claims import BadClaim
+from iodemo.results.file import read
 
 _PAGES = Path(__file__).parent
 _RESULTS = _PAGES / "measured"

@@ -31,8 +31,8 @@ from docutils import nodes
 from docutils.parsers.rst import Directive
 from docutils.statemachine import StringList
 
-from iodemo.lab import results
 from iodemo.load import round as rounds
+from iodemo.results import file as results
 
 _MODULES = (rounds, results)
 _RUN = Path(__file__).parent / "measured"

@@ -10,7 +10,7 @@ def main() -> None:
     Run it. To import its parts takes a moment, in which SIGINT ends it in one line.
     """
     try:
-        from iodemo.cli import run
+        from iodemo.cli.main import run
 
         run()
     except KeyboardInterrupt:

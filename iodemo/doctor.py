@@ -25,7 +25,6 @@ from pathlib import Path
 
 import twisted
 
-from iodemo.cores import NOTHING, quota, runDelay, usable
 from iodemo.kernel import (
     SYSTEM,
     UNKNOWN,
@@ -37,6 +36,7 @@ from iodemo.kernel import (
     readText,
     version,
 )
+from iodemo.process.cores import NOTHING, quota, runDelay, usable
 
 # The widest scenario holds 10,000 idle connections, an end of each in the server
 # and one in the load, next to the busy ones, logs and listening sockets.

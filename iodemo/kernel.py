@@ -45,7 +45,8 @@ def endWithParent(parent: int) -> None:
     """
     In a process that was just forked: have the kernel kill it as soon as its parent has
     ended, whatever ended that and whatever this process does by then. It is for a
-    process alone: its own children would go on (L{iodemo.lab.leash} ends those too).
+    process alone: its own children would go on (L{iodemo.process.guard} ends those,
+    too).
 
     @param parent: process id of the one that forked, which may have ended meanwhile.
     @raise OSError: if the kernel does not do that.

@@ -8,7 +8,7 @@ import socket
 import ssl
 from pathlib import Path
 
-from iodemo.lab.certificate import makeCertificate, tlsEndpoint
+from iodemo.bench.certificate import makeCertificate, tlsEndpoint
 
 __all__ = ["startTLS", "tlsEndpoint", "writeCertificate"]
 

@@ -9,8 +9,9 @@ from __future__ import annotations
 import copy
 from collections.abc import Iterable, Mapping, Sequence
 
-from iodemo.lab.comparing import noiseOf
-from iodemo.lab.results import (
+from iodemo.load.round import Round
+from iodemo.results.comparisons import noiseOf
+from iodemo.results.file import (
     FORMAT,
     VERSION,
     Cell,
@@ -22,8 +23,7 @@ from iodemo.lab.results import (
     Results,
     Verdict,
 )
-from iodemo.lab.statistics import COMPARED
-from iodemo.load.round import Round
+from iodemo.results.statistics import COMPARED
 
 SELECT_LIMIT = (
     "select(2) takes bitmaps of FD_SETSIZE = 1024 bits, so a process cannot watch "

@@ -13,9 +13,9 @@ from pathlib import Path
 from docutils.core import publish_string
 from twisted.trial.unittest import SkipTest, SynchronousTestCase
 
-from iodemo.lab import results as files
-from iodemo.lab.claims import BadClaim
 from iodemo.report import book, figures
+from iodemo.results import file as files
+from iodemo.results.claims import BadClaim
 
 from .children import makeDirectory
 from .results_examples import failedCell, okCell, parameters, results

@@ -19,7 +19,7 @@ _EXAMPLES = Path(__file__).parents[1] / "docs" / "examples"
 # A regular file, which epoll refuses, and then no longer.
 _FILE = """\
 import tempfile
-from iodemo.reactors.readiness import READABLE
+from iodemo.reactors.polling import READABLE
 from selectorsreactor import SelectorsReactor
 reactor = SelectorsReactor()
 with tempfile.TemporaryFile() as file:
@@ -33,7 +33,7 @@ with tempfile.TemporaryFile() as file:
 _AGAIN = """\
 import os
 import signal
-from iodemo.reactors.readiness import READABLE
+from iodemo.reactors.polling import READABLE
 from selectorsreactor import SelectorsReactor
 reactor = SelectorsReactor()
 first = os.pipe()

@@ -1,5 +1,5 @@
 """
-Tests for L{iodemo.lab.claims} and L{iodemo.report.decisions}.
+Tests for L{iodemo.results.claims} and L{iodemo.report.decisions}.
 """
 
 from __future__ import annotations
@@ -10,9 +10,9 @@ import math
 from rich.console import Console
 from twisted.trial.unittest import SynchronousTestCase
 
-from iodemo.lab.claims import Answer, BadClaim, decide, overall, parse
-from iodemo.lab.results import Results
 from iodemo.report.decisions import DecisionsTable
+from iodemo.results.claims import Answer, BadClaim, decide, overall, parse
+from iodemo.results.file import Results
 from tests.results_examples import (
     SELECT_LIMIT,
     failedCell,

@@ -1,5 +1,5 @@
 """
-Tests for L{iodemo.cli} and L{iodemo.compare}: the command as a person runs it, well
+Tests for L{iodemo.cli} and L{iodemo.cli.compare}: the command as a person runs it, well
 and badly.
 """
 
@@ -30,19 +30,21 @@ from click.testing import CliRunner
 from rich.console import Console
 from twisted.trial.unittest import SynchronousTestCase
 
-from iodemo import compare, models
-from iodemo.cli import _roundTable, main
-from iodemo.cores import runDelay
-from iodemo.lab import plan as planning
-from iodemo.lab import results, runner
-from iodemo.lab.plan import Plan
-from iodemo.lab.scenarios import SCENARIOS, Point, findScenario
+from iodemo import models
+from iodemo.bench import plan as planning
+from iodemo.bench import runner
+from iodemo.bench.plan import Plan
+from iodemo.bench.scenarios import SCENARIOS, Point, findScenario
+from iodemo.cli import compare
+from iodemo.cli.main import _roundTable, main
 from iodemo.load.driver import Driver
 from iodemo.load.round import Round, judged
+from iodemo.process.cores import runDelay
+from iodemo.results import file
 from tests.children import TIMEOUT
 from tests.results_examples import environment, okCell, parameters, planned
 from tests.results_examples import results as example
-from tests.test_lab import faultyPath
+from tests.test_bench import faultyPath
 
 
 class CommandTestCase(SynchronousTestCase):
@@ -152,7 +154,7 @@ class OutputTests(CommandTestCase):
         """
         (self.directory / "old").mkdir(exist_ok=True)
         run = example([okCell("idle", "epoll", parameters(10), 1000)])
-        results.write(run, self.directory / "old" / results.FILE_NAME)
+        file.write(run, self.directory / "old" / file.FILE_NAME)
         # By rich, by click, and by click before there is a command.
         for command in (("diff", "old", "old"), ("backends", "--json"), ("--help",)):
             result = subprocess.run(
@@ -188,7 +190,7 @@ class OutputTests(CommandTestCase):
         """
         SIGINT while the modules of the command are imported ends it in one line.
         """
-        for module in ("click", "iodemo.cli", "iodemo.compare"):
+        for module in ("click", "iodemo.cli", "iodemo.cli.compare"):
             # The signal arrives when this module is looked for.
             program = f"""
 import os, signal, sys
@@ -547,7 +549,7 @@ class LoadTests(CommandTestCase):
             # The signal arrives when this function is called.
             program = f"""
 import os, signal, sys
-from iodemo.cli import run
+from iodemo.cli.main import run
 def called(frame, event, argument):
     if event == "call" and frame.f_code.co_name == {name.rpartition(".")[2]!r}:
         sys.setprofile(None)
@@ -705,7 +707,7 @@ class CompareTests(CommandTestCase):
             *(*self.tiny, "--scenarios=active", "--backends=epoll,poll", "--quick"),
             "--output=out",
         )
-        written = results.read(self.directory / "out")
+        written = file.read(self.directory / "out")
         self.assertTrue(written["complete"])
         self.assertEqual(
             {(cell["backend"], cell["status"]) for cell in written["cells"]},
@@ -724,10 +726,10 @@ class CompareTests(CommandTestCase):
             *("--backends=poll", "--plugin", plugin, "--load", "http:/"),
             "--output=out",
         )
-        (*_, cell) = results.read(self.directory / "out")["cells"]
+        (*_, cell) = file.read(self.directory / "out")["cells"]
         self.assertEqual((cell["service"], cell["status"]), ("web", "ok"))
         (previous,) = (self.directory / "out").glob("results.*T*.json")
-        self.assertEqual(results.read(previous), written)
+        self.assertEqual(file.read(previous), written)
 
     def test_require(self) -> None:
         """
@@ -752,10 +754,10 @@ class CompareTests(CommandTestCase):
         ):
             status, output, errors = self.run_("report", "out", "--require", claim)
             self.assertEqual((status, errors), (expected, ""), claim)
-        run = results.read(self.directory / "out")
+        run = file.read(self.directory / "out")
         for cell in run["cells"]:
             del cell["rounds"][2:]
-        results.write(run, self.directory / "few.json")
+        file.write(run, self.directory / "few.json")
         status, output, _ = self.run_(
             "report", "few.json", "--require", "echo: poll/epoll <= 1000"
         )
@@ -967,7 +969,7 @@ class CompareTests(CommandTestCase):
         """
         A terminal that cannot show every character costs nobody the report.
         """
-        results.write(
+        file.write(
             example([okCell("idle", "epoll", parameters(10), 1000)]),
             self.directory / "results.json",
         )
@@ -981,7 +983,7 @@ class CompareTests(CommandTestCase):
         """
         run = example([okCell("idle", "epoll", parameters(10), 1000)])
         run["environment"] = {**environment(), "command": "<script>[bold]$x$"}
-        results.write(run, self.directory / "results.json")
+        file.write(run, self.directory / "results.json")
         self.succeeds("report", ".")
         page = (self.directory / "report.html").read_text()
         self.assertNotIn("<script>", page)
@@ -998,7 +1000,7 @@ class DiffTests(CommandTestCase):
         self.written = example([okCell("idle", "epoll", parameters(10), 1000)])
         for name in ("old", "new"):
             (self.directory / name).mkdir()
-            results.write(self.written, self.directory / name / results.FILE_NAME)
+            file.write(self.written, self.directory / name / file.FILE_NAME)
 
     def other(self, **fields: Any) -> None:
         """
@@ -1140,11 +1142,11 @@ class InterruptTests(CommandTestCase):
         self.seeAllEnd()
         return process.returncode, output
 
-    def kept(self, directory: str) -> results.Results:
+    def kept(self, directory: str) -> file.Results:
         """
         What is on disk of it.
         """
-        run = results.read(self.directory / directory)
+        run = file.read(self.directory / directory)
         self.assertFalse(run["complete"])
         self.assertGreaterEqual(len(run["cells"]), 1)
         for cell in run["cells"]:
@@ -1224,7 +1226,7 @@ class InterruptTests(CommandTestCase):
             *("--rounds=9", "--output=out"),
         )
         # As much as a few rounds take, which no other file needs.
-        limiting = "import resource, sys; from iodemo.cli import run; "
+        limiting = "import resource, sys; from iodemo.cli.main import run; "
         limiting += "resource.setrlimit(resource.RLIMIT_FSIZE, (12_000, 12_000)); run()"
         process = subprocess.Popen(
             [sys.executable, "-c", limiting, *arguments],
@@ -1240,7 +1242,7 @@ class InterruptTests(CommandTestCase):
         self.assertRegex(errors, r"\AError: cannot go on: File too large")
         self.assertNotIn("Traceback", errors)
         self.assertEqual(self.hint(errors), [*arguments])
-        run = results.read(self.directory / "out")
+        run = file.read(self.directory / "out")
         self.assertFalse(run["complete"])
         self.assertNotEqual(run.get("unfinished"), [])
         self.assertEqual(os.listdir(self.directory / "out"), ["results.json"])
@@ -1271,7 +1273,7 @@ class InterruptTests(CommandTestCase):
         self.assertIn("\nError: cannot go on: ZeroDivisionError\n", outcome.output)
         self.assertIn(f"2 cells finished, in {output}", outcome.output)
         self.assertEqual(self.hint(outcome.output), arguments)
-        self.assertFalse(results.read(output)["complete"])
+        self.assertFalse(file.read(output)["complete"])
 
     def goOn(self, *arguments: str) -> None:
         """
@@ -1282,7 +1284,7 @@ class InterruptTests(CommandTestCase):
         output = self.succeeds(*arguments)
         self.assertIn(" to go.", output)
         self.assertIn("Going on after 2 cells and ", output)
-        run = results.read(self.directory / directory)
+        run = file.read(self.directory / directory)
         self.assertTrue(run["complete"])
         self.assertEqual(run["cells"][0], earlier["cells"][0])
         self.assertEqual(len(run["cells"]), 3)
@@ -1300,8 +1302,8 @@ class InterruptTests(CommandTestCase):
         output = self.succeeds(*self.command, "--seconds=0.1", "--output=out")
         (aside,) = (self.directory / "out").glob("results.*T*.json")
         self.assertIn(f"is kept as {aside.name}: it was to measure something", output)
-        self.assertEqual(results.read(aside), earlier)
-        self.assertTrue(results.read(self.directory / "out")["complete"])
+        self.assertEqual(file.read(aside), earlier)
+        self.assertTrue(file.read(self.directory / "out")["complete"])
 
 
 class ProgramTests(SynchronousTestCase):

@@ -21,8 +21,8 @@ from twisted.trial.unittest import SkipTest, SynchronousTestCase
 from zope.interface.verify import verifyObject
 
 from iodemo import models
+from iodemo.completion.emulated import ReadinessQueue
 from iodemo.completion.interfaces import MOST_PIECES, ICompletionQueue
-from iodemo.completion.readiness import ReadinessQueue
 
 from .children import TIMEOUT, makeDirectory
 from .conformance.hosting import eventually

@@ -42,7 +42,7 @@ from twisted.trial.unittest import SkipTest, SynchronousTestCase
 from zope.interface import implementer
 
 from iodemo import models
-from iodemo.completion.streams import StreamMixin
+from iodemo.completion.tcp import StreamMixin
 
 from .children import TIMEOUT
 from .conformance.peers import connectTo

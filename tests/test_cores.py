@@ -1,6 +1,6 @@
 # -*- test-case-name: tests.test_cores -*-
 """
-Tests for L{iodemo.cores}: on machines made of a few files, and on this one.
+Tests for L{iodemo.process.cores}: on machines made of a few files, and on this one.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from pathlib import Path
 
 from twisted.trial.unittest import SkipTest, SynchronousTestCase
 
-from iodemo.cores import Delay, Quota, quota, runDelay
+from iodemo.process.cores import Delay, Quota, quota, runDelay
 
 V2 = "31 23 0:28 / /sys/fs/cgroup rw,relatime shared:4 - cgroup2 cgroup2 rw\n"
 V1 = (

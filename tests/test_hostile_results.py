@@ -20,9 +20,9 @@ from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 
-from iodemo import cli
-from iodemo.lab.results import FILE_NAME, Cell, Results
+from iodemo.cli import main as cli
 from iodemo.report.figures import Chart
+from iodemo.results.file import FILE_NAME, Cell, Results
 from tests.results_examples import (
     controlled,
     failedCell,

@@ -34,7 +34,6 @@ import numpy
 import psutil
 from twisted.trial.unittest import SkipTest, SynchronousTestCase
 
-from iodemo.cores import Quota, runDelay
 from iodemo.load import driver, pacing, tracing, watching
 from iodemo.load.address import Address, BadAddress, parseAddress
 from iodemo.load.exchanges import (
@@ -57,6 +56,7 @@ from iodemo.load.plan import LoadFailed, Plan, spread
 from iodemo.load.recording import HIGHEST_NS, Recording
 from iodemo.load.round import Judged, Round, judged
 from iodemo.load.tls import Encrypted
+from iodemo.process.cores import Quota, runDelay
 from tests.certificates import writeCertificate
 
 

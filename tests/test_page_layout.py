@@ -16,8 +16,8 @@ from xml.etree import ElementTree
 from twisted.trial.unittest import SkipTest, SynchronousTestCase
 
 from iodemo import report
-from iodemo.lab.results import Results
 from iodemo.report import figures
+from iodemo.results.file import Results
 from tests.results_examples import (
     controlled,
     fivePipes,

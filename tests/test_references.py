@@ -14,7 +14,7 @@ from pathlib import Path
 from twisted.trial.unittest import SkipTest, SynchronousTestCase
 
 from iodemo import models
-from iodemo.lab.child import Child
+from iodemo.process.child import Child
 from tests import children
 
 REFERENCES = [model for model in models.MODELS if model.kind == "reference"]

@@ -22,13 +22,13 @@ from rich.console import Console
 from twisted.trial.unittest import SynchronousTestCase
 
 from iodemo import models, report
-from iodemo.lab import results as resultsFile
-from iodemo.lab.difference import difference
-from iodemo.lab.results import Cell, Parameters, Results
-from iodemo.report import figures, headline, layout, page, published, reading, style
+from iodemo.report import figures, headline, layout, page, published, select, style
 from iodemo.report.changes import ChangesTable
 from iodemo.report.figures import Chart
 from iodemo.report.table import comparisonTable
+from iodemo.results import file as resultsFile
+from iodemo.results.diff import difference
+from iodemo.results.file import Cell, Parameters, Results
 from tests.results_examples import (
     CALLS,
     FORK_LIMIT,
@@ -48,7 +48,7 @@ from tests.results_examples import (
     sweep,
     twelveBackends,
 )
-from tests.test_costs import cells as costing
+from tests.test_costmodel import cells as costing
 
 HOSTILE = (
     '<script>alert("1")</script> $\\frac{ [bold red]x[/] ]]> --> \'"&amp; </style> '
@@ -425,7 +425,7 @@ class TableTests(SynchronousTestCase):
 
 class ReadingTests(SynchronousTestCase):
     """
-    Tests for L{iodemo.report.reading}.
+    Tests for L{iodemo.report.select}.
     """
 
     def test_units(self) -> None:
@@ -433,22 +433,22 @@ class ReadingTests(SynchronousTestCase):
         Numbers are said in the unit that keeps them short.
         """
         for said, expected in (
-            (reading.duration(0), "0 µs"),
-            (reading.duration(27.14), "27.1 µs"),
-            (reading.duration(999.4), "999 µs"),
-            (reading.duration(999.6), "1.00 ms"),
-            (reading.duration(1.5e6), "1.50 s"),
-            (reading.duration(2.5e9), "2,500 s"),
-            (reading.memory(512), "512 KiB"),
-            (reading.memory(38000), "37.1 MiB"),
-            (reading.memory(1024**3), "1,024 GiB"),
-            (reading.rate(36123), "36,100"),
-            (reading.rate(0.5), "0.5"),
-            (reading.count(10000), "10,000"),
-            (reading.count(1e300), "1.00e+300"),
-            (reading.ratio(0.016666), "0.017"),
-            (reading.ratio(0.98), "0.98"),
-            (reading.ratio(3.75), "3.75"),
+            (select.duration(0), "0 µs"),
+            (select.duration(27.14), "27.1 µs"),
+            (select.duration(999.4), "999 µs"),
+            (select.duration(999.6), "1.00 ms"),
+            (select.duration(1.5e6), "1.50 s"),
+            (select.duration(2.5e9), "2,500 s"),
+            (select.memory(512), "512 KiB"),
+            (select.memory(38000), "37.1 MiB"),
+            (select.memory(1024**3), "1,024 GiB"),
+            (select.rate(36123), "36,100"),
+            (select.rate(0.5), "0.5"),
+            (select.count(10000), "10,000"),
+            (select.count(1e300), "1.00e+300"),
+            (select.ratio(0.016666), "0.017"),
+            (select.ratio(0.98), "0.98"),
+            (select.ratio(3.75), "3.75"),
         ):
             self.assertEqual(said, expected)
 
@@ -463,7 +463,7 @@ class ReadingTests(SynchronousTestCase):
             for name in ("zeta", "c-epoll", "epoll", "alpha", "select")
         ]
         self.assertEqual(
-            reading.names(results(cells)),
+            select.names(results(cells)),
             ["select", "epoll", "zeta", "alpha", "c-epoll"],
         )
 
@@ -472,7 +472,7 @@ class ReadingTests(SynchronousTestCase):
         The points of a scenario come in the order of their connections.
         """
         cells = [okCell("idle", "epoll", parameters(10, n), 1.0) for n in (100, 0, 10)]
-        idle = [place.idle for place in reading.places(results(cells))]
+        idle = [place.idle for place in select.places(results(cells))]
         self.assertEqual(idle, [0, 10, 100])
 
     def test_contradictions(self) -> None:
@@ -487,7 +487,7 @@ class ReadingTests(SynchronousTestCase):
             okCell("active", "shinyloop", point, 1.0, calls=calls),
         ]
         self.assertEqual(
-            reading.contradictions(results(cells)),
+            select.contradictions(results(cells)),
             {
                 "epoll": "said to ask epoll_wait, recv, epoll_ctl, send; seen without "
                 "epoll_ctl"
@@ -495,7 +495,7 @@ class ReadingTests(SynchronousTestCase):
         )
         calls = {**calls, "epoll_ctl": 0.01}
         cells.append(okCell("active", "epoll", parameters(9), 1.0, calls=calls))
-        self.assertEqual(reading.contradictions(results(cells)), {})
+        self.assertEqual(select.contradictions(results(cells)), {})
 
     def test_contradictionOfOneService(self) -> None:
         """
@@ -508,7 +508,7 @@ class ReadingTests(SynchronousTestCase):
         said += "without epoll_wait and with poll"
         for cells, where in (([echo, web], " (http)"), ([web], "")):
             self.assertEqual(
-                reading.contradictions(results(cells)), {"c-epoll": said + where}
+                select.contradictions(results(cells)), {"c-epoll": said + where}
             )
 
     def test_representative(self) -> None:
@@ -516,7 +516,7 @@ class ReadingTests(SynchronousTestCase):
         The largest point that all backends share, not the largest there is.
         """
         cells = [c for c in fourBackends()["cells"] if c["scenario"] == "idle"]
-        place = reading.representative(results(cells), ["throughput"])
+        place = select.representative(results(cells), ["throughput"])
         assert place is not None
         self.assertEqual((place.active, place.idle), (10, 100))
 
@@ -935,7 +935,7 @@ class FiguresTests(SynchronousTestCase):
         Beside the name of each line is its marker.
         """
         run = twelveBackends()
-        looks = style.looks(reading.names(run))
+        looks = style.looks(select.names(run))
         (axes,) = figures.drawn(run)[0].figure.axes
         outside = [
             line.get_marker()
@@ -1075,7 +1075,7 @@ class FiguresTests(SynchronousTestCase):
             chart = figures.drawn(run)[0]
             texts = [text for text in chart.figure.axes[0].texts if text.get_text()]
             said = sorted(text.get_text().split(":")[0] for text in texts)
-            self.assertEqual(said, sorted(reading.names(run)))
+            self.assertEqual(said, sorted(select.names(run)))
             chart.figure.draw_without_rendering()
             boxes = [text.get_window_extent() for text in texts]
             for index, box in enumerate(boxes):
@@ -1142,7 +1142,7 @@ class FiguresTests(SynchronousTestCase):
             for name in ("threads", "epoll"):
                 cells.append(okCell("churn", name, anew, 1000.0, calls=calls))
         run = results(cells)
-        self.assertEqual(list(reading.contradictions(run)), ["threads"])
+        self.assertEqual(list(select.contradictions(run)), ["threads"])
         active, churn, threads, again, *_ = figures.drawn(run)
         self.assertEqual((active.name, churn.name), ("active", "churn"))
         self.assertEqual(churn.title, "New connections")
@@ -1705,7 +1705,7 @@ class PageTests(SynchronousTestCase):
         )
         minus = "\N{MINUS SIGN}50 ns"
         self.assertEqual(rows["epoll"][1], f"{minus}{minus} to {minus}")
-        self.assertEqual(rows["threads"][1], f"{reading.MISSING}it watches none")
+        self.assertEqual(rows["threads"][1], f"{select.MISSING}it watches none")
         self.assertIn("known at 2 points, and it takes 5", rows["c-epoll"][0])
         run = small()
         self.assertNotIn("What a request costs</h2>", self.page(run)[1])

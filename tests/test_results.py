@@ -1,5 +1,5 @@
 """
-Tests for L{iodemo.lab.results}.
+Tests for L{iodemo.results.file}.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from typing import Any
 
 from twisted.trial.unittest import SynchronousTestCase
 
-from iodemo.lab import results
+from iodemo.results import file
 from tests.results_examples import (
     controlled,
     failedCell,
@@ -28,13 +28,13 @@ from tests.results_examples import results as example
 
 class ResultsFileTests(SynchronousTestCase):
     """
-    Tests for L{results.read} and L{results.write}.
+    Tests for L{file.read} and L{file.write}.
     """
 
     def setUp(self) -> None:
         self.path = Path(self.mktemp())
         self.path.mkdir()
-        self.path /= results.FILE_NAME
+        self.path /= file.FILE_NAME
         asked = parameters(10, 100)
         calls = {"recvfrom": 1.0, "other": 2.0}
         self.example = controlled(
@@ -80,7 +80,7 @@ class ResultsFileTests(SynchronousTestCase):
         if isinstance(text, str):
             text = text.encode()
         self.path.write_bytes(text)
-        error = str(self.assertRaises(results.ResultsError, results.read, self.path))
+        error = str(self.assertRaises(file.ResultsError, file.read, self.path))
         self.assertTrue(error.startswith(f"{self.path}: "), error)
         self.assertTrue(error.isprintable(), repr(error))
         return error
@@ -89,28 +89,28 @@ class ResultsFileTests(SynchronousTestCase):
         """
         What is written is read, from the file or from its directory, by anybody.
         """
-        results.write(self.example, self.path)
-        self.assertEqual(results.read(self.path), self.example)
-        self.assertEqual(results.read(self.path.parent), self.example)
+        file.write(self.example, self.path)
+        self.assertEqual(file.read(self.path), self.example)
+        self.assertEqual(file.read(self.path.parent), self.example)
         self.assertEqual(self.path.stat().st_mode & 0o777, 0o644)
-        self.assertEqual(os.listdir(self.path.parent), [results.FILE_NAME])
+        self.assertEqual(os.listdir(self.path.parent), [file.FILE_NAME])
 
     def test_failedWrite(self) -> None:
         """
         A write that fails leaves the old file, and nothing beside it.
         """
-        results.write(self.example, self.path)
+        file.write(self.example, self.path)
         broken = copy.deepcopy(self.example)
         broken["cells"][0]["rounds"][0]["throughput"] = float("nan")
-        self.assertRaises(ValueError, results.write, broken, self.path)
-        self.assertEqual(results.read(self.path), self.example)
-        self.assertEqual(os.listdir(self.path.parent), [results.FILE_NAME])
+        self.assertRaises(ValueError, file.write, broken, self.path)
+        self.assertEqual(file.read(self.path), self.example)
+        self.assertEqual(os.listdir(self.path.parent), [file.FILE_NAME])
 
     def test_missing(self) -> None:
         """
         No file, no results.
         """
-        error = self.assertRaises(results.ResultsError, results.read, self.path)
+        error = self.assertRaises(file.ResultsError, file.read, self.path)
         self.assertIn("No such file", str(error))
 
     def test_truncated(self) -> None:
@@ -156,8 +156,8 @@ class ResultsFileTests(SynchronousTestCase):
                 self.path.write_text(json.dumps(changed))
                 tried += 1
                 try:
-                    read = results.read(self.path)
-                except results.ResultsError as error:
+                    read = file.read(self.path)
+                except file.ResultsError as error:
                     self.assertTrue(str(error).isprintable(), repr(str(error)))
                 else:
                     for cell in read["cells"]:
@@ -193,7 +193,7 @@ class ResultsFileTests(SynchronousTestCase):
         for number in (0, 1e-30, 1e18, 2**63 - 1):
             changed["cells"][0]["rounds"][0]["throughput"] = number
             self.path.write_text(json.dumps(changed))
-            results.read(self.path)
+            file.read(self.path)
         text = json.dumps({**self.example, "of another version": "NUMBER"})
         for said in ("NaN", "Infinity", "-Infinity", "1e999", "-1e999"):
             self.assertIn(said, self.refused(text.replace('"NUMBER"', said)))
@@ -231,7 +231,7 @@ class ResultsFileTests(SynchronousTestCase):
         A directory whose results are no file is refused, and not waited for.
         """
         os.mkfifo(self.path)
-        error = self.assertRaises(results.ResultsError, results.read, self.path.parent)
+        error = self.assertRaises(file.ResultsError, file.read, self.path.parent)
         self.assertIn("not a regular file", str(error))
 
     def test_size(self) -> None:
@@ -239,16 +239,16 @@ class ResultsFileTests(SynchronousTestCase):
         What is larger than any run is refused, before it is read where its size is
         known, and so is a device.
         """
-        with self.path.open("wb") as file:
-            file.truncate(6 << 30)
+        with self.path.open("wb") as huge:
+            huge.truncate(6 << 30)
         before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
         for path in (self.path, self.path.parent):
-            error = self.assertRaises(results.ResultsError, results.read, path)
+            error = self.assertRaises(file.ResultsError, file.read, path)
             self.assertIn("larger than 256 MiB", str(error))
         after = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
         self.assertLess(after - before, 64 << 10)  # KiB
         for device in ("/dev/zero", "/dev/null"):
-            error = self.assertRaises(results.ResultsError, results.read, Path(device))
+            error = self.assertRaises(file.ResultsError, file.read, Path(device))
             self.assertIn("not a regular file", str(error))
 
     def test_pipe(self) -> None:
@@ -257,7 +257,7 @@ class ResultsFileTests(SynchronousTestCase):
         """
         text = json.dumps(self.example).encode()
         for length, reason in ((0, ""), (1, "larger than")):
-            self.patch(results, "_LARGEST_FILE", len(text) - length)
+            self.patch(file, "_LARGEST_FILE", len(text) - length)
             reading, writing = os.pipe()
             with open(reading, "rb"):
                 with open(writing, "wb") as pipe:
@@ -265,10 +265,10 @@ class ResultsFileTests(SynchronousTestCase):
                     pipe.write(text)
                 path = Path(f"/dev/fd/{reading}")
                 if reason:
-                    error = self.assertRaises(results.ResultsError, results.read, path)
+                    error = self.assertRaises(file.ResultsError, file.read, path)
                     self.assertIn(reason, str(error))
                 else:
-                    self.assertEqual(results.read(path), self.example)
+                    self.assertEqual(file.read(path), self.example)
 
     def test_missingKeys(self) -> None:
         """
@@ -307,8 +307,8 @@ class ResultsFileTests(SynchronousTestCase):
         """
         for key in ("controls", "noise", "plan", "unfinished", "resumed"):
             del self.example[key]  # type: ignore[misc]
-        results.write(self.example, self.path)
-        self.assertEqual(results.read(self.path), self.example)
+        file.write(self.example, self.path)
+        self.assertEqual(file.read(self.path), self.example)
 
     def test_calls(self) -> None:
         """
@@ -317,7 +317,7 @@ class ResultsFileTests(SynchronousTestCase):
         changed: Any = copy.deepcopy(self.example)
         changed["cells"][1]["syscalls_reason"] = "perf is not here"
         self.path.write_text(json.dumps(changed))
-        self.assertEqual(results.read(self.path), changed)
+        self.assertEqual(file.read(self.path), changed)
         for key, value, reason in (
             ("syscalls_by_name", {"recv": -1}, "syscalls_by_name.recv is -1"),
             ("syscalls_by_name", {"<b>": 1}, "expected a name"),
@@ -335,7 +335,7 @@ class ResultsFileTests(SynchronousTestCase):
         changed: Any = copy.deepcopy(self.example)
         changed["cells"][0]["colour"] = "blue"
         self.path.write_text(json.dumps(changed))
-        self.assertEqual(results.read(self.path), changed)
+        self.assertEqual(file.read(self.path), changed)
 
 
 def _places(value: Any, keys: tuple[Any, ...] = ()) -> Iterator[tuple[Any, ...]]:

@@ -14,7 +14,7 @@ from typing import Any
 
 from twisted.trial.unittest import SynchronousTestCase
 
-from iodemo.lab.results import read
+from iodemo.results.file import read
 
 _ROOT = Path(__file__).parents[1]
 

@@ -1,5 +1,5 @@
 """
-Tests for L{iodemo.lab.statistics}.
+Tests for L{iodemo.results.statistics}.
 """
 
 from __future__ import annotations
@@ -10,8 +10,8 @@ from collections.abc import Callable
 import numpy
 from twisted.trial.unittest import SynchronousTestCase
 
-from iodemo.lab import statistics
 from iodemo.load.round import Round
+from iodemo.results import statistics
 from tests.results_examples import okCell, parameters
 
 

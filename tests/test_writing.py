@@ -12,8 +12,8 @@ from pathlib import Path
 from twisted.trial.unittest import SynchronousTestCase
 
 from iodemo import report
-from iodemo.lab import results
 from iodemo.report import book
+from iodemo.results import file
 from iodemo.writing import makeDirectory, writeFile
 from tests.results_examples import okCell, parameters
 from tests.results_examples import results as example
@@ -174,8 +174,8 @@ class EverythingTests(WritingTestCase):
         """
         Results.
         """
-        path = self.directory / results.FILE_NAME
-        self.assertEqual(self.each(lambda: results.write(self.run_, path)), 1)
+        path = self.directory / file.FILE_NAME
+        self.assertEqual(self.each(lambda: file.write(self.run_, path)), 1)
 
     def test_report(self) -> None:
         """

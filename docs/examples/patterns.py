@@ -10,7 +10,7 @@ import select
 import socket
 from collections.abc import Callable
 
-from iodemo.completion.readiness import ReadinessQueue
+from iodemo.completion.emulated import ReadinessQueue
 
 SIZE = 64 * 1024
 

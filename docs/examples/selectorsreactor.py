@@ -21,7 +21,7 @@ import selectors
 
 from twisted.internet.main import installReactor
 
-from iodemo.reactors.readiness import READABLE, WRITABLE, ReadinessReactor
+from iodemo.reactors.polling import READABLE, WRITABLE, ReadinessReactor
 
 
 class SelectorsReactor(ReadinessReactor):

@@ -3,7 +3,7 @@
 A Twisted reactor on a completion queue.
 
 Connections of TCP and UNIX sockets, and what is built on them (TLS), are on
-operations of the queue (L{iodemo.completion.streams}, L{iodemo.completion.unix}). All
+operations of the queue (L{iodemo.completion.tcp}, L{iodemo.completion.unix}). All
 else, ports among it, is Twisted's own, and goes by the queue's C{poll}.
 """
 
@@ -19,7 +19,7 @@ from twisted.logger import Logger
 from twisted.python import context, log
 
 from iodemo.completion.interfaces import ICompletionQueue, QueueRefused
-from iodemo.completion.streams import (
+from iodemo.completion.tcp import (
     Client,
     Connector,
     Port,
@@ -27,7 +27,7 @@ from iodemo.completion.streams import (
     StreamMixin,
 )
 from iodemo.completion.unix import UNIXClient, UNIXConnector, UNIXPort, UNIXServer
-from iodemo.reactors.readiness import ReadinessReactor
+from iodemo.reactors.polling import ReadinessReactor
 
 _INTERNET = (socket.AF_INET, socket.AF_INET6)
 

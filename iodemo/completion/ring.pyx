@@ -1684,7 +1684,7 @@ cdef class RingStream:
     What a connection does for every exchange, without an interpreter: the first base
     of a transport whose other bases are in Python. Everything unusual is left to them.
 
-    These are attributes of L{iodemo.completion.streams.StreamMixin} and of Twisted's
+    These are attributes of L{iodemo.completion.tcp.StreamMixin} and of Twisted's
     transports, where they are described.
     """
 

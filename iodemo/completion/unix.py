@@ -26,7 +26,7 @@ from twisted.internet import unix
 from twisted.internet.error import FileDescriptorOverrun
 from twisted.internet.interfaces import IDelayedCall
 
-from iodemo.completion.streams import ClientMixin, PortMixin, ServerMixin, StreamMixin
+from iodemo.completion.tcp import ClientMixin, PortMixin, ServerMixin, StreamMixin
 
 if TYPE_CHECKING:
     from iodemo.completion.reactor import CompletionReactor

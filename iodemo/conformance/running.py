@@ -25,7 +25,7 @@ import psutil
 
 from iodemo.conformance import inside
 from iodemo.conformance.inside import Orders, OutcomeKind, worse
-from iodemo.lab.child import Child
+from iodemo.process.child import Child
 
 #: Seconds for one test.
 LIMIT = 60.0

@@ -86,10 +86,8 @@ from multiprocessing.connection import Connection
 from pathlib import Path
 from time import perf_counter_ns
 
-from iodemo.cores import quota, runDelay, usable
 from iodemo.load import tracing
 from iodemo.load.address import Address
-from iodemo.load.companions import Companion
 from iodemo.load.exchanges import Answer, Exchange, WrongAnswer
 from iodemo.load.exchanges.exchange import shown
 from iodemo.load.pacing import NEVER, Schedule
@@ -98,6 +96,8 @@ from iodemo.load.plan import LoadFailed, Plan, TooLate
 from iodemo.load.recording import Recording
 from iodemo.load.round import Round
 from iodemo.load.watching import Counters, NothingToWatch, Watch, kernelMemory
+from iodemo.load.workers import Companion
+from iodemo.process.cores import quota, runDelay, usable
 
 _SECOND = 10**9
 # What the end of a connection is to whoever sends, or has sent.

@@ -27,9 +27,9 @@ from typing import ClassVar
 
 from iodemo.load.driver import Driver, _Connection, fastest
 from iodemo.load.exchanges import PIECE, Chat, Exchange, Sink, Stream
+from iodemo.load.fanout import RoomDriver
 from iodemo.load.plan import LoadFailed
 from iodemo.load.recording import Recording
-from iodemo.load.room import RoomDriver
 from iodemo.load.round import Round
 
 _SECOND = 10**9

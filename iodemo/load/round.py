@@ -22,7 +22,7 @@ Latency = TypedDict(
 
 class OfPipes(TypedDict, total=False):
     """
-    What a round has that L{iodemo.lab.pipes} measured. A request of it is one
+    What a round has that L{iodemo.bench.multiplexer} measured. A request of it is one
     operation, its window is all of them together, and there is no server.
     """
 
@@ -113,7 +113,7 @@ class OfHttp(TypedDict, total=False):
 
 class OfChat(TypedDict, total=False):
     """
-    What a round has besides, where a line is said to many (L{iodemo.load.room}). A
+    What a round has besides, where a line is said to many (L{iodemo.load.fanout}). A
     request of it is a line heard by one member, its latency from when it was said.
     """
 

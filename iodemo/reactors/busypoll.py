@@ -30,7 +30,7 @@ from twisted.internet.error import ConnectionDone, ConnectionLost
 from twisted.internet.main import CONNECTION_DONE, CONNECTION_LOST, installReactor
 from twisted.python import log
 
-from iodemo.reactors.readiness import ReadinessReactor
+from iodemo.reactors.polling import ReadinessReactor
 
 
 class BusyPollReactor(ReadinessReactor):

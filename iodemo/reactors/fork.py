@@ -63,7 +63,7 @@ from iodemo.kernel import endWithParent
 from iodemo.reactors.forkexceptions import (
     CONFORMANCE_EXCEPTIONS as CONFORMANCE_EXCEPTIONS,
 )
-from iodemo.reactors.readiness import BoundedReactor, flush
+from iodemo.reactors.polling import BoundedReactor, flush
 from iodemo.reactors.sharedlog import SharedLog
 
 if not sys.platform.startswith("linux"):

@@ -2,7 +2,7 @@
 """
 An emulated proactor: the program sees completions, the kernel is asked for readiness.
 
-This is what most frameworks mean by asynchronous. L{iodemo.completion.readiness} has
+This is what most frameworks mean by asynchronous. L{iodemo.completion.emulated} has
 the facts, the decision and the costs; it works wherever epoll or poll does.
 """
 
@@ -10,8 +10,8 @@ from __future__ import annotations
 
 from twisted.internet.main import installReactor
 
+from iodemo.completion.emulated import ReadinessQueue
 from iodemo.completion.reactor import CompletionReactor
-from iodemo.completion.readiness import ReadinessQueue
 
 
 class ProactorReactor(CompletionReactor):

@@ -65,7 +65,7 @@ from twisted.internet.main import CONNECTION_LOST, installReactor
 from twisted.logger import Logger
 from twisted.python import log, threadable
 
-from iodemo.reactors.readiness import BoundedReactor, flush, setting
+from iodemo.reactors.polling import BoundedReactor, flush, setting
 
 
 class ThreadsReactor(BoundedReactor):

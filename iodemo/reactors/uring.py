@@ -24,9 +24,9 @@ from twisted.internet.main import installReactor
 
 from iodemo.completion.interfaces import QueueRefused
 from iodemo.completion.reactor import CompletionReactor
-from iodemo.completion.streams import Client as StreamClient
-from iodemo.completion.streams import ClientMixin, ServerMixin
-from iodemo.completion.streams import Server as StreamServer
+from iodemo.completion.tcp import Client as StreamClient
+from iodemo.completion.tcp import ClientMixin, ServerMixin
+from iodemo.completion.tcp import Server as StreamServer
 from iodemo.completion.unix import UNIXClientMixin, UNIXMixin
 from iodemo.kernel import ioUringRefusal
 

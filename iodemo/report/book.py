@@ -15,11 +15,11 @@ import re
 import textwrap
 from pathlib import Path
 
-from iodemo.lab import claims, statistics
-from iodemo.lab.claims import BadClaim, Claim
-from iodemo.lab.results import Cell, Results
-from iodemo.report import figures, reading
+from iodemo.report import figures, select
 from iodemo.report.figures import Chart
+from iodemo.results import claims, statistics
+from iodemo.results.claims import BadClaim, Claim
+from iodemo.results.file import Cell, Results
 from iodemo.writing import makeDirectory, writeFile
 
 RESULTS = "results.json"
@@ -57,8 +57,8 @@ def quoted(results: Results, asked: str) -> str:
     A number of a run, in words.
 
     @param asked: C{[WHERE:] A/B} for the ratio of two backends, or C{[WHERE:] A} for
-        what one did. WHERE is as in a claim (L{iodemo.lab.claims}), and must leave one
-        point.
+        what one did. WHERE is as in a claim (L{iodemo.results.claims}), and must
+        leave one point.
     @raise BadClaim: if nothing was measured there, or it is no such thing.
     """
     where, colon, who = asked.rpartition(":")
@@ -93,11 +93,11 @@ def _ratio(results: Results, claim: Claim, asked: str) -> str:
     if low == 0 and math.isinf(high):
         raise BadClaim(f"{asked!r}: {decision.reason}")
     if math.isinf(high):
-        return f"at least {reading.ratio(low)} times"
+        return f"at least {select.ratio(low)} times"
     if low == 0:
-        return f"at most {reading.ratio(high)} times"
-    said = f"{reading.ratio(decision.ratio)} times"
-    return f"{said} ({reading.ratio(low)} to {reading.ratio(high)})"
+        return f"at most {select.ratio(high)} times"
+    said = f"{select.ratio(decision.ratio)} times"
+    return f"{said} ({select.ratio(low)} to {select.ratio(high)})"
 
 
 def _value(results: Results, claim: Claim, asked: str) -> str:
@@ -124,14 +124,14 @@ def _said(cell: Cell, metric: str, value: float) -> str:
     A value with its unit.
     """
     if metric == "throughput":
-        return f"{reading.rate(value)} a second"
+        return f"{select.rate(value)} a second"
     if metric.endswith("_kib"):
-        return reading.memory(value)
+        return select.memory(value)
     if "_us" in metric or metric == "us_per_call":
-        return reading.duration(value)
+        return select.duration(value)
     if "bytes" in metric:
-        return reading.size(value)
-    return reading.percent(value) if "fraction" in metric else reading.few(value)
+        return select.size(value)
+    return select.percent(value) if "fraction" in metric else select.few(value)
 
 
 def _shown(chart: Chart, image: str) -> str:

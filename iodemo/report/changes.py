@@ -1,4 +1,4 @@
-# -*- test-case-name: tests.test_difference -*-
+# -*- test-case-name: tests.test_diff -*-
 """
 What is different between two runs, as a table in the terminal.
 """
@@ -14,11 +14,11 @@ from rich.console import Console, ConsoleOptions, RenderResult
 from rich.table import Table
 from rich.text import Text
 
-from iodemo.lab.difference import Change, Difference, Unpaired
-from iodemo.lab.results import Environment, Results
-from iodemo.report import reading, stability
-from iodemo.report.reading import MISSING, Place, listed
+from iodemo.report import select, stability
+from iodemo.report.select import MISSING, Place, listed
 from iodemo.report.table import VERDICTS
+from iodemo.results.diff import Change, Difference, Unpaired
+from iodemo.results.file import Environment, Results
 
 _METRICS = {
     "throughput": "requests/s",
@@ -58,12 +58,12 @@ class ChangesTable:
         for what in self._different:
             yield Text(f"different: {what}", "yellow")
         yield Text()
-        names = reading.names(self._new)
+        names = select.names(self._new)
         # The same in all tables, so that they line up where there is room.
         widths = [min(max(map(len, names), default=0), 16), 19, 19, 19]
         if sum(widths) + 2 * len(widths) > options.max_width:
             widths = [1] * len(widths)
-        for title, group in reading.groups(self._new).items():
+        for title, group in select.groups(self._new).items():
             if self._changes.keys() & group.keys():
                 yield Text(f"{title}\n", "bold")
             for place in group:
@@ -110,13 +110,13 @@ class ChangesTable:
             f"{verdicts[verdict]} {sign} {verdict}"
             for verdict, (sign, _) in VERDICTS.items()
         )
-        middle = reading.ratio(median(change["ratio"] for change in changes))
+        middle = select.ratio(median(change["ratio"] for change in changes))
         middle = f"the middle ratio is ×{middle}"  # noqa: RUF001
         yield Text(f"Throughput, new to old: {said}; {middle}.", "bold")
         few = stability.fewRounds(self._old, self._new)
         if few is not None:
             yield Text(few, "yellow")
-        rounds = reading.spread(self._old), reading.spread(self._new)
+        rounds = select.spread(self._old), select.spread(self._new)
         yield Text(f"Each ratio with its {max(rounds, key=len)}. {APART_NOTE}", "dim")
 
 
@@ -131,8 +131,8 @@ def _change(change: Change | None) -> Text:
     if change is None:
         return Text(MISSING)
     sign, style = VERDICTS[change["verdict"]]
-    low, high = reading.ratio(change["low"]), reading.ratio(change["high"])
-    said = f"{sign} ×{reading.ratio(change['ratio'])} ({low}–{high})"  # noqa: RUF001
+    low, high = select.ratio(change["low"]), select.ratio(change["high"])
+    said = f"{sign} ×{select.ratio(change['ratio'])} ({low}–{high})"  # noqa: RUF001
     return Text(said, style)
 
 

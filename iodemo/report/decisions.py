@@ -12,10 +12,10 @@ from rich.console import Console, ConsoleOptions, RenderResult
 from rich.padding import Padding
 from rich.text import Text
 
-from iodemo.lab.claims import Claim, Decision, overall
-from iodemo.lab.results import Results
-from iodemo.report import reading
-from iodemo.report.reading import MISSING, Place
+from iodemo.report import select
+from iodemo.report.select import MISSING, Place
+from iodemo.results.claims import Claim, Decision, overall
+from iodemo.results.file import Results
 
 _STYLES = {"held": "green", "refuted": "red", "undecided": "yellow"}
 
@@ -50,7 +50,7 @@ class DecisionsTable:
         those = [each for each in self._decisions if each.answer == answer]
         yield Text(
             f"{answer} at {len(those)} of {len(where)} points, decided on the "
-            f"{reading.spread(self._results)} of {self._claim.metric}",
+            f"{select.spread(self._results)} of {self._claim.metric}",
             _STYLES[answer],
         )
         if answer == "undecided" and any(each.reason is None for each in those):

@@ -5,9 +5,9 @@ The answer in one sentence, made from the numbers.
 
 from __future__ import annotations
 
-from iodemo.lab.results import Cell, Results
-from iodemo.report import reading
-from iodemo.report.reading import Place, listed
+from iodemo.report import select
+from iodemo.report.select import Place, listed
+from iodemo.results.file import Cell, Results
 
 _MANY = 4  # backends in one sentence, beyond which it only names the ends
 
@@ -18,12 +18,12 @@ def headline(results: Results) -> str:
     and otherwise at the most busy ones; of what was due at a rate, or of pipes, if it
     had nothing else. It is of reactors, unless there are none.
     """
-    backends = reading.names(results)
-    told = [name for name in backends if name not in reading.REFERENCES] or backends
+    backends = select.names(results)
+    told = [name for name in backends if name not in select.REFERENCES] or backends
     places = {}
-    for place, cells in reading.places(results).items():
+    for place, cells in select.places(results).items():
         those = [cell for cell in cells if cell["backend"] in told]
-        if any(reading.has(cell, [_metric(place)]) for cell in those):
+        if any(select.has(cell, [_metric(place)]) for cell in those):
             places[place] = those
     if not places:
         return "No backend gave a number in this run; the reasons are below."
@@ -40,12 +40,12 @@ def headline(results: Results) -> str:
     )
     cells = places[place]
     metric = _metric(place)
-    ok = [cell for cell in cells if reading.has(cell, [metric])]
+    ok = [cell for cell in cells if select.has(cell, [metric])]
     ok.sort(
         key=lambda cell: cell["summary"][metric]["median"],
         reverse=metric == "throughput",
     )
-    named = _named(ok, reading.baseline(results))
+    named = _named(ok, select.baseline(results))
     did, unit = (
         (" took", " a call")
         if place.isOfPipes
@@ -84,7 +84,7 @@ def _named(ok: list[Cell], baseline: str | None) -> list[Cell]:
 def _said(cell: Cell) -> str:
     least = "at least " if cell["load_limited"] else ""
     median = cell["summary"]["throughput"]["median"]
-    return least + reading.rate(median / Place.of(cell).rateScale)
+    return least + select.rate(median / Place.of(cell).rateScale)
 
 
 def _metric(place: Place) -> str:
@@ -92,10 +92,10 @@ def _metric(place: Place) -> str:
 
 
 def _duration(cell: Cell, metric: str) -> str:
-    return reading.duration(cell["summary"][metric]["median"])
+    return select.duration(cell["summary"][metric]["median"])
 
 
 def _connections(place: Place) -> str:
     if place.idle and not place.isOfPipes:
-        return f"{reading.count(place.idle)} idle connections"
+        return f"{select.count(place.idle)} idle connections"
     return place.load()

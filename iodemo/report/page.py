@@ -25,18 +25,18 @@ from twisted.web.template import (
     tags,
 )
 
-from iodemo.lab import costs
-from iodemo.lab.results import Cell, Comparison, Results
-from iodemo.report import figures, reading, stability
+from iodemo.report import figures, select, stability
 from iodemo.report.figures import Chart
 from iodemo.report.headline import headline
-from iodemo.report.reading import LOWER_BOUND, MISSING, Place, listed
+from iodemo.report.select import LOWER_BOUND, MISSING, Place, listed
 from iodemo.report.table import (
     BOUND_NOTE,
     INTERRUPTED,
     comparisonSaid,
     throughputSaid,
 )
+from iodemo.results import costmodel
+from iodemo.results.file import Cell, Comparison, Results
 from iodemo.writing import makeDirectory, writeFile
 
 FILE_NAME = "report.html"
@@ -50,26 +50,26 @@ _METRICS = {
 
 _Column = tuple[str, Callable[[float], str]]
 _COLUMNS: dict[str, _Column] = {
-    "p50": ("latency_us.p50", reading.duration),
-    "p90": ("latency_us.p90", reading.duration),
-    "p99": ("latency_us.p99", reading.duration),
-    "p99.9": ("latency_us.p99.9", reading.duration),
-    "max": ("latency_us.max", reading.duration),
-    "all have heard it, p50": ("latency_last_us.p50", reading.duration),
-    "all have heard it, p99": ("latency_last_us.p99", reading.duration),
-    "CPU per request": ("server_cpu_us_per_request", reading.duration),
-    "user": ("server_user_us_per_request", reading.duration),
-    "system": ("server_system_us_per_request", reading.duration),
+    "p50": ("latency_us.p50", select.duration),
+    "p90": ("latency_us.p90", select.duration),
+    "p99": ("latency_us.p99", select.duration),
+    "p99.9": ("latency_us.p99.9", select.duration),
+    "max": ("latency_us.max", select.duration),
+    "all have heard it, p50": ("latency_last_us.p50", select.duration),
+    "all have heard it, p99": ("latency_last_us.p99", select.duration),
+    "CPU per request": ("server_cpu_us_per_request", select.duration),
+    "user": ("server_user_us_per_request", select.duration),
+    "system": ("server_system_us_per_request", select.duration),
     "waiting": ("server_waiting_fraction", "{:.0%}".format),
-    "memory": ("server_rss_kib", reading.memory),
-    "server per connection": ("server_bytes_per_connection", reading.size),
-    "kernel per connection": ("kernel_bytes_per_connection", reading.size),
+    "memory": ("server_rss_kib", select.memory),
+    "server per connection": ("server_bytes_per_connection", select.size),
+    "kernel per connection": ("kernel_bytes_per_connection", select.size),
     "context switches per request": ("context_switches_per_request", "{:.2g}".format),
     "load CPU": ("load_cpu_fraction", "{:.0%}".format),
-    "in the multiplexer": ("us_per_call", reading.duration),
-    "due a second": ("rate", reading.rate),
-    "p50 from sending": ("latency_uncorrected_us.p50", reading.duration),
-    "p99 from sending": ("latency_uncorrected_us.p99", reading.duration),
+    "in the multiplexer": ("us_per_call", select.duration),
+    "due a second": ("rate", select.rate),
+    "p50 from sending": ("latency_uncorrected_us.p50", select.duration),
+    "p99 from sending": ("latency_uncorrected_us.p99", select.duration),
     "due and not answered": ("unanswered_fraction", "{:.0%}".format),
 }
 
@@ -168,16 +168,16 @@ def _verdicts(results: Results) -> Iterator[Flattenable]:
     """
     For each scenario, backends by points; what it is about first, the rest folded.
     """
-    baseline = reading.baseline(results)
+    baseline = select.baseline(results)
     if baseline is None:
         yield tags.p("Nothing in this run was compared with a baseline.")
     else:
         yield tags.p(
             "Each backend against ",
             tags.strong(baseline),
-            f": the ratio, its {reading.spread(results)}, and what it says.",
+            f": the ratio, its {select.spread(results)}, and what it says.",
         )
-    for title, group in reading.groups(results).items():
+    for title, group in select.groups(results).items():
         yield tags.h3(title)
         scenarios = {place.scenario for place in group}
         compared = {
@@ -197,14 +197,14 @@ def _verdicts(results: Results) -> Iterator[Flattenable]:
         reasons = [
             f"Did not keep up with {place.load()}: {listed(those)}."
             for place, cells in group.items()
-            if (those := reading.overtaken(cells))
+            if (those := select.overtaken(cells))
         ]
         reasons += [
             f"{_LOAD_NOTE} at {place.load()}: {listed(those)} of its core."
             for place, cells in group.items()
-            if (those := reading.strained(cells))
+            if (those := select.strained(cells))
         ]
-        reasons += reading.failures(cell for cells in group.values() for cell in cells)
+        reasons += select.failures(cell for cells in group.values() for cell in cells)
         if reasons:
             yield tags.ul([tags.li(reason) for reason in reasons], class_="reasons")
     if any(cell["load_limited"] for cell in results["cells"]):
@@ -220,11 +220,11 @@ def _verdictTable(results: Results, group: dict[Place, list[Cell]], metric: str)
     its sign, but where a row is a card.
     """
     there = {cell["backend"] for cells in group.values() for cell in cells}
-    compared = reading.comparisons(results)
-    baseline = reading.baseline(results)
+    compared = select.comparisons(results)
+    baseline = select.baseline(results)
     labels = [place.load() for place in group]
     body = []
-    for backend in reading.names(results):
+    for backend in select.names(results):
         if backend not in there:
             continue
         row = [_name(backend)]
@@ -235,7 +235,7 @@ def _verdictTable(results: Results, group: dict[Place, list[Cell]], metric: str)
             elif backend == baseline:
                 row.append(_reference(its[0], metric))
             else:
-                row.append(_verdict(its[0], reading.against(compared, its[0], metric)))
+                row.append(_verdict(its[0], select.against(compared, its[0], metric)))
         body.append(_row(backend, _labelled(row, labels)))
     noise = stability.noiseOf(results)
     if noise:
@@ -287,7 +287,7 @@ def _reference(cell: Cell, metric: str) -> Tag:
     if metric == "throughput":
         said = f"{throughputSaid(cell)[0]}/s"
     else:
-        said = reading.duration(cell["summary"][metric]["median"])
+        said = select.duration(cell["summary"][metric]["median"])
     return tags.td(said, tags.small("baseline"))
 
 
@@ -314,7 +314,7 @@ def _costs(results: Results) -> Iterator[Tag]:
     What a request costs each backend, where system calls were counted.
     """
     groups: dict[str, list[Cell]] = {}
-    for place, cells in reading.places(results).items():
+    for place, cells in select.places(results).items():
         if place.rate is None and not place.isPaced:
             counted = [cell for cell in cells if "syscalls_by_name" in cell]
             groups.setdefault(place.conditions(), []).extend(counted)
@@ -323,7 +323,7 @@ def _costs(results: Results) -> Iterator[Tag]:
         yield tags.h2("What a request costs")
     for conditions, cells in groups.items():
         body = []
-        for backend in reading.names(results):
+        for backend in select.names(results):
             its = [cell for cell in cells if cell["backend"] == backend]
             if its:
                 row = _labelled([_name(backend), *_cost(its)], _COST_COLUMNS)
@@ -337,8 +337,8 @@ def _cost(cells: Sequence[Cell]) -> list[Tag]:
     The numbers of one backend, or why there are none.
     """
     try:
-        fit = costs.fit(cells)
-    except costs.Underdetermined as reason:
+        fit = costmodel.fit(cells)
+    except costmodel.Underdetermined as reason:
         said = tags.span(f"not fitted: {reason}")
         return [tags.td(said, class_="reason", colspan=str(len(_COST_COLUMNS)))]
     row = []
@@ -360,7 +360,7 @@ def _price(microseconds: float) -> str:
     What a term costs, which may be less than nothing.
     """
     size = abs(microseconds)
-    said = reading.duration(size) if size >= 0.9995 else f"{size * 1000:.0f} ns"
+    said = select.duration(size) if size >= 0.9995 else f"{size * 1000:.0f} ns"
     return said if microseconds >= 0 or said == "0 ns" else f"\N{MINUS SIGN}{said}"
 
 
@@ -368,7 +368,7 @@ def _cells(results: Results) -> Iterator[Tag]:
     """
     Everything that was measured, and why the rest was not.
     """
-    for title, group in reading.groups(results).items():
+    for title, group in select.groups(results).items():
         columns = {
             title: (metric, say)
             for title, (metric, say) in _COLUMNS.items()
@@ -394,8 +394,8 @@ def _cells(results: Results) -> Iterator[Tag]:
         yield tags.h3(title)
         yield _scrolling(tags.table(head, tags.tbody(body)))
     remarks = [
-        *(f"{who} is {said}." for who, said in reading.contradictions(results).items()),
-        *(f"System calls not counted: {why}" for why in reading.uncounted(results)),
+        *(f"{who} is {said}." for who, said in select.contradictions(results).items()),
+        *(f"System calls not counted: {why}" for why in select.uncounted(results)),
     ]
     if remarks:
         yield tags.ul([tags.li(remark) for remark in remarks], class_="reasons")
@@ -426,8 +426,8 @@ def _calls(cell: Cell) -> Tag:
     if calls is None:
         return tags.td(MISSING)
     return tags.td(
-        reading.few(sum(calls.values())),
-        tags.small(reading.callsSaid(calls)),
+        select.few(sum(calls.values())),
+        tags.small(select.callsSaid(calls)),
         class_="calls",
     )
 
@@ -436,7 +436,7 @@ def _row(backend: str, cells: list[Tag]) -> Tag:
     """
     A row of a table in which references are a block of their own.
     """
-    return tags.tr(cells, class_="reference" * (backend in reading.REFERENCES))
+    return tags.tr(cells, class_="reference" * (backend in select.REFERENCES))
 
 
 def _name(backend: str) -> Tag:
@@ -478,7 +478,7 @@ def _environment(results: Results) -> Tag:
     said = {
         "date": machine["date"],
         "CPU": f"{machine['cpu']}, {machine['cores']} cores, {machine['architecture']}",
-        "memory": reading.memory(machine["memory_kib"]),
+        "memory": select.memory(machine["memory_kib"]),
         "virtual machine": "yes" if machine["virtualized"] else "no",
         "stolen CPU time": MISSING if steal is None else f"{steal:.1%}",
         "kernel": machine["kernel"],

@@ -17,7 +17,7 @@ from matplotlib.figure import Figure
 from matplotlib.patheffects import withStroke
 from matplotlib.ticker import MaxNLocator
 
-from iodemo.report import reading
+from iodemo.report import select
 from iodemo.report.layout import (
     LINE,
     MARGIN,
@@ -115,7 +115,7 @@ def lines(
     wider = positionWidth(series, ticks)
     high = _high([span[2] for one in series for span in one.spans.values()], noise)
     steps = MaxNLocator(5, steps=[1, 2, 2.5, 5, 10]).tick_values(0, high or 1)
-    upright = {step: reading.count(step) for step in steps if step >= 0}
+    upright = {step: select.count(step) for step in steps if step >= 0}
     left = max(width(text, SMALL) for text in upright.values()) + MARGIN + 8
     tips = _tips(series, last)
     gap = SMALL * LINE
@@ -276,7 +276,7 @@ def _upright(panel: Panel) -> tuple[dict[float, str], float, float]:
         ticks = MaxNLocator(4, steps=[1, 2, 2.5, 5, 10]).tick_values(0, high or 1)
         steps = [float(step) for step in ticks if step >= 0]
         high = max(steps)
-    return {step: reading.count(step) for step in steps}, low, high
+    return {step: select.count(step) for step in steps}, low, high
 
 
 def _toPoints(axes: Axes, size: At) -> Callable[[float, float], At]:

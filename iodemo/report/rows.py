@@ -18,7 +18,7 @@ from matplotlib.patches import Patch
 from matplotlib.patheffects import withStroke
 from matplotlib.ticker import MaxNLocator
 
-from iodemo.report import reading, style
+from iodemo.report import select, style
 from iodemo.report.layout import (
     LINE,
     MARGIN,
@@ -99,7 +99,7 @@ def bars(
         ]
         _key(figure, axes, patches)
     steps = MaxNLocator(5, steps=[1, 2, 2.5, 5, 10]).tick_values(0, end)
-    axes.set_xticks(steps, [reading.count(step) for step in steps])
+    axes.set_xticks(steps, [select.count(step) for step in steps])
     # Ticks widen an axis.
     axes.set_xlim(0, end)
     return figure

@@ -8,10 +8,10 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from iodemo.doctor import STEAL_ALLOWED
-from iodemo.lab import statistics
-from iodemo.lab.results import Cell, Comparison, Located, Results, placeOf
-from iodemo.lab.statistics import SPREAD_ALLOWED
-from iodemo.report import reading
+from iodemo.report import select
+from iodemo.results import statistics
+from iodemo.results.file import Cell, Comparison, Located, Results, placeOf
+from iodemo.results.statistics import SPREAD_ALLOWED
 
 Noise = dict[tuple[str, str], Comparison]
 
@@ -41,10 +41,10 @@ def noiseSaid(found: Comparison) -> tuple[str, str]:
     """
     The band, and what it comes from: the ratio of the baseline to itself.
     """
-    low, high = map(reading.ratio, reading.between(found))
-    said = f"×{reading.ratio(found['ratio'])} ({low}–{high})"  # noqa: RUF001
+    low, high = map(select.ratio, select.between(found))
+    said = f"×{select.ratio(found['ratio'])} ({low}–{high})"  # noqa: RUF001
     return (
-        f"×{reading.ratio(factor(found))}",  # noqa: RUF001
+        f"×{select.ratio(factor(found))}",  # noqa: RUF001
         f"{said}, which is a difference" if differs(found) else said,
     )
 

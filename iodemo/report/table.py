@@ -15,9 +15,9 @@ from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 
-from iodemo.lab.results import Cell, Comparison, Results
-from iodemo.report import reading, stability
-from iodemo.report.reading import LOWER_BOUND, MISSING, Place, listed
+from iodemo.report import select, stability
+from iodemo.report.select import LOWER_BOUND, MISSING, Place, listed
+from iodemo.results.file import Cell, Comparison, Results
 
 INTERRUPTED = (
     "This run is not complete: it was interrupted, or still goes on. "
@@ -62,8 +62,8 @@ class ComparisonTable:
 
     def __init__(self, results: Results) -> None:
         self._results = results
-        self._baseline = reading.baseline(results)
-        self._comparisons = reading.comparisons(results)
+        self._baseline = select.baseline(results)
+        self._comparisons = select.comparisons(results)
         self._noise = stability.noiseOf(results)
 
     def __rich_console__(
@@ -71,7 +71,7 @@ class ComparisonTable:
     ) -> RenderResult:
         if not self._results["complete"]:
             yield Text(INTERRUPTED + "\n", "bold yellow")
-        for title, group in reading.groups(self._results).items():
+        for title, group in select.groups(self._results).items():
             yield Text(title + "\n", "bold")
             # A row takes one line if all of them can; else intervals and
             # verdicts go on a second.
@@ -90,25 +90,25 @@ class ComparisonTable:
                 yield from _reasons(cells)
                 yield from self._trust(cells)
                 yield Text()
-        for place, cells in reading.counted(self._results).items():
+        for place, cells in select.counted(self._results).items():
             yield Text(f"{CALLS_TITLE}: {place.conditions()}\n", "bold")
             yield Text(place.load(), "underline")
             yield self._calls(cells)
             yield Text()
-        for name, said in reading.contradictions(self._results).items():
+        for name, said in select.contradictions(self._results).items():
             yield Text(f"{name} is {said}.", "yellow")
-        for reason in reading.uncounted(self._results):
+        for reason in select.uncounted(self._results):
             yield Text(f"System calls could not be counted: {reason}", "yellow")
         cells = self._results["cells"]
         if any(cell["status"] == "ok" for cell in cells):
-            yield Text(INTERVAL_NOTE.format(reading.spread(self._results)), "dim")
+            yield Text(INTERVAL_NOTE.format(select.spread(self._results)), "dim")
         if any(cell["load_limited"] for cell in cells):
             yield Text(BOUND_NOTE, "dim")
-        if any(place.isOfPipes for place in reading.places(self._results)):
+        if any(place.isOfPipes for place in select.places(self._results)):
             yield Text(PIPES_NOTE, "dim")
-        if any(place.isPaced for place in reading.places(self._results)):
+        if any(place.isPaced for place in select.places(self._results)):
             yield Text(RATE_NOTE, "dim")
-        if any(place.isHeld for place in reading.places(self._results)):
+        if any(place.isHeld for place in select.places(self._results)):
             yield Text(HELD_NOTE, "dim")
         note = stability.noiseNote(self._results)
         if note is not None:
@@ -123,10 +123,10 @@ class ComparisonTable:
         """
         What is to be known of the numbers of one point.
         """
-        overtaken = reading.overtaken(cells)
+        overtaken = select.overtaken(cells)
         if overtaken:
             yield _below(Text(f"did not keep up: {listed(overtaken)}", "yellow"))
-        strained = reading.strained(cells)
+        strained = select.strained(cells)
         if strained:
             yield _below(Text(f"load near its limit: {listed(strained)}"))
         noise = stability.at(self._noise, cells[0], Place.of(cells[0]).metric)
@@ -157,7 +157,7 @@ class ComparisonTable:
                 min_width=width,
                 overflow="fold",
             )
-        reactors = sum(cell["backend"] not in reading.REFERENCES for cell in cells)
+        reactors = sum(cell["backend"] not in select.REFERENCES for cell in cells)
         for index, cell in enumerate(cells):
             if 0 < index == reactors:
                 table.add_row()  # references are a block of their own
@@ -167,7 +167,7 @@ class ComparisonTable:
             texts = [
                 Text(_joined(lines, wide), _STYLES[cell["status"]]) for lines in columns
             ]
-            compared = reading.against(self._comparisons, cell, place.metric)
+            compared = select.against(self._comparisons, cell, place.metric)
             style = VERDICTS[compared["verdict"]][1] if compared else ""
             table.add_row(*texts, Text(_joined(verdict, wide), style))
         return table
@@ -184,8 +184,8 @@ class ComparisonTable:
             calls = cell["syscalls_by_name"]
             table.add_row(
                 Text(cell["backend"]),
-                reading.few(sum(calls.values())),
-                Text(reading.callsSaid(calls)),
+                select.few(sum(calls.values())),
+                Text(select.callsSaid(calls)),
             )
         return table
 
@@ -221,7 +221,7 @@ class ComparisonTable:
             columns.append([say(summary[metric]["median"]) if there else MISSING])
         if cell["backend"] == self._baseline:
             return [*columns, ["(baseline)"]]
-        compared = reading.against(self._comparisons, cell, place.metric)
+        compared = select.against(self._comparisons, cell, place.metric)
         return [*columns, comparisonSaid(compared)]
 
 
@@ -230,32 +230,32 @@ def _titles(place: Place) -> dict[str, tuple[str, Callable[[float], str]]]:
     The metrics between throughput and verdict, and how each is said.
     """
     latency = {
-        "p50": ("latency_us.p50", reading.duration),
-        "p99": ("latency_us.p99", reading.duration),
+        "p50": ("latency_us.p50", select.duration),
+        "p99": ("latency_us.p99", select.duration),
     }
     if place.isOfPipes:
-        return {**latency, "multiplexer": ("us_per_call", reading.duration)}
+        return {**latency, "multiplexer": ("us_per_call", select.duration)}
     if place.isHeld:
         return {
             **latency,
-            "server": ("server_bytes_per_connection", reading.size),
-            "kernel": ("kernel_bytes_per_connection", reading.size),
+            "server": ("server_bytes_per_connection", select.size),
+            "kernel": ("kernel_bytes_per_connection", select.size),
         }
     if place.isPaced:
         return {
             **latency,
-            "p99 sent": ("latency_uncorrected_us.p99", reading.duration),
-            "CPU/req": ("server_cpu_us_per_request", reading.duration),
+            "p99 sent": ("latency_uncorrected_us.p99", select.duration),
+            "CPU/req": ("server_cpu_us_per_request", select.duration),
         }
     if place.isOfChat:
         latency = {
-            "half": ("latency_us.p50", reading.duration),
-            "all": ("latency_last_us.p50", reading.duration),
+            "half": ("latency_us.p50", select.duration),
+            "all": ("latency_last_us.p50", select.duration),
         }
     return {
         **latency,
-        "CPU/req": ("server_cpu_us_per_request", reading.duration),
-        "memory": ("server_rss_kib", reading.memory),
+        "CPU/req": ("server_cpu_us_per_request", select.duration),
+        "memory": ("server_rss_kib", select.memory),
     }
 
 
@@ -266,8 +266,8 @@ def throughputSaid(cell: Cell) -> Lines:
     interval = cell["summary"]["throughput"]
     bound = LOWER_BOUND if cell["load_limited"] else ""
     scale = Place.of(cell).rateScale
-    low, high = (reading.rate(each / scale) for each in reading.between(interval))
-    median = bound + reading.rate(interval["median"] / scale)
+    low, high = (select.rate(each / scale) for each in select.between(interval))
+    median = bound + select.rate(interval["median"] / scale)
     return [median, f"({low}–{high})"]  # noqa: RUF001
 
 
@@ -277,8 +277,8 @@ def comparisonSaid(compared: Comparison | None) -> Lines:
     """
     if compared is None:
         return [MISSING]
-    low, high = map(reading.ratio, reading.between(compared))
-    said = f"×{reading.ratio(compared['ratio'])} ({low}–{high})"  # noqa: RUF001
+    low, high = map(select.ratio, select.between(compared))
+    said = f"×{select.ratio(compared['ratio'])} ({low}–{high})"  # noqa: RUF001
     return [said, f"{VERDICTS[compared['verdict']][0]} {compared['verdict']}"]
 
 

@@ -9,18 +9,18 @@ from dataclasses import replace
 
 import matplotlib.style
 
-from iodemo.lab.results import Results
-from iodemo.report import reading, style
+from iodemo.report import select, style
 from iodemo.report.figures import (
     cost,
     latency,
     memory,
-    pipes,
+    multiplexer,
     rates,
     threads,
     throughput,
 )
 from iodemo.report.figures.chart import Chart
+from iodemo.results.file import Results
 
 __all__ = ["Chart", "drawn"]
 
@@ -29,14 +29,10 @@ def drawn(results: Results) -> list[Chart]:
     """
     The figures that these results have the data for.
     """
-    asked = reading.only(
-        results, lambda place: place.isOfRequests and not place.stalled
-    )
+    asked = select.only(results, lambda place: place.isOfRequests and not place.stalled)
     with matplotlib.style.context(["default", style.PARAMETERS]):
         charts = [
-            *throughput.charts(
-                reading.only(results, lambda place: not place.isOfPipes)
-            ),
+            *throughput.charts(select.only(results, lambda place: not place.isOfPipes)),
             *threads.charts(asked),
             *rates.charts(asked),
             *latency.againstIdle(asked),
@@ -47,7 +43,7 @@ def drawn(results: Results) -> list[Chart]:
             *cost.calls(asked),
             *memory.growth(asked),
             *memory.held(asked),
-            *pipes.charts(reading.only(results, lambda place: place.isOfPipes)),
+            *multiplexer.charts(select.only(results, lambda place: place.isOfPipes)),
         ]
     for index, chart in enumerate(charts):
         before = [other.name for other in charts[:index]]

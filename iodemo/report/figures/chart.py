@@ -13,11 +13,11 @@ from dataclasses import dataclass
 import matplotlib.style
 from matplotlib.figure import Figure
 
-from iodemo.lab.results import Cell, Results
-from iodemo.report import reading, stability, style
+from iodemo.report import select, stability, style
 from iodemo.report.layout import Span
-from iodemo.report.reading import Place, listed
 from iodemo.report.rows import Row
+from iodemo.report.select import Place, listed
+from iodemo.results.file import Cell, Results
 
 MEMORY = "server_rss_kib"
 NOISE_LABEL = "; striped: noise"
@@ -79,7 +79,7 @@ def noiseOf(results: Results, cell: Cell, metric: str) -> tuple[float, float] | 
     """
     What is no difference from the baseline in one metric, given its cell.
     """
-    if cell["backend"] != reading.baseline(results) or not reading.has(cell, [metric]):
+    if cell["backend"] != select.baseline(results) or not select.has(cell, [metric]):
         return None
     found = stability.at(stability.noiseOf(results), cell, metric)
     if found is None:
@@ -90,7 +90,7 @@ def noiseOf(results: Results, cell: Cell, metric: str) -> tuple[float, float] | 
 
 
 def noiseCaption(results: Results) -> str:
-    name = reading.baseline(results)
+    name = select.baseline(results)
     return (
         f"Striped grey: what {name}, measured twice, differs from itself; within it "
         f"nothing is called different from {name}."
@@ -120,7 +120,7 @@ def absence(results: Results, rows: Sequence[Row]) -> str:
     Who was measured, or was to be, and is not on a chart.
     """
     there = {row.name for row in rows}
-    missing = [name for name in reading.names(results) if name not in there]
+    missing = [name for name in select.names(results) if name not in there]
     return f"Without numbers here: {listed(missing)}." if missing else ""
 
 

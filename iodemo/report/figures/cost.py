@@ -5,8 +5,7 @@ What a request costs: CPU time and system calls.
 
 from __future__ import annotations
 
-from iodemo.lab.results import Cell, Results
-from iodemo.report import reading, style
+from iodemo.report import select, style
 from iodemo.report.figures.chart import (
     NOISE_LABEL,
     Chart,
@@ -20,6 +19,7 @@ from iodemo.report.figures.chart import (
 )
 from iodemo.report.layout import Heading, Span
 from iodemo.report.rows import Row, bars
+from iodemo.results.file import Cell, Results
 
 CPU = "server_cpu_us_per_request"
 CPU_PARTS = {
@@ -44,11 +44,11 @@ CALLS = {
 
 
 def cpu(results: Results) -> list[Chart]:
-    place = reading.representative(results, [CPU])
+    place = select.representative(results, [CPU])
     if place is None:
         return []
-    looks = style.looks(reading.names(results))
-    cells = [c for c in reading.places(results)[place] if reading.has(c, [CPU])]
+    looks = style.looks(select.names(results))
+    cells = [c for c in select.places(results)[place] if select.has(c, [CPU])]
     rows = [
         Row(
             cell["backend"],
@@ -71,20 +71,20 @@ def cpu(results: Results) -> list[Chart]:
             sourceOf(results),
         ),
         rows,
-        reading.duration,
+        select.duration,
         noise,
     )
     caption = (
         "Filled: in the program (Python, Twisted). Hatched: in the kernel, for the "
         f"program. {'' if divided else UNDIVIDED_NOTE}{chosen(results, place, rows)} "
-        f"The whisker is the {reading.spread(results)} of the sum. "
+        f"The whisker is the {select.spread(results)} of the sum. "
         + (noiseCaption(results) + " ") * bool(noise)
         + absence(results, rows)
     )
     alt = f"Stacked bars of CPU time per request with {place.load()}. " + " ".join(
         f"{row.name}: "
         + ", ".join(
-            f"{part} {reading.duration(span[1])}"
+            f"{part} {select.duration(span[1])}"
             for part, span in row.spans.items()
             if span[1]
         )
@@ -100,7 +100,7 @@ def _shares(cell: Cell) -> dict[str, Span]:
     parts need not add up to it. Where they are not known, the sum in their place.
     """
     whole = spanOf(cell, CPU)
-    if reading.has(cell, CPU_PARTS.values()):
+    if select.has(cell, CPU_PARTS.values()):
         parts = {part: spanOf(cell, metric) for part, metric in CPU_PARTS.items()}
         total = sum(median for _, median, _ in parts.values())
         if total:
@@ -116,9 +116,9 @@ def calls(results: Results) -> list[Chart]:
     """
     What the kernel was asked for a request, under each conditions.
     """
-    looks = style.looks(reading.names(results))
+    looks = style.looks(select.names(results))
     found: list[Chart] = []
-    for place, cells in reading.counted(results).items():
+    for place, cells in select.counted(results).items():
         rows = []
         for cell in cells:
             calls = {k: min(n, 1e15) for k, n in cell["syscalls_by_name"].items()}
@@ -137,7 +137,7 @@ def calls(results: Results) -> list[Chart]:
                 title, f"{place.load()}, {place.conditions()}", "", sourceOf(results)
             ),
             rows,
-            reading.few,
+            select.few,
             noise=(),
         )
         caption = (
@@ -147,7 +147,7 @@ def calls(results: Results) -> list[Chart]:
         )
         alt = f"Stacked bars of system calls per request with {place.load()}. "
         alt += " ".join(
-            f"{cell['backend']}: {reading.callsSaid(cell['syscalls_by_name'])}."
+            f"{cell['backend']}: {select.callsSaid(cell['syscalls_by_name'])}."
             for cell in cells
         )
         name = f"calls-{place.scenario}" if found else "calls"

@@ -10,12 +10,12 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import Literal
 
-from iodemo.lab.results import Cell, Results
-from iodemo.report import reading, style
+from iodemo.report import select, style
 from iodemo.report.figures.chart import LEAST, noiseOf, spanOf
 from iodemo.report.layout import Span
 from iodemo.report.plots import Band, Series, positionWidth
-from iodemo.report.reading import Place, count
+from iodemo.report.select import Place, count
+from iodemo.results.file import Cell, Results
 
 Varied = Literal["idle", "active", "connections", "rate", "share"]
 NOUNS: dict[Varied, str] = {
@@ -49,9 +49,9 @@ def curves(
     """
     A line of C{metric}, in units of C{scale}, for each backend that has values of it.
     """
-    looks = style.looks(reading.names(results))
+    looks = style.looks(select.names(results))
     found = []
-    for name in reading.names(results):
+    for name in select.names(results):
         its = [cell for cell in cells if cell["backend"] == name]
         one = _curve(name, looks[name], its, varied, along, metric, scale)
         if one.spans:
@@ -82,7 +82,7 @@ def _curve(
     for cell in cells:
         place = Place.of(cell)
         at = along[getattr(place, varied)]
-        if reading.has(cell, [metric]):
+        if select.has(cell, [metric]):
             low, median, high = (
                 max(each / scale, LEAST) for each in spanOf(cell, metric)
             )
@@ -92,7 +92,7 @@ def _curve(
             ending = stopped = None
         elif ending is None:
             value = getattr(place, varied)
-            there = reading.percent(value) if varied == "share" else count(value)
+            there = select.percent(value) if varied == "share" else count(value)
             ending = f"{backend}: {cell['status']} at {there} {NOUNS[varied]}"
             stopped = at if cell["status"] == "failed" else None
     if spans and max(spans) < max(along.values()) and ending is None:
@@ -129,7 +129,7 @@ def spread(
     marks = "bands are"
     if positionWidth(series, along.values()):
         marks = "backends stand side by side, and the whiskers are"
-    return f"the {marks} the {reading.spread(results)} over rounds."
+    return f"the {marks} the {select.spread(results)} over rounds."
 
 
 def linesSaid(series: Sequence[Series], say: Callable[[float, float], str]) -> str:

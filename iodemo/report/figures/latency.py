@@ -9,8 +9,7 @@ from __future__ import annotations
 import math
 from dataclasses import replace
 
-from iodemo.lab.results import Cell, Results
-from iodemo.report import reading, style
+from iodemo.report import select, style
 from iodemo.report.figures.chart import (
     MEMORY,
     NOISE_LABEL,
@@ -34,8 +33,9 @@ from iodemo.report.figures.curves import (
 from iodemo.report.figures.memory import grown
 from iodemo.report.layout import Heading
 from iodemo.report.plots import Panel, Series, panels
-from iodemo.report.reading import Place, count, listed
 from iodemo.report.rows import Row, dots
+from iodemo.report.select import Place, count, listed
+from iodemo.results.file import Cell, Results
 
 PERCENTILES = ("p50", "p90", "p99", "p99.9", "max")
 # Of those, the ones with room for a band of noise.
@@ -54,17 +54,17 @@ _ALONG = {
 
 
 def percentiles(results: Results) -> list[Chart]:
-    place = reading.representative(results, ["latency_us.p50", "latency_us.p99"])
+    place = select.representative(results, ["latency_us.p50", "latency_us.p99"])
     if place is None:
         return []
-    cells = reading.places(results)[place]
-    looks = style.looks(reading.names(results))
+    cells = select.places(results)[place]
+    looks = style.looks(select.names(results))
     rows = []
     for cell in cells:
         spans = {
             dot: spanOf(cell, f"latency_us.{dot}", least=0.1)
             for dot in PERCENTILES
-            if reading.has(cell, [f"latency_us.{dot}"])
+            if select.has(cell, [f"latency_us.{dot}"])
         }
         if spans:
             rows.append(Row(cell["backend"], looks[cell["backend"]], spans))
@@ -78,17 +78,17 @@ def percentiles(results: Results) -> list[Chart]:
     label = f"{NOISE_LABEL} of {listed(_NOISY)}"
     conditions = place.conditions() + label * bool(noise)
     figure = dots(
-        Heading(title, conditions, "", sourceOf(results)), rows, reading.duration, noise
+        Heading(title, conditions, "", sourceOf(results)), rows, select.duration, noise
     )
     caption = (
         f"Half of all responses came faster than p50, 99 in 100 faster than p99. "
-        f"{chosen(results, place, rows)} Pale bars: the {reading.spread(results)} "
+        f"{chosen(results, place, rows)} Pale bars: the {select.spread(results)} "
         "over rounds. "
         + (noiseCaption(results) + " ") * bool(noise)
         + absence(results, rows)
     )
     alt = f"Dot chart of response time with {place.load()}. "
-    alt += rowsSaid(rows, reading.duration)
+    alt += rowsSaid(rows, select.duration)
     return [Chart("latency", title, caption.strip(), alt, figure)]
 
 
@@ -97,18 +97,18 @@ def distribution(results: Results) -> list[Chart]:
     Response time by percentile: a line for each backend, the steeper at its right the
     longer the few wait who wait long.
     """
-    place = reading.representative(results, ["latency_us.p50", "latency_us.p99"])
+    place = select.representative(results, ["latency_us.p50", "latency_us.p99"])
     if place is None:
         return []
-    cells = reading.places(results)[place]
-    looks = style.looks(reading.names(results))
+    cells = select.places(results)[place]
+    looks = style.looks(select.names(results))
     series = []
     noise = {}
     for cell in cells:
         spans = {}
         for name, at in _ALONG.items():
             metric = f"latency_us.{name}"
-            if reading.has(cell, [metric]):
+            if select.has(cell, [metric]):
                 low, median, high = spanOf(cell, metric, least=0.1)
                 spans[at] = (low / 1e3, median / 1e3, high / 1e3)
                 band = noiseOf(results, cell, metric)
@@ -140,14 +140,14 @@ def distribution(results: Results) -> list[Chart]:
     caption = (
         "Each step to the right is of a tenth as many responses: of 10 one is slower "
         "than p90, of 100 one than p99; max is the slowest. "
-        f"{chosen(results, place, rows)} Bands are the {reading.spread(results)} over "
+        f"{chosen(results, place, rows)} Bands are the {select.spread(results)} over "
         "rounds. "
         + (noiseCaption(results) + " ") * bool(noise)
         + absence(results, rows)
     )
     back = {at: name for name, at in _ALONG.items()}
     alt = f"Line chart of response time by percentile, {place.load()}. " + linesSaid(
-        series, lambda at, value: f"{back[at]} {reading.duration(value * 1e3)}"
+        series, lambda at, value: f"{back[at]} {select.duration(value * 1e3)}"
     )
     return [Chart("percentiles", title, caption.strip(), alt, figure)]
 
@@ -157,13 +157,13 @@ def againstIdle(results: Results) -> list[Chart]:
     What the busy wait for an answer, the more connections are idle.
     """
     groups: dict[Place, dict[Place, list[Cell]]] = {}
-    for place, cells in reading.places(results).items():
+    for place, cells in select.places(results).items():
         if place.scenario == "idle":
             groups.setdefault(place._replace(idle=0), {})[place] = cells
     found = []
     for same, group in groups.items():
         cells = [cell for there in group.values() for cell in there]
-        if len(group) > 1 and any(reading.has(c, _IDLE_METRICS) for c in cells):
+        if len(group) > 1 and any(select.has(c, _IDLE_METRICS) for c in cells):
             found.append(_overIdle(results, same, group, cells))
     return found
 
@@ -216,18 +216,18 @@ def _overIdle(
     said = [
         f"What {count(same.active)} connections wait that ask again when they have "
         "their answer (a closed loop), while others are open and say nothing. Lines go "
-        f"through the medians; the bands are the {reading.spread(results)} over rounds."
+        f"through the medians; the bands are the {select.spread(results)} over rounds."
     ]
     if noise[0]:
         said.append(noiseCaption(results))
     if zero:
         said.append("0 is one step left of the first number, with no scale between.")
-    said += map(sentence, reading.failures(cells))
+    said += map(sentence, select.failures(cells))
     back = {at: value for value, at in along.items()}
     alt = f"Two line charts above each other: {title.lower()}. " + linesSaid(
         tails,
         lambda at, value: (
-            f"99 of 100 within {reading.duration(value * 1e3)} at {count(back[at])}"
+            f"99 of 100 within {select.duration(value * 1e3)} at {count(back[at])}"
         ),
     )
     return Chart("idle-latency", title, " ".join(said), alt, figure)
@@ -237,8 +237,8 @@ def besideStalled(results: Results) -> list[Chart]:
     """
     What those who read feel of others who do not.
     """
-    places = reading.places(results)
-    looks = style.looks(reading.names(results))
+    places = select.places(results)
+    looks = style.looks(select.names(results))
     found = []
     for place, cells in places.items():
         without = place._replace(stalled=0)
@@ -259,14 +259,14 @@ def besideStalled(results: Results) -> list[Chart]:
                 for each in pair
                 if (band := noiseOf(results, each, _FELT)) is not None
             ]
-            if all(reading.has(each, [_FELT]) for each in pair):
+            if all(select.has(each, [_FELT]) for each in pair):
                 spans = [spanOf(each, _FELT, least=0.1) for each in pair]
                 rows.append(
                     Row(name, looks[name], dict(zip(names, spans, strict=True)))
                 )
-            if all(reading.has(each, [MEMORY]) for each in pair):
+            if all(select.has(each, [MEMORY]) for each in pair):
                 _, kib, _ = grown(*pair)
-                grew.append(f"{name} {reading.memory(kib)}")
+                grew.append(f"{name} {select.memory(kib)}")
         if not rows:
             continue
         title = "Response time while others do not read"
@@ -279,20 +279,20 @@ def besideStalled(results: Results) -> list[Chart]:
                 sourceOf(results),
             ),
             rows,
-            reading.duration,
+            select.duration,
             noise,
         )
         caption = (
             f"Half of all responses to {without.load()} came faster than this, alone "
             f"and while {count(place.stalled)} more ask for all they can and read no "
             "answer. "
-            f"Pale bars: the {reading.spread(results)} over rounds. "
+            f"Pale bars: the {select.spread(results)} over rounds. "
             + f"The server's memory grew by, for each of these: {listed(grew)}. "
             * bool(grew)
             + (noiseCaption(results) + " ") * bool(noise)
             + absence(results, rows)
         )
         alt = f"Dot chart of response time, {place.load()}. "
-        alt += rowsSaid(rows, reading.duration)
+        alt += rowsSaid(rows, select.duration)
         found.append(Chart("slow", title, caption.strip(), alt, figure))
     return found

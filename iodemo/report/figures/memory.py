@@ -5,8 +5,7 @@ What a connection takes: memory of the server, and of the kernel.
 
 from __future__ import annotations
 
-from iodemo.lab.results import Cell, Results
-from iodemo.report import reading, style
+from iodemo.report import select, style
 from iodemo.report.figures.chart import (
     MEMORY,
     NOISE_LABEL,
@@ -21,8 +20,9 @@ from iodemo.report.figures.chart import (
     spanOf,
 )
 from iodemo.report.layout import Heading, Span, doublings
-from iodemo.report.reading import Place, count, listed
 from iodemo.report.rows import Row, bars, dots
+from iodemo.report.select import Place, count, listed
+from iodemo.results.file import Cell, Results
 
 HELD_PARTS = {
     "server": "server_bytes_per_connection",
@@ -34,12 +34,12 @@ def growth(results: Results) -> list[Chart]:
     """
     The growth of resident memory from the fewest to the most connections.
     """
-    looks = style.looks(reading.names(results))
+    looks = style.looks(select.names(results))
     rows: list[Row] = []
     grew: list[str] = []
     ranges: dict[str, list[str]] = {}
     noise: list[tuple[float, float]] = []
-    for backend in reading.names(results):
+    for backend in select.names(results):
         ends = _furthest(results, backend)
         if ends is None:
             continue
@@ -50,7 +50,7 @@ def growth(results: Results) -> list[Chart]:
         low, median, high = (max(each, 1 / 1024) for each in span)
         rows.append(Row(backend, looks[backend], {"memory": (low, median, high)}))
         grew.append(f"{backend}: {_said(span[1])}.")
-        if backend == reading.baseline(results):
+        if backend == select.baseline(results):
             noise = _growthNoise(results, few, many)
         reach = (
             f"from {count(Place.of(few).connections)} "
@@ -77,7 +77,7 @@ def growth(results: Results) -> list[Chart]:
         + "; ".join(f"{reach} ({listed(those)})" for reach, those in ranges.items())
         + ", divided by the number of connections between. What processes share "
         "counts once. Pale bars: what the "
-        f"{reading.spread(results)} at both ends allows. "
+        f"{select.spread(results)} at both ends allows. "
         + (noiseCaption(results) + " ") * bool(noise)
         + absence(results, rows)
     )
@@ -86,7 +86,7 @@ def growth(results: Results) -> list[Chart]:
 
 
 def _said(kib: float) -> str:
-    return reading.size(kib * 1024)
+    return select.size(kib * 1024)
 
 
 def _furthest(results: Results, backend: str) -> tuple[Cell, Cell] | None:
@@ -95,12 +95,12 @@ def _furthest(results: Results, backend: str) -> tuple[Cell, Cell] | None:
     conditions, if they are far enough apart to say what one connection takes.
     """
     best = None
-    for group in reading.groups(results).values():
+    for group in select.groups(results).values():
         its = [
             cell
             for cells in group.values()
             for cell in cells
-            if cell["backend"] == backend and reading.has(cell, [MEMORY])
+            if cell["backend"] == backend and select.has(cell, [MEMORY])
         ]
         its.sort(key=lambda cell: Place.of(cell).connections)
         if its:
@@ -135,7 +135,7 @@ def _growthNoise(results: Results, few: Cell, many: Cell) -> list[tuple[float, f
                 for control in results.get("controls", [])
                 if control["backend"] == cell["backend"]
                 and Place.of(control) == Place.of(cell)
-                and reading.has(control, [MEMORY])
+                and select.has(control, [MEMORY])
             ),
             None,
         )
@@ -153,9 +153,9 @@ def held(results: Results) -> list[Chart]:
     What each of very many connections takes of the memory of server and kernel, where
     that is what a scenario is about.
     """
-    looks = style.looks(reading.names(results))
+    looks = style.looks(select.names(results))
     found = []
-    for place, cells in reading.places(results).items():
+    for place, cells in select.places(results).items():
         rows = [
             Row(
                 cell["backend"],
@@ -166,7 +166,7 @@ def held(results: Results) -> list[Chart]:
                 },
             )
             for cell in cells
-            if reading.has(cell, HELD_PARTS.values())
+            if select.has(cell, HELD_PARTS.values())
         ]
         if not place.isHeld or not rows:
             continue
@@ -185,7 +185,7 @@ def held(results: Results) -> list[Chart]:
                 sourceOf(results),
             ),
             rows,
-            reading.memory,
+            select.memory,
             noise,
         )
         caption = (
@@ -194,12 +194,12 @@ def held(results: Results) -> list[Chart]:
             "its processes share counts once. Hatched: of the kernel (objects, stacks, "
             "page tables), which is of the whole machine: both ends of every "
             "connection are on it. The whisker is the "
-            f"{reading.spread(results)} of the sum. "
+            f"{select.spread(results)} of the sum. "
             + (noiseCaption(results) + " ") * bool(noise)
-            + " ".join(map(sentence, reading.failures(cells)))
+            + " ".join(map(sentence, select.failures(cells)))
         )
         alt = f"Stacked bars of {small(title)}. "
-        alt += rowsSaid(rows, reading.memory)
+        alt += rowsSaid(rows, select.memory)
         found.append(Chart("connections", title, caption.strip(), alt, figure))
     return found
 

@@ -8,8 +8,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 
-from iodemo.lab.results import Cell, Results
-from iodemo.report import reading
+from iodemo.report import select
 from iodemo.report.figures.chart import (
     NOISE_LABEL,
     Chart,
@@ -29,7 +28,8 @@ from iodemo.report.figures.curves import (
 )
 from iodemo.report.layout import Heading
 from iodemo.report.plots import Band, Panel, Series, panels
-from iodemo.report.reading import Place, count, listed
+from iodemo.report.select import Place, count, listed
+from iodemo.results.file import Cell, Results
 
 _RATE_METRICS = ("latency_us.p99", "latency_us.p50")
 
@@ -40,7 +40,7 @@ def charts(results: Results) -> list[Chart]:
     each backend answers at most.
     """
     groups: dict[tuple[Varied, Place], list[Cell]] = {}
-    for place, cells in reading.places(results).items():
+    for place, cells in select.places(results).items():
         if place.isPaced and (place.rate or place.share):
             varied: Varied = "rate" if place.rate else "share"
             same = place._replace(rate=None, share=None)
@@ -48,7 +48,7 @@ def charts(results: Results) -> list[Chart]:
     return [
         _overRates(results, varied, same, cells)
         for (varied, same), cells in groups.items()
-        if any(reading.has(cell, _RATE_METRICS) for cell in cells)
+        if any(select.has(cell, _RATE_METRICS) for cell in cells)
     ]
 
 
@@ -56,18 +56,18 @@ def _overRates(
     results: Results, varied: Varied, same: Place, cells: Sequence[Cell]
 ) -> Chart:
     of = "what is due" if varied == "rate" else "the share due"
-    say = count if varied == "rate" else reading.percent
+    say = count if varied == "rate" else select.percent
     each = "a second" if varied == "rate" else NOUNS[varied]
 
     def due(cell: Cell) -> float:
         return float(getattr(Place.of(cell), varied))
 
     along = positions([due(cell) for cell in cells])
-    whole = [c for c in cells if c["status"] != "ok" or reading.has(c, _RATE_METRICS)]
+    whole = [c for c in cells if c["status"] != "ok" or select.has(c, _RATE_METRICS)]
 
     late: dict[str, list[float]] = {}
     for cell in whole:
-        if cell["status"] == "ok" and not reading.keptUp(cell):
+        if cell["status"] == "ok" and not select.keptUp(cell):
             late.setdefault(cell["backend"], []).append(along[due(cell)])
 
     def series(metric: str) -> list[Series]:
@@ -134,16 +134,16 @@ def _overRates(
     limited = {c["backend"]: None for c in whole if c["load_limited"]}
     if limited:
         said.append(f"The load was the limit somewhere of: {listed(list(limited))}.")
-    said += map(sentence, reading.failures(cells))
+    said += map(sentence, select.failures(cells))
     alt = f"Two line charts above each other: {title.lower()}. " + " ".join(
         f"{one.name}: "
         + "; ".join(
             f"at {say(due(cell))} {each} half within "
-            f"{reading.duration(cell['summary']['latency_us.p50']['median'])}, "
+            f"{select.duration(cell['summary']['latency_us.p50']['median'])}, "
             "99 of 100 within "
-            f"{reading.duration(cell['summary']['latency_us.p99']['median'])}"
+            f"{select.duration(cell['summary']['latency_us.p99']['median'])}"
             + " and did not keep up"
-            * (not reading.keptUp(cell))
+            * (not select.keptUp(cell))
             for cell in whole
             if cell["backend"] == one.name and cell["status"] == "ok"
         )

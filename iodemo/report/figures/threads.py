@@ -7,9 +7,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from iodemo.lab.results import Cell, Results
 from iodemo.models import BASELINE, MODELS
-from iodemo.report import reading
+from iodemo.report import select
 from iodemo.report.figures.chart import (
     BOUNDS_NOTE,
     MEMORY,
@@ -28,7 +27,8 @@ from iodemo.report.figures.curves import (
 )
 from iodemo.report.layout import Heading
 from iodemo.report.plots import Band, Panel, Series, panels
-from iodemo.report.reading import Place, count
+from iodemo.report.select import Place, count
+from iodemo.results.file import Cell, Results
 
 SWITCHES = "context_switches_per_request"
 
@@ -45,14 +45,14 @@ def charts(results: Results) -> list[Chart]:
     A point without idle connections belongs here whatever scenario it is of.
     """
     groups: dict[Place, dict[int, list[Cell]]] = {}
-    for place, cells in reading.places(results).items():
+    for place, cells in select.places(results).items():
         if not place.idle:
             same = place._replace(scenario="", active=0)
             groups.setdefault(same, {}).setdefault(place.active, cells)
     found = []
     for same, points in groups.items():
         cells = [cell for active in sorted(points) for cell in points[active]]
-        drawn = {c["backend"] for c in cells if reading.has(c, _BUSY_METRICS)}
+        drawn = {c["backend"] for c in cells if select.has(c, _BUSY_METRICS)}
         if len(points) > 2 and not drawn.isdisjoint(BLOCKING):
             found.append(_overBusy(results, same, list(points), cells))
     return found
@@ -63,7 +63,7 @@ def _overBusy(
 ) -> Chart:
     along = positions(points)
     # An ok cell without all that is drawn would be missing from one panel.
-    whole = [c for c in cells if c["status"] != "ok" or reading.has(c, _BUSY_METRICS)]
+    whole = [c for c in cells if c["status"] != "ok" or select.has(c, _BUSY_METRICS)]
 
     def series(metric: str, scale: float = 1.0) -> list[Series]:
         told = [c for c in whole if c["backend"] in (*BLOCKING, BASELINE)]
@@ -108,19 +108,19 @@ def _overBusy(
         f"{same.counted.capitalize()} a second, memory of the server (what processes "
         f"share counts once) and context switches per request, "
         f"{conditions if same.churn else 'with every connection busy'}. The bands are "
-        f"the {reading.spread(results)} over rounds."
+        f"the {select.spread(results)} over rounds."
     ]
     if noise("throughput"):
         said.append(noiseCaption(results))
     if any(one.bounds for one in throughput):
         said.append(BOUNDS_NOTE)
-    said += map(sentence, reading.failures(cells))
+    said += map(sentence, select.failures(cells))
     alt = f"Three line charts above each other: {title.lower()}. " + " ".join(
         f"{name}: "
         + "; ".join(
             f"at {count(cell['parameters']['active'])}, "
-            f"{reading.rate(cell['summary']['throughput']['median'])} a second, "
-            f"{reading.memory(cell['summary'][MEMORY]['median'])}, "
+            f"{select.rate(cell['summary']['throughput']['median'])} a second, "
+            f"{select.memory(cell['summary'][MEMORY]['median'])}, "
             f"{cell['summary'][SWITCHES]['median']:.2g} context switches a request"
             for cell in whole
             if cell["backend"] == name and cell["status"] == "ok"

@@ -5,8 +5,7 @@ Throughput over the number of connections.
 
 from __future__ import annotations
 
-from iodemo.lab.results import Cell, Results
-from iodemo.report import reading
+from iodemo.report import select
 from iodemo.report.figures.chart import (
     BOUNDS_NOTE,
     NOISE_LABEL,
@@ -28,7 +27,8 @@ from iodemo.report.figures.curves import (
 )
 from iodemo.report.layout import Heading
 from iodemo.report.plots import lines
-from iodemo.report.reading import Place, count
+from iodemo.report.select import Place, count
+from iodemo.results.file import Cell, Results
 
 
 def charts(results: Results) -> list[Chart]:
@@ -37,7 +37,7 @@ def charts(results: Results) -> list[Chart]:
     for each scenario, and for each combination of everything else in it.
     """
     found = []
-    places = reading.places(results)
+    places = select.places(results)
     for scenario in dict.fromkeys(place.scenario for place in places):
         those = {p: cells for p, cells in places.items() if p.scenario == scenario}
         varied: Varied = "idle" if len({p.idle for p in those}) > 1 else "active"
@@ -93,9 +93,9 @@ def _overConnections(
         said.append(BOUNDS_NOTE)
     if zero:
         said.append("0 is one step left of the first number, with no scale between.")
-    said += [sentence(failure) for failure in reading.failures(cells)]
+    said += [sentence(failure) for failure in select.failures(cells)]
     back = {at: value for value, at in along.items()}
     alt = f"Line chart of {title.lower()}. " + linesSaid(
-        series, lambda at, value: f"{reading.rate(value)} at {count(back[at])}"
+        series, lambda at, value: f"{select.rate(value)} at {count(back[at])}"
     )
     return Chart(same.scenario, title, " ".join(said), alt, figure)

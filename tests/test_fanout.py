@@ -1,5 +1,5 @@
 """
-Tests for L{iodemo.load.room}.
+Tests for L{iodemo.load.fanout}.
 """
 
 from __future__ import annotations

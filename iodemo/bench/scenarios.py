@@ -1,4 +1,4 @@
-# -*- test-case-name: tests.test_lab -*-
+# -*- test-case-name: tests.test_bench -*-
 """
 What is measured: one record a scenario.
 
@@ -12,8 +12,8 @@ import shlex
 from dataclasses import dataclass, replace
 from typing import ClassVar
 
-from iodemo.lab.results import Parameters, Placed
 from iodemo.load.exchanges import OTHER_KINDS, PIECE, exchangeOf
+from iodemo.results.file import Parameters, Placed
 
 
 @dataclass(frozen=True)
@@ -45,7 +45,7 @@ class Workload:
 class Pipes:
     """
     No plugin and nothing to ask of one: pipes within one process, and the multiplexer
-    of a backend that finds those that are ready (L{iodemo.lab.pipes}).
+    of a backend that finds those that are ready (L{iodemo.bench.multiplexer}).
 
     @cvar command: of no plugin.
     @cvar kind: what is in results where others have the kind of their load.

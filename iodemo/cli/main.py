@@ -22,7 +22,8 @@ from rich.text import Text
 
 import iodemo
 from iodemo import models
-from iodemo.commandline import (
+from iodemo.cli.compare import compare
+from iodemo.cli.options import (
     SHORTEST,
     Number,
     Seconds,
@@ -33,15 +34,14 @@ from iodemo.commandline import (
     showClaims,
     showReport,
 )
-from iodemo.compare import compare
 from iodemo.load.exchanges import KINDS
 from iodemo.load.pacing import ARRIVALS, Arrivals
 from iodemo.load.plan import MOST_CONNECTIONS, MOST_PROCESSES
 
 if TYPE_CHECKING:
-    from iodemo.lab.claims import Claim
-    from iodemo.lab.results import Results
     from iodemo.load.round import Judged, Round
+    from iodemo.results.claims import Claim
+    from iodemo.results.file import Results
 
 # The exit status that a shell has for a command that SIGINT ended.
 _INTERRUPTED = 130
@@ -368,7 +368,7 @@ def load(
 
 def _roundTable(measured: Round, judged: Judged) -> Table:
     from iodemo.load.round import LOAD_LIMIT
-    from iodemo.report.reading import callsSaid
+    from iodemo.report.select import callsSaid
 
     table = Table(box=None, show_header=False, pad_edge=False, padding=(0, 2, 0, 0))
     if "interrupted" in measured:
@@ -483,8 +483,8 @@ def report(
 
     RESULTS are results.json files, or the directories they are in.
     """
-    from iodemo.lab.results import ResultsError, read
-    from iodemo.report.reading import names
+    from iodemo.report.select import names
+    from iodemo.results.file import ResultsError, read
 
     if book and (len(results) > 1 or claims):
         raise click.UsageError("--book takes the results of one run, and no claim")
@@ -547,9 +547,9 @@ def diff(old: Path, new: Path, asJson: bool, insisted: bool, anyPlan: bool) -> N
 
     OLD and NEW are results.json files, or the directories they are in.
     """
-    from iodemo.lab.difference import MACHINE, difference, differing, plansDiffering
-    from iodemo.lab.results import ResultsError, read
     from iodemo.report.changes import ChangesTable
+    from iodemo.results.diff import MACHINE, difference, differing, plansDiffering
+    from iodemo.results.file import ResultsError, read
 
     try:
         before, after = read(old), read(new)
@@ -607,8 +607,8 @@ def conform(name: str, asJson: bool, full: bool) -> None:
       iodemo conform --reactor busypoll
       iodemo conform --reactor my.package.MyReactor --json
     """
+    from iodemo.cli.progress import Interrupted, interruptible
     from iodemo.conformance import conforming, finding, showing
-    from iodemo.progress import Interrupted, interruptible
 
     modules = conforming.allModules() if full else conforming.reactorModules()
     progress = showing.ConformanceProgress(Console(stderr=True), 2 * len(modules))

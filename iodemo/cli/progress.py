@@ -14,10 +14,10 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.text import Text
 
-from iodemo.lab.results import Cell
-from iodemo.lab.runner import Observer
-from iodemo.lab.scenarios import Point, Scenario, placed
-from iodemo.report.reading import Place, rate
+from iodemo.bench.runner import Observer
+from iodemo.bench.scenarios import Point, Scenario, placed
+from iodemo.report.select import Place, rate
+from iodemo.results.file import Cell
 
 
 class ComparisonProgress(Observer):

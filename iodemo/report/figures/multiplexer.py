@@ -8,8 +8,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 
-from iodemo.lab.results import Cell, Results
-from iodemo.report import reading, style
+from iodemo.report import select, style
 from iodemo.report.figures.chart import (
     NOISE_LABEL,
     Chart,
@@ -27,7 +26,8 @@ from iodemo.report.figures.curves import (
 from iodemo.report.layout import Heading
 from iodemo.report.plots import Band, Panel, Series, panels
 from iodemo.report.published import CURVES, SOURCES, WHO
-from iodemo.report.reading import Place, count
+from iodemo.report.select import Place, count
+from iodemo.results.file import Cell, Results
 
 OPERATION = "latency_us.p50"
 CALL = "us_per_call"
@@ -40,12 +40,12 @@ def charts(results: Results) -> list[Chart]:
     What it takes to find those that are ready, against how many pipes are watched.
     """
     groups: dict[Place, list[Cell]] = {}
-    for place, cells in reading.places(results).items():
+    for place, cells in select.places(results).items():
         groups.setdefault(place._replace(idle=0), []).extend(cells)
     return [
         _overPipes(results, same.active, cells)
         for same, cells in groups.items()
-        if any(reading.has(cell, _PIPES_METRICS) for cell in cells)
+        if any(select.has(cell, _PIPES_METRICS) for cell in cells)
     ]
 
 
@@ -53,8 +53,8 @@ def _overPipes(results: Results, active: int, cells: Sequence[Cell]) -> Chart:
     published = CURVES if active == 1 else ()
     counts = [Place.of(cell).connections for cell in cells]
     along = positions([*counts, *(n for one in published for n in one.microseconds)])
-    looks = style.looks(reading.names(results))
-    whole = [c for c in cells if c["status"] != "ok" or reading.has(c, _PIPES_METRICS)]
+    looks = style.looks(select.names(results))
+    whole = [c for c in cells if c["status"] != "ok" or select.has(c, _PIPES_METRICS)]
 
     def series(metric: str) -> list[Series]:
         found = curves(results, whole, "connections", along, metric)
@@ -116,13 +116,13 @@ def _overPipes(results: Results, active: int, cells: Sequence[Cell]) -> Chart:
         )
     if label:
         said.append(noiseCaption(results))
-    said += map(sentence, reading.failures(cells))
+    said += map(sentence, select.failures(cells))
     alt = f"Two line charts above each other: {title.lower()}. " + " ".join(
         f"{one.name}: "
         + "; ".join(
             f"of {count(Place.of(cell).connections)}, "
-            f"{reading.duration(cell['summary'][OPERATION]['median'])}, "
-            f"{reading.duration(cell['summary'][CALL]['median'])} in the multiplexer"
+            f"{select.duration(cell['summary'][OPERATION]['median'])}, "
+            f"{select.duration(cell['summary'][CALL]['median'])} in the multiplexer"
             for cell in whole
             if cell["backend"] == one.name and cell["status"] == "ok"
         )

@@ -1,4 +1,4 @@
-# -*- test-case-name: tests.test_lab -*-
+# -*- test-case-name: tests.test_bench -*-
 """
 What a comparison measures, and how long that takes.
 
@@ -24,11 +24,11 @@ from dataclasses import dataclass
 from math import ceil
 from typing import NamedTuple
 
-from iodemo.lab.pipes import MULTIPLEXERS
-from iodemo.lab.results import Placed, Planned, placeOf
-from iodemo.lab.scenarios import ECHO, Pipes, Point, Scenario, Workload, placed
+from iodemo.bench.multiplexer import MULTIPLEXERS
+from iodemo.bench.scenarios import ECHO, Pipes, Point, Scenario, Workload, placed
 from iodemo.load.exchanges import exchangeOf
 from iodemo.models import Model
+from iodemo.results.file import Placed, Planned, placeOf
 
 #: Descriptors a server holds besides its connections.
 SERVER_DESCRIPTORS = 32

@@ -1,4 +1,4 @@
-# -*- test-case-name: tests.test_difference -*-
+# -*- test-case-name: tests.test_diff -*-
 """
 Two runs against each other: what is different in the new one.
 
@@ -24,8 +24,8 @@ import shlex
 from collections.abc import Iterable
 from typing import Literal, TypedDict
 
-from iodemo.lab.comparing import against, bands
-from iodemo.lab.results import (
+from iodemo.results.comparisons import against, bands
+from iodemo.results.file import (
     Cell,
     Comparison,
     Environment,
@@ -36,7 +36,7 @@ from iodemo.lab.results import (
     Verdict,
     placeOf,
 )
-from iodemo.lab.statistics import COMPARED
+from iodemo.results.statistics import COMPARED
 
 _Described = Literal[
     "cpu",

@@ -38,8 +38,8 @@ from statistics import NormalDist
 import numpy
 from numpy.typing import NDArray
 
-from iodemo.lab.results import Interval, Verdict
 from iodemo.load.round import Latency, Round
+from iodemo.results.file import Interval, Verdict
 
 #: How many resamples an interval is drawn from.
 RESAMPLES = 4000

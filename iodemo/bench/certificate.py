@@ -1,4 +1,4 @@
-# -*- test-case-name: tests.test_lab -*-
+# -*- test-case-name: tests.test_bench -*-
 """
 A certificate to throw away, for a server that is to be asked over TLS.
 

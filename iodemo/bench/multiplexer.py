@@ -1,4 +1,4 @@
-# -*- test-case-name: tests.test_pipes -*-
+# -*- test-case-name: tests.test_multiplexer -*-
 """
 Pipes within one process, and a multiplexer that finds those with something in them:
 what the multiplexer alone costs. A program of its own, without reactor or network.
@@ -109,7 +109,7 @@ def _told(queue: ICompletionQueue, descriptors: list[int]) -> Multiplexer:
 
 
 def _proactor(descriptors: list[int]) -> Multiplexer:
-    from iodemo.completion.readiness import ReadinessQueue
+    from iodemo.completion.emulated import ReadinessQueue
 
     return _told(ReadinessQueue(), descriptors)
 

@@ -1,4 +1,4 @@
-# -*- test-case-name: tests.test_lab -*-
+# -*- test-case-name: tests.test_bench -*-
 """
 Where a comparison ran: what somebody needs who would repeat it.
 """
@@ -15,7 +15,7 @@ import psutil
 import twisted
 
 import iodemo
-from iodemo.lab.results import Environment, Pinning
+from iodemo.results.file import Environment, Pinning
 
 
 def describe(command: str) -> Environment:

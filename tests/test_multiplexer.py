@@ -1,5 +1,5 @@
 """
-Tests for L{iodemo.lab.pipes}, over all its multiplexers.
+Tests for L{iodemo.bench.multiplexer}, over all its multiplexers.
 """
 
 from __future__ import annotations
@@ -17,8 +17,8 @@ from typing import Any
 from twisted.trial.unittest import SynchronousTestCase
 
 from iodemo import models
-from iodemo.lab import pipes
-from iodemo.lab.pipes import MULTIPLEXERS, Multiplexer, WrongFind
+from iodemo.bench import multiplexer as program
+from iodemo.bench.multiplexer import MULTIPLEXERS, Multiplexer, WrongFind
 from iodemo.load.round import Round
 from tests.children import TIMEOUT, allowFiles
 
@@ -48,7 +48,7 @@ def changed(
 
 class MeasureTests(SynchronousTestCase):
     """
-    Tests for L{pipes.measure}, in this process.
+    Tests for L{iodemo.bench.multiplexer.measure}, in this process.
     """
 
     def test_whichThereAre(self) -> None:
@@ -65,8 +65,8 @@ class MeasureTests(SynchronousTestCase):
         """
         for name in available():
             for count, active in ((10, 1), (130, 7), (130, 130)):
-                with pipes.opened(count) as opened:
-                    measured = pipes.measure(
+                with program.opened(count) as opened:
+                    measured = program.measure(
                         MULTIPLEXERS[name](opened), opened, active, 0.01
                     )
                 spent = measured["seconds"]
@@ -90,15 +90,15 @@ class MeasureTests(SynchronousTestCase):
         One operation is measured however short the time.
         """
         for name in available():
-            with pipes.opened(3) as opened:
-                measured = pipes.measure(MULTIPLEXERS[name](opened), opened, 1, 0.0)
+            with program.opened(3) as opened:
+                measured = program.measure(MULTIPLEXERS[name](opened), opened, 1, 0.0)
             self.assertEqual(measured["requests"], 1, name)
 
     def test_everyPipe(self) -> None:
         """
         Each pipe is chosen as often as any other, in an order that changes.
         """
-        choices = pipes._choices(list(range(6)), 2)
+        choices = program._choices(list(range(6)), 2)
         rounds = [[next(choices) for _ in range(3)] for _ in range(20)]
         for dealt in rounds:
             self.assertEqual(sorted(chain(*dealt)), list(range(6)))
@@ -109,10 +109,10 @@ class MeasureTests(SynchronousTestCase):
         The same pipe is found when it is ready again at once, and so is the next.
         """
         for name in available():
-            with pipes.opened(3) as opened:
+            with program.opened(3) as opened:
                 multiplexer = MULTIPLEXERS[name](opened)
                 for chosen in ([0], [0], [1], [0, 1, 2], [2], [2]):
-                    pipes._operation(multiplexer, [opened[n] for n in chosen], b"x")
+                    program._operation(multiplexer, [opened[n] for n in chosen], b"x")
 
     def test_wrong(self) -> None:
         """
@@ -126,10 +126,10 @@ class MeasureTests(SynchronousTestCase):
         ]
         for name in available():
             for change, said in changes:
-                with pipes.opened(20) as opened:
+                with program.opened(20) as opened:
                     wrong = changed(MULTIPLEXERS[name](opened), change, opened)
                     error = self.assertRaises(
-                        WrongFind, pipes._operation, wrong, opened[:10], b"x"
+                        WrongFind, program._operation, wrong, opened[:10], b"x"
                     )
                 self.assertIn(said, str(error), name)
 
@@ -138,7 +138,7 @@ class MeasureTests(SynchronousTestCase):
         One that names some at a time is asked until it has named all.
         """
         for name in available():
-            with pipes.opened(7) as opened:
+            with program.opened(7) as opened:
                 waits = 0
                 multiplexer = MULTIPLEXERS[name](opened)
 
@@ -150,7 +150,7 @@ class MeasureTests(SynchronousTestCase):
                 def some(answer: Any, multiplexer: Multiplexer = multiplexer) -> Any:
                     return multiplexer.ready(answer)[:2]
 
-                pipes._operation(Multiplexer(wait, some), opened, b"x")
+                program._operation(Multiplexer(wait, some), opened, b"x")
             self.assertEqual(waits, 4, name)
 
     def test_wrongByte(self) -> None:
@@ -158,11 +158,11 @@ class MeasureTests(SynchronousTestCase):
         A pipe with anything but the byte just written has no number.
         """
         for name in available():
-            with pipes.opened(5) as opened:
+            with program.opened(5) as opened:
                 multiplexer = MULTIPLEXERS[name](opened)
                 os.write(opened[3], b"?")
                 error = self.assertRaises(
-                    WrongFind, pipes.measure, multiplexer, opened, 1, 0.0
+                    WrongFind, program.measure, multiplexer, opened, 1, 0.0
                 )
                 self.assertIn(f"({opened[3]}, b'?", str(error), name)
 
@@ -171,7 +171,7 @@ class MeasureTests(SynchronousTestCase):
         Every pipe is found before anything is timed.
         """
         for name in available():
-            with pipes.opened(250) as opened:
+            with program.opened(250) as opened:
                 multiplexer = MULTIPLEXERS[name](opened)
                 found: set[int] = set()
 
@@ -184,7 +184,7 @@ class MeasureTests(SynchronousTestCase):
                     found.update(named)
                     return named
 
-                pipes.measure(Multiplexer(multiplexer.wait, ready), opened, 1, 0.0)
+                program.measure(Multiplexer(multiplexer.wait, ready), opened, 1, 0.0)
                 self.assertEqual(found, set(opened), name)
 
     def test_closed(self) -> None:
@@ -194,8 +194,8 @@ class MeasureTests(SynchronousTestCase):
         for name in available():
             gc.collect()
             before = os.listdir("/proc/self/fd")
-            with pipes.opened(10) as opened:
-                pipes.measure(MULTIPLEXERS[name](opened), opened, 1, 0.0)
+            with program.opened(10) as opened:
+                program.measure(MULTIPLEXERS[name](opened), opened, 1, 0.0)
             gc.collect()
             self.assertEqual(os.listdir("/proc/self/fd"), before, name)
 
@@ -208,7 +208,7 @@ class MeasureTests(SynchronousTestCase):
         highest = max(map(int, before))
         resource.setrlimit(resource.RLIMIT_NOFILE, (highest + 10, hard))
         try:
-            with self.assertRaises(OSError), pipes.opened(highest + 10):
+            with self.assertRaises(OSError), program.opened(highest + 10):
                 self.fail("there are more than may be")
         finally:
             resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
@@ -224,7 +224,7 @@ class ProgramTests(SynchronousTestCase):
         """
         @return: exit status, standard output, standard error.
         """
-        code = "from iodemo.lab.pipes import main; main()"
+        code = "from iodemo.bench.multiplexer import main; main()"
         ended = subprocess.run(
             [sys.executable, "-c", code, *arguments],
             capture_output=True,
@@ -256,10 +256,10 @@ class ProgramTests(SynchronousTestCase):
         A multiplexer that is wrong ends it with what is wrong, and no number.
         """
         code = (
-            "from iodemo.lab import pipes\n"
-            "liar = pipes.Multiplexer(lambda: None, lambda answer: [])\n"
-            "pipes.MULTIPLEXERS['poll'] = lambda descriptors: liar\n"
-            "pipes.main()"
+            "from iodemo.bench import multiplexer\n"
+            "liar = multiplexer.Multiplexer(lambda: None, lambda answer: [])\n"
+            "multiplexer.MULTIPLEXERS['poll'] = lambda descriptors: liar\n"
+            "multiplexer.main()"
         )
         ended = subprocess.run(
             [sys.executable, "-c", code, "poll", "20", "3", "0.01"],

@@ -1,5 +1,5 @@
 """
-Tests for L{iodemo.lab.costs}.
+Tests for L{iodemo.results.costmodel}.
 """
 
 from __future__ import annotations
@@ -8,8 +8,8 @@ import random
 
 from twisted.trial.unittest import SynchronousTestCase
 
-from iodemo.lab import costs
-from iodemo.lab.results import Cell
+from iodemo.results import costmodel
+from iodemo.results.file import Cell
 from tests.results_examples import failedCell, okCell, parameters
 
 POINTS = ((1, 0), (2, 0), (5, 0), (10, 0), (100, 0), (10, 100), (10, 1000))
@@ -50,10 +50,10 @@ def cells(a: float, b: float, c: float, backend: str = "poll") -> list[Cell]:
 
 class FitTests(SynchronousTestCase):
     """
-    Tests for L{costs.fit}.
+    Tests for L{costmodel.fit}.
     """
 
-    def assertTerms(self, fit: costs.Fit, **terms: float) -> None:
+    def assertTerms(self, fit: costmodel.Fit, **terms: float) -> None:
         """
         Check the coefficients, and that they lie in their spans.
         """
@@ -67,7 +67,7 @@ class FitTests(SynchronousTestCase):
         """
         Where the model is true, it is found, and no point is off.
         """
-        fit = costs.fit(cells(10, 0.2, 3))
+        fit = costmodel.fit(cells(10, 0.2, 3))
         self.assertTerms(fit, a=10, b=0.2, c=3)
         self.assertIsNone(fit.unknown)
         self.assertAlmostEqual(fit.worst, 0)
@@ -85,7 +85,7 @@ class FitTests(SynchronousTestCase):
             each["summary"]["server_cpu_us_per_request"]["median"] *= chance.uniform(
                 0.98, 1.02
             )
-        fit = costs.fit(noisy)
+        fit = costmodel.fit(noisy)
         for name, value in (("a", 10), ("b", 0.2), ("c", 3)):
             self.assertLess(abs(fit.terms[name].value / value - 1), 0.2, name)
             self.assertLess(fit.terms[name].low, fit.terms[name].high)
@@ -97,7 +97,7 @@ class FitTests(SynchronousTestCase):
         one pays for that in calls.
         """
         for backend in ("threads", "busypoll"):
-            fit = costs.fit(cells(10, 0, 3, backend))
+            fit = costmodel.fit(cells(10, 0, 3, backend))
             self.assertTerms(fit, a=10, c=3)
 
     def test_sameCalls(self) -> None:
@@ -108,7 +108,7 @@ class FitTests(SynchronousTestCase):
             cell(active, idle, 20.0, {"recvfrom": 1.0, "sendto": 1.0}, "fork")
             for active, idle in POINTS
         ]
-        fit = costs.fit(same)
+        fit = costmodel.fit(same)
         self.assertTerms(fit, a=20)
         self.assertIn("as many system calls at every point", fit.unknown or "")
 
@@ -123,7 +123,7 @@ class FitTests(SynchronousTestCase):
         for number, each in enumerate(several):
             wobble = 1 + 0.02 * (-1) ** number
             each["summary"]["server_cpu_us_per_request"]["median"] *= wobble
-        fit = costs.fit([cell(1, 0, 60.0, sleeping), *several])
+        fit = costmodel.fit([cell(1, 0, 60.0, sleeping), *several])
         self.assertEqual(set(fit.terms), {"a", "b"})
         self.assertIn("1 busy and 0 idle connections", fit.unknown or "")
         self.assertEqual(list(fit.cells), several)
@@ -133,7 +133,7 @@ class FitTests(SynchronousTestCase):
         """
         No price is less than nothing: calls are not told from the rest then.
         """
-        fit = costs.fit(cells(50, 0.2, -3))
+        fit = costmodel.fit(cells(50, 0.2, -3))
         self.assertNotIn("c", fit.terms)
         self.assertIn("do not tell system calls from the rest", fit.unknown or "")
 
@@ -142,11 +142,11 @@ class FitTests(SynchronousTestCase):
         Few points are no fit; those without numbers, and those that two scenarios have
         in common, are not two.
         """
-        few = cells(10, 0.2, 3)[: costs.FEWEST_CELLS - 1]
+        few = cells(10, 0.2, 3)[: costmodel.FEWEST_CELLS - 1]
         uncounted = okCell("x", "poll", parameters(77), 1.0)
         failed = failedCell("x", "poll", parameters(78))
         error = self.assertRaises(
-            costs.Underdetermined, costs.fit, [*few, *few, uncounted, failed]
+            costmodel.Underdetermined, costmodel.fit, [*few, *few, uncounted, failed]
         )
         self.assertIn("known at 4 points, and it takes 5", str(error))
-        self.assertRaises(costs.Underdetermined, costs.fit, [])
+        self.assertRaises(costmodel.Underdetermined, costmodel.fit, [])

@@ -1,7 +1,7 @@
 """
 Run as a script: become another program that cannot outlive a comparison.
 
-C{python -I -S leash.py LIFELINE CORE PROGRAM ARGUMENT...}. LIFELINE is the
+C{python -I -S guard.py LIFELINE CORE PROGRAM ARGUMENT...}. LIFELINE is the
 reading end of a pipe whose other end the comparison alone holds: when that is
 over, however it ended, SIGKILL included, the pipe ends. A guard process waits
 for that and then kills its process group: the program and whatever it started.

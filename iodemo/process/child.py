@@ -1,4 +1,4 @@
-# -*- test-case-name: tests.test_lab -*-
+# -*- test-case-name: tests.test_bench -*-
 """
 The processes a comparison starts, and that none is left when it ends.
 """
@@ -17,7 +17,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import IO
 
-_LEASH = Path(__file__).with_name("leash.py")
+_LEASH = Path(__file__).with_name("guard.py")
 # Nobody writes to it. Its writing end is closed when this process is no more.
 _LIFELINE, _HELD = os.pipe()
 _LOG_PREFIX = re.compile(r"^\d{4}-\d\d-\d\dT[^ ]+ \[[^]]*\] ")

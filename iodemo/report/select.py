@@ -9,7 +9,10 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import NamedTuple
 
-from iodemo.lab.results import (
+from iodemo.bench.scenarios import CHAT, CONNECTIONS, FLOWS, PIPES, RATE, SINK
+from iodemo.load.round import judged
+from iodemo.models import MODELS
+from iodemo.results.file import (
     Cell,
     Comparison,
     Interval,
@@ -17,10 +20,7 @@ from iodemo.lab.results import (
     Placed,
     Results,
 )
-from iodemo.lab.scenarios import CHAT, CONNECTIONS, FLOWS, PIPES, RATE, SINK
-from iodemo.lab.statistics import ROUNDS_FOR_95
-from iodemo.load.round import judged
-from iodemo.models import MODELS
+from iodemo.results.statistics import ROUNDS_FOR_95
 
 #: The backends that are no reactors, and stand apart.
 REFERENCES = frozenset(model.name for model in MODELS if model.kind == "reference")

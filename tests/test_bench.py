@@ -1,5 +1,5 @@
 """
-Tests for L{iodemo.lab}: real servers, real loads, measured for moments.
+Tests for L{iodemo.bench}: real servers, real loads, measured for moments.
 """
 
 from __future__ import annotations
@@ -22,22 +22,11 @@ import psutil
 from twisted.trial.unittest import SynchronousTestCase
 
 from iodemo import models
-from iodemo.kernel import ioUringRefusal
-from iodemo.lab import (
-    child,
-    comparing,
-    environment,
-    record,
-    results,
-    runner,
-    scenarios,
-    statistics,
-)
-from iodemo.lab import plan as planning
-from iodemo.lab.pipes import MULTIPLEXERS
-from iodemo.lab.plan import Plan
-from iodemo.lab.results import Results
-from iodemo.lab.scenarios import (
+from iodemo.bench import environment, runner, scenarios
+from iodemo.bench import plan as planning
+from iodemo.bench.multiplexer import MULTIPLEXERS
+from iodemo.bench.plan import Plan
+from iodemo.bench.scenarios import (
     ECHO,
     Pipes,
     Point,
@@ -45,10 +34,14 @@ from iodemo.lab.scenarios import (
     Workload,
     foreignWorkload,
 )
+from iodemo.kernel import ioUringRefusal
 from iodemo.load import driver
 from iodemo.load.exchanges import Echo, Http
 from iodemo.load.round import Round
-from iodemo.report import reading
+from iodemo.process import child
+from iodemo.report import select
+from iodemo.results import comparisons, file, journal, statistics
+from iodemo.results.file import Results
 from tests.children import TIMEOUT, allowFiles
 from tests.children import Child as TwistdChild
 from tests.results_examples import failedCell, okCell, parameters
@@ -83,7 +76,7 @@ class CompareTestCase(SynchronousTestCase):
     def setUp(self) -> None:
         self.path = Path(self.mktemp())
         self.path.mkdir()
-        self.path /= results.FILE_NAME
+        self.path /= file.FILE_NAME
         before = os.environ.get("PYTHONPATH")
         os.environ["PYTHONPATH"] = faultyPath()
         self.addCleanup(self.restore, before)
@@ -121,7 +114,7 @@ class CompareTestCase(SynchronousTestCase):
             controlled=controlled,
         )
         outcome = runner.compare(plan, self.path, "iodemo compare", observer)
-        self.assertEqual(results.read(self.path), outcome)
+        self.assertEqual(file.read(self.path), outcome)
         self.assertEqual(psutil.Process().children(recursive=True), [])
         return outcome
 
@@ -148,7 +141,7 @@ class CompareTests(CompareTestCase):
             self.assertGreater(cell["summary"]["server_rss_kib"]["low"], 0)
             self.assertCounted(cell)
         if ioUringRefusal() is None:
-            self.assertEqual(reading.contradictions(outcome), {})
+            self.assertEqual(select.contradictions(outcome), {})
         compared = {
             (each["backend"], each["metric"]) for each in outcome["comparisons"]
         }
@@ -211,7 +204,7 @@ class CompareTests(CompareTestCase):
                 self.assertGreaterEqual(due["p50"], sent["p50"])
             for metric in ("latency_us.p99", "latency_uncorrected_us.p99"):
                 self.assertGreater(cell["summary"][metric]["low"], 0)
-        self.assertFalse(reading.keptUp(overtaken))
+        self.assertFalse(select.keptUp(overtaken))
         self.assertGreater(overtaken["summary"]["unanswered_fraction"]["low"], 0.5)
         self.assertLess(overtaken["summary"]["throughput"]["high"], 1e6)
         self.assertNotIn("syscalls_reason", overtaken)
@@ -273,7 +266,7 @@ class CompareTests(CompareTestCase):
             self.assertEqual(cell["status"], "failed")
             self.assertIn(reason, cell["reason"] or "")
 
-    def assertCounted(self, cell: results.Cell) -> None:
+    def assertCounted(self, cell: file.Cell) -> None:
         """
         Its system calls were counted once, after its last round, or not for a reason.
         """
@@ -311,13 +304,13 @@ class CompareTests(CompareTestCase):
         The baseline is measured a second time among the others, and against itself.
         """
         ran: list[str] = []
-        ended: list[results.Cell] = []
+        ended: list[file.Cell] = []
 
         class Control(runner.Observer):
             def roundBegan(self, scenario: Scenario, point: Point, name: str) -> None:
                 ran.append(name)
 
-            def controlEnded(self, cell: results.Cell) -> None:
+            def controlEnded(self, cell: file.Cell) -> None:
                 ended.append(cell)
 
         outcome = self.compare(
@@ -351,17 +344,17 @@ class CompareTests(CompareTestCase):
                 *(("epoll", 1000.0), ("epoll", 1300.0), ("poll", 1200.0)),
             )
         )
-        noise = comparing.noiseOf([base, other], control)
+        noise = comparisons.noiseOf([base, other], control)
         self.assertLessEqual(
             {*statistics.COMPARED} - {"us_per_call"},
             {found["metric"] for found in noise},
         )
         for found, verdict in (([], "faster"), (noise, "indistinguishable")):
-            (throughput, *_) = comparing.comparisons([base, other], "epoll", found)
+            (throughput, *_) = comparisons.comparisons([base, other], "epoll", found)
             self.assertEqual(throughput["verdict"], verdict)
         failed = failedCell("active", "epoll", parameters(1))
-        self.assertEqual(comparing.noiseOf([base], failed), [])
-        self.assertEqual(comparing.noiseOf([failed], control), [])
+        self.assertEqual(comparisons.noiseOf([base], failed), [])
+        self.assertEqual(comparisons.noiseOf([failed], control), [])
 
     def test_finishedIsKept(self) -> None:
         """
@@ -371,7 +364,7 @@ class CompareTests(CompareTestCase):
 
         class Look(runner.Observer):
             def roundBegan(this, scenario: Scenario, point: Point, name: str) -> None:
-                kept.append(len(results.read(self.path)["cells"]))
+                kept.append(len(file.read(self.path)["cells"]))
 
         self.compare(Point(1), Point(2), backends=("poll", "epoll"), observer=Look())
         self.assertEqual(kept, [0, 1, 2, 3])
@@ -459,7 +452,7 @@ class CompareTests(CompareTestCase):
             def roundBegan(self, scenario: Scenario, point: Point, name: str) -> None:
                 began.append(point.connections)
 
-            def cellEnded(self, cell: results.Cell) -> None:
+            def cellEnded(self, cell: file.Cell) -> None:
                 ended.append(f"{cell['scenario']} {cell['parameters']['active']}")
 
         both = tuple(Scenario(name, "?", ECHO, (), ()) for name in ("one", "two"))
@@ -472,7 +465,7 @@ class CompareTests(CompareTestCase):
             warmup=0.01,
         )
         outcome = runner.compare(plan, self.path, "iodemo compare", Observer())
-        self.assertEqual(results.read(self.path), outcome)
+        self.assertEqual(file.read(self.path), outcome)
         self.assertEqual(began, [1, 1, 2, 2])
         self.assertEqual(ended, [*["one 1"] * 2, *["one 2"] * 2, *["two 2"] * 2])
         *_, one, other, first, second = outcome["cells"]
@@ -711,7 +704,7 @@ class Stopping(runner.Observer):
     def roundsEnded(self, seconds: float) -> None:
         self.seconds += seconds
 
-    def cellEnded(self, cell: results.Cell) -> None:
+    def cellEnded(self, cell: file.Cell) -> None:
         self.ended.append(f"{cell['scenario']} {cell['parameters']['active']}")
 
 
@@ -746,7 +739,7 @@ class GoOnTests(CompareTestCase):
             "iodemo compare",
             Stopping(rounds),
         )
-        return results.read(self.path)
+        return file.read(self.path)
 
     def goOn(
         self, earlier: Results, plan: Plan | None = None
@@ -756,11 +749,11 @@ class GoOnTests(CompareTestCase):
         """
         observer = Stopping()
         plan = plan or self.plan()
-        record.check(plan, earlier)
+        journal.check(plan, earlier)
         outcome = runner.compare(
             plan, self.path, "iodemo compare again", observer, earlier
         )
-        self.assertEqual(results.read(self.path), outcome)
+        self.assertEqual(file.read(self.path), outcome)
         return outcome, observer
 
     def test_everyRoundIsKept(self) -> None:
@@ -789,27 +782,27 @@ class GoOnTests(CompareTestCase):
             for some in kept:
                 self.assertTrue(any(c["rounds"][: len(some)] == some for c in every))
             for found in (outcome["noise"], outcome["comparisons"]):
-                self.assertEqual(len({results.placeOf(each) for each in found}), 3)
+                self.assertEqual(len({file.placeOf(each) for each in found}), 3)
 
     def test_everyCellIsTold(self) -> None:
         """
         An interrupted comparison has told of all cells that it has: of those too that
         ended at the point at which it was interrupted.
         """
-        told: list[results.Cell] = []
+        told: list[file.Cell] = []
 
         class Telling(Stopping):
-            def cellEnded(self, cell: results.Cell) -> None:
+            def cellEnded(self, cell: file.Cell) -> None:
                 told.append(cell)
 
-            def controlEnded(self, cell: results.Cell) -> None:
+            def controlEnded(self, cell: file.Cell) -> None:
                 told.append(cell)
 
         # Three rounds, then the second ones: two cells are finished.
         observer = Telling(5)
         arguments = (self.plan(), self.path, "iodemo compare", observer)
         self.assertRaises(Stopped, runner.compare, *arguments)
-        run = results.read(self.path)
+        run = file.read(self.path)
         self.assertEqual(told, [*run["cells"], *run["controls"]])
         self.assertEqual(len(told), 2)
 
@@ -824,7 +817,7 @@ class GoOnTests(CompareTestCase):
         )
         for rounds in (1, 5):
             earlier = self.stop(rounds, plan)
-            left = plan.estimate(done=record.done(plan, earlier))
+            left = plan.estimate(done=journal.done(plan, earlier))
             self.assertAlmostEqual(left, plan.estimate() * (8 - rounds) / 8)
             outcome, observer = self.goOn(earlier, plan)
             self.assertTrue(outcome["complete"])
@@ -847,7 +840,7 @@ class GoOnTests(CompareTestCase):
         Only what is new is told of, and adds up to the estimate of what was left.
         """
         earlier = self.stop(7)
-        left = self.plan().estimate(done=record.done(self.plan(), earlier))
+        left = self.plan().estimate(done=journal.done(self.plan(), earlier))
         self.assertLess(left, self.plan().estimate() / 2)
         _, observer = self.goOn(earlier)
         self.assertEqual(observer.ended, ["one 2"] * 2 + ["two 2"] * 2)
@@ -877,7 +870,7 @@ class GoOnTests(CompareTestCase):
             self.plan(backends=self.plan().backends[:1]),
             self.plan(scenarios=self.plan().scenarios[:1]),
         ):
-            error = self.assertRaises(record.CannotGoOn, record.check, plan, earlier)
+            error = self.assertRaises(journal.CannotGoOn, journal.check, plan, earlier)
             self.assertIn("something else", str(error))
         for name, value, reason in (
             ("kernel", "Linux 1.0", "kernel Linux 1.0, now"),
@@ -887,11 +880,11 @@ class GoOnTests(CompareTestCase):
             other: Any = copy.deepcopy(earlier)
             other["environment"][name] = value
             error = self.assertRaises(
-                record.CannotGoOn, record.check, self.plan(), other
+                journal.CannotGoOn, journal.check, self.plan(), other
             )
             self.assertIn(reason, str(error))
         error = self.assertRaises(
-            record.CannotGoOn, record.check, self.plan(), self.stop(0)
+            journal.CannotGoOn, journal.check, self.plan(), self.stop(0)
         )
         self.assertIn("measured nothing", str(error))
 
@@ -975,7 +968,7 @@ class ChildTests(SynchronousTestCase):
             "'-c', 'import time; time.sleep(60)']); print(p.pid, flush=True); p.wait()"
         )
         code = (
-            "import os, sys, time; from iodemo.lab.child import Child; "
+            "import os, sys, time; from iodemo.process.child import Child; "
             "c = Child([sys.executable, '-c', sys.argv[1]], None)\n"
             "while not c.output(): time.sleep(0.01)\n"
             "print(c.pid, c.output(), flush=True); input()"
@@ -1026,7 +1019,7 @@ class FreePortTests(SynchronousTestCase):
 
 class ScenarioTests(SynchronousTestCase):
     """
-    Tests for L{iodemo.lab.scenarios}.
+    Tests for L{iodemo.bench.scenarios}.
     """
 
     def test_records(self) -> None:

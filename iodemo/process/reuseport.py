@@ -1,4 +1,4 @@
-# -*- test-case-name: tests.test_lab -*-
+# -*- test-case-name: tests.test_bench -*-
 """
 Several servers on one port, as many as it takes to open so many files. A program of its
 own, whose children the servers are.

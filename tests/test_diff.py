@@ -1,5 +1,5 @@
 """
-Tests for L{iodemo.lab.difference} and L{iodemo.report.changes}.
+Tests for L{iodemo.results.diff} and L{iodemo.report.changes}.
 """
 
 from __future__ import annotations
@@ -14,7 +14,8 @@ from typing import Any
 from rich.console import Console
 from twisted.trial.unittest import SynchronousTestCase
 
-from iodemo.lab.difference import (
+from iodemo.report.changes import ChangesTable
+from iodemo.results.diff import (
     MACHINE,
     SOFTWARE,
     Change,
@@ -22,8 +23,7 @@ from iodemo.lab.difference import (
     differing,
     plansDiffering,
 )
-from iodemo.lab.results import Cell, Results
-from iodemo.report.changes import ChangesTable
+from iodemo.results.file import Cell, Results
 from tests.results_examples import (
     SELECT_LIMIT,
     controlled,

@@ -1,4 +1,4 @@
-# -*- test-case-name: tests.test_lab -*-
+# -*- test-case-name: tests.test_bench -*-
 """
 Runs a comparison: which rounds, in which order, and what becomes of them.
 
@@ -25,15 +25,17 @@ from typing import cast
 
 import numpy
 
-from iodemo.lab import environment, results, sharing, statistics
-from iodemo.lab.certificate import certificateInMemory, inherited, tlsEndpoint
-from iodemo.lab.child import Child, awaitFirst
-from iodemo.lab.plan import SERVER_DESCRIPTORS, STARTING, Entrant, Plan, servers
-from iodemo.lab.record import Record
-from iodemo.lab.results import Cell, Placed, Results
-from iodemo.lab.scenarios import Pipes, Point, Scenario, Workload, placed
+from iodemo.bench import environment
+from iodemo.bench.certificate import certificateInMemory, inherited, tlsEndpoint
+from iodemo.bench.plan import SERVER_DESCRIPTORS, STARTING, Entrant, Plan, servers
+from iodemo.bench.scenarios import Pipes, Point, Scenario, Workload, placed
 from iodemo.load.round import LOAD_LIMIT, Counted, Round, loadUse
 from iodemo.models import Model
+from iodemo.process import reuseport
+from iodemo.process.child import Child, awaitFirst
+from iodemo.results import file, statistics
+from iodemo.results.file import Cell, Placed, Results
+from iodemo.results.journal import Record
 
 #: Why a backend is not asked for a share of what it answers at most.
 NO_CAPACITY = "it has no number for {:,} connections in a closed loop"
@@ -42,9 +44,11 @@ NO_CAPACITY = "it has no number for {:,} connections in a closed loop"
 # hide a module of the standard library: last, not first as Python has it for -c.
 _RUN = "import sys; sys.path.append(sys.path.pop(0)); sys.argv[0] = {name!r}; "
 _TWISTD = _RUN.format(name="twistd") + "from twisted.scripts.twistd import run; run()"
-_PIPES = _RUN.format(name="pipes") + "from iodemo.lab.pipes import main; main()"
-_SHARING = _RUN.format(name="sharing") + "from iodemo.lab.sharing import main; main()"
-_IODEMO = _RUN.format(name="iodemo") + "from iodemo.cli import run; run()"
+_PIPES = _RUN.format(name="pipes") + "from iodemo.bench.multiplexer import main; main()"
+_SHARING = (
+    _RUN.format(name="sharing") + "from iodemo.process.reuseport import main; main()"
+)
+_IODEMO = _RUN.format(name="iodemo") + "from iodemo.cli.main import run; run()"
 
 # How a reason begins that may have to do with the number of connections.
 _LOST = (
@@ -90,7 +94,7 @@ def compare(
     @param path: of the results file, which is readable at every moment.
     @param command: the command line, for the record.
     @param earlier: an interrupted run to go on with, as
-        L{iodemo.lab.record.check} lets it through.
+        L{iodemo.results.journal.check} lets it through.
     @return: what was measured; incomplete if at the first point nothing was.
     @raise OSError: if C{path} cannot be written.
     """
@@ -141,7 +145,7 @@ def _measurePoint(
 
     def end(
         entrant: Entrant,
-        status: results.Status,
+        status: file.Status,
         reason: str | None,
         rounds: list[Round],
     ) -> None:
@@ -217,7 +221,7 @@ def _explained(reason: str, backend: Model, point: Point) -> str:
 def _cell(
     place: Placed,
     backend: Model,
-    status: results.Status,
+    status: file.Status,
     reason: str | None,
     rounds: list[Round],
 ) -> Cell:
@@ -349,7 +353,7 @@ def _serverCommand(
     if certificate is not None:
         endpoint = tlsEndpoint(inherited(certificate), port)
     elif count > 1:
-        endpoint = sharing.ENDPOINT
+        endpoint = reuseport.ENDPOINT
     else:
         endpoint = f"tcp:{port}:interface=127.0.0.1"
     plugin = [

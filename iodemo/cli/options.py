@@ -21,8 +21,8 @@ from rich.console import Console
 from rich.text import Text
 
 if TYPE_CHECKING:
-    from iodemo.lab.claims import Claim
-    from iodemo.lab.results import Placed, Results
+    from iodemo.results.claims import Claim
+    from iodemo.results.file import Placed, Results
 
 
 class Number(click.FloatRange):
@@ -59,7 +59,7 @@ class Seconds(Number):
 
 class Required(click.ParamType[Any]):
     """
-    A claim, as L{iodemo.lab.claims.parse} reads it.
+    A claim, as L{iodemo.results.claims.parse} reads it.
     """
 
     name = "claim"
@@ -67,7 +67,7 @@ class Required(click.ParamType[Any]):
     def convert(
         self, value: Any, param: click.Parameter | None, ctx: click.Context | None
     ) -> Any:
-        from iodemo.lab.claims import BadClaim, parse
+        from iodemo.results.claims import BadClaim, parse
 
         try:
             return parse(value)
@@ -119,8 +119,8 @@ def showClaims(
     """
     Show whether claims hold in each of some runs, and exit if one does not.
     """
-    from iodemo.lab.claims import decide, overall
     from iodemo.report.decisions import DecisionsTable
+    from iodemo.results.claims import decide, overall
 
     answers = set()
     for run in runs:
@@ -140,7 +140,7 @@ def checkClaims(
     """
     Refuse claims that nothing at these places can decide.
     """
-    from iodemo.lab.claims import BadClaim
+    from iodemo.results.claims import BadClaim
 
     try:
         for claim in claims:

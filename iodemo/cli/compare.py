@@ -1,7 +1,7 @@
 # -*- test-case-name: tests.test_cli -*-
 """
 The command C{iodemo compare}: its options, the plan they make, and what somebody
-sees before, during and after it. What it runs is in L{iodemo.lab}.
+sees before, during and after it. What it runs is in L{iodemo.bench}.
 """
 
 from __future__ import annotations
@@ -23,7 +23,8 @@ import click
 from rich.console import Console
 
 from iodemo import models
-from iodemo.commandline import (
+from iodemo.bench.scenarios import SCENARIOS
+from iodemo.cli.options import (
     SHORTEST,
     Seconds,
     checkClaims,
@@ -32,15 +33,14 @@ from iodemo.commandline import (
     showClaims,
     showReport,
 )
-from iodemo.lab.scenarios import SCENARIOS
 from iodemo.load.exchanges import KINDS
 from iodemo.load.plan import MOST_CONNECTIONS
 
 if TYPE_CHECKING:
-    from iodemo.lab.claims import Claim
-    from iodemo.lab.plan import Plan
-    from iodemo.lab.results import Results
-    from iodemo.lab.scenarios import Point, Scenario
+    from iodemo.bench.plan import Plan
+    from iodemo.bench.scenarios import Point, Scenario
+    from iodemo.results.claims import Claim
+    from iodemo.results.file import Results
 
 
 @click.command(short_help="Measure one service under every backend, and report.")
@@ -119,7 +119,7 @@ def compare(
     Ctrl-C ends it early; what was finished by then is in the results. However it ended,
     the same command with the same --output goes on from there.
     """
-    from iodemo.progress import Interrupted, interruptible
+    from iodemo.cli.progress import Interrupted, interruptible
 
     if quick and full:
         raise click.UsageError("--quick and --full exclude each other")
@@ -142,14 +142,15 @@ def _measure(plan: Plan, output: Path | None, claims: tuple[Claim, ...]) -> None
     """
     Make a comparison or go on with one, report it, and say whether claims hold.
     """
-    from iodemo.lab import record, results, runner
-    from iodemo.lab.environment import pinning
-    from iodemo.lab.statistics import FEWEST_ROUNDS
-    from iodemo.progress import ComparisonProgress, Interrupted
+    from iodemo.bench import runner
+    from iodemo.bench.environment import pinning
+    from iodemo.cli.progress import ComparisonProgress, Interrupted
+    from iodemo.results import file, journal
+    from iodemo.results.statistics import FEWEST_ROUNDS
 
     console = Console()
     directory = output or _newDirectory()
-    path = directory / results.FILE_NAME
+    path = directory / file.FILE_NAME
     with oneLine(directory):
         directory.mkdir(parents=True, exist_ok=True)
     again = [*_program(), *sys.argv[1:]]
@@ -165,7 +166,7 @@ def _measure(plan: Plan, output: Path | None, claims: tuple[Claim, ...]) -> None
 
     try:
         earlier, _ = _earlier(plan, directory)
-        done = record.done(plan, earlier) if earlier else {}
+        done = journal.done(plan, earlier) if earlier else {}
         console.print(
             f"{_counted(len(plan.backends), 'backend')} and {plan.baseline} once more, "
             f"{_counted(len(plan.measured()), 'point')}, "
@@ -197,7 +198,7 @@ def _measure(plan: Plan, output: Path | None, claims: tuple[Claim, ...]) -> None
                     console.print(
                         f"{said}: {why}.", highlight=False, markup=False, soft_wrap=True
                     )
-            done = record.done(plan, earlier) if earlier else {}
+            done = journal.done(plan, earlier) if earlier else {}
             with ComparisonProgress(console, plan.estimate(done=done)) as progress:
                 begun = True
                 command = shlex.join(["iodemo", *sys.argv[1:]])
@@ -269,16 +270,16 @@ def _earlier(plan: Plan, directory: Path) -> tuple[Results | None, str | None]:
     @return: the run in a directory, if it was interrupted and can be gone on with, or
         else why it cannot.
     """
-    from iodemo.lab import record, results
+    from iodemo.results import file, journal
 
     try:
-        earlier = results.read(directory)
+        earlier = file.read(directory)
         if earlier["complete"]:
             return None, None
-        record.check(plan, earlier)
-    except results.ResultsError:
+        journal.check(plan, earlier)
+    except file.ResultsError:
         return None, None
-    except record.CannotGoOn as reason:
+    except journal.CannotGoOn as reason:
         return None, str(reason)
     return earlier, None
 
@@ -298,12 +299,12 @@ def _left(path: Path | None, directory: Path, again: list[str]) -> str:
     @param path: of its results, if it has any.
     @param again: the command that goes on with it.
     """
-    from iodemo.lab import results
+    from iodemo.results import file
 
     run = None
     if path is not None:
-        with suppress(results.ResultsError):
-            run = results.read(path)
+        with suppress(file.ResultsError):
+            run = file.read(path)
     cells = _cells(run) if run else 0
     said = [f"{_counted(cells, 'cell')} finished"]
     if run and (cells or run.get("unfinished")):
@@ -402,9 +403,9 @@ def _plan(
     seconds: float | None,
     connections: int | None = None,
 ) -> Plan:
-    from iodemo.lab.pipes import MULTIPLEXERS
-    from iodemo.lab.plan import Plan
-    from iodemo.lab.scenarios import (
+    from iodemo.bench.multiplexer import MULTIPLEXERS
+    from iodemo.bench.plan import Plan
+    from iodemo.bench.scenarios import (
         BUSY,
         CONNECTIONS,
         PIPES,

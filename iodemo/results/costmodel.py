@@ -1,4 +1,4 @@
-# -*- test-case-name: tests.test_costs -*-
+# -*- test-case-name: tests.test_costmodel -*-
 """
 What a request costs a backend, as a model of three terms::
 
@@ -32,8 +32,8 @@ from dataclasses import dataclass, replace
 
 import numpy
 
-from iodemo.lab.results import Cell
 from iodemo.models import MODELS
+from iodemo.results.file import Cell
 
 #: Fewer cells than this are fitted by anything.
 FEWEST_CELLS = 5

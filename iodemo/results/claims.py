@@ -22,8 +22,8 @@ from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 from typing import Literal
 
-from iodemo.lab import statistics
-from iodemo.lab.results import Cell, Placed, Results, placeOf
+from iodemo.results import statistics
+from iodemo.results.file import Cell, Placed, Results, placeOf
 
 Answer = Literal["held", "refuted", "undecided"]
 

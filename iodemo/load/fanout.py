@@ -1,4 +1,4 @@
-# -*- test-case-name: tests.test_room -*-
+# -*- test-case-name: tests.test_fanout -*-
 """
 A room full of members: one says a line, and all hear it.
 

@@ -1,4 +1,4 @@
-# -*- test-case-name: tests.test_lab -*-
+# -*- test-case-name: tests.test_bench -*-
 """
 Cells against cells: what is compared, and in which metrics.
 """
@@ -7,8 +7,8 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
 
-from iodemo.lab import statistics
-from iodemo.lab.results import Cell, Comparison
+from iodemo.results import statistics
+from iodemo.results.file import Cell, Comparison
 
 
 def comparisons(

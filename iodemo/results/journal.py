@@ -1,4 +1,4 @@
-# -*- test-case-name: tests.test_lab -*-
+# -*- test-case-name: tests.test_bench -*-
 """
 What a comparison has found so far, in its file at every moment, and how it goes on
 after it was interrupted.
@@ -14,12 +14,13 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from iodemo.lab import environment, results
-from iodemo.lab.comparing import comparisons, noiseOf
-from iodemo.lab.difference import MACHINE, SOFTWARE, differing
-from iodemo.lab.plan import Done, Entrant, Plan
-from iodemo.lab.results import Cell, Comparison, Placed, Results, Unfinished, placeOf
+from iodemo.bench import environment
+from iodemo.bench.plan import Done, Entrant, Plan
 from iodemo.load.round import Round
+from iodemo.results import file
+from iodemo.results.comparisons import comparisons, noiseOf
+from iodemo.results.diff import MACHINE, SOFTWARE, differing
+from iodemo.results.file import Cell, Comparison, Placed, Results, Unfinished, placeOf
 
 
 class CannotGoOn(Exception):
@@ -51,8 +52,8 @@ class Record:
         self._steal = environment.Steal()
         self._stolen: float | None = None
         self.results: Results = {
-            "format": results.FORMAT,
-            "version": results.VERSION,
+            "format": file.FORMAT,
+            "version": file.VERSION,
             "complete": False,
             "environment": environment.describe(command),
             "plan": plan.planned(),
@@ -134,7 +135,7 @@ class Record:
         self.results["environment"]["steal_fraction"] = max(
             (each for each in stolen if each is not None), default=None
         )
-        results.write(self.results, self._path)
+        file.write(self.results, self._path)
 
     def _cells(self, controls: bool) -> list[Cell]:
         return [

@@ -1,0 +1,3 @@
+"""
+Supervision: how processes are started, pinned, guarded and ended.
+"""

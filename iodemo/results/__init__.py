@@ -1,0 +1,3 @@
+"""
+The numbers: what a run found, its file, and how its numbers are compared.
+"""
