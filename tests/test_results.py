@@ -132,7 +132,7 @@ class ResultsFileTests(SynchronousTestCase):
             ('{"format": "iodemo-results", "version": 2}', "reads version 1"),
             (b"\xff\xfe", "not UTF-8"),
             ("[" * 100_000, "nested too deeply"),
-            ('{"format": NaN}', "NaN is not a number"),
+            ('{"format": NaN}', "the file.format is NaN, expected a finite number"),
         ):
             self.assertIn(reason, self.refused(text))
 
@@ -194,9 +194,65 @@ class ResultsFileTests(SynchronousTestCase):
             changed["cells"][0]["rounds"][0]["throughput"] = number
             self.path.write_text(json.dumps(changed))
             file.read(self.path)
-        text = json.dumps({**self.example, "of another version": "NUMBER"})
-        for said in ("NaN", "Infinity", "-Infinity", "1e999", "-1e999"):
-            self.assertIn(said, self.refused(text.replace('"NUMBER"', said)))
+        text = json.dumps({**self.example, "of another version": [{"x": "NUMBER"}]})
+        for said in ("NaN", "Infinity", "-Infinity", "1e999", "-1e999", "9" * 5000):
+            self.assertIn(
+                f"the file['of another version'][0].x is {said[:37]}",
+                self.refused(text.replace('"NUMBER"', said)),
+            )
+        changed["cells"][0]["rounds"][0]["throughput"] = float("nan")
+        self.assertIn(
+            "the file.cells[0].rounds[0].throughput is NaN, expected a finite number",
+            self.refused(json.dumps(changed)),
+        )
+
+    def test_controlCharacters(self) -> None:
+        """
+        A control character within a text is named, with its place, whether it is
+        escaped or not.
+        """
+        changed = copy.deepcopy(self.example)
+        changed["environment"]["cpu"] = "A\x1bB"
+        text = json.dumps(changed, indent=1)
+        self.assertIn(
+            "the file.environment.cpu is 'A\\x1bB', expected printable text",
+            self.refused(text),
+        )
+        lines = text.partition("\\u001b")[0].split("\n")
+        for found, said in (("\x1b", r"'\x1b'"), ("\n", r"'\n'"), ("\0", r"'\x00'")):
+            self.assertIn(
+                f"not JSON: there is a control character ({said}) within a text at "
+                f"line {len(lines)}, column {len(lines[-1]) + 1}",
+                self.refused(text.replace("\\u001b", found)),
+            )
+
+    def test_intervals(self) -> None:
+        """
+        A number beside its interval lies in it, and no ratio of throughputs is 0.
+        """
+        for key, low, middle, high in (
+            ("comparisons", 0, 0, 0),
+            ("comparisons", 0, 1, 2),
+            ("comparisons", 1, 0, 2),
+            ("noise", 0, 0, 0),
+            ("noise", 0.9, 0, 1.1),
+            ("noise", 0.9, 1.2, 1.1),
+        ):
+            changed: Any = copy.deepcopy(self.example)
+            of = changed[key][0]
+            of["low"], of["ratio"], of["high"] = low, middle, high
+            of["metric"] = "throughput"
+            self.assertIn(f"the file.{key}[0].", self.refused(json.dumps(changed)))
+        # Another metric may be 0: a server may have used too little CPU time to count.
+        of["low"], of["ratio"], of["high"] = 0, 0, 1.1
+        of["metric"] = "server_user_us_per_request"
+        self.path.write_text(json.dumps(changed))
+        file.read(self.path)
+        changed = copy.deepcopy(self.example)
+        changed["cells"][0]["summary"]["throughput"]["median"] = 0
+        self.assertIn(
+            "summary.throughput.median is 0", self.refused(json.dumps(changed))
+        )
 
     def test_twice(self) -> None:
         """

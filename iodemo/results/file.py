@@ -237,15 +237,16 @@ def read(path: Path) -> Results:
     except UnicodeDecodeError as error:
         raise ResultsError(f"{path}: not a results file: not UTF-8 text") from error
     try:
-        value = json.loads(text, parse_constant=_refuseConstant, parse_float=_float)
+        value = json.loads(
+            text, parse_constant=_NotFinite, parse_float=_float, parse_int=_int
+        )
     except RecursionError as error:
         raise ResultsError(f"{path}: {_TOO_DEEP}") from error
-    except ValueError as error:
-        raise ResultsError(
-            f"{path}: not a whole JSON file ({error}): cut off, or not a results file"
-        ) from error
+    except json.JSONDecodeError as error:
+        raise ResultsError(f"{path}: {_notJSON(error)}") from error
     try:
         _checkDepth(value)
+        _checkFinite(value, "the file")
         _checkHead(value)
         _results(value, "the file")
         _checkCells(value)
@@ -293,6 +294,9 @@ _LONGEST = 10_000
 _SMALLEST = 1e-30
 _LARGEST = 2**63 - 1
 
+# By how much a number that was computed may be off, as a fraction of it.
+_ROUNDED = 1e-9
+
 # As many as iodemo compare makes. The intervals of millions would take all memory.
 _MOST_ROUNDS = 1000
 
@@ -306,15 +310,63 @@ _TOO_DEEP = "not a results file: nested too deeply"
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.+-]{0,63}")
 
 
-def _refuseConstant(constant: str) -> None:
-    raise ValueError(f"{constant} is not a number")
+class _NotFinite:
+    """
+    What stands for a number and is none that Python can have: NaN, an infinity, or too
+    many digits. It is kept until it is known where it is.
+    """
+
+    def __init__(self, text: str) -> None:
+        self._text = text
+
+    def __repr__(self) -> str:
+        return self._text
 
 
-def _float(text: str) -> float:
+def _float(text: str) -> float | _NotFinite:
     number = float(text)
-    if math.isinf(number):
-        raise ValueError(f"{_show(text)} is larger than any number")
-    return number
+    return _NotFinite(text) if math.isinf(number) else number
+
+
+def _int(text: str) -> int | _NotFinite:
+    try:
+        return int(text)
+    except ValueError:
+        # It has more digits than Python reads.
+        return _NotFinite(text)
+
+
+def _notJSON(error: json.JSONDecodeError) -> str:
+    """
+    What is wrong with a text that is not JSON, and where.
+    """
+    where = f"line {error.lineno:,}, column {error.colno:,}"
+    found = error.doc[error.pos : error.pos + 1]
+    # Within a text; what is cut off there has another message.
+    if error.msg.startswith("Invalid control character"):
+        return (
+            f"not JSON: there is a control character ({found!a}) within a text at "
+            f"{where}, where JSON has it escaped"
+        )
+    return (
+        f"not a whole JSON file ({error.msg}: {where}): cut off, changed by hand, or "
+        "not a results file"
+    )
+
+
+def _checkFinite(value: Any, where: str) -> None:
+    """
+    See that every number within, those of unknown keys too, is one.
+    """
+    if isinstance(value, _NotFinite):
+        raise _Wrong(f"{where} is {_show(value)}, expected a finite number")
+    if isinstance(value, dict):
+        for key, inner in value.items():
+            named = f".{key}" if _NAME.fullmatch(key) else f"[{_show(key)}]"
+            _checkFinite(inner, where + named)
+    elif isinstance(value, list):
+        for index, inner in enumerate(value):
+            _checkFinite(inner, f"{where}[{index}]")
 
 
 def _checkDepth(value: Any) -> None:
@@ -492,11 +544,14 @@ _round = _object(
         "latency_uncorrected_us": _latency,
         "due": _count,
         "backlog": _count,
+        "backlog_before": _count,
         "late": _count,
         "unanswered": _count,
         "unsent": _count,
         "unanswered_oldest_us": _number,
         "reconnects": _count,
+        "resent": _count,
+        "retransmitted": _count,
         "idle_closed": _count,
         "rate": _number,
         "connections_from_elsewhere": _count,
@@ -509,8 +564,28 @@ _round = _object(
         "latency_last_us": _latency,
     },
 )
-_interval = _object({"median": _number, "low": _number, "high": _number})
 
+
+def _within(middle: str, check: _Check) -> _Check:
+    """
+    What C{check} lets through, if its middle lies between its C{low} and C{high}.
+    """
+
+    def checkWithin(value: Any, where: str) -> None:
+        check(value, where)
+        low, high = value["low"] * (1 - _ROUNDED), value["high"] * (1 + _ROUNDED)
+        if not low <= value[middle] <= high:
+            raise _Wrong(
+                f"{where}.{middle} is {_show(value[middle])}, expected one from "
+                f"{_show(value['low'])} to {_show(value['high'])}, as low and high are"
+            )
+
+    return checkWithin
+
+
+_interval = _within(
+    "median", _object({"median": _number, "low": _number, "high": _number})
+)
 
 _placed = {"scenario": _name, "service": _name, "parameters": _parameters}
 _cell = _object(
@@ -537,7 +612,7 @@ def _cellWithItsNumbers(value: Any, where: str) -> None:
         raise _Wrong(f"{where} is {value['status']}, but gives no reason")
 
 
-_comparison = _object(
+_compared = _object(
     {
         "scenario": _name,
         "parameters": _parameters,
@@ -550,6 +625,15 @@ _comparison = _object(
         "verdict": _oneOf("faster", "slower", "indistinguishable"),
     }
 )
+
+
+def _comparison(value: Any, where: str) -> None:
+    _within("ratio", _compared)(value, where)
+    # A backend that answered nothing has no ratio.
+    if value["metric"] == "throughput" and not value["low"]:
+        raise _Wrong(f"{where}.low is 0, expected a ratio of throughputs above 0")
+
+
 _environment = _object(
     {
         "kernel": _text,
