@@ -962,6 +962,19 @@ class CompareTests(CommandTestCase):
             self.assertEqual(errors.count("\n"), 1, errors)
             self.assertIn(reason, errors)
         status, _, errors = self.run_("report", "no-such")
+        # In the directory that an empty path would be.
+        file.write_text(good)
+        for command in (
+            ("report", ""),
+            ("report", "results.json", "--output="),
+            ("diff", "", "results.json"),
+            ("diff", "results.json", ""),
+            ("compare", "--output="),
+        ):
+            status, output, errors = self.run_(*command)
+            self.assertEqual((status, output), (2, ""), command)
+            self.assertIn("an empty path: write . for the current direc", errors)
+        self.assertFalse((self.directory / "report.html").exists())
         self.assertEqual(status, 1)
         self.assertIn("no-such: No such file or directory", errors)
 

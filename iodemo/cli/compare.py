@@ -26,6 +26,7 @@ from iodemo import models
 from iodemo.bench.scenarios import SCENARIOS
 from iodemo.cli.options import (
     SHORTEST,
+    Named,
     Seconds,
     checkClaims,
     oneLine,
@@ -71,7 +72,7 @@ if TYPE_CHECKING:
 )
 @click.option(
     "--output",
-    type=click.Path(path_type=Path, file_okay=False),
+    type=Named(file_okay=False),
     metavar="DIR",
     help="Where results and report go.  [default: iodemo-results/DATE]",
 )

@@ -25,6 +25,7 @@ from iodemo import models
 from iodemo.cli.compare import compare
 from iodemo.cli.options import (
     SHORTEST,
+    Named,
     Number,
     Seconds,
     StandardOutput,
@@ -456,12 +457,12 @@ def _roundTable(measured: Round, judged: Judged) -> Table:
     "results",
     nargs=-1,
     required=True,
-    type=click.Path(path_type=Path),
+    type=Named(),
     metavar="RESULTS...",
 )
 @click.option(
     "--output",
-    type=click.Path(path_type=Path, file_okay=False),
+    type=Named(file_okay=False),
     metavar="DIR",
     help="Where the report goes.  [default: beside the first results]",
 )
@@ -526,8 +527,8 @@ def _writeBook(run: Results, output: Path | None) -> None:
 
 
 @main.command(short_help="Compare two runs: what is different in the new one.")
-@click.argument("old", type=click.Path(path_type=Path))
-@click.argument("new", type=click.Path(path_type=Path))
+@click.argument("old", type=Named())
+@click.argument("new", type=Named())
 @click.option("--json", "asJson", is_flag=True, help="Print JSON.")
 @click.option(
     "--different-machines",

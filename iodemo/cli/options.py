@@ -57,6 +57,26 @@ class Seconds(Number):
         super().__init__(least, 86400)
 
 
+class Named(click.Path):
+    """
+    The path of a file or directory. (The empty one is the current directory, to
+    C{pathlib}, and a variable that a script has not set.)
+    """
+
+    def __init__(self, file_okay: bool = True) -> None:
+        super().__init__(path_type=Path, file_okay=file_okay)
+
+    def convert(
+        self,
+        value: Any,
+        param: click.Parameter | None,
+        ctx: click.Context | None,
+    ) -> Any:
+        if not os.fspath(value):
+            self.fail("an empty path: write . for the current directory", param, ctx)
+        return super().convert(value, param, ctx)
+
+
 class Required(click.ParamType[Any]):
     """
     A claim, as L{iodemo.results.claims.parse} reads it.
