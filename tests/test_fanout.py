@@ -105,6 +105,30 @@ class ChatTests(FlowTestCase):
         measured = self.load("chat", Slow().serve, active=3)
         self.assertGreater(measured["requests"], 0)
 
+    def test_greeting(self) -> None:
+        """
+        A server that greets, and passes no line on, is told from a room, whose members
+        may be greeted.
+        """
+
+        def greet(connection: socket.socket) -> None:
+            connection.sendall(b"220 mail.example.com ESMTP\r\n")
+            while connection.recv(65536):
+                connection.sendall(b"500 unknown command\r\n")
+
+        self.patch(Chat, "VERIFIED", 40_000)
+        error = self.assertRaises(LoadFailed, self.load, "chat", greet)
+        self.assertIn("the server speaks first: it said '220 mail.ex", str(error))
+        self.assertIn("a line was said, and not passed on to all (", str(error))
+        room = Room()
+
+        def welcome(connection: socket.socket) -> None:
+            connection.sendall(b"welcome\n")
+            room.serve(connection)
+
+        measured = self.load("chat", welcome, active=3)
+        self.assertGreater(measured["requests"], 0)
+
     def test_wrong(self) -> None:
         """
         A line that is changed, said twice or kept back fails the load.

@@ -2133,7 +2133,7 @@ class TLSDriverTests(EndingTestsMixin, SynchronousTestCase):
         """
         return driver.fastest(tls=True)
 
-    def listen(self, serve: Serve) -> Address:
+    def listen(self, serve: Serve, *options: Any, **named: Any) -> Address:
         """
         As without TLS; connections that make no handshake are not served.
         """
@@ -2144,7 +2144,7 @@ class TLSDriverTests(EndingTestsMixin, SynchronousTestCase):
             with self.context.wrap_socket(connection, server_side=True) as secured:
                 serve(secured)
 
-        return super().listen(encrypted)
+        return super().listen(encrypted, *options, **named)
 
     def test_echo(self) -> None:
         """
@@ -2226,14 +2226,59 @@ class TLSDriverTests(EndingTestsMixin, SynchronousTestCase):
         address = super().listen(swallow)
         # Did it spin, there would be no end of events.
         error = self.assertRaises(LoadFailed, self.drive, address, patience=0.2)
-        self.assertIn("no answer for 0.2 s on verifying connection", str(error))
+        self.assertIn(
+            "the TLS handshake on verifying connection 1 is not finished after 0.2 s: "
+            f"does the server speak TLS? (without TLS it would be {address})",
+            str(error),
+        )
 
     def test_noTLS(self) -> None:
         """
-        A server that does not speak TLS is told from one that does.
+        Whatever a server that does not speak TLS makes of a handshake, it is said that
+        it may not speak TLS.
         """
-        error = self.assertRaises(LoadFailed, self.drive, super().listen(echo))
+
+        def answering(answer: bytes) -> Serve:
+            def serve(connection: socket.socket) -> None:
+                connection.recv(65536)
+                connection.sendall(answer)
+                connection.recv(65536)
+
+            return serve
+
+        def greeting(connection: socket.socket) -> None:
+            connection.sendall(b"220 mail.example.com ESMTP\r\n")
+            connection.recv(65536)
+
+        for serve in (
+            echo,
+            greeting,
+            answering(b"HTTP/1.1 400 Bad Request\r\nConnection: close\r\n\r\n"),
+            answering(b"-ERR unknown command\r\n"),
+            answering(b"\x15\x03\x03\xff\xff\x00\x00"),
+        ):
+            address = super().listen(serve)
+            error = self.assertRaises(
+                LoadFailed, self.drive, replace(address, tls=True)
+            )
+            self.assertIn("the server does not speak TLS: ", str(error))
+            self.assertIn(f"(without TLS it would be {address})", str(error))
+        for end in (lambda c: c.close(), reset):
+            address = super().listen(end)
+            error = self.assertRaises(LoadFailed, self.drive, address)
+            self.assertIn("before the TLS handshake was finished", str(error))
+            self.assertIn("does the server speak TLS?", str(error))
+
+    def test_otherHandshake(self) -> None:
+        """
+        Of a server that speaks TLS, and refuses the handshake, it is not said that it
+        does not.
+        """
+        self.context.maximum_version = ssl.TLSVersion.TLSv1
+        address = self.listen(echo)
+        error = self.assertRaises(LoadFailed, self.drive, address)
         self.assertIn("(TLS: ", str(error))
+        self.assertNotIn("does not speak TLS", str(error))
 
     def test_notConnected(self) -> None:
         """

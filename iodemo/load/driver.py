@@ -279,8 +279,8 @@ class Driver:
                     raise
                 raise LoadFailed(
                     f"the server speaks first: it said '{shown(greeting)}' before it "
-                    "was asked anything. A load asks first, and has no kind for that: "
-                    f"is {self._plan.address} the server that is meant?"
+                    f"was asked anything. {self._notForGreetings(error)}: is "
+                    f"{self._plan.address} the server that is meant?"
                 ) from error
             self._patience = self._plan.patience
             self._deadline = 0
@@ -429,6 +429,12 @@ class Driver:
             self._receive(self._connections[descriptor])
         for connection in made:
             self._drop(connection)
+
+    def _notForGreetings(self, error: LoadFailed) -> str:
+        """
+        Why a server that speaks first could not be verified.
+        """
+        return "A load asks first, and has no kind for that"
 
     def _greeting(self) -> bytes:
         """

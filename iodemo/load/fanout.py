@@ -55,6 +55,10 @@ class RoomDriver(Driver):
         for member in members:
             self._drop(member)
 
+    def _notForGreetings(self, error: LoadFailed) -> str:
+        """See L{Driver._notForGreetings}: members may be greeted, and must hear."""
+        return f"Then a line was said, and not passed on to all ({error})"
+
     def _connect(self) -> list[_Connection]:
         total = self._plan.connections
         names = [f"connection {n + 1:,} of {total:,}" for n in range(total)]
@@ -154,6 +158,7 @@ class RoomDriver(Driver):
             return b""
         if not data:
             self._ended(member, f"the server closed {member.name}")
+        self._hasSpoken = True
         return data
 
     def _ended(self, connection: _Connection, how: str) -> None:

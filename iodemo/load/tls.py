@@ -26,14 +26,18 @@ import select
 import socket
 import ssl
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any, TypeVar
 
 from iodemo.load.driver import Driver, _Connection
 from iodemo.load.exchanges import Exchange
+from iodemo.load.plan import LoadFailed
 from iodemo.load.recording import Recording
 
 _RECORD = 16384
 _EITHER = select.EPOLLIN | select.EPOLLOUT
+# OpenSSL's reasons where what came is no record of TLS, or one that no server sends.
+_NO_TLS = ("WRONG_VERSION_NUMBER", "UNEXPECTED_MESSAGE", "PACKET_LENGTH_TOO_LONG")
 
 _A = TypeVar("_A")
 _R = TypeVar("_R")
@@ -52,11 +56,16 @@ def _anybody() -> ssl.SSLContext:
 _CONTEXT = _anybody()
 
 
+class NotTLS(OSError):
+    """What came in the place of a handshake is not TLS."""
+
+
 class Encrypted:
     """
     As much of a socket as a driver uses, with TLS as soon as it is connected.
 
     @ivar awaited: the events after which to go on with what could not be sent.
+    @ivar isSecured: whether the handshake is finished: something could be sent.
     """
 
     def __init__(self, plain: socket.socket, serverName: str | None = None) -> None:
@@ -67,6 +76,7 @@ class Encrypted:
         self._serverName = serverName
         self.family = plain.family
         self.awaited = _EITHER
+        self.isSecured = False
         self._socket = plain
         self._secured: ssl.SSLSocket | None = None
 
@@ -78,6 +88,10 @@ class Encrypted:
         """See L{socket.socket.close}."""
         self._socket.close()
 
+    def getsockopt(self, level: int, option: int, size: int) -> bytes:
+        """See L{socket.socket.getsockopt}."""
+        return self._socket.getsockopt(level, option, size)
+
     def setsockopt(self, level: int, option: int, value: bytes) -> None:
         """See L{socket.socket.setsockopt}."""
         self._socket.setsockopt(level, option, value)
@@ -85,7 +99,9 @@ class Encrypted:
     def send(self, data: bytes | memoryview) -> int:
         """See L{socket.socket.send}."""
         self.awaited = _EITHER
-        return self._try(self._connected().send, data)
+        count = self._try(self._connected().send, data)
+        self.isSecured = True
+        return count
 
     def recv(self, size: int) -> bytes:
         """See L{socket.socket.recv}."""
@@ -118,6 +134,8 @@ class Encrypted:
         except ssl.SSLEOFError as error:
             raise ConnectionResetError(f"TLS: {error.reason or error}") from error
         except ssl.SSLError as error:
+            if error.reason in _NO_TLS and not self.isSecured:
+                raise NotTLS(error.reason) from error
             # Its number is none of the system's.
             raise OSError(f"TLS: {error.reason or error}") from error
 
@@ -153,6 +171,43 @@ class TLSDriver(Driver):
     ) -> TLSConnection:
         serverName = self._plan.address.serverName
         return TLSConnection(name, connected, exchange, serverName)
+
+    def _dropped(self, connection: Any, error: OSError) -> str:
+        if isinstance(error, NotTLS):
+            return (
+                "the server does not speak TLS: what it sent in the handshake on "
+                f"{connection.name} is none: {error}{self._without()}"
+            )
+        return super()._dropped(connection, error)
+
+    def _ended(self, connection: Any, how: str) -> None:
+        if connection.socket.isSecured:
+            super()._ended(connection, how)
+        else:
+            raise LoadFailed(
+                f"{how} before the TLS handshake was finished{self._spoken()}"
+                f"{self._hint()}"
+            )
+
+    def _overdue(self, connection: Any) -> str:
+        if connection.socket.isSecured:
+            return super()._overdue(connection)
+        return (
+            f"the TLS handshake on {connection.name} is not finished after "
+            f"{self._patience:g} s{self._spoken()}"
+        )
+
+    def _spoken(self) -> str:
+        """
+        What to ask oneself where no handshake was finished yet.
+        """
+        if self._hasSpoken:
+            return ""
+        return f": does the server speak TLS?{self._without()}"
+
+    def _without(self) -> str:
+        address = replace(self._plan.address, tls=False)
+        return f" (without TLS it would be {address})"
 
     def _drive(self, length: int, recording: Recording, uncorrected: Recording) -> None:
         """See L{Driver._drive}."""
