@@ -2068,7 +2068,9 @@ class DriverTestsMixin(EndingTestsMixin):
                 connection.sendall(data)
 
         self.fails(
-            spoil, "process 2: wrong answer on connection 1 of 1: byte 0", processes=2
+            spoil,
+            "wrong answer on connection 1 of 1 in process 2 of 2: byte 0",
+            processes=2,
         )
 
     def test_companionEnds(self) -> None:
@@ -2084,7 +2086,8 @@ class DriverTestsMixin(EndingTestsMixin):
                     os._exit(1)
                 return super().turns()
 
-        self.fails(echo, "process 2: it ended", exchange=Fatal(64), processes=2)
+        reason = "process 2 of the load ended"
+        self.fails(echo, reason, exchange=Fatal(64), processes=2)
 
 
 class PythonDriverTests(DriverTestsMixin, SynchronousTestCase):

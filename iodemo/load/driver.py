@@ -459,13 +459,16 @@ class Driver:
     def _connect(self) -> list[_Connection]:
         plan = self._plan
         total = plan.connections
+        where = ""
+        if plan.processes > 1:
+            where = f" in process {plan.process + 1} of {plan.processes}"
         made = self._made
 
         def another() -> bool:
             number = len(made) + 1
             if number > total:
                 return False
-            name = f"connection {number:,} of {total:,}"
+            name = f"connection {number:,} of {total:,}{where}"
             made.append(self._add(name, self._openOrFail(name)))
             _resetWhenClosed(made[-1].socket)
             self._start(made[-1], perf_counter_ns())
@@ -1256,7 +1259,12 @@ class Driver:
             return ""
         if len(self._connections) * self._plan.processes < _USUAL_LIMIT // 2:
             return ""
-        return "; is its limit on open files (ulimit -n) high enough?"
+        total = sum(each.connections for each in (self._plan, *self._others))
+        return (
+            f"; all {total:,} connections are open files of the server too: is its "
+            "limit (ulimit -n in the shell that starts it; iodemo doctor says more) "
+            "high enough?"
+        )
 
     def _serverCpu(self) -> float:
         return 0.0 if self._watch is None else self._watch.cpu()

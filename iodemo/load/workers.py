@@ -30,7 +30,7 @@ class Companion:
 
     def __init__(self, name: str, do: Callable[[Connection], None]) -> None:
         """
-        @param name: what it is called where it fails.
+        @param name: what it is called where it ends by itself.
         @param do: what it does. What it sends is heard here; a L{LoadFailed} is why it
             has failed.
         """
@@ -64,9 +64,9 @@ class Companion:
         try:
             said = self._pipe.recv()
         except (EOFError, ConnectionResetError):
-            said = LoadFailed("it ended")
+            said = LoadFailed(f"{self._name} of the load ended")
         if isinstance(said, LoadFailed):
-            raise type(said)(f"{self._name}: {said}")
+            raise said
         return said
 
     def interrupt(self) -> None:
