@@ -312,7 +312,7 @@ class LoadTests(CommandTestCase):
                 *("server_cpu_us_per_request", "server_user_s", "server_system_s"),
                 *("server_rss_kib", "context_switches", "syscalls_per_request"),
                 *("load_cpu_fraction", "sampled", "load_limited"),
-                *("late", "unanswered", "reconnects"),
+                *("late", "unanswered", "reconnects", "resent"),
                 *["load_busy_fraction"] * (runDelay() is not None),
             },
         )
@@ -662,6 +662,7 @@ run()
             ((free, r"--kind=until:\q:x"), r"\q is no escape"),
             ((free, "--watch=999999999"), "there is no process 999999999"),
             ((free, "--connections=900000", "--processes=1"), "connections need"),
+            ((free, "--kind=http", "--server-name=h"), f"nobody listens at {free}"),
         ):
             status, output, errors = self.run_("load", *arguments)
             self.assertEqual((status, output), (1, ""), arguments)
@@ -961,7 +962,6 @@ class CompareTests(CommandTestCase):
             self.assertEqual((status, output), (1, ""))
             self.assertEqual(errors.count("\n"), 1, errors)
             self.assertIn(reason, errors)
-        status, _, errors = self.run_("report", "no-such")
         # In the directory that an empty path would be.
         file.write_text(good)
         for command in (
@@ -975,6 +975,7 @@ class CompareTests(CommandTestCase):
             self.assertEqual((status, output), (2, ""), command)
             self.assertIn("an empty path: write . for the current direc", errors)
         self.assertFalse((self.directory / "report.html").exists())
+        status, _, errors = self.run_("report", "no-such")
         self.assertEqual(status, 1)
         self.assertIn("no-such: No such file or directory", errors)
 
@@ -1419,20 +1420,24 @@ class RoundTableTests(SynchronousTestCase):
         server did not keep.
         """
         said = self.shown(late=10, unanswered=0, reconnects=0)
-        for word in ("unanswered", "made again", "server closed"):
+        for word in ("unanswered", "again", "server closed", "retransmitted"):
             self.assertNotIn(word, said)
         said = self.shown(
             unanswered=1200,
             unsent=1000,
             unanswered_oldest_us=12_345_678.0,
             reconnects=57,
+            resent=12,
+            retransmitted=4,
             idle_closed=3,
         )
         self.assertRegex(
             said,
-            r"unanswered +1,200 requests, the oldest for 12\.3 s; 1,000 found no "
-            "connection free",
+            r"unanswered +1,200 requests under way or due at the end, the oldest for "
+            r"12\.3 s; 1,000 found",
         )
+        self.assertRegex(said, "sent again +12 requests without any answer, when the")
+        self.assertRegex(said, "retransmitted +4 connections waited until the kernel")
         self.assertRegex(said, r"made again +57 connections")
         self.assertRegex(said, r"server closed +3 idle connections")
 

@@ -646,6 +646,7 @@ class Driving:
     assertLessEqual: Any
     assertNotIn: Any
     assertRaises: Any
+    assertRegex: Any
     assertTrue: Any
     patch: Any
 
@@ -655,11 +656,19 @@ class Driving:
         """
         raise NotImplementedError
 
-    def listen(self, serve: Serve) -> Address:
+    def listen(
+        self,
+        serve: Serve,
+        backlog: int = 64,
+        mayAccept: threading.Event | None = None,
+    ) -> Address:
         """
         Serve each connection with C{serve} in a thread, to the end of the test.
+
+        @param backlog: how many connections may wait to be accepted.
+        @param mayAccept: waited for before each is.
         """
-        listening = socket.create_server(("127.0.0.1", 0), backlog=64)
+        listening = socket.create_server(("127.0.0.1", 0), backlog=backlog)
         served: list[tuple[socket.socket, threading.Thread]] = []
 
         def run(connection: socket.socket) -> None:
@@ -673,6 +682,10 @@ class Driving:
         def accept() -> None:
             while True:
                 try:
+                    if mayAccept is not None:
+                        # What is in the queue stays there meanwhile.
+                        select.select([listening], [], [])
+                        mayAccept.wait(30)
                     connection, _ = listening.accept()
                 except OSError:
                     return
@@ -733,13 +746,14 @@ class Driving:
         watch: watching.Watch | None = None,
         seconds: float = 0.05,
         processes: int = 1,
+        warmup: float = 0.01,
         **options: Any,
     ) -> Round:
         """
         Drive a short plan, and see that it leaves nothing open.
         """
         exchange = exchange or Echo(64)
-        plan = Plan(address, exchange, active, idle, seconds, 0.01, **options)
+        plan = Plan(address, exchange, active, idle, seconds, warmup, **options)
         plan, *others = spread(plan, processes)
         driving = self.driverType()(plan, watch, others=others)
         opened: list[socket.socket] = []
@@ -954,8 +968,59 @@ class EndingTestsMixin(Driving):
             serve = self.holding((2, 2).__eq__, over, end)
             measured = self.drive(self.listen(serve), seconds=0.3)
             self.assertEqual((measured["late"], measured["unanswered"]), (3, 0))
-            self.assertEqual(measured["reconnects"], 1)
+            self.assertEqual((measured["reconnects"], measured["resent"]), (1, 1))
             self.assertGreater(measured["latency_us"]["max"], 0.3e6)
+
+    def test_drops(self) -> None:
+        """
+        A server that reads requests and closes the connection without any answer is
+        seen: as many requests as it dropped are counted, in all processes.
+        """
+        dropped = itertools.count()
+
+        def drop(connection: socket.socket) -> None:
+            if connection.recv(65536):
+                next(dropped)
+            connection.close()
+
+        self.patch(Echo, "verification", lambda self: iter(()))
+        ways: list[dict[str, Any]] = [{}, {"rate": 300}, {"processes": 2}]
+        for options in ways:
+            dropped = itertools.count()
+            address = self.listen(closing(2, drop))
+            measured = self.drive(address, seconds=0.3, warmup=0, **options)
+            self.assertGreater(measured["requests"], 0)
+            self.assertAllAnswered(measured)
+            # The load closes with requests that were dropped by then alone.
+            self.assertEqual(measured["resent"], next(dropped))
+            self.assertGreaterEqual(measured["reconnects"], measured["resent"])
+
+    def test_listenQueue(self) -> None:
+        """
+        Where the server's listen queue is full, new connections wait until the kernel
+        tries again: how many did is said. It is not said where none did.
+        """
+        mayAccept = threading.Event()
+        self.addCleanup(mayAccept.set)
+        begin = self.driverType()._begin
+
+        def beginWhileNoneIsAccepted(driving: driver.Driver, busy: list[Any]) -> None:
+            mayAccept.clear()
+            begin(driving, busy)
+            mayAccept.set()
+
+        self.patch(self.driverType(), "_begin", beginWhileNoneIsAccepted)
+        self.patch(driver.Driver, "RAMP", 1)
+        self.patch(Echo, "verification", lambda self: iter(()))
+        # So many find a place where the queue takes N: N + 1.
+        for backlog, waiting in ((8, 0), (1, 6)):
+            mayAccept.set()
+            address = self.listen(echo, backlog, mayAccept)
+            measured = self.drive(address, active=8, churn=True, seconds=0.3)
+            self.assertGreaterEqual(measured.get("retransmitted", 0), waiting)
+            self.assertEqual("retransmitted" in measured, waiting > 0)
+            if waiting:
+                self.assertGreater(measured["latency_us"]["max"], 0.1e6)
 
     def test_closesNew(self) -> None:
         """
@@ -1373,13 +1438,28 @@ class DriverTestsMixin(EndingTestsMixin):
         """
         The connection that is one too many is named.
         """
-        room = threading.Semaphore(1 + driver.Driver.VERIFYING + 5)
 
-        def few(connection: socket.socket) -> None:
-            if room.acquire(blocking=False):
-                echo(connection)
+        def few(more: int) -> Serve:
+            room = threading.Semaphore(1 + driver.Driver.VERIFYING + more)
 
-        self.fails(few, "of 13", active=3, idle=10)
+            def serve(connection: socket.socket) -> None:
+                if room.acquire(blocking=False):
+                    echo(connection)
+
+            return serve
+
+        self.fails(few(5), "of 13", active=3, idle=10)
+        # Where there are many, whose limit may be too low; in all processes together.
+        self.patch(driver, "_USUAL_LIMIT", 2)
+        address = self.listen(few(0))
+        error = self.assertRaises(
+            LoadFailed, self.drive, address, active=3, idle=10, processes=2
+        )
+        self.assertRegex(
+            str(error),
+            r"connection \d of 7 in process 1 of 2 .*; all 13 connections are open "
+            r"files of the server too: is its limit \(ulimit -n .* iodemo doctor",
+        )
 
     def test_everyAnswerCounts(self) -> None:
         """
@@ -1854,6 +1934,12 @@ class DriverTestsMixin(EndingTestsMixin):
         self.assertEqual(measured["unanswered"], measured["unsent"])
         self.assertEqual(measured["late"] + measured["unsent"], measured["backlog"])
         self.assertGreater(measured["unanswered_oldest_us"], 50_000)
+        # What was due in the warm-up is among those left at the end, and not in "due".
+        self.assertGreater(measured["backlog_before"], 0.01 * 5e6 / 2)
+        self.assertEqual(
+            measured["due"] + measured["backlog_before"],
+            measured["requests"] + measured["backlog"],
+        )
 
     def test_stalls(self) -> None:
         """

@@ -203,7 +203,9 @@ def doctor() -> None:
 @click.option(
     "--churn",
     is_flag=True,
-    help="A new connection for each request, closed when it is answered.",
+    help="A new connection for each request, closed when it is answered. Of more "
+    "--connections than the server's listen queue takes (50 in Twisted) some wait a "
+    "second.",
 )
 @click.option(
     "--seconds",
@@ -233,7 +235,8 @@ def doctor() -> None:
     default=10.0,
     show_default=True,
     metavar="SECONDS",
-    help="Give up where an answer is not whole so long after its request.",
+    help="Fail where an answer is not whole so long after its request; after the "
+    "window, await those under way for so long, and count what has no answer.",
 )
 @click.option(
     "--compare-field",
@@ -292,6 +295,10 @@ def load(
     ENDPOINT is tcp:HOST:PORT, tls:HOST:PORT (with any certificate) or unix:PATH, where
     HOST may be a name or an address, an IPv6 address in brackets. Of a name with
     several addresses the first that accepts a connection is used.
+
+    A connection that the server closes between two answers is made again, and the cost
+    is in the latency of the next request. A request that was under way is sent again,
+    and its latency counts from the first time. Both are counted.
 
     A REQUEST is answered the same every time, with so many BYTES, or all until END.
     A stream is received as fast as it comes, a sink is sent as much as it takes. In
@@ -379,20 +386,36 @@ def _roundTable(measured: Round, judged: Judged) -> Table:
         said = f"{measured['bytes_per_second'] / 1e6:,.0f} MB a second"
         table.add_row("", f"{said}: a request is a piece of 64 KiB")
     if "backlog" in measured:
-        table.add_row("due", f"{measured['rate']:,.7g} requests a second")
+        said = f"{measured['rate']:,.7g} requests a second"
+        if "due" in measured:
+            said += f", {measured['due']:,} in the window"
+        table.add_row("due", said)
         late = "" if judged["kept_up"] else ": they were not kept up with"
         answered = f"{100 * judged['answered_fraction']:.3g}% of those due"
         table.add_row("answered", f"{answered}{late}")
-        table.add_row("backlog", f"{measured['backlog']:,} due at the end")
+        said = f"{measured['backlog']:,} were due and not answered at the end"
+        if measured.get("backlog_before"):
+            said += f", {measured['backlog_before']:,} at the beginning (warm-up)"
+        table.add_row("backlog", said)
     if measured.get("unanswered"):
         oldest = measured["unanswered_oldest_us"] / 1e6
-        said = f"{measured['unanswered']:,} requests, the oldest for {oldest:,.3g} s"
+        said = (
+            f"{measured['unanswered']:,} requests under way or due at the end, the "
+            f"oldest for {oldest:,.3g} s"
+        )
         if measured["unsent"]:
             said += f"; {measured['unsent']:,} found no connection free"
         table.add_row("unanswered", f"{said}: no latency has them")
     if measured.get("reconnects"):
         said = "connections, which the server had closed"
         table.add_row("made again", f"{measured['reconnects']:,} {said}")
+    if measured.get("resent"):
+        said = "requests without any answer, when the server closed their connection"
+        table.add_row("sent again", f"{measured['resent']:,} {said}")
+    if "retransmitted" in measured:
+        said = "connections waited until the kernel tried again: is the server's listen"
+        said = f"{measured['retransmitted']:,} {said} queue (backlog) full?"
+        table.add_row("retransmitted", said)
     if "idle_closed" in measured:
         said = "idle connections, so as many fewer were open"
         table.add_row("server closed", f"{measured['idle_closed']:,} {said}")

@@ -114,6 +114,10 @@ _USUAL_LIMIT = 1024
 _PORTS_USED_UP = "the local ports of the first address are used up (see iodemo doctor)"
 # linux/in.h: bind chooses an address, and connect a port.
 _BIND_ADDRESS_NO_PORT = 24
+# Where linux/tcp.h has tcpi_total_retrans in struct tcp_info.
+_TOTAL_RETRANS = 100
+# The kernel sends nothing again before 200 ms (TCP_RTO_MIN).
+_SENT_AGAIN = _SECOND // 10
 # proc(5): how late a timer may be, in nanoseconds, where 0 is what it was at first.
 _TIMER_SLACK = Path("/proc/self/timerslack_ns")
 _DEFAULT_SLACK = 0
@@ -133,9 +137,11 @@ class _Connection:
     @ivar due: when it should have, in an open loop.
     @ivar first: when the first request on this socket went out; 0 before.
     @ivar spent: whether the next request needs a new socket.
+    @ivar anew: whether the socket was made for a request, in the place of another.
     """
 
     __slots__ = (
+        "anew",
         "answer",
         "came",
         "due",
@@ -172,6 +178,7 @@ class _Connection:
         self.came = 0
         self.first = 0
         self.spent = False
+        self.anew = False
 
 
 class Driver:
@@ -234,6 +241,10 @@ class Driver:
         self._made: list[_Connection] = []
         # How many the server has closed between answers, and were made again.
         self._reconnects = 0
+        # How many requests were under way then, and sent again.
+        self._resent = 0
+        # On how many connections, made for a request, the kernel sent something again.
+        self._retransmitted = 0
         self._epoll = select.epoll()
         self._size = 1 << 18
         self._patience = plan.patience
@@ -550,6 +561,7 @@ class Driver:
             measured["latency_uncorrected_us"] = part.uncorrected.latency()
             measured["due"] = part.due
             measured["backlog"] = part.backlog
+            measured["backlog_before"] = part.backlogBefore
             measured["rate"] = sum(each.rate or 0 for each in (plan, *self._others))
         after = self._counters()
         if self._watch is not None and before is not None and after is not None:
@@ -621,7 +633,8 @@ class Driver:
         warming = Recording()
         self._drive(int(self._plan.warmup * _SECOND), warming, Recording())
         recording, uncorrected = Recording(), Recording()
-        reconnects = self._reconnects
+        reconnects, resent = self._reconnects, self._resent
+        retransmitted = self._retransmitted
         serverCpu = self._serverCpu()
         delay = runDelay()
         cpu = time.process_time()
@@ -645,6 +658,8 @@ class Driver:
             self._drive(int(most * _SECOND), recording, uncorrected)
         self._drain(busy, recording, uncorrected)
         self._deadline = 0
+        # Those that were not dropped.
+        self._retransmitted += sum(map(self._isRetransmitted, busy))
         unanswered = [connection for connection in busy if connection.sent]
         unsent = 0 if self._schedule is None else self._schedule.overdue(ended)
         since = [self._since(connection) for connection in unanswered]
@@ -662,10 +677,13 @@ class Driver:
             requests=requests,
             due=requests + backlog - owed,
             backlog=backlog,
+            backlogBefore=owed,
             unanswered=len(unanswered) + unsent,
             unsent=unsent,
             oldest=max((perf_counter_ns() - each for each in since), default=0),
             reconnects=self._reconnects - reconnects,
+            resent=self._resent - resent,
+            retransmitted=self._retransmitted - retransmitted,
             elsewhere=self._elsewhere,
             idleClosed=sum(connection.spent for connection in idle),
             leftOut=set(self._plan.exchange.leftOut),
@@ -1032,9 +1050,20 @@ class Driver:
         if descriptor < 0:
             # The server closed it, and so did we.
             return
+        self._retransmitted += self._isRetransmitted(connection)
         self._epoll.unregister(descriptor)
         del self._connections[descriptor]
         connection.socket.close()
+
+    def _isRetransmitted(self, connection: _Connection) -> bool:
+        """
+        Whether the latency of a request on a new connection has in it the time until
+        the kernel sent something again.
+        """
+        if not connection.anew or self._plan.address.family == socket.AF_UNIX:
+            return False
+        taken = perf_counter_ns() - connection.first
+        return taken >= _SENT_AGAIN and _wasSentAgain(connection.socket)
 
     def _ready(self) -> Iterator[_Connection]:
         """
@@ -1115,6 +1144,7 @@ class Driver:
     def _renew(self, connection: _Connection) -> None:
         self._drop(connection)
         connection.renew(self._openOrFail(connection.name, self._openSoon))
+        connection.anew = True
         self._attend(connection)
 
     def _silence(self, connection: _Connection) -> None:
@@ -1238,6 +1268,7 @@ class Driver:
             raise LoadFailed(f"{how} before it answered anything on it{self._hint()}")
         self._leave(connection)
         if connection.sent:
+            self._resent += 1
             self._start(connection, connection.sent)
 
     def _leave(self, connection: _Connection) -> None:
@@ -1288,6 +1319,19 @@ def _resetWhenClosed(connected: socket.socket) -> None:
     """
     if connected.family != socket.AF_UNIX:
         connected.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, b"\1\0\0\0\0\0\0\0")
+
+
+def _wasSentAgain(connected: socket.socket) -> bool:
+    """
+    Whether the kernel had to send something again on this connection, on this side.
+    """
+    # A kernel that does not say so has no such option, or a shorter answer.
+    with suppress(OSError, struct.error):
+        info = connected.getsockopt(
+            socket.IPPROTO_TCP, socket.TCP_INFO, _TOTAL_RETRANS + 4
+        )
+        return struct.unpack_from("I", info, _TOTAL_RETRANS)[0] > 0
+    return False
 
 
 def _unreached(address: Address, error: OSError) -> str:

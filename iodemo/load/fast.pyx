@@ -117,6 +117,7 @@ cdef class Connection:
     cdef public int64_t due
     cdef public int64_t first
     cdef public bint spent
+    cdef public bint anew
     cdef int descriptor
     cdef Py_ssize_t matched
     cdef public object answer
@@ -139,6 +140,7 @@ cdef class Connection:
         self.came = 0
         self.first = 0
         self.spent = False
+        self.anew = False
 
     @property
     def came(self):

@@ -29,11 +29,15 @@ class Part:
     @ivar requests: those answered in it.
     @ivar due: in an open loop, how many were due in it.
     @ivar backlog: likewise, due by its end and not answered by then.
+    @ivar backlogBefore: likewise, due before its beginning and not answered by then.
     @ivar unanswered: under way or due at its end, and never answered.
     @ivar unsent: of these, those that were never sent.
     @ivar oldest: how long the oldest of these has waited, in nanoseconds.
     @ivar reconnects: connections that the server closed between answers and were made
         again, from its beginning on.
+    @ivar resent: requests that were under way on such a connection, and sent again.
+    @ivar retransmitted: connections, made for a request, on which the kernel sent
+        something again.
     @ivar elsewhere: connections made from another address than the kernel chooses.
     @ivar idleClosed: idle connections that the server had closed.
     @ivar leftOut: what of the answers changed and was not compared, by name.
@@ -49,10 +53,13 @@ class Part:
     requests: int
     due: int
     backlog: int
+    backlogBefore: int
     unanswered: int
     unsent: int
     oldest: int
     reconnects: int
+    resent: int
+    retransmitted: int
     elsewhere: int
     idleClosed: int
     leftOut: set[str]
@@ -77,10 +84,13 @@ class Part:
         self.requests += other.requests
         self.due += other.due
         self.backlog += other.backlog
+        self.backlogBefore += other.backlogBefore
         self.unanswered += other.unanswered
         self.unsent += other.unsent
         self.oldest = max(self.oldest, other.oldest)
         self.reconnects += other.reconnects
+        self.resent += other.resent
+        self.retransmitted += other.retransmitted
         self.elsewhere += other.elsewhere
         self.idleClosed += other.idleClosed
         self.leftOut |= other.leftOut
@@ -125,6 +135,7 @@ class Part:
             "late": self.late,
             "unanswered": self.unanswered,
             "reconnects": self.reconnects,
+            "resent": self.resent,
         }
         if self.wanted is not None:
             busy = self.wanted / self.seconds / processes
@@ -132,6 +143,8 @@ class Part:
         if self.unanswered:
             measured["unsent"] = self.unsent
             measured["unanswered_oldest_us"] = self.oldest / 1000
+        if self.retransmitted:
+            measured["retransmitted"] = self.retransmitted
         if self.elsewhere:
             measured["connections_from_elsewhere"] = self.elsewhere
         if self.idleClosed:

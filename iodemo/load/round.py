@@ -37,8 +37,9 @@ class OpenLoop(TypedDict, total=False):
 
     latency_uncorrected_us: Latency  # from when it was sent
     rate: float  # requests due a second
-    due: int  # in the window
-    backlog: int  # due by the end of the window, and not answered by then
+    due: int  # in the window, without those that were due in the warm-up
+    backlog: int  # not answered at the end of the window, of all due by then
+    backlog_before: int  # not answered when it began, of those due in the warm-up
 
 
 class AtTheEnd(TypedDict, total=False):
@@ -47,14 +48,17 @@ class AtTheEnd(TypedDict, total=False):
     the server closed. C{requests} and C{throughput} are of the answers that came within
     the window. C{latency_us} is of these and of the requests under way at its end,
     which are awaited; in an open loop also of those due by then, which are sent for as
-    long again as the window at most. Older rounds have none of these keys.
+    long again as the window at most. A request under way at the end may have been sent,
+    or due, in the warm-up. Older rounds have none of these keys, or only the first.
     """
 
     late: int  # requests answered after the window: in latency_us, not in requests
-    unanswered: int  # requests that had no answer in time: in no latency
+    unanswered: int  # requests under way or due at the end, and not answered in time
     unsent: int  # of these, those due and never sent, since no connection was free
     unanswered_oldest_us: float  # how long the oldest of these has waited
     reconnects: int  # connections made again that the server had closed between answers
+    resent: int  # requests under way on these, sent again: latency from the first time
+    retransmitted: int  # connections made for a request where the kernel tried again
     idle_closed: int  # idle connections that the server had closed
     interrupted: bool  # true where somebody ended it before its time
 
