@@ -2352,8 +2352,15 @@ class TLSDriverTests(EndingTestsMixin, SynchronousTestCase):
             )
             self.assertIn("the server does not speak TLS: ", str(error))
             self.assertIn(f"(without TLS it would be {address})", str(error))
-        for end in (lambda c: c.close(), reset):
-            address = super().listen(end)
+        for end in (close, reset):
+
+            def serve(
+                connection: socket.socket, end: Callable[[Any], object] = end
+            ) -> None:
+                connection.recv(65536)
+                end(connection)
+
+            address = super().listen(serve)
             error = self.assertRaises(LoadFailed, self.drive, address)
             self.assertIn("before the TLS handshake was finished", str(error))
             self.assertIn("does the server speak TLS?", str(error))
