@@ -36,7 +36,8 @@ from iodemo.bench import runner
 from iodemo.bench.plan import Plan
 from iodemo.bench.scenarios import SCENARIOS, Point, findScenario
 from iodemo.cli import compare
-from iodemo.cli.main import _roundTable, main
+from iodemo.cli.load import _roundTable
+from iodemo.cli.main import main
 from iodemo.load.driver import Driver
 from iodemo.load.round import Round, judged
 from iodemo.process.cores import runDelay

@@ -25,6 +25,10 @@ if TYPE_CHECKING:
     from iodemo.results.file import Placed, Results
 
 
+#: The exit status that a shell has for a command that SIGINT ended.
+INTERRUPTED = 130
+
+
 class Number(click.FloatRange):
     """
     A number in a range. (NaN is in every range, to click.)

@@ -1,0 +1,63 @@
+# -*- test-case-name: tests.test_cli -*-
+"""
+The command C{iodemo diff}.
+"""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import click
+from rich.console import Console
+
+from iodemo.cli.options import Named
+
+
+@click.command(short_help="Compare two runs: what is different in the new one.")
+@click.argument("old", type=Named())
+@click.argument("new", type=Named())
+@click.option("--json", "asJson", is_flag=True, help="Print JSON.")
+@click.option(
+    "--different-machines",
+    "insisted",
+    is_flag=True,
+    help="Compare runs of different machines, kernels or cores all the same.",
+)
+@click.option(
+    "--different-plans",
+    "anyPlan",
+    is_flag=True,
+    help="Compare runs with other windows, servers or questions all the same.",
+)
+def diff(old: Path, new: Path, asJson: bool, insisted: bool, anyPlan: bool) -> None:
+    """
+    Compare two runs: what is different in NEW, backend by backend and point by point.
+
+    OLD and NEW are results.json files, or the directories they are in.
+    """
+    from iodemo.report.changes import ChangesTable
+    from iodemo.results.diff import MACHINE, difference, differing, plansDiffering
+    from iodemo.results.file import ResultsError, read
+
+    try:
+        before, after = read(old), read(new)
+    except ResultsError as error:
+        raise click.ClickException(str(error)) from error
+    apart = differing(before["environment"], after["environment"], MACHINE)
+    if apart and not insisted:
+        raise click.ClickException(
+            f"measured on different machines ({'; '.join(apart)}): "
+            "--different-machines compares them all the same"
+        )
+    others = plansDiffering(before, after)
+    if others and not anyPlan:
+        raise click.ClickException(
+            f"measured by different plans ({'; '.join(others)}): "
+            "--different-plans compares them all the same"
+        )
+    found = difference(before, after)
+    if asJson:
+        click.echo(json.dumps(found, indent=1, allow_nan=False))
+    else:
+        Console().print(ChangesTable(before, after, found))

@@ -1,0 +1,350 @@
+# -*- test-case-name: tests.test_cli -*-
+"""
+The command C{iodemo load}.
+"""
+
+from __future__ import annotations
+
+import json
+import signal
+import sys
+from typing import TYPE_CHECKING
+
+import click
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from iodemo.cli.options import INTERRUPTED, SHORTEST, Number, Seconds
+from iodemo.load.exchanges import KINDS
+from iodemo.load.pacing import ARRIVALS, Arrivals
+from iodemo.load.plan import MOST_CONNECTIONS, MOST_PROCESSES
+
+if TYPE_CHECKING:
+    from iodemo.load.round import Judged, Round
+
+
+@click.command(short_help="Ask one server, as fast as it answers or at a rate.")
+@click.argument("endpoint")
+@click.option(
+    "--kind", default="echo", show_default=True, help=f"{KINDS}; stream, sink or chat."
+)
+@click.option(
+    "--connections",
+    type=click.IntRange(1, MOST_CONNECTIONS),
+    default=100,
+    show_default=True,
+    help="Busy connections, at most one request in flight on each.",
+)
+@click.option(
+    "--idle",
+    type=click.IntRange(0, MOST_CONNECTIONS),
+    default=0,
+    show_default=True,
+    help="Further connections, open and silent.",
+)
+@click.option(
+    "--stalled",
+    type=click.IntRange(0, MOST_CONNECTIONS),
+    default=0,
+    show_default=True,
+    help="Further connections, which ask and read no answer.",
+)
+@click.option(
+    "--processes",
+    type=click.IntRange(1, MOST_PROCESSES),
+    metavar="N",
+    help="Share all this among so many processes.  [default: as few as can]",
+)
+@click.option(
+    "--payload",
+    type=click.IntRange(1, 64 << 20),
+    default=64,
+    show_default=True,
+    metavar="BYTES",
+    help="Size of an echo, or of a line of chat.",
+)
+@click.option(
+    "--rate",
+    type=Number(0.00001, 10_000_000),
+    metavar="R",
+    help="Requests due a second, however fast they are answered.",
+)
+@click.option(
+    "--arrivals",
+    type=click.Choice(ARRIVALS),
+    help="With --rate: at equal distances, or at random.  [default: constant]",
+)
+@click.option(
+    "--churn",
+    is_flag=True,
+    help="A new connection for each request, closed when it is answered. Of more "
+    "--connections than the server's listen queue takes (50 in Twisted) some wait a "
+    "second.",
+)
+@click.option(
+    "--seconds",
+    type=Seconds(SHORTEST),
+    default=5.0,
+    show_default=True,
+    help="Length of the measured window.",
+)
+@click.option(
+    "--warmup",
+    type=Seconds(),
+    default=0.5,
+    show_default=True,
+    metavar="SECONDS",
+    help="The same load before it, not counted.",
+)
+@click.option(
+    "--wait",
+    type=Seconds(),
+    default=0.0,
+    metavar="SECONDS",
+    help="Go on trying so long while nobody listens.",
+)
+@click.option(
+    "--timeout",
+    type=Seconds(SHORTEST),
+    default=10.0,
+    show_default=True,
+    metavar="SECONDS",
+    help="Fail where an answer is not whole so long after its request; after the "
+    "window, await those under way for so long, and count what has no answer.",
+)
+@click.option(
+    "--compare-field",
+    "compared",
+    multiple=True,
+    metavar="NAME",
+    help="Of answers of HTTP, compare this field of the head too. May be repeated.",
+)
+@click.option(
+    "--server-name",
+    "serverName",
+    metavar="NAME",
+    help="What to call the server in TLS (SNI) and in the Host of http:/PATH.  "
+    "[default: the host of ENDPOINT]",
+)
+@click.option(
+    "--watch",
+    type=click.IntRange(1),
+    metavar="PID",
+    help="Report what this process (the server) used meanwhile.",
+)
+@click.option(
+    "--calls",
+    is_flag=True,
+    help="With --watch: count its system calls, for a moment after the window.",
+)
+@click.option("--json", "asJson", is_flag=True, help="Print one JSON object.")
+def load(
+    endpoint: str,
+    kind: str,
+    connections: int,
+    idle: int,
+    stalled: int,
+    processes: int | None,
+    payload: int,
+    rate: float | None,
+    arrivals: Arrivals | None,
+    churn: bool,
+    seconds: float,
+    warmup: float,
+    wait: float,
+    timeout: float,
+    compared: tuple[str, ...],
+    serverName: str | None,
+    watch: int | None,
+    calls: bool,
+    asJson: bool,
+) -> None:
+    """
+    Ask a server at ENDPOINT as fast as it answers, and say how fast that was.
+
+    A closed loop: each busy connection sends its next request when the last is
+    answered. With --rate it is an open one: requests are due on a schedule, and
+    latency counts from when they were due. Every answer is checked, byte for byte; of
+    HTTP that is the status and the body, and --compare-field adds fields of the head.
+    ENDPOINT is tcp:HOST:PORT, tls:HOST:PORT (with any certificate) or unix:PATH, where
+    HOST may be a name or an address, an IPv6 address in brackets. Of a name with
+    several addresses the first that accepts a connection is used.
+
+    A connection that the server closes between two answers is made again, and the cost
+    is in the latency of the next request. A request that was under way is sent again,
+    and its latency counts from the first time. Both are counted.
+
+    A REQUEST is answered the same every time, with so many BYTES, or all until END.
+    A stream is received as fast as it comes, a sink is sent as much as it takes. In
+    a chat one of the connections at a time says a line, which all of them must hear: a
+    request is a line heard by one.
+    Write what cannot be typed as \\r \\n \\t \\0 \\xHH, and a colon in END as \\x3a.
+
+    \b
+      iodemo load tcp:127.0.0.1:8007 --kind echo --connections 100 --idle 1000
+      iodemo load tcp:127.0.0.1:8007 --rate 10000 --arrivals poisson
+      iodemo load tcp:127.0.0.1:8080 --kind http:/index.html
+      iodemo load tcp:127.0.0.1:6379 --kind 'until:\\r\\n:PING\\r\\n'
+    """
+    from iodemo.load.address import BadAddress, parseAddress
+    from iodemo.load.exchanges import OTHER_KINDS, UnknownKind, exchangeOf
+    from iodemo.load.flow import driverOf
+    from iodemo.load.plan import LoadFailed, Plan, TooLate, spread
+    from iodemo.load.round import judged
+    from iodemo.load.watching import NothingToWatch, Watch
+
+    if arrivals is not None and rate is None:
+        raise click.UsageError("--arrivals is for an open loop: give it a --rate")
+    if rate is not None and kind in OTHER_KINDS:
+        raise click.UsageError(f"--rate is for requests, and a {kind} has none")
+    if (stalled or churn) and kind in OTHER_KINDS:
+        raise click.UsageError(
+            f"--stalled and --churn are for requests, and a {kind} has none"
+        )
+    if compared and not kind.startswith("http"):
+        raise click.UsageError("--compare-field is for HTTP: --kind http:/PATH")
+    if calls and watch is None:
+        raise click.UsageError("--calls goes with --watch")
+    try:
+        address = parseAddress(endpoint, serverName)
+        if stalled and (churn or address.tls):
+            raise click.UsageError("--stalled goes neither with --churn nor with TLS")
+        isHttp = kind.partition(":")[0] == "http"
+        if serverName is not None and not address.tls and not isHttp:
+            raise click.UsageError("--server-name is for TLS, or for http:/PATH")
+        exchange = exchangeOf(kind, payload, address.host, compared)
+        plan = Plan(
+            *(address, exchange, connections, idle, seconds, warmup, wait, timeout),
+            rate=rate,
+            arrivals=arrivals or "constant",
+            churn=churn,
+            stalled=stalled,
+        )
+        watched = None if watch is None else Watch(watch, calls)
+        first, *others = spread(plan, processes)
+        phases = Console(stderr=True)
+        driving = driverOf(exchange, address.tls)(
+            first,
+            watched,
+            (lambda phase: phases.print(f"{phase} ...", highlight=False))
+            if phases.is_terminal and not asJson
+            else lambda phase: None,
+            others,
+        )
+        if signal.getsignal(signal.SIGINT) is not signal.SIG_IGN:
+            signal.signal(signal.SIGINT, driving.interrupt)
+        measured = driving.run()
+    except TooLate as error:
+        # A program that reads JSON has its own way to say what to do.
+        hint = "" if asJson else " (--timeout SECONDS waits longer)"
+        raise click.ClickException(f"{error}{hint}") from error
+    except (BadAddress, LoadFailed, UnknownKind, NothingToWatch) as error:
+        raise click.ClickException(str(error)) from error
+    if asJson:
+        click.echo(json.dumps({**measured, **judged(measured)}))
+    else:
+        Console().print(_roundTable(measured, judged(measured)))
+    if "interrupted" in measured:
+        sys.exit(INTERRUPTED)
+
+
+def _roundTable(measured: Round, judged: Judged) -> Table:
+    from iodemo.load.round import LOAD_LIMIT
+    from iodemo.report.select import callsSaid
+
+    table = Table(box=None, show_header=False, pad_edge=False, padding=(0, 2, 0, 0))
+    if "interrupted" in measured:
+        table.add_row("interrupted", f"after {measured['seconds']:.3g} s")
+    table.add_row("throughput", f"{measured['throughput']:,.0f} requests a second")
+    if "bytes_per_second" in measured:
+        said = f"{measured['bytes_per_second'] / 1e6:,.0f} MB a second"
+        table.add_row("", f"{said}: a request is a piece of 64 KiB")
+    if "backlog" in measured:
+        said = f"{measured['rate']:,.7g} requests a second"
+        if "due" in measured:
+            said += f", {measured['due']:,} in the window"
+        table.add_row("due", said)
+        late = "" if judged["kept_up"] else ": they were not kept up with"
+        answered = f"{100 * judged['answered_fraction']:.3g}% of those due"
+        table.add_row("answered", f"{answered}{late}")
+        said = f"{measured['backlog']:,} were due and not answered at the end"
+        if measured.get("backlog_before"):
+            said += f", {measured['backlog_before']:,} at the beginning (warm-up)"
+        table.add_row("backlog", said)
+    if measured.get("unanswered"):
+        oldest = measured["unanswered_oldest_us"] / 1e6
+        said = (
+            f"{measured['unanswered']:,} requests under way or due at the end, the "
+            f"oldest for {oldest:,.3g} s"
+        )
+        if measured["unsent"]:
+            said += f"; {measured['unsent']:,} found no connection free"
+        table.add_row("unanswered", f"{said}: no latency has them")
+    if measured.get("reconnects"):
+        said = "connections, which the server had closed"
+        table.add_row("made again", f"{measured['reconnects']:,} {said}")
+    if measured.get("resent"):
+        said = "requests without any answer, when the server closed their connection"
+        table.add_row("sent again", f"{measured['resent']:,} {said}")
+    if "retransmitted" in measured:
+        said = "connections waited until the kernel tried again: is the server's listen"
+        said = f"{measured['retransmitted']:,} {said} queue (backlog) full?"
+        table.add_row("retransmitted", said)
+    if "idle_closed" in measured:
+        said = "idle connections, so as many fewer were open"
+        table.add_row("server closed", f"{measured['idle_closed']:,} {said}")
+    if "fields_left_out" in measured:
+        names = ", ".join(measured["fields_left_out"])
+        table.add_row("not compared", Text(f"{names}: fields of the head that changed"))
+    for percentile, value in measured["latency_us"].items():
+        table.add_row(f"latency {percentile}", f"{value:,.0f} µs")
+    for percentile, value in measured.get("latency_last_us", {}).items():
+        table.add_row(f"last has it {percentile}", f"{value:,.0f} µs")
+    if "backlog" in measured:
+        for percentile, value in measured["latency_uncorrected_us"].items():
+            table.add_row(f"from sending {percentile}", f"{value:,.0f} µs")
+    if measured["server_cpu_us_per_request"] is not None:
+        table.add_row(
+            "server CPU", f"{measured['server_cpu_us_per_request']:,.1f} µs a request"
+        )
+        unknown = "unknown: the process is another user's"
+        kib, switches = measured["server_rss_kib"], measured["context_switches"]
+        memory = unknown if kib is None else f"{kib:,} KiB"
+        table.add_row("server memory", memory)
+        each = unknown
+        if switches is not None:
+            each = f"{switches / measured['requests']:.3g} a request"
+        table.add_row("context switches", each)
+    for whose in ("server", "kernel"):
+        size = dict[str, object](measured).get(f"{whose}_bytes_per_connection")
+        if isinstance(size, float):
+            table.add_row(f"memory of the {whose}", f"{size:,.0f} B a connection")
+    if "sampled" in measured:
+        table.add_row("asked once more", f"{measured['sampled']:,} connections")
+    if "syscalls_by_name" in measured:
+        table.add_row(
+            "system calls",
+            f"{callsSaid(measured['syscalls_by_name'])} a request",
+        )
+    elif "syscalls_reason" in measured:
+        table.add_row("system calls", Text(f"unknown: {measured['syscalls_reason']}"))
+    if "connections_from_elsewhere" in measured:
+        count = measured["connections_from_elsewhere"]
+        said = f"{count:,} connections, for want of local ports at the first"
+        table.add_row("other addresses", said)
+    used = f"{measured['load_cpu_fraction']:.0%} of a core"
+    kept = measured.get("load_busy_fraction", 0.0) >= LOAD_LIMIT
+    kept = kept and measured["load_cpu_fraction"] < LOAD_LIMIT
+    if kept:
+        used += ", and it was kept from running"
+    table.add_row("load CPU", used)
+    if judged["load_limited"]:
+        said = "the load, which had no time left: share it (--processes)"
+        if kept:
+            said = "the load, which was kept from running: see iodemo doctor"
+        table.add_row("limit", said)
+    elif not judged.get("kept_up", True):
+        said = "not the load: the server, the machine, or too few connections"
+        table.add_row("limit", said)
+    return table
