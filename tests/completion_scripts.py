@@ -1,44 +1,56 @@
 """
-Random scripts of connections, run under one reactor, which is to be held against
+Random scripts of connections, run under one reactor, which is to be compared with
 another: C{REACTOR FIRST COUNT}, the numbers of the scripts.
 
 A script is made from its number alone, so it is the same under every reactor. It has
 two ends: plain sockets, driven from here, and protocols. After each of its steps the
-reactor is turned until nothing happens any more, so that what is told is the same
-however a reactor divides its work into turns. Of each script a line of JSON says what
-each connection was told, in order, and what its peer heard.
+reactor is turned until nothing happens any more, so the calls to protocols are the same
+however a reactor divides its work into turns. In three of four scripts the ends take
+turns: a step is one action of one end, and the next step waits until its effect has
+reached the other end. For each script this prints a line of JSON: the calls to each
+protocol, in order, what its peer received, and the mistakes.
 
-Two things are kept out, because they are the kernel's affair: how many bytes fit into
-the buffers of a socket (what is sent fits by far, or by far does not, and then it is
-not said how much of it arrived, unless all did), and into how many pieces a stream is
-cut (what comes without anything between is one event).
+A mistake is a breach of a rule that holds under every reactor, whatever both ends do at
+the same time: the bytes that arrive are those that the other end wrote, in order, and
+all of them before an orderly end; no data while reading is paused; each end is told
+once, and nothing after C{connectionLost}; producers are paused and resumed in turn.
+
+Two things are left out, because the kernel decides them: how many bytes fit into the
+buffers of a socket (what is sent fits by far, or by far does not, and then the number
+that arrived is only compared if all did), and into how many pieces a stream is
+cut (consecutive calls of C{dataReceived} are one event).
 """
 
 from __future__ import annotations
 
-import itertools
 import json
 import os
 import random
 import socket
 import sys
 import tempfile
-import zlib
+from collections import deque
 from collections.abc import Sequence
 from dataclasses import dataclass
+from select import EPOLLOUT
 from typing import Any
 
 from twisted.application.reactors import installReactor
+from twisted.internet import tcp
 from twisted.internet.interfaces import IHalfCloseableProtocol
 from twisted.internet.protocol import Factory, Protocol, connectionDone
+from twisted.python import log
 from twisted.python.failure import Failure
 from zope.interface import directlyProvides
 
 from .conformance.peers import reset
 
+#: For epoll by L{sendFirst}.
+SENDING_FIRST = "epoll sending first"
 KIB = 1024
 _SMALL = (1, 100, 5 * KIB)
 _LARGE = 16 * KIB * KIB  # the buffers of no socket take that
+_PERIOD = 251  # of what is in it, so that no two pieces of it can be exchanged
 _MOST_UNREAD = 30 * KIB  # the buffers of every socket take that
 _STEPS = 14
 _CONNECTIONS = 3
@@ -96,32 +108,36 @@ _WRITING = ("small", "subclass", "pieces", "empty")
 _CLOSING = ("loseWrite", "empty", "push", "pull", "unregister")
 _PEER = ("say", "say", "say", "say", "hear", "hear", "shutDown", "close", "reset")
 
-# What is not compared, and why. What says "not done" is kept out of the scripts here,
-# the rest is let pass by tests.test_completion_oracle.
+# What is not compared, and why. The scripts here do not contain what says "not done";
+# tests.test_completion_oracle accepts the rest.
 DIFFERENCES = {
-    "not done: to resume reading when the input is over": "Twisted's own tell the end "
-    "again, or find EPOLLHUP; the queues' transports know that nothing can come.",
+    "not done: to resume reading when the input is over": "Twisted's own transports "
+    "report the end again, or find EPOLLHUP; those of the queues know that nothing can "
+    "come.",
     "not done: to close a direction that is closed here or there, to write nothing to "
-    "it, to register a producer for it": "Twisted's own send(2) nothing to it then, "
-    "find EPIPE or EPOLLHUP and lose the connection; an operation that has nothing to "
-    "send is not asked for.",
+    "it, to register a producer for it": "Twisted's own transports call send(2) with "
+    "no data then, find EPIPE or EPOLLHUP and lose the connection; the queues' begin "
+    "no operation if they have nothing to send.",
     "not done: anything but to resume or abort, when reading is paused and the peer "
-    "has closed": "Readiness reports that as EPOLLHUP or EPOLLERR to whoever writes; "
-    "with completions it is the result of receiving, for which nobody has asked.",
-    "order of both directions": "What was written in a turn is sent at its end, before "
-    "anything more is received; Twisted's own receive first, if both are ready. What "
-    "is told of each direction is in order, but not the one against the other.",
-    "reason": "When the peer has closed, Twisted's own find EPOLLHUP or EPIPE as they "
-    "close, and say ConnectionLost though nothing was left to be sent: here that is "
-    "ConnectionDone.",
-    "perhaps all of it": "Who closes a socket that has something to read resets the "
-    "connection, and the kernel throws away what it has not sent. That is more, the "
-    "more is sent at a time: Twisted's own send 128 KiB, the queues' transports all.",
-    "contended": "When both ends do something with a connection before the reactor is "
+    "has closed": "Readiness reports that as EPOLLHUP or EPOLLERR to a connection that "
+    "writes; with completions it is the result of a receive, and none is under way.",
+    "sending first": "The queues' transports send what was written in a turn at its "
+    "end, before they receive more; Twisted's own receive first if both are ready. "
+    "Each connection must be as under epoll, or as under epoll with that order: see "
+    "sendFirst.",
+    "reason": "A protocol that had readConnectionLost and then closes is lost with "
+    "ConnectionDone. Twisted's own find EPOLLHUP, if its peer has closed, and say "
+    "ConnectionLost though nothing was left to be sent.",
+    "perhaps all of it": "To close a socket that has something to read resets the "
+    "connection, and the kernel drops what it has not sent. How much that is depends "
+    "on how much is sent at a time: Twisted's own send 128 KiB, the queues' all.",
+    "race": "When both ends do something with a connection before the reactor is "
     "turned, or the peer does several things before it is accepted or while reading "
-    "is paused, it is for the same reason open what comes first: what the peer said, "
-    "or that nothing can be sent any more. Likewise when it closes while much is sent: "
-    "the kernel gives an error to one operation alone, to send or to receive.",
+    "is paused, or closes while much is being sent to it, then an end may come before "
+    "or after what else happens, between two sends of 128 KiB, too; the kernel gives "
+    "an error to one operation alone, to send or to receive. The calls before that "
+    "step must be the same, and no rule may be broken after it. Few connections may "
+    "need this.",
 }
 
 
@@ -131,16 +147,60 @@ class Bytes(bytes):
     """
 
 
+class Stream:
+    """
+    The bytes of one direction of a connection.
+
+    @ivar written: how many one end wrote.
+    @ivar arrived: how many of them the other end got.
+    """
+
+    def __init__(self) -> None:
+        self.written = 0
+        self.arrived = 0
+        self._due: deque[memoryview] = deque()
+
+    def write(self, data: bytes) -> None:
+        """
+        One end writes these.
+        """
+        if data:
+            self.written += len(data)
+            self._due.append(memoryview(data))
+
+    def arrive(self, data: bytes) -> bool:
+        """
+        The other end gets these.
+
+        @return: whether they are those that come next.
+        """
+        self.arrived += len(data)
+        while data and self._due:
+            piece = self._due.popleft()
+            count = min(len(piece), len(data))
+            if bytes(piece[:count]) != data[:count]:
+                return False
+            if count < len(piece):
+                self._due.appendleft(piece[count:])
+            data = data[count:]
+        return not data
+
+
 class Told(Protocol):
     """
-    Writes down what it is told, and does what are its habits then.
+    Writes down what it is told, and does what are its habits then. What no reactor may
+    tell it, whatever its peer does at the same time, is a mistake.
 
     @ivar events: what it was told.
-    @ivar received: how many bytes.
-    @ivar written: how many bytes it has written.
+    @ivar stream: what it writes.
+    @ivar owed: how many bytes it had written when it first closed its direction.
+    @ivar reason: why the connection was lost.
     @ivar waiting: how many things its peer did while reading was paused.
-    @ivar isTorn: whether its peer closed before it had heard all that was written.
     @ivar hasMuch: whether it has written more than a socket takes.
+    @ivar isPaused: whether it has stopped reading.
+    @ivar isStreaming: whether it is a push producer, or L{None} if it is no producer.
+    @ivar isFull: whether it was paused as a producer, and not resumed since. As in
+        Twisted's transports, this outlasts the producer.
     """
 
     transport: Any
@@ -150,15 +210,15 @@ class Told(Protocol):
         self.number = number
         self.random = random.Random(f"{script.number} {number}")
         self.events: list[str] = []
-        self.received = 0
-        self.checksum = 0
-        self.isLost = False
-        self.isHalfClosed = False
-        self.hasMuch = False
-        self.written = 0
+        self.stream = Stream()
+        self.owed: int | None = None
+        self.reason: str | None = None
         self.waiting = 0
-        self.isTorn = False
+        self.hasMuch = False
         self.isPaused = False
+        self.isStreaming: bool | None = None
+        self.isFull = False
+        self.isHalfClosed = False
         self.hasLostWrite = False
         self._left = 3
         if self.random.random() < 0.6:
@@ -171,11 +231,36 @@ class Told(Protocol):
             for callback, habits in _HABITS.items()
         }
 
+    @property
+    def isLost(self) -> bool:
+        """
+        Whether the connection is over.
+        """
+        return self.reason is not None
+
+    @property
+    def peer(self) -> Peer:
+        """
+        The other end.
+        """
+        return self.script.peers[self.number]
+
+    def must(self, holds: bool, rule: str) -> None:
+        """
+        Write down a mistake if something does not hold.
+        """
+        if not holds:
+            self.script.mistakes.append(f"connection {self.number}: {rule}")
+
     def told(self, callback: str, detail: str = "") -> None:
         """
         Write it down.
         """
         self.script.happened = True
+        isFirst = callback == "connectionMade"
+        self.must(isFirst != bool(self.events), "connectionMade is called first, once")
+        isOver = self.isLost and callback != "connectionLost"
+        self.must(not isOver, f"{callback} after connectionLost")
         self.events.append(callback + detail)
         actions = self._habits[callback]
         if callback == "dataReceived":
@@ -198,7 +283,7 @@ class Told(Protocol):
         """
         Do something in a step, if that is to be compared: see L{DIFFERENCES}.
         """
-        peer = self.script.peers[self.number]
+        peer = self.peer
         isCompared = True
         if self.isLost:
             isCompared = action in _WRITING
@@ -219,44 +304,73 @@ class Told(Protocol):
 
     def dataReceived(self, data: bytes) -> None:
         """See L{Protocol.dataReceived}."""
-        self.received += len(data)
-        self.checksum = zlib.crc32(data, self.checksum)
-        if self.events[-1].startswith("dataReceived"):
+        stream = self.peer.stream
+        self.must(stream.arrive(data), "other bytes than its peer wrote, or lost ones")
+        self.must(not self.isPaused, "dataReceived while reading is paused")
+        self.must(not self.isHalfClosed, "dataReceived after readConnectionLost")
+        if self.events[-1].startswith("dataReceived") and not self.isLost:
             self.script.happened = True
-            self.events[-1] = f"dataReceived to {self.received}"
+            self.events[-1] = f"dataReceived to {stream.arrived}"
         else:
-            self.told("dataReceived", f" to {self.received}")
+            self.told("dataReceived", f" to {stream.arrived}")
 
     def readConnectionLost(self) -> None:
         """See L{IHalfCloseableProtocol.readConnectionLost}."""
+        self.must(not self.isHalfClosed, "a second readConnectionLost")
+        self.must(not self.isPaused, "readConnectionLost while reading is paused")
         self.isHalfClosed = True
+        self.inputEnded()
         self.told("readConnectionLost")
 
     def writeConnectionLost(self) -> None:
         """See L{IHalfCloseableProtocol.writeConnectionLost}."""
+        isFirst = "writeConnectionLost" not in self.events
+        self.must(isFirst, "a second writeConnectionLost")
+        self.must(self.hasLostWrite, "writeConnectionLost before loseWriteConnection")
         self.told("writeConnectionLost")
 
     def connectionLost(self, reason: Failure = connectionDone) -> None:
         """See L{Protocol.connectionLost}."""
-        self.isLost = True
-        self.told("connectionLost", f" {type(reason.value).__name__}")
+        self.must(not self.isLost, "a second connectionLost")
+        self.must(self.isStreaming is None, "connectionLost before stopProducing")
+        self.reason = type(reason.value).__name__
+        if self.reason == "ConnectionDone" and self.owed is None:
+            self.inputEnded()
+        self.told("connectionLost", f" {self.reason}")
+
+    def inputEnded(self) -> None:
+        """
+        The end of the input has come.
+        """
+        stream, peer = self.peer.stream, self.peer
+        hasEnded = peer.hasShutDown or peer.isClosed
+        self.must(hasEnded, "an end that its peer did not make")
+        self.must(stream.arrived == stream.written, "the end before all bytes")
 
     def pauseProducing(self) -> None:
         """See L{IPushProducer.pauseProducing}."""
+        self.must(self.isStreaming is True, "pauseProducing of no push producer")
+        self.isFull = True
         self.told("pauseProducing")
 
     def resumeProducing(self) -> None:
         """See L{IPushProducer.resumeProducing}."""
+        self.must(self.isStreaming is not None, "resumeProducing of no producer")
+        isDue = self.isFull or self.isStreaming is False
+        self.must(isDue, "resumeProducing of a push producer that was not paused")
+        self.isFull = False
         self.told("resumeProducing")
 
     def stopProducing(self) -> None:
         """See L{IProducer.stopProducing}."""
+        self.must(self.isStreaming is not None, "stopProducing of no producer")
+        self.isStreaming = None
         self.told("stopProducing")
 
     # What it does
 
     def _write(self, data: bytes) -> None:
-        self.written += len(data)
+        self.stream.write(bytes(data))
         self.transport.write(data)
 
     def small(self) -> None:
@@ -275,6 +389,7 @@ class Told(Protocol):
         """
         Write in pieces.
         """
+        self.stream.write(b"somepieces")
         self.transport.writeSequence([b"", b"some", b"", Bytes(b"pieces"), b""])
 
     def empty(self) -> None:
@@ -289,7 +404,8 @@ class Told(Protocol):
         Write much.
         """
         self.hasMuch = True
-        self._write(self.random.randbytes(1) * _LARGE)
+        pattern = self.random.randbytes(_PERIOD)
+        self._write(pattern * (_LARGE // _PERIOD + 1))
 
     def pause(self) -> None:
         """
@@ -310,13 +426,18 @@ class Told(Protocol):
         """
         Be a push producer.
         """
-        self.transport.registerProducer(self, True)
+        self._produce(True)
 
     def pull(self) -> None:
         """
         Be a pull producer.
         """
-        self.transport.registerProducer(self, False)
+        self._produce(False)
+
+    def _produce(self, isStreaming: bool) -> None:
+        if self.isStreaming is None:
+            self.isStreaming = isStreaming
+        self.transport.registerProducer(self, isStreaming)
 
     def produce(self) -> None:
         """
@@ -326,18 +447,20 @@ class Told(Protocol):
         if self._left > 0:
             self.small()
         else:
-            self.transport.unregisterProducer()
+            self.unregister()
 
     def unregister(self) -> None:
         """
         Be no producer.
         """
+        self.isStreaming = None
         self.transport.unregisterProducer()
 
     def lose(self) -> None:
         """
         Close when all is written.
         """
+        self._owe()
         self.transport.loseConnection()
 
     def loseWrite(self) -> None:
@@ -346,7 +469,12 @@ class Told(Protocol):
         """
         if not self.hasLostWrite:
             self.hasLostWrite = True
+            self._owe()
             self.transport.loseWriteConnection()
+
+    def _owe(self) -> None:
+        if self.owed is None:
+            self.owed = self.stream.written
 
     def abort(self) -> None:
         """
@@ -359,37 +487,49 @@ class Peer:
     """
     The other end, and what it heard.
 
-    @ivar said: how many bytes it said.
-    @ivar length: how many it heard.
-    @ivar end: how that ended.
+    @ivar stream: what it says.
+    @ivar end: how that ended which it heard.
+    @ivar certain: what was told and heard before the first race, if there was any: see
+        L{DIFFERENCES}.
     """
 
-    def __init__(self, connection: socket.socket, choose: random.Random) -> None:
+    def __init__(self, script: Script, connection: socket.socket) -> None:
+        self.script = script
         self.connection = connection
-        self.random = choose
-        self.said = 0
-        self.length = 0
-        self.checksum = 0
+        self.number = len(script.peers)
+        self.random = random.Random(self.number)
+        self.stream = Stream()
         self.end = "open"
+        self.certain: dict[str, Any] | None = None
         self.isClosed = False
         self.hasShutDown = False
 
-    def do(self, action: str, owner: Told | None) -> None:
+    @property
+    def owner(self) -> Told | None:
+        """
+        The protocol, if the connection was accepted.
+        """
+        owners = self.script.owners
+        return owners[self.number] if self.number < len(owners) else None
+
+    def do(self, action: str) -> None:
         """
         Do something, if it still can.
         """
         if self.isClosed:
             return
-        received = 0 if owner is None else owner.received
-        if owner is not None and owner.isPaused:
-            owner.waiting += 1
-        if owner is not None and action in ("close", "reset"):
-            owner.isTorn = owner.isTorn or self.length < owner.written
+        owner = self.owner
+        if owner is not None:
+            owner.waiting += owner.isPaused
+            isTorn = action in ("close", "reset") and self.isOwed and owner.hasMuch
+            if owner.waiting > 1 or isTorn:
+                self.race()
         if action == "say" and not self.hasShutDown:
             piece = self.random.randbytes(self.random.choice(_SMALL))
-            if self.said + len(piece) - received <= _MOST_UNREAD:
+            unread = self.stream.written - self.stream.arrived
+            if unread + len(piece) <= _MOST_UNREAD:
                 try:
-                    self.said += self.connection.send(piece)
+                    self.stream.write(piece[: self.connection.send(piece)])
                 except ConnectionError:
                     self.hasShutDown = True
         elif action == "shutDown" and not self.hasShutDown:
@@ -405,16 +545,25 @@ class Peer:
             else:
                 reset(self.connection)
 
-    def describe(self, owner: Told | None) -> str:
+    def race(self) -> None:
         """
-        Say what it heard.
+        From now on it is open what comes first.
         """
+        if self.certain is None:
+            self.certain = self.describe()
+
+    def describe(self) -> dict[str, Any]:
+        """
+        Say what was told and heard.
+        """
+        owner = self.owner
+        heard = f"{0 if owner is None else owner.stream.arrived} bytes, {self.end}"
         if owner is not None and owner.hasMuch:
-            if owner.isLost and owner.received < self.said:
-                return "perhaps all of it"
-            if self.length < _LARGE:
-                return "not all of it"
-        return f"{self.length} bytes, {self.checksum:x}, {self.end}"
+            if owner.isLost and self.stream.arrived < self.stream.written:
+                heard = "perhaps all of it"
+            elif owner.stream.arrived < _LARGE:
+                heard = "not all of it"
+        return {"told": [] if owner is None else [*owner.events], "heard": heard}
 
     @property
     def isHearing(self) -> bool:
@@ -423,12 +572,34 @@ class Peer:
         """
         return not self.isClosed and self.end == "open"
 
+    @property
+    def isOwed(self) -> bool:
+        """
+        Whether it has not heard all that was written.
+        """
+        owner = self.owner
+        return owner is not None and owner.stream.arrived < owner.stream.written
+
+    @property
+    def isWaiting(self) -> bool:
+        """
+        Whether something that it did is to be told yet.
+        """
+        owner = self.owner
+        if owner is None:
+            return self.script.isListening
+        if owner.isLost or owner.isPaused or owner.isHalfClosed:
+            return False
+        hasEnded = self.hasShutDown or self.isClosed
+        return hasEnded or self.stream.arrived < self.stream.written
+
     def hear(self) -> bool:
         """
         Receive what there is: whether there was anything.
         """
         if not self.isHearing:
             return False
+        owner = self.owner
         some = False
         while self.end == "open":
             try:
@@ -441,8 +612,13 @@ class Peer:
             some = True
             if not data:
                 self.end = "end"
-            self.length += len(data)
-            self.checksum = zlib.crc32(data, self.checksum)
+            elif owner is not None:
+                isNext = owner.stream.arrive(data)
+                owner.must(isNext, "other bytes than it wrote, or lost ones, are heard")
+        if owner is not None and owner.owed is not None and not self.hasShutDown:
+            isOrderly = owner.reason in (None, "ConnectionDone")
+            isAll = owner.stream.arrived >= owner.owed or not isOrderly
+            owner.must(isAll or self.end != "end", "an end before all that it wrote")
         return some
 
 
@@ -473,9 +649,9 @@ class Action:
 
 def isCalm(number: int) -> bool:
     """
-    Whether in a script one thing is done at a time.
+    Whether both ends take turns in a script.
     """
-    return number % 2 == 0
+    return number % 4 != 0
 
 
 def plan(number: int) -> list[list[Action]]:
@@ -507,15 +683,6 @@ def plan(number: int) -> list[list[Action]]:
                 step.append(Action("protocol", connection, choose.choice(_PROTOCOL)))
         steps.append(step)
     return steps
-
-
-def isContended(steps: list[list[Action]], connection: int) -> bool:
-    """
-    Whether in any step more than one thing is done with a connection.
-    """
-    return any(
-        len([each for each in step if each.isFor(connection)]) > 1 for step in steps
-    )
 
 
 class Script(Factory):
@@ -555,7 +722,7 @@ class Script(Factory):
         @param hearing: the numbers of peers that receive meanwhile.
         """
         idle = turns = 0
-        while idle < (_LONG_IDLE if self.isOwed(hearing) else _IDLE):
+        while idle < (_LONG_IDLE if self.isUnsettled(hearing) else _IDLE):
             turns += 1
             if turns > _MOST_TURNS:
                 self.mistakes.append("something happens without end")
@@ -570,17 +737,14 @@ class Script(Factory):
                 self.happened |= self.peers[number].hear()
             idle = 0 if self.happened else idle + 1
 
-    def isOwed(self, hearing: Sequence[int]) -> bool:
+    def isUnsettled(self, hearing: Sequence[int]) -> bool:
         """
-        Whether any of these peers has not heard all that was written, and still may:
-        the kernel sends some of it in its own time.
+        Whether anything is to come yet, the kernel perhaps in its own time: something
+        that a peer did, or what these peers are to hear.
         """
-        return any(
-            number < len(self.owners)
-            and self.peers[number].isHearing
-            and self.peers[number].length < self.owners[number].written
-            and not self.owners[number].isLost
-            for number in hearing
+        return any(peer.isWaiting for peer in self.peers) or any(
+            peer.isOwed and peer.isHearing and peer.owner and not peer.owner.isLost
+            for peer in (self.peers[number] for number in hearing)
         )
 
     def connect(self) -> None:
@@ -596,7 +760,7 @@ class Script(Factory):
             )
             connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         connection.setblocking(False)
-        self.peers.append(Peer(connection, random.Random(len(self.peers))))
+        self.peers.append(Peer(self, connection))
 
     def step(self, actions: list[Action]) -> None:
         """
@@ -605,19 +769,22 @@ class Script(Factory):
         hearing = []
         for action in actions:
             number = action.connection
-            owner = self.owners[number] if number < len(self.owners) else None
-            if action.who == "port":
+            if action.what == "connect":
+                self.connect()
+            elif action.who == "port":
                 self.reactor.callLater(0, self.port.stopListening)
                 self.isListening = False
-            elif action.who == "protocol":
-                if owner is not None:
-                    self.reactor.callLater(0, owner.act, action.what)
-            elif action.what == "connect":
-                self.connect()
+                continue
+            peer = self.peers[number]
+            if sum(each.isFor(number) for each in actions) > 1:
+                peer.race()
+            if action.who == "protocol":
+                if peer.owner is not None:
+                    self.reactor.callLater(0, peer.owner.act, action.what)
             elif action.what == "hear":
                 hearing.append(number)
-            else:
-                self.peers[number].do(action.what, owner)
+            elif action.what != "connect":
+                peer.do(action.what)
         self.settle(hearing)
 
     def run(self) -> dict[str, Any]:
@@ -633,39 +800,62 @@ class Script(Factory):
             if not owner.isLost:
                 owner.do("resume")
         self.settle(range(len(self.peers)))
-        for peer, owner in itertools.zip_longest(self.peers, self.owners):
-            peer.do("close", owner)
+        for owner in self.owners:
+            if owner.isLost:
+                continue
+            stream = owner.peer.stream
+            isAll = owner.isPaused or stream.arrived == stream.written
+            owner.must(isAll, "bytes of its peer never came")
+            isAll = not owner.peer.isHearing or owner.hasLostWrite
+            isAll = isAll or owner.stream.arrived == owner.stream.written
+            owner.must(isAll, "bytes that it wrote never came")
+        for peer in self.peers:
+            peer.do("close")
         self.settle()
-        told = [list(owner.events) for owner in self.owners]
+        all_ = [peer.describe() for peer in self.peers]
         for owner in self.owners:
             if not owner.isLost:
                 owner.do("abort")
         if self.isListening:
+            self.isListening = False
             self.port.stopListening()
         self.settle()
-        ends = itertools.zip_longest(self.peers, self.owners)
+        for owner in self.owners:
+            owner.must(owner.isLost, "connectionLost never came")
         return {
             "number": self.number,
             "isUNIX": self.isUNIX,
             "plan": [" ".join(map(str, actions)) for actions in self.plan],
-            "told": told,
-            "received": [owner.checksum for owner in self.owners],
             "mistakes": self.mistakes,
-            "contended": [
-                owner.waiting > 1
-                or (owner.isTorn and owner.hasMuch)
-                or isContended(self.plan, owner.number)
-                for owner in self.owners
-            ],
-            "heard": [peer.describe(owner) for peer, owner in ends],
+            "all": all_,
+            "certain": [peer.certain for peer in self.peers],
         }
+
+
+def sendFirst(reactor: Any) -> None:
+    """
+    Have epoll send what was written in a turn at its end, before anything more is
+    received: Twisted's own transports, in the order of the queues'.
+    """
+    runUntilCurrent = reactor.runUntilCurrent
+
+    def runAndSend() -> None:
+        runUntilCurrent()
+        for writer in reactor.getWriters():
+            if isinstance(writer, tcp.Connection):
+                send = reactor._doReadOrWrite
+                log.callWithLogger(writer, send, writer, writer.fileno(), EPOLLOUT)
+
+    reactor.runUntilCurrent = runAndSend
 
 
 def main(name: str, first: str, count: str) -> None:
     """
     Run some scripts under one reactor.
     """
-    reactor: Any = installReactor(name)
+    reactor: Any = installReactor("epoll" if name == SENDING_FIRST else name)
+    if name == SENDING_FIRST:
+        sendFirst(reactor)
     reactor.startRunning(installSignalHandlers=False)
     for number in range(int(first), int(first) + int(count)):
         script = Script(reactor, number)
