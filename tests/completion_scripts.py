@@ -52,7 +52,7 @@ _SMALL = (1, 100, 5 * KIB)
 _LARGE = 16 * KIB * KIB  # the buffers of no socket take that
 _PERIOD = 251  # of what is in it, so that no two pieces of it can be exchanged
 _MOST_UNREAD = 30 * KIB  # the buffers of every socket take that
-_STEPS = 14
+_STEPS = 20
 _CONNECTIONS = 3
 _MOST_TURNS = 5000
 # Turns in which nothing happens, until nothing happens any more; and where something
@@ -249,8 +249,9 @@ class Told(Protocol):
         """
         Write down a mistake if something does not hold.
         """
-        if not holds:
-            self.script.mistakes.append(f"connection {self.number}: {rule}")
+        mistake = f"connection {self.number}: {rule}"
+        if not holds and mistake not in self.script.mistakes:
+            self.script.mistakes.append(mistake)
 
     def told(self, callback: str, detail: str = "") -> None:
         """
@@ -497,7 +498,7 @@ class Peer:
         self.script = script
         self.connection = connection
         self.number = len(script.peers)
-        self.random = random.Random(self.number)
+        self.random = random.Random(f"{script.number} peer {self.number}")
         self.stream = Stream()
         self.end = "open"
         self.certain: dict[str, Any] | None = None
@@ -561,7 +562,7 @@ class Peer:
         if owner is not None and owner.hasMuch:
             if owner.isLost and self.stream.arrived < self.stream.written:
                 heard = "perhaps all of it"
-            elif owner.stream.arrived < _LARGE:
+            elif self.isOwed:
                 heard = "not all of it"
         return {"told": [] if owner is None else [*owner.events], "heard": heard}
 
