@@ -131,14 +131,16 @@ DIFFERENCES = {
     "perhaps all of it": "To close a socket that has something to read resets the "
     "connection, and the kernel drops what it has not sent. How much that is depends "
     "on how much is sent at a time: Twisted's own send 128 KiB, the queues' all.",
-    "race": "When both ends do something with a connection before the reactor is "
-    "turned, or the peer does several things before it is accepted or while reading "
-    "is paused, or closes while much is being sent to it, then an end may come before "
-    "or after what else happens, between two sends of 128 KiB, too; the kernel gives "
-    "an error to one operation alone, to send or to receive. The calls before that "
-    "step must be the same, and no rule may be broken after it. Few connections may "
-    "need this.",
+    "race: both ends do something before the reactor is turned": "An end may come "
+    "before or after what else happens, and between two sends of 128 KiB, too.",
+    "race: the peer does several things before it is accepted, or while reading is "
+    "paused": "The first send may find that the peer is gone before what it said is "
+    "received.",
+    "race: the peer closes while much is being sent to it": "The kernel gives the "
+    "error to one operation alone, to send or to receive.",
 }
+# After one of these races a connection may differ from both orders of epoll: it must be
+# the same up to that step, and break no rule after it. Few connections may need that.
 
 
 class Bytes(bytes):
@@ -264,8 +266,10 @@ class Told(Protocol):
         self.must(not isOver, f"{callback} after connectionLost")
         self.events.append(callback + detail)
         actions = self._habits[callback]
-        if callback == "dataReceived":
-            self._habits[callback] = []  # how often it is told is no matter
+        if callback != "resumeProducing":
+            # How often data comes does not matter; and what a wrong reactor repeats
+            # without end must not have it write without end.
+            self._habits[callback] = []
         for action in actions:
             self.do(action)
 
