@@ -156,8 +156,8 @@ class CtypesRing:
         """See L{ICompletionQueue.send}."""
         return self._begin(_SEND, owner, descriptor, b"".join(pieces)[offset:])
 
-    def trySend(self, owner: Any, descriptor: int, data: bytes) -> None:
-        """See L{ICompletionQueue.trySend}."""
+    def sendNow(self, owner: Any, descriptor: int, data: bytes) -> None:
+        """See L{ICompletionQueue.sendNow}."""
         self._last += 1
         self._tries[self._last] = (owner, data)
         address = ctypes.cast(ctypes.c_char_p(data), ctypes.c_void_p).value or 0

@@ -83,11 +83,11 @@ def _ringByOperation() -> Any:
     from iodemo.completion.ring import RingQueue
 
     class RingByOperation(RingQueue):
-        def trySend(self, owner: Any, descriptor: int, data: bytes) -> None:
+        def sendNow(self, owner: Any, descriptor: int, data: bytes) -> None:
             """
-            See L{ICompletionQueue.trySend}.
+            See L{ICompletionQueue.sendNow}.
             """
-            super().trySend(owner, descriptor, data)
+            super().sendNow(owner, descriptor, data)
             self.wait(0)
 
     return CompletionReactor(RingByOperation(256, 32 * 1024, 16384))

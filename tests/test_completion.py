@@ -363,19 +363,19 @@ class QueueTestsMixin:
         self.untilTold(owner)
         self.assertEqual(owner.told, [("sent", -errno.EBADF)])
 
-    def test_trySend(self) -> None:
+    def test_sendNow(self) -> None:
         """
         Of a try that went well nothing is told.
         """
         ours, peer = self.pair()
         owner = Owner()
         for number in range(10):
-            self.queue.trySend(owner, ours.fileno(), b"%d" % number)
+            self.queue.sendNow(owner, ours.fileno(), b"%d" % number)
         self.rest()
         self.assertEqual(peer.recv(100), b"0123456789")
         self.assertEqual(owner.told, [])
 
-    def test_trySendPart(self) -> None:
+    def test_sendNowPart(self) -> None:
         """
         If only a part went, that is told within the same wait, with the data, so
         that the rest can be sent.
@@ -383,12 +383,12 @@ class QueueTestsMixin:
         ours, peer = self.pair()
         owner = Owner()
         data = os.urandom(8 * MIB)
-        self.queue.trySend(owner, ours.fileno(), data)
+        self.queue.sendNow(owner, ours.fileno(), data)
         self.queue.wait(0)
         ((name, told, count),) = owner.told
         self.assertTrue((name, told) == ("sentPart", data))
         self.assertTrue(0 < count < len(data), count)
-        self.queue.trySend(owner, ours.fileno(), b"more")
+        self.queue.sendNow(owner, ours.fileno(), b"more")
         self.queue.wait(0)
         self.assertEqual(owner.told[1:], [("sentPart", b"more", -errno.EAGAIN)])
         owner.told.clear()
@@ -644,7 +644,7 @@ class QueueTestsMixin:
         ours, peer = self.pair()
         owner = Owner()
         self.queue.wait(0)
-        self.queue.trySend(owner, ours.fileno(), b"goodbye")
+        self.queue.sendNow(owner, ours.fileno(), b"goodbye")
         self.queue.close(ours.detach())
         self.assertEqual(peer.recv(100), b"goodbye")
         self.assertEqual(peer.recv(100), b"")

@@ -37,9 +37,9 @@ from zope.interface import implementer
 
 from iodemo.completion.interfaces import ICompletionQueue
 
-_TROUBLE = select.POLLHUP | select.POLLERR | select.POLLNVAL
-_INPUT = select.POLLIN | select.POLLPRI | _TROUBLE
-_OUTPUT = select.POLLOUT | _TROUBLE
+_ERRORS = select.POLLHUP | select.POLLERR | select.POLLNVAL
+_INPUT = select.POLLIN | select.POLLPRI | _ERRORS
+_OUTPUT = select.POLLOUT | _ERRORS
 #: How many events are fetched at a time.
 _EVENTS = 256
 #: How much is received at a time, as by Twisted.
@@ -53,12 +53,12 @@ class ReadinessQueue:
 
     @ivar _operations: those not ended, by number.
     @ivar _watched: which of them wait for which descriptor.
-    @ivar _paused: descriptors that are watched for more than anybody waits for.
+    @ivar _stale: descriptors that are watched for more than anybody waits for.
     @ivar _results: operations that are over, and their results, not told yet.
-    @ivar _ready: polls of what cannot be watched, and so is always ready.
-    @ivar _round: counts the waits, to tell what one of them brought about.
+    @ivar _alwaysReady: polls of what cannot be watched, and so is always ready.
+    @ivar _waits: counts the waits, to tell what one of them brought about.
     @ivar _woken: whether somebody has woken it, and no wait ended since.
-    @ivar _bell: a pipe, both of its ends, that is written to for that.
+    @ivar _wakePipe: a pipe, both of its ends, that is written to for that.
     """
 
     def __init__(self) -> None:
@@ -66,16 +66,16 @@ class ReadinessQueue:
         self._operations: dict[int, _Operation] = {}
         self._last = 0
         self._watched: dict[int, _Watched] = {}
-        self._paused: set[int] = set()
+        self._stale: set[int] = set()
         self._results: deque[tuple[_Operation, int]] = deque()
-        self._ready: dict[int, _Poll] = {}
-        self._round = 0
+        self._alwaysReady: dict[int, _Poll] = {}
+        self._waits = 0
         self._isEpoll = hasattr(select, "epoll")
         self._poller: Any = select.epoll() if self._isEpoll else select.poll()
         self._woken = False
-        self._bell = os.pipe()
-        weakref.finalize(self, _close, self._bell)
-        self._poller.register(self._bell[0], select.POLLIN)
+        self._wakePipe = os.pipe()
+        weakref.finalize(self, _close, self._wakePipe)
+        self._poller.register(self._wakePipe[0], select.POLLIN)
 
     # ICompletionQueue
 
@@ -113,8 +113,8 @@ class ReadinessQueue:
         self._results.append((sending, result))
         return self._begin(sending, 0)
 
-    def trySend(self, owner: Any, descriptor: int, data: bytes) -> None:
-        """See L{ICompletionQueue.trySend}."""
+    def sendNow(self, owner: Any, descriptor: int, data: bytes) -> None:
+        """See L{ICompletionQueue.sendNow}."""
         try:
             result = os.write(descriptor, data)
         except OSError as error:
@@ -130,7 +130,7 @@ class ReadinessQueue:
         except PermissionError:
             # A regular file, say.
             operation = self._begin(polling, 0)
-            self._ready[operation] = polling
+            self._alwaysReady[operation] = polling
             return operation
 
     def cancel(self, operation: int) -> None:
@@ -139,40 +139,40 @@ class ReadinessQueue:
         if cancelled is None:
             return
         cancelled.cancelled = True
-        self._ready.pop(operation, None)
+        self._alwaysReady.pop(operation, None)
         self._unwatch(cancelled)
 
     def close(self, descriptor: int) -> None:
         """See L{ICompletionQueue.close}."""
         # The poller would go on with it if a child process has the file open, too.
-        self._paused.discard(descriptor)
+        self._stale.discard(descriptor)
         watched = self._watched.get(descriptor)
         if watched is not None:
-            self._tellPoller(descriptor, watched)
+            self._updatePoller(descriptor, watched)
         os.close(descriptor)
 
     def wait(self, timeout: float | None) -> None:
         """See L{ICompletionQueue.wait}."""
-        if self._results or self._ready:
+        if self._results or self._alwaysReady:
             timeout = 0
-        while self._paused:
-            descriptor = self._paused.pop()
+        while self._stale:
+            descriptor = self._stale.pop()
             watched = self._watched.get(descriptor)
             if watched is not None:
-                self._tellPoller(descriptor, watched)
+                self._updatePoller(descriptor, watched)
         ready = self._poll(timeout)
-        self._round += 1
-        begun = self._round
+        self._waits += 1
+        begun = self._waits
         before = self.current
         try:
             for _ in range(len(self._results)):
                 if self._results:  # unless one of those told waited itself
                     self._end(*self._results.popleft())
-            for polling in list(self._ready.values()):
+            for polling in list(self._alwaysReady.values()):
                 if not polling.cancelled:
-                    self._serve(polling, polling.events)
+                    self._perform(polling, polling.events)
             for descriptor, events in ready:
-                if descriptor == self._bell[0]:
+                if descriptor == self._wakePipe[0]:
                     os.read(descriptor, 1)
                     self._woken = False
                     continue
@@ -182,11 +182,11 @@ class ReadinessQueue:
                     continue
                 input, output = watched.input, watched.output
                 if input is not None and (events & _INPUT or input is output):
-                    self._serve(input, events)
+                    self._perform(input, events)
                 if output is input or output is not watched.output:
                     continue  # served already, or gone meanwhile
                 if output is not None and events & _OUTPUT:
-                    self._serve(output, events)
+                    self._perform(output, events)
         finally:
             self.current = before
 
@@ -194,7 +194,7 @@ class ReadinessQueue:
         """See L{ICompletionQueue.wake}."""
         if not self._woken:
             self._woken = True
-            os.write(self._bell[1], b"\0")
+            os.write(self._wakePipe[1], b"\0")
 
     # The rest is how.
 
@@ -209,7 +209,7 @@ class ReadinessQueue:
         self._operations[self._last] = operation
         return self._last
 
-    def _serve(self, operation: _Operation, events: int) -> None:
+    def _perform(self, operation: _Operation, events: int) -> None:
         """
         Do what an operation waited for.
         """
@@ -249,7 +249,7 @@ class ReadinessQueue:
         watched = self._watched.get(descriptor)
         if watched is None:
             self._poller.register(descriptor, events)
-            watched = self._watched[descriptor] = _Watched(events, self._round)
+            watched = self._watched[descriptor] = _Watched(events, self._waits)
         elif events & ~watched.mask:
             watched.mask |= events
             self._poller.modify(descriptor, watched.mask)
@@ -271,11 +271,11 @@ class ReadinessQueue:
         if watched.output is operation:
             watched.output = None
         if isinstance(operation, _Receive):
-            self._paused.add(descriptor)
+            self._stale.add(descriptor)
         else:
-            self._tellPoller(descriptor, watched)
+            self._updatePoller(descriptor, watched)
 
-    def _tellPoller(self, descriptor: int, watched: _Watched) -> None:
+    def _updatePoller(self, descriptor: int, watched: _Watched) -> None:
         """
         Have the poller watch a descriptor for what is waited for, and no more.
         """

@@ -64,7 +64,7 @@ class ICompletionQueue(Interface):
             one piece, of one byte.
         """
 
-    def trySend(owner: Any, descriptor: int, data: bytes) -> None:
+    def sendNow(owner: Any, descriptor: int, data: bytes) -> None:
         """
         Send what there is room for. Nothing is told if that is everything; if it is
         not, C{owner.sentPart(data, result)}, before anything else is sent.

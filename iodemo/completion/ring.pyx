@@ -59,7 +59,7 @@ it has. What waits for room on a socket whose peer will send no more is watched 
 too (put aside), and regular files alone, which epoll does not take, are polled by the
 ring: asked for once at a time, and again after their owner was served. Whether a try to
 send failed is told before the connection is asked for more, so nothing overtakes it. To
-close a descriptor is an entry behind what was asked before, submitted at once, but
+close a descriptor is an sqe behind what was asked before, submitted at once, but
 without having the kernel go on: that would take data of connections which the same
 callback may be about to pause. So a socket whose receive was cancelled since the last
 wait is closed by the next one; its peer has its end before, by shutdown(2). C{wake}
@@ -107,21 +107,160 @@ cdef extern from *:
     """
     #include <errno.h>
     #include <poll.h>
+    #include <stddef.h>
+    #include <stdint.h>
     #include <sys/mman.h>
     #include <sys/socket.h>
     #include <sys/uio.h>
     #include <unistd.h>
 
-    /* The numbers of all architectures but two, which the reactor refuses. */
-    #define IODEMO_SETUP 425
-    #define IODEMO_ENTER 426
-    #define IODEMO_REGISTER 427
+    /* Every architecture has these numbers but alpha and mips, which the reactor
+       refuses. */
+    #define NR_IO_URING_SETUP 425
+    #define NR_IO_URING_ENTER 426
+    #define NR_IO_URING_REGISTER 427
 
     #define iodemo_acquire(at) __atomic_load_n((at), __ATOMIC_ACQUIRE)
     #define iodemo_release(at, value) \
         __atomic_store_n((at), (value), __ATOMIC_RELEASE)
+
+    /* The structures of include/uapi/linux/io_uring.h, with the kernel's field names.
+       That header is not included: it may be missing, or older than the kernel. */
+
+    typedef struct {  /* struct io_uring_sqe */
+        uint8_t opcode;
+        uint8_t flags;
+        uint16_t ioprio;
+        int32_t fd;
+        uint64_t off;
+        uint64_t addr;
+        uint32_t len;
+        union {
+            uint32_t poll32_events;
+            uint32_t msg_flags;
+            uint32_t cancel_flags;
+        };
+        uint64_t user_data;
+        uint16_t buf_group;
+        uint16_t personality;
+        int32_t file_index;
+        uint64_t addr3;
+        uint64_t pad2[1];
+    } Sqe;
+
+    typedef struct {  /* struct io_uring_cqe */
+        uint64_t user_data;
+        int32_t res;
+        uint32_t flags;
+    } Cqe;
+
+    typedef struct {  /* struct io_sqring_offsets */
+        uint32_t head, tail, ring_mask, ring_entries, flags, dropped, array, resv1;
+        uint64_t user_addr;
+    } SqOffsets;
+
+    typedef struct {  /* struct io_cqring_offsets */
+        uint32_t head, tail, ring_mask, ring_entries, overflow, cqes, flags, resv1;
+        uint64_t user_addr;
+    } CqOffsets;
+
+    typedef struct {  /* struct io_uring_params */
+        uint32_t sq_entries, cq_entries, flags, sq_thread_cpu, sq_thread_idle;
+        uint32_t features, wq_fd, resv[3];
+        SqOffsets sq_off;
+        CqOffsets cq_off;
+    } Params;
+
+    typedef struct {  /* struct io_uring_buf */
+        uint64_t addr;
+        uint32_t len;
+        uint16_t bid;
+        uint16_t resv;
+    } Buf;
+
+    typedef struct {  /* struct io_uring_buf_ring: the tail lies in the first Buf */
+        uint64_t resv1;
+        uint32_t resv2;
+        uint16_t resv3;
+        uint16_t tail;
+    } BufRing;
+
+    typedef struct {  /* struct io_uring_buf_reg */
+        uint64_t ring_addr;
+        uint32_t ring_entries;
+        uint16_t bgid;
+        uint16_t flags;
+        uint64_t resv[3];
+    } BufReg;
+
+    typedef struct {  /* struct io_uring_buf_status */
+        uint32_t buf_group;
+        uint32_t head;
+        uint32_t resv[8];
+    } BufStatus;
+
+    typedef struct {  /* struct __kernel_timespec */
+        int64_t tv_sec;
+        int64_t tv_nsec;
+    } Timespec;
+
+    typedef struct {  /* struct io_uring_getevents_arg */
+        uint64_t sigmask;
+        uint32_t sigmask_sz;
+        uint32_t min_wait_usec;
+        uint64_t ts;
+    } GeteventsArg;
+
+    #define IODEMO_SIZE(type, bytes) \
+        _Static_assert(sizeof(type) == (bytes), "size of " #type)
+    #define IODEMO_OFFSET(type, field, bytes) \
+        _Static_assert( \
+            offsetof(type, field) == (bytes), "offset of " #field " in " #type)
+
+    IODEMO_SIZE(Sqe, 64);
+    IODEMO_OFFSET(Sqe, opcode, 0);
+    IODEMO_OFFSET(Sqe, flags, 1);
+    IODEMO_OFFSET(Sqe, ioprio, 2);
+    IODEMO_OFFSET(Sqe, fd, 4);
+    IODEMO_OFFSET(Sqe, off, 8);
+    IODEMO_OFFSET(Sqe, addr, 16);
+    IODEMO_OFFSET(Sqe, len, 24);
+    IODEMO_OFFSET(Sqe, poll32_events, 28);
+    IODEMO_OFFSET(Sqe, msg_flags, 28);
+    IODEMO_OFFSET(Sqe, cancel_flags, 28);
+    IODEMO_OFFSET(Sqe, user_data, 32);
+    IODEMO_OFFSET(Sqe, buf_group, 40);
+    IODEMO_SIZE(Cqe, 16);
+    IODEMO_OFFSET(Cqe, user_data, 0);
+    IODEMO_OFFSET(Cqe, res, 8);
+    IODEMO_OFFSET(Cqe, flags, 12);
+    IODEMO_SIZE(SqOffsets, 40);
+    IODEMO_OFFSET(SqOffsets, flags, 16);
+    IODEMO_OFFSET(SqOffsets, array, 24);
+    IODEMO_SIZE(CqOffsets, 40);
+    IODEMO_OFFSET(CqOffsets, cqes, 20);
+    IODEMO_SIZE(Params, 120);
+    IODEMO_OFFSET(Params, cq_entries, 4);
+    IODEMO_OFFSET(Params, flags, 8);
+    IODEMO_OFFSET(Params, sq_off, 40);
+    IODEMO_OFFSET(Params, cq_off, 80);
+    IODEMO_SIZE(Buf, 16);
+    IODEMO_OFFSET(Buf, len, 8);
+    IODEMO_OFFSET(Buf, bid, 12);
+    IODEMO_SIZE(BufRing, 16);
+    IODEMO_OFFSET(BufRing, tail, 14);
+    IODEMO_SIZE(BufReg, 40);
+    IODEMO_OFFSET(BufReg, ring_entries, 8);
+    IODEMO_OFFSET(BufReg, bgid, 12);
+    IODEMO_SIZE(BufStatus, 40);
+    IODEMO_OFFSET(BufStatus, head, 4);
+    IODEMO_SIZE(Timespec, 16);
+    IODEMO_OFFSET(Timespec, tv_nsec, 8);
+    IODEMO_SIZE(GeteventsArg, 24);
+    IODEMO_OFFSET(GeteventsArg, sigmask_sz, 8);
+    IODEMO_OFFSET(GeteventsArg, ts, 16);
     """
-    const int IODEMO_SETUP, IODEMO_ENTER, IODEMO_REGISTER
+    const int NR_IO_URING_SETUP, NR_IO_URING_ENTER, NR_IO_URING_REGISTER
     const int EAGAIN, EBADF, EBUSY, ECANCELED, EEXIST, EINTR, ENOBUFS, ENOMEM, ETIME
     int sysClose "close"(int descriptor)
     Py_ssize_t recv(int descriptor, void *to, size_t length, int flags) nogil
@@ -153,157 +292,135 @@ cdef extern from *:
     void *mmap(void *at, size_t length, int protection, int flags, int fd, long offset)
     int munmap(void *at, size_t length)
     int madvise(void *at, size_t length, int advice)
-
-# The kernel's structures, under its layout and names of our own.
-
-cdef struct Entry:  # io_uring_sqe
-    uint8_t opcode
-    uint8_t flags
-    uint16_t priority
-    int32_t descriptor
-    uint64_t offset
-    uint64_t address
-    uint32_t length
-    uint32_t detail  # a union of the operations' own flags
-    uint64_t userData
-    uint16_t bufferGroup
-    uint16_t personality
-    int32_t fileIndex
-    uint64_t unused[2]
-
-cdef struct Result:  # io_uring_cqe
-    uint64_t userData
-    int32_t result
-    uint32_t flags
-
-cdef struct SubmissionOffsets:  # io_sqring_offsets
-    uint32_t head, tail, mask, entries, flags, dropped, array, unused
-    uint64_t address
-
-cdef struct CompletionOffsets:  # io_cqring_offsets
-    uint32_t head, tail, mask, entries, overflow, results, flags, unused
-    uint64_t address
-
-cdef struct Params:  # io_uring_params
-    uint32_t submissions, completions, flags, cpu, idle, features, workers
-    uint32_t unused[3]
-    SubmissionOffsets submission
-    CompletionOffsets completion
-
-cdef struct Buffer:  # io_uring_buf; the first one's last field is the ring's tail
-    uint64_t address
-    uint32_t length
-    uint16_t number
-    uint16_t tail
-
-cdef struct BufferRegistration:  # io_uring_buf_reg
-    uint64_t address
-    uint32_t entries
-    uint16_t group
-    uint16_t flags
-    uint64_t unused[3]
-
-cdef struct BufferStatus:  # io_uring_buf_status
-    uint32_t group
-    uint32_t head
-    uint32_t unused[8]
-
-cdef struct Timespec:  # __kernel_timespec
-    int64_t seconds
-    int64_t nanoseconds
-
-cdef struct Waiting:  # io_uring_getevents_arg
-    uint64_t signals
-    uint32_t signalsSize
-    uint32_t unused
-    uint64_t timeout
+    # Of the kernel's structures, the fields that are used here.
+    ctypedef struct Sqe:
+        uint8_t opcode
+        uint8_t flags
+        uint16_t ioprio
+        int32_t fd
+        uint64_t off
+        uint64_t addr
+        uint32_t len
+        uint32_t poll32_events
+        uint32_t msg_flags
+        uint32_t cancel_flags
+        uint64_t user_data
+    ctypedef struct Cqe:
+        uint64_t user_data
+        int32_t res
+        uint32_t flags
+    ctypedef struct SqOffsets:
+        uint32_t head, tail, flags, array
+    ctypedef struct CqOffsets:
+        uint32_t head, tail, cqes
+    ctypedef struct Params:
+        uint32_t sq_entries, cq_entries, flags
+        SqOffsets sq_off
+        CqOffsets cq_off
+    ctypedef struct Buf:
+        uint64_t addr
+        uint32_t len
+        uint16_t bid
+    ctypedef struct BufRing:
+        uint16_t tail
+    ctypedef struct BufReg:
+        uint64_t ring_addr
+        uint32_t ring_entries
+    ctypedef struct BufStatus:
+        uint32_t head
+    ctypedef struct Timespec:
+        int64_t tv_sec
+        int64_t tv_nsec
+    ctypedef struct GeteventsArg:
+        uint32_t sigmask_sz
+        uint64_t ts
 
 cdef enum:
     # Operations.
-    NOP = 0
-    POLL_ADD = 6
-    SEND = 9  # sendmsg
-    ASYNC_CANCEL = 14
-    CONNECT = 16
-    CLOSE = 19
-    READ = 22
-    TRY = 26  # send
-    RECEIVE = 27
+    IORING_OP_NOP = 0
+    IORING_OP_POLL_ADD = 6
+    IORING_OP_SENDMSG = 9  # sendmsg
+    IORING_OP_ASYNC_CANCEL = 14
+    IORING_OP_CONNECT = 16
+    IORING_OP_CLOSE = 19
+    IORING_OP_READ = 22
+    IORING_OP_SEND = 26  # send
+    IORING_OP_RECV = 27
 
-    SETUP_CQSIZE = 1 << 3
-    SETUP_CLAMP = 1 << 4
-    SETUP_SUBMIT_ALL = 1 << 7
-    SETUP_SINGLE_ISSUER = 1 << 12
-    SETUP_DEFER_TASKRUN = 1 << 13
+    IORING_SETUP_CQSIZE = 1 << 3
+    IORING_SETUP_CLAMP = 1 << 4
+    IORING_SETUP_SUBMIT_ALL = 1 << 7
+    IORING_SETUP_SINGLE_ISSUER = 1 << 12
+    IORING_SETUP_DEFER_TASKRUN = 1 << 13
 
-    ENTER_GETEVENTS = 1 << 0
-    ENTER_EXT_ARG = 1 << 3
+    IORING_ENTER_GETEVENTS = 1 << 0
+    IORING_ENTER_EXT_ARG = 1 << 3
 
-    REGISTER_BUFFER_RING = 22
-    REGISTER_BUFFER_STATUS = 26  # since Linux 6.8
+    IORING_REGISTER_PBUF_RING = 22
+    IORING_REGISTER_PBUF_STATUS = 26  # since Linux 6.8
 
-    OFFSET_RINGS = 0
-    OFFSET_ENTRIES = 0x10000000
-    OVERFLOWED = 1 << 1  # in the submission ring's flags
+    IORING_OFF_SQ_RING = 0
+    IORING_OFF_SQES = 0x10000000
+    IORING_SQ_CQ_OVERFLOW = 1 << 1  # in the submission ring's flags
 
-    ENTRY_BUFFER_SELECT = 1 << 5
-    ENTRY_SKIP_SUCCESS = 1 << 6
-    RECEIVE_MULTISHOT = 1 << 1
-    CANCEL_ALL = 1 << 0
-    CANCEL_ANY = 1 << 2
+    IOSQE_BUFFER_SELECT = 1 << 5
+    IOSQE_CQE_SKIP_SUCCESS = 1 << 6
+    IORING_RECV_MULTISHOT = 1 << 1
+    IORING_ASYNC_CANCEL_ALL = 1 << 0
+    IORING_ASYNC_CANCEL_ANY = 1 << 2
 
-    RESULT_BUFFER = 1 << 0
-    RESULT_MORE = 1 << 1
-    RESULT_NONEMPTY = 1 << 2
-    RESULT_BUFFER_SHIFT = 16
+    IORING_CQE_F_BUFFER = 1 << 0
+    IORING_CQE_F_MORE = 1 << 1
+    IORING_CQE_F_SOCK_NONEMPTY = 1 << 2
+    IORING_CQE_BUFFER_SHIFT = 16
 
     # Ours: where an operation is.
-    FREE = 0  # nowhere: the row is free
-    ASKED = 1  # pending, or in the kernel
-    SERVED = 2  # its owner is being called, and then it is asked for again
-    IN_LINE = 3  # for a buffer
-    ASIDE = 4  # watched by epoll
+    FREE = 0  # nowhere: the slot is free
+    ISSUED = 1  # pending, or in the kernel
+    IDLE = 2  # its owner is being called, and then it is asked for again
+    STARVED = 3  # for a buffer
+    PARKED = 4  # watched by epoll
 
     # Manners of receiving.
-    ONCE = 0  # one result, when there is something
+    SINGLE_SHOT = 0  # one result, when there is something
     MULTISHOT = 1  # a result whenever there is something
     BULK = 2  # by recv(2), once a wait
 
-    # So many results in a row, with nothing left in the socket, make it multishot.
-    FEW = 8
+    # So many results in a slot, with nothing left in the socket, make it multishot.
+    MULTISHOT_AFTER = 8
     # How much is received in bulk at a time.
     BULK_BYTES = 64 * 1024  # as Twisted's bufferSize
 
     # A try that sends more than this is reported, as the kernel sends only so much.
-    MOST_TRIED = 0x40000000
-    SUBMISSIONS = 1024
-    LEAST_SUBMISSIONS = 32
-    PENDING = 256
-    ROWS = 64
+    MAX_SEND_NOW = 0x40000000
+    SQ_ENTRIES = 1024
+    MIN_SQ_ENTRIES = 32
+    MIN_PENDING = 256
+    MIN_SLOTS = 64
     # Buffers a whole number of pages apart would all compete for the same lines of
     # the processor's cache.
     BUFFER_GAP = 64
-    SIGNALS_SIZE = 8
-    UNIX_PATH = 108  # of struct sockaddr_un
+    SIGSET_SIZE = 8
+    SUN_PATH_SIZE = 108  # of struct sockaddr_un
 
-cdef uint64_t NOBODY = <uint64_t>0x7FFFFFFF  # the result of something not in the table
-cdef uint64_t READY = <uint64_t>0x7FFFFFFE  # what is put aside is ready
-cdef uint64_t WOKEN = <uint64_t>0x7FFFFFFD  # somebody called wake
-cdef uint64_t TRIED = <uint64_t>1 << 63  # the result of a try; the rest numbers it
-cdef uint32_t GENERATIONS = 0x7FFFFFFF
+cdef uint64_t IGNORED_USER_DATA = <uint64_t>0x7FFFFFFF  # the result of something not in the table
+cdef uint64_t EPOLL_USER_DATA = <uint64_t>0x7FFFFFFE  # what is put aside is ready
+cdef uint64_t WAKE_USER_DATA = <uint64_t>0x7FFFFFFD  # somebody called wake
+cdef uint64_t SEND_NOW_BIT = <uint64_t>1 << 63  # the result of a try; the rest numbers it
+cdef uint32_t GENERATION_MASK = 0x7FFFFFFF
 
-cdef struct Row:
-    uint64_t asked  # how many entries there were before its last one
+cdef struct OpSlot:
+    uint64_t sqeNumber  # how many entries there were before its last one
     uint32_t generation
-    int32_t next  # of the free ones
+    int32_t nextFree
     int32_t descriptor
     uint32_t events
     uint8_t operation
     uint8_t state
     uint8_t cancelled  # its result is of no interest, but for data
-    uint8_t manner  # of receiving
-    uint8_t small  # how many results in a row left nothing in the socket
-    uint32_t waiting  # how many results of it are in the ring
+    uint8_t receiveMode
+    uint8_t drained  # how many results in a row left nothing in the socket
+    uint32_t unreaped  # how many results of it are in the ring
 
 cdef object queues = weakref.WeakSet()
 cdef bint checks = os.environ.get("IODEMO_DEBUG", "") not in ("", "0")
@@ -321,88 +438,88 @@ cdef class RingQueue:
     cdef public object current
 
     # The ring, -1 while there is none; how many there were; its memory.
-    cdef int ring
-    cdef uint64_t ringsMade
-    cdef void *rings
-    cdef size_t ringsSize
-    cdef Entry *entries
-    cdef size_t entriesSize
-    cdef uint32_t *submissionHead
-    cdef uint32_t *submissionTail
-    cdef uint32_t *submissionFlags
-    cdef uint32_t submissionMask
-    cdef uint32_t submissionCount
-    cdef uint32_t *resultHead
-    cdef uint32_t *resultTail
-    cdef uint32_t resultMask
-    cdef Result *results
-    cdef uint32_t resultsWanted
-    cdef uint32_t resultsCounted  # up to where they are, for their operations
+    cdef int ringFd
+    cdef uint64_t ringChanges
+    cdef void *ringMemory
+    cdef size_t ringSize
+    cdef Sqe *sqes
+    cdef size_t sqesSize
+    cdef uint32_t *sqHead
+    cdef uint32_t *sqTail
+    cdef uint32_t *sqFlags
+    cdef uint32_t sqMask
+    cdef uint32_t sqEntries
+    cdef uint32_t *cqHead
+    cdef uint32_t *cqTail
+    cdef uint32_t cqMask
+    cdef Cqe *cqes
+    cdef uint32_t cqEntriesWanted
+    cdef uint32_t cqesCounted  # up to where they are, for their operations
 
     # What is lent to receives. All of a buffer ring is written here, and read by the
     # kernel.
-    cdef Buffer *buffers
+    cdef Buf *bufs
     cdef char *bufferMemory
-    cdef size_t buffersSize
+    cdef size_t bufferMapSize
     cdef uint32_t bufferCount
     cdef uint32_t bufferBytes
-    cdef uint16_t bufferTail
-    cdef object line  # operations that found no buffer
-    cdef list served  # receives that had a result, and are asked for again
+    cdef uint16_t bufRingTail
+    cdef object starved  # operations that found no buffer
+    cdef list toRearm  # receives that had a result, and are asked for again
     cdef object bulk  # receives whose sockets have more
 
     # What is put aside, by descriptor; the epoll that watches it, if there ever was
     # any; descriptors whose peers will send no more.
-    cdef dict aside
+    cdef dict epollParked
     cdef object epoll
-    cdef bint epollWatched
-    cdef set ended
+    cdef bint epollPolled
+    cdef set halfClosed
 
     # An eventfd, which wake writes to and the ring reads; whether it was written to,
     # and is being read; what was read.
-    cdef int bell
-    cdef bint woken
-    cdef bint listening
-    cdef uint64_t rung
+    cdef int wakeFd
+    cdef bint wakeWritten
+    cdef bint wakeArmed
+    cdef uint64_t wakeValue
 
     # What was asked for and is not submitted yet.
-    cdef Entry *pending
+    cdef Sqe *pending
     cdef size_t pendingCount
-    cdef size_t pendingRoom
-    cdef uint64_t submitted  # how many were, in all
+    cdef size_t pendingCapacity
+    cdef uint64_t submittedCount  # how many were, in all
 
     # The table of operations; owners and what is lent to each are lists beside it.
-    cdef Row *rows
-    cdef int32_t rowCount
-    cdef int32_t freeRow
-    cdef uint32_t rowsInUse
+    cdef OpSlot *slots
+    cdef int32_t slotCount
+    cdef int32_t freeSlots
+    cdef uint32_t slotsInUse
     cdef list owners
-    cdef list lent
+    cdef list keepalive
 
     # Owners and data of tries, alternating; how many there were before the first.
-    cdef list tried
-    cdef uint64_t triedBefore
+    cdef list sentNow
+    cdef uint64_t sentNowDropped
 
     def __cinit__(self, uint32_t buffers, uint32_t bufferBytes, uint32_t results):
-        self.ring = -1
-        self.bell = -1
-        self.freeRow = -1
+        self.ringFd = -1
+        self.wakeFd = -1
+        self.freeSlots = -1
         self.bufferCount = buffers
         self.bufferBytes = bufferBytes
-        self.resultsWanted = results
-        self.line = deque()
-        self.served = []
+        self.cqEntriesWanted = results
+        self.starved = deque()
+        self.toRearm = []
         self.bulk = deque()
-        self.aside = {}
-        self.ended = set()
+        self.epollParked = {}
+        self.halfClosed = set()
         self.owners = []
-        self.lent = []
-        self.tried = []
-        self.pendingRoom = PENDING
-        self.pending = <Entry *>malloc(PENDING * sizeof(Entry))
+        self.keepalive = []
+        self.sentNow = []
+        self.pendingCapacity = MIN_PENDING
+        self.pending = <Sqe *>malloc(MIN_PENDING * sizeof(Sqe))
         if self.pending is NULL:
             raise MemoryError()
-        self.bell = os.eventfd(0, os.EFD_CLOEXEC)
+        self.wakeFd = os.eventfd(0, os.EFD_CLOEXEC)
         self.epoll = select.epoll()
 
     def __init__(self, buffers, bufferBytes, results):
@@ -418,20 +535,22 @@ cdef class RingQueue:
         self.tearDown()
 
     def __dealloc__(self):
-        if self.bell >= 0:
-            sysClose(self.bell)
+        if self.wakeFd >= 0:
+            sysClose(self.wakeFd)
         free(self.pending)
-        free(self.rows)
+        free(self.slots)
 
     # ICompletionQueue
 
     def connect(self, owner, int descriptor, address):
         """See L{ICompletionQueue.connect}."""
-        return self.begin(CONNECT, owner, descriptor, packed(address), 0)
+        return self.begin(
+            IORING_OP_CONNECT, owner, descriptor, packAddress(address), 0
+        )
 
     def receive(self, owner, int descriptor):
         """See L{ICompletionQueue.receive}."""
-        return self.begin(RECEIVE, owner, descriptor, None, 0)
+        return self.begin(IORING_OP_RECV, owner, descriptor, None, 0)
 
     def send(
         self,
@@ -443,99 +562,101 @@ cdef class RingQueue:
     ):
         """See L{ICompletionQueue.send}."""
         return self.begin(
-            SEND,
+            IORING_OP_SENDMSG,
             owner,
             descriptor,
-            (messageOf(pieces, offset, passed), pieces),
+            (packMessage(pieces, offset, passed), pieces),
             POLLOUT,
         )
 
-    def trySend(self, owner, int descriptor, bytes data not None):
-        """See L{ICompletionQueue.trySend}."""
-        self.tryToSend(owner, descriptor, data)
+    def sendNow(self, owner, int descriptor, bytes data not None):
+        """See L{ICompletionQueue.sendNow}."""
+        self.issueSendNow(owner, descriptor, data)
 
     def poll(self, owner, int descriptor, uint32_t events):
         """See L{ICompletionQueue.poll}."""
-        cdef int32_t number = self.takeRow(POLL_ADD, owner, descriptor, None, events)
+        cdef int32_t number = self.takeSlot(
+            IORING_OP_POLL_ADD, owner, descriptor, None, events
+        )
         cdef uint64_t operation = self.operationOf(number)
-        if not self.watchAside(operation) and self.find(operation) is not NULL:
-            self.ask(number)
+        if not self.park(operation) and self.slotOf(operation) is not NULL:
+            self.issue(number)
         return operation
 
     def cancel(self, uint64_t operation):
         """See L{ICompletionQueue.cancel}."""
-        cdef Row *row = self.find(operation)
-        if row is NULL or row.cancelled:
+        cdef OpSlot *slot = self.slotOf(operation)
+        if slot is NULL or slot.cancelled:
             return
         cdef int32_t number = <int32_t><uint32_t>operation
-        if row.state == ASKED and row.asked < self.submitted:
-            row.cancelled = True
-            self.askToCancel(operation)
+        if slot.state == ISSUED and slot.sqeNumber < self.submittedCount:
+            slot.cancelled = True
+            self.issueCancel(operation)
             return
         # The kernel has nothing of it.
-        if row.state == ASKED:
-            self.dropEntry(row.asked - self.submitted)
-        elif row.state == IN_LINE:
-            self.line.remove(operation)
-        elif row.state == ASIDE:
-            self.takeBack(operation)
-        self.over(number)
+        if slot.state == ISSUED:
+            self.dropSqe(slot.sqeNumber - self.submittedCount)
+        elif slot.state == STARVED:
+            self.starved.remove(operation)
+        elif slot.state == PARKED:
+            self.unpark(operation)
+        self.freeSlot(number)
 
     def close(self, int descriptor):
         """See L{ICompletionQueue.close}."""
-        self.ended.discard(descriptor)
-        if self.ring < 0 or not self.pendingCount:
+        self.halfClosed.discard(descriptor)
+        if self.ringFd < 0 or not self.pendingCount:
             sysClose(descriptor)
             return
         # What was asked for before, on this descriptor or to end it, comes first. The
         # kernel is not to go on with what it has: that would take data of connections
         # that the caller may be about to pause.
-        self.next(CLOSE, descriptor).flags = ENTRY_SKIP_SUCCESS
-        self.enter(0, 0, self.pendingCount, goOn=False)
+        self.nextSqe(IORING_OP_CLOSE, descriptor).flags = IOSQE_CQE_SKIP_SUCCESS
+        self.enter(0, 0, self.pendingCount, getEvents=False)
 
     def wait(self, timeout):
         """See L{ICompletionQueue.wait}."""
-        if self.ring < 0:
+        if self.ringFd < 0:
             self.open()
         cdef double seconds = -1 if timeout is None else max(0, timeout)
-        if self.line or self.bulk:
+        if self.starved or self.bulk:
             # Those in line that had their turn may find nothing to receive.
             seconds = 0
-        if not self.listening:
-            self.listen()
-        if self.aside and not self.epollWatched:
-            self.watchEpoll()
-        if self.served:
-            self.receiveAgain()
-        cdef uint64_t made = self.ringsMade
-        cdef uint64_t tried = self.triedBefore + len(self.tried) // 2
+        if not self.wakeArmed:
+            self.armWake()
+        if self.epollParked and not self.epollPolled:
+            self.pollEpoll()
+        if self.toRearm:
+            self.rearmReceives()
+        cdef uint64_t changes = self.ringChanges
+        cdef uint64_t sentNow = self.sentNowDropped + len(self.sentNow) // 2
         # Not what is asked for while results are told: that may be without end.
         cdef size_t left = self.enter(1, seconds, self.pendingCount)
-        self.tell()
+        self.reapCqes()
         # In a child process that an owner has forked the ring is gone, and what was
         # left of it.
-        while made == self.ringsMade and (
-            left or self.isOverflowing() or self.isUntold(tried)
+        while changes == self.ringChanges and (
+            left or self.isOverflowing() or self.hasUnreapedSends(sentNow)
         ):
             left = self.enter(0, 0, left)
-            self.tell()
-        if made != self.ringsMade:
+            self.reapCqes()
+        if changes != self.ringChanges:
             return
-        self.forget(tried)
+        self.dropSentNow(sentNow)
         if self.bulk:
             self.receiveBulk()
-            if made != self.ringsMade:
+            if changes != self.ringChanges:
                 return
-        if self.line:
-            self.serveLine()
+        if self.starved:
+            self.rearmStarved()
         if checks:
-            self.check()
+            self.checkInvariants()
 
     def wake(self):
         """See L{ICompletionQueue.wake}."""
-        if not self.woken:
-            self.woken = True
-            os.eventfd_write(self.bell, 1)
+        if not self.wakeWritten:
+            self.wakeWritten = True
+            os.eventfd_write(self.wakeFd, 1)
 
     # For tests.
 
@@ -544,7 +665,7 @@ cdef class RingQueue:
         """
         How many operations have been asked for and are not over.
         """
-        return self.rowsInUse
+        return self.slotsInUse
 
     @property
     def buffersOut(self):
@@ -552,224 +673,228 @@ cdef class RingQueue:
         How many buffers the kernel has filled, or lost, that were not lent to it again;
         L{None} if it does not say how many it has.
         """
-        cdef BufferStatus status
+        cdef BufStatus status
         memset(&status, 0, sizeof(status))
         if syscall(
-            IODEMO_REGISTER, self.ring, REGISTER_BUFFER_STATUS, &status, 1
+            NR_IO_URING_REGISTER, self.ringFd, IORING_REGISTER_PBUF_STATUS, &status, 1
         ) < 0:
             return None
-        return self.bufferCount - <uint16_t>(self.bufferTail - <uint16_t>status.head)
+        return self.bufferCount - <uint16_t>(self.bufRingTail - <uint16_t>status.head)
 
     # How.
 
     cdef uint64_t begin(
-        self, int operation, owner, int descriptor, lent, uint32_t events
+        self, int operation, owner, int descriptor, keepalive, uint32_t events
     ) except? 0:
         """
         Put an operation into the table and among what is to be submitted.
 
         @return: its number, which is its row and the row's generation.
         """
-        cdef int32_t number = self.takeRow(operation, owner, descriptor, lent, events)
-        self.ask(number)
+        cdef int32_t number = self.takeSlot(
+            operation, owner, descriptor, keepalive, events
+        )
+        self.issue(number)
         return self.operationOf(number)
 
-    cdef int32_t takeRow(
-        self, int operation, owner, int descriptor, lent, uint32_t events
+    cdef int32_t takeSlot(
+        self, int operation, owner, int descriptor, keepalive, uint32_t events
     ) except -1:
         """
         Put an operation into the table.
         """
         # In this order: to add rows may run a finalizer, which takes the room.
-        if self.freeRow < 0:
-            self.addRows()
-        self.makeRoom()
-        cdef int32_t number = self.freeRow
-        cdef Row *row = &self.rows[number]
-        self.freeRow = row.next
-        self.rowsInUse += 1
-        row.operation = operation
-        row.state = SERVED
-        row.descriptor = descriptor
-        row.events = events
-        row.cancelled = False
-        row.manner = ONCE
-        row.small = FEW - 1
-        row.waiting = 0
+        if self.freeSlots < 0:
+            self.addSlots()
+        self.reservePending()
+        cdef int32_t number = self.freeSlots
+        cdef OpSlot *slot = &self.slots[number]
+        self.freeSlots = slot.nextFree
+        self.slotsInUse += 1
+        slot.operation = operation
+        slot.state = IDLE
+        slot.descriptor = descriptor
+        slot.events = events
+        slot.cancelled = False
+        slot.receiveMode = SINGLE_SHOT
+        slot.drained = MULTISHOT_AFTER - 1
+        slot.unreaped = 0
         # What they replace is None: nothing is dropped.
         self.owners[number] = owner
-        self.lent[number] = lent
+        self.keepalive[number] = keepalive
         return number
 
     cdef uint64_t operationOf(self, int32_t number) noexcept:
         """
-        The number of the operation that has a row.
+        The number of the operation that has a slot.
         """
-        return <uint64_t>self.rows[number].generation << 32 | <uint64_t>number
+        return <uint64_t>self.slots[number].generation << 32 | <uint64_t>number
 
-    cdef int ask(self, int32_t number) except -1:
+    cdef int issue(self, int32_t number) except -1:
         """
-        Ask the kernel for the operation of a row, the first time or again.
+        Ask the kernel for the operation of a slot, the first time or again.
         """
-        cdef Entry *entry = self.next(
-            self.rows[number].operation, self.rows[number].descriptor
+        cdef Sqe *sqe = self.nextSqe(
+            self.slots[number].operation, self.slots[number].descriptor
         )
-        cdef Row *row = &self.rows[number]
-        row.asked = self.submitted + self.pendingCount - 1
-        row.state = ASKED
-        entry.userData = self.operationOf(number)
-        cdef bytes lent
-        if row.operation == RECEIVE:
-            entry.flags = ENTRY_BUFFER_SELECT
-            if row.manner == MULTISHOT:
-                entry.priority = RECEIVE_MULTISHOT
-        elif row.operation == SEND:
-            lent = self.lent[number][0]
-            entry.address = <uint64_t>PyBytes_AS_STRING(lent)
-            entry.length = 1
-            entry.detail = MSG_NOSIGNAL | MSG_WAITALL
-            if row.descriptor in self.ended:
-                entry.detail |= MSG_DONTWAIT
-        elif row.operation == POLL_ADD:
-            entry.detail = row.events
-        elif row.operation == CONNECT:
-            lent = self.lent[number]
-            entry.address = <uint64_t>PyBytes_AS_STRING(lent)
-            entry.offset = PyBytes_GET_SIZE(lent)
+        cdef OpSlot *slot = &self.slots[number]
+        slot.sqeNumber = self.submittedCount + self.pendingCount - 1
+        slot.state = ISSUED
+        sqe.user_data = self.operationOf(number)
+        cdef bytes memory
+        if slot.operation == IORING_OP_RECV:
+            sqe.flags = IOSQE_BUFFER_SELECT
+            if slot.receiveMode == MULTISHOT:
+                sqe.ioprio = IORING_RECV_MULTISHOT
+        elif slot.operation == IORING_OP_SENDMSG:
+            memory = self.keepalive[number][0]
+            sqe.addr = <uint64_t>PyBytes_AS_STRING(memory)
+            sqe.len = 1
+            sqe.msg_flags = MSG_NOSIGNAL | MSG_WAITALL
+            if slot.descriptor in self.halfClosed:
+                sqe.msg_flags |= MSG_DONTWAIT
+        elif slot.operation == IORING_OP_POLL_ADD:
+            sqe.poll32_events = slot.events
+        elif slot.operation == IORING_OP_CONNECT:
+            memory = self.keepalive[number]
+            sqe.addr = <uint64_t>PyBytes_AS_STRING(memory)
+            sqe.off = PyBytes_GET_SIZE(memory)
         return 0
 
-    cdef int askToCancel(self, uint64_t operation) except -1:
+    cdef int issueCancel(self, uint64_t operation) except -1:
         """
         Ask the kernel to end an operation that it has.
         """
-        cdef Entry *entry = self.next(ASYNC_CANCEL, -1)
-        entry.address = operation
-        entry.flags = ENTRY_SKIP_SUCCESS
+        cdef Sqe *sqe = self.nextSqe(IORING_OP_ASYNC_CANCEL, -1)
+        sqe.addr = operation
+        sqe.flags = IOSQE_CQE_SKIP_SUCCESS
         return 0
 
-    cdef void dropEntry(self, size_t at) noexcept:
+    cdef void dropSqe(self, size_t at) noexcept:
         """
         Submit nothing in the place of one of the entries that are pending.
         """
-        cdef Entry *entry
+        cdef Sqe *sqe
         if at == self.pendingCount - 1:
             self.pendingCount -= 1
             return
-        entry = &self.pending[at]
-        memset(entry, 0, sizeof(Entry))
-        entry.opcode = NOP
-        entry.flags = ENTRY_SKIP_SUCCESS
-        entry.descriptor = -1
-        entry.userData = NOBODY
+        sqe = &self.pending[at]
+        memset(sqe, 0, sizeof(Sqe))
+        sqe.opcode = IORING_OP_NOP
+        sqe.flags = IOSQE_CQE_SKIP_SUCCESS
+        sqe.fd = -1
+        sqe.user_data = IGNORED_USER_DATA
 
-    cdef int listen(self) except -1:
+    cdef int armWake(self) except -1:
         """
         Have the ring read what wake writes. It is no operation of the table: nobody
         is told, and it never ends.
         """
-        cdef Entry *entry = self.next(READ, self.bell)
-        entry.address = <uint64_t>&self.rung
-        entry.length = sizeof(self.rung)
-        entry.userData = WOKEN
-        self.listening = True
+        cdef Sqe *sqe = self.nextSqe(IORING_OP_READ, self.wakeFd)
+        sqe.addr = <uint64_t>&self.wakeValue
+        sqe.len = sizeof(self.wakeValue)
+        sqe.user_data = WAKE_USER_DATA
+        self.wakeArmed = True
         return 0
 
-    cdef int tryToSend(self, owner, int descriptor, bytes data) except -1:
-        self.tried.append(owner)
-        self.tried.append(data)
-        cdef Entry *entry = self.next(TRY, descriptor)
-        entry.address = <uint64_t>PyBytes_AS_STRING(data)
-        entry.length = min(PyBytes_GET_SIZE(data), MOST_TRIED)
-        if PyBytes_GET_SIZE(data) <= MOST_TRIED:
-            entry.flags = ENTRY_SKIP_SUCCESS
+    cdef int issueSendNow(self, owner, int descriptor, bytes data) except -1:
+        self.sentNow.append(owner)
+        self.sentNow.append(data)
+        cdef Sqe *sqe = self.nextSqe(IORING_OP_SEND, descriptor)
+        sqe.addr = <uint64_t>PyBytes_AS_STRING(data)
+        sqe.len = min(PyBytes_GET_SIZE(data), MAX_SEND_NOW)
+        if PyBytes_GET_SIZE(data) <= MAX_SEND_NOW:
+            sqe.flags = IOSQE_CQE_SKIP_SUCCESS
         # To wait for all has the kernel report what is less as a failure; not to wait
         # has it report that at once.
-        entry.detail = MSG_NOSIGNAL | MSG_WAITALL | MSG_DONTWAIT
-        entry.userData = TRIED | (self.triedBefore + len(self.tried) // 2 - 1)
+        sqe.msg_flags = MSG_NOSIGNAL | MSG_WAITALL | MSG_DONTWAIT
+        sqe.user_data = SEND_NOW_BIT | (
+            self.sentNowDropped + len(self.sentNow) // 2 - 1
+        )
         return 0
 
-    cdef Entry *next(self, int operation, int descriptor) except NULL:
+    cdef Sqe *nextSqe(self, int operation, int descriptor) except NULL:
         """
-        An entry, to be submitted with the next ones.
+        An sqe, to be submitted with the next ones.
         """
-        self.makeRoom()
-        cdef Entry *entry = &self.pending[self.pendingCount]
+        self.reservePending()
+        cdef Sqe *sqe = &self.pending[self.pendingCount]
         self.pendingCount += 1
-        memset(entry, 0, sizeof(Entry))
-        entry.opcode = operation
-        entry.descriptor = descriptor
-        entry.userData = NOBODY
-        return entry
+        memset(sqe, 0, sizeof(Sqe))
+        sqe.opcode = operation
+        sqe.fd = descriptor
+        sqe.user_data = IGNORED_USER_DATA
+        return sqe
 
-    cdef int makeRoom(self) except -1:
+    cdef int reservePending(self) except -1:
         """
-        Have room for one more entry that is pending.
+        Have room for one more sqe that is pending.
         """
-        cdef Entry *moved
-        if self.pendingCount == self.pendingRoom:
-            moved = <Entry *>realloc(
-                self.pending, 2 * self.pendingRoom * sizeof(Entry)
+        cdef Sqe *moved
+        if self.pendingCount == self.pendingCapacity:
+            moved = <Sqe *>realloc(
+                self.pending, 2 * self.pendingCapacity * sizeof(Sqe)
             )
             if moved is NULL:
                 raise MemoryError()
             self.pending = moved
-            self.pendingRoom *= 2
+            self.pendingCapacity *= 2
         return 0
 
-    cdef int addRows(self) except -1:
+    cdef int addSlots(self) except -1:
         """
-        Make the table larger: there is no free row.
+        Make the table larger: there is no free slot.
         """
         # To make a list may run a finalizer, which may make the table larger itself.
-        cdef list none = [None] * max(<int32_t>ROWS, self.rowCount)
-        if self.freeRow >= 0:
+        cdef list none = [None] * max(<int32_t>MIN_SLOTS, self.slotCount)
+        if self.freeSlots >= 0:
             return 0
-        cdef int32_t count = self.rowCount + <int32_t>len(none)
-        cdef Row *rows = <Row *>realloc(self.rows, count * sizeof(Row))
-        if rows is NULL:
+        cdef int32_t count = self.slotCount + <int32_t>len(none)
+        cdef OpSlot *slots = <OpSlot *>realloc(self.slots, count * sizeof(OpSlot))
+        if slots is NULL:
             raise MemoryError()
-        self.rows = rows
+        self.slots = slots
         self.owners.extend(none)
-        self.lent.extend(none)
+        self.keepalive.extend(none)
         cdef int32_t number
-        for number in range(count - 1, self.rowCount - 1, -1):
-            rows[number].generation = 0
-            rows[number].state = FREE
-            rows[number].next = self.freeRow
-            self.freeRow = number
-        self.rowCount = count
+        for number in range(count - 1, self.slotCount - 1, -1):
+            slots[number].generation = 0
+            slots[number].state = FREE
+            slots[number].nextFree = self.freeSlots
+            self.freeSlots = number
+        self.slotCount = count
         return 0
 
-    cdef Row *find(self, uint64_t operation):
+    cdef OpSlot *slotOf(self, uint64_t operation):
         """
         The row of an operation; NULL if it is over.
         """
         cdef uint32_t number = <uint32_t>operation
-        if operation & TRIED or number >= <uint32_t>self.rowCount:
+        if operation & SEND_NOW_BIT or number >= <uint32_t>self.slotCount:
             return NULL
-        cdef Row *row = &self.rows[number]
-        if row.state == FREE or row.generation != operation >> 32:
+        cdef OpSlot *slot = &self.slots[number]
+        if slot.state == FREE or slot.generation != operation >> 32:
             return NULL
-        return row
+        return slot
 
-    cdef int over(self, int32_t number) except -1:
+    cdef int freeSlot(self, int32_t number) except -1:
         """
-        An operation is over: its row is another's, and nothing is lent any more.
+        An operation is over: its slot is another's, and nothing is lent any more.
         """
-        cdef Row *row = &self.rows[number]
+        cdef OpSlot *slot = &self.slots[number]
         # They are dropped at the end, when the table is whole: a finalizer may run.
-        owner, lent = self.owners[number], self.lent[number]
+        owner, keepalive = self.owners[number], self.keepalive[number]
         self.owners[number] = None
-        self.lent[number] = None
-        row.state = FREE
-        row.generation = (row.generation + 1) & GENERATIONS
-        row.next = self.freeRow
-        self.freeRow = number
-        self.rowsInUse -= 1
+        self.keepalive[number] = None
+        slot.state = FREE
+        slot.generation = (slot.generation + 1) & GENERATION_MASK
+        slot.nextFree = self.freeSlots
+        self.freeSlots = number
+        self.slotsInUse -= 1
         return 0
 
     cdef Py_ssize_t enter(
-        self, uint32_t least, double seconds, size_t most, bint goOn=True
+        self, uint32_t least, double seconds, size_t most, bint getEvents=True
     ) except -1:
         """
         Submit what is pending, and wait.
@@ -780,43 +905,44 @@ cdef class RingQueue:
         @param goOn: whether the kernel is to go on with the operations that it has.
         @return: how many of these the kernel did not take.
         """
-        if self.ring < 0:
+        if self.ringFd < 0:
             return 0
-        cdef uint32_t tail, taken, count
+        cdef uint32_t tail, head, count
         cdef long done
         cdef int error
         cdef Timespec time
-        cdef Waiting waiting
+        cdef GeteventsArg waiting
         memset(&waiting, 0, sizeof(waiting))
-        waiting.signalsSize = SIGNALS_SIZE
+        waiting.sigmask_sz = SIGSET_SIZE
         if seconds >= 0:
-            time.seconds = <int64_t>seconds
-            time.nanoseconds = <int64_t>((seconds - time.seconds) * 1e9)
-            waiting.timeout = <uint64_t>&time
+            time.tv_sec = <int64_t>seconds
+            time.tv_nsec = <int64_t>((seconds - time.tv_sec) * 1e9)
+            waiting.ts = <uint64_t>&time
         while True:
             # Another thread may run a finalizer here that cancels something.
             most = min(most, self.pendingCount)
-            tail = self.submissionTail[0]
-            taken = iodemo_acquire(self.submissionHead)
-            count = <uint32_t>min(self.submissionCount - (tail - taken), most)
-            self.submit(tail, count)
+            tail = self.sqTail[0]
+            head = iodemo_acquire(self.sqHead)
+            count = <uint32_t>min(self.sqEntries - (tail - head), most)
+            self.copyToSq(tail, count)
             tail += count
             most -= count
             if (
                 most
                 or seconds == 0
-                or self.resultHead[0] != iodemo_acquire(self.resultTail)
+                or self.cqHead[0] != iodemo_acquire(self.cqTail)
             ):
                 least = 0
             with nogil:
                 done = syscall(
-                    IODEMO_ENTER,
-                    self.ring,
-                    tail - taken,
+                    NR_IO_URING_ENTER,
+                    self.ringFd,
+                    tail - head,
                     least,
                     # Operations go on only when all is submitted, what cancels them
                     # among it.
-                    ENTER_EXT_ARG | (ENTER_GETEVENTS if goOn and not most else 0),
+                    IORING_ENTER_EXT_ARG
+                    | (IORING_ENTER_GETEVENTS if getEvents and not most else 0),
                     &waiting,
                     sizeof(waiting),
                 )
@@ -829,71 +955,71 @@ cdef class RingQueue:
                         "and io_uring serves the one that made it",
                     )
                 if error not in (EINTR, ETIME, EAGAIN, EBUSY):
-                    raise refused("io_uring_enter", error)
+                    raise refusal("io_uring_enter", error)
                 # A signal; time is over; the kernel wants results fetched first.
                 break
             if not most:
                 break
-        return most + (tail - iodemo_acquire(self.submissionHead))
+        return most + (tail - iodemo_acquire(self.sqHead))
 
-    cdef void submit(self, uint32_t tail, uint32_t count) noexcept:
+    cdef void copyToSq(self, uint32_t tail, uint32_t count) noexcept:
         """
         Copy the first of what is pending to where the kernel looks.
         """
-        cdef uint32_t at = tail & self.submissionMask
-        cdef uint32_t first = min(count, self.submissionCount - at)
-        memcpy(&self.entries[at], self.pending, first * sizeof(Entry))
-        memcpy(self.entries, &self.pending[first], (count - first) * sizeof(Entry))
-        iodemo_release(self.submissionTail, tail + count)
-        self.submitted += count
+        cdef uint32_t at = tail & self.sqMask
+        cdef uint32_t first = min(count, self.sqEntries - at)
+        memcpy(&self.sqes[at], self.pending, first * sizeof(Sqe))
+        memcpy(self.sqes, &self.pending[first], (count - first) * sizeof(Sqe))
+        iodemo_release(self.sqTail, tail + count)
+        self.submittedCount += count
         self.pendingCount -= count
         if self.pendingCount:
             memmove(
                 self.pending,
                 &self.pending[count],
-                self.pendingCount * sizeof(Entry),
+                self.pendingCount * sizeof(Sqe),
             )
 
     cdef bint isOverflowing(self):
         """
         Whether the kernel keeps results for which there was no room.
         """
-        return iodemo_acquire(self.submissionFlags) & OVERFLOWED
+        return iodemo_acquire(self.sqFlags) & IORING_SQ_CQ_OVERFLOW
 
-    cdef bint isUntold(self, uint64_t tried):
+    cdef bint hasUnreapedSends(self, uint64_t sentNow):
         """
         Whether the ring has a result of one of the tries up to this one. An owner that
         was called may have had the kernel deliver some for which there was no room.
         """
-        cdef uint32_t at = self.resultHead[0]
+        cdef uint32_t at = self.cqHead[0]
         cdef uint64_t operation
-        while at != iodemo_acquire(self.resultTail):
-            operation = self.results[at & self.resultMask].userData
-            if operation & TRIED and operation & ~TRIED < tried:
+        while at != iodemo_acquire(self.cqTail):
+            operation = self.cqes[at & self.cqMask].user_data
+            if operation & SEND_NOW_BIT and operation & ~SEND_NOW_BIT < sentNow:
                 return True
             at += 1
         return False
 
-    cdef int tell(self) except -1:
+    cdef int reapCqes(self) except -1:
         """
         Tell the results that are there now. One who is told may wait in turn, and
         have the rest of them told in between; or fork, and then the child has none.
         """
-        cdef uint64_t made = self.ringsMade
-        cdef uint32_t tail = iodemo_acquire(self.resultTail)
+        cdef uint64_t changes = self.ringChanges
+        cdef uint32_t tail = iodemo_acquire(self.cqTail)
         cdef uint32_t head
-        cdef Result result
+        cdef Cqe result
         before = self.current
         try:
-            while made == self.ringsMade:
-                self.countResults()
-                head = self.resultHead[0]
+            while changes == self.ringChanges:
+                self.countCqes()
+                head = self.cqHead[0]
                 if <int32_t>(tail - head) <= 0:
                     break
-                result = self.results[head & self.resultMask]
-                iodemo_release(self.resultHead, head + 1)
+                result = self.cqes[head & self.cqMask]
+                iodemo_release(self.cqHead, head + 1)
                 try:
-                    self.completed(result.userData, result.result, result.flags)
+                    self.dispatchCqe(result.user_data, result.res, result.flags)
                 except KeyboardInterrupt:
                     raise
                 except BaseException:
@@ -905,152 +1031,156 @@ cdef class RingQueue:
             self.current = before
         return 0
 
-    cdef void countResults(self) noexcept:
+    cdef void countCqes(self) noexcept:
         """
         Know of how many results each operation has in the ring.
         """
-        cdef uint32_t tail = iodemo_acquire(self.resultTail)
-        cdef Row *row
-        while self.resultsCounted != tail:
-            row = self.find(self.results[self.resultsCounted & self.resultMask].userData)
-            if row is not NULL:
-                row.waiting += 1
-            self.resultsCounted += 1
+        cdef uint32_t tail = iodemo_acquire(self.cqTail)
+        cdef OpSlot *slot
+        while self.cqesCounted != tail:
+            slot = self.slotOf(self.cqes[self.cqesCounted & self.cqMask].user_data)
+            if slot is not NULL:
+                slot.unreaped += 1
+            self.cqesCounted += 1
 
-    cdef int completed(
+    cdef int dispatchCqe(
         self, uint64_t operation, int32_t result, uint32_t flags
     ) except -1:
         """
         Tell one result.
         """
-        if operation & TRIED:
-            return self.triedInVain(operation & ~TRIED, result)
-        if operation == READY:
-            return self.serveReady()
-        if operation == WOKEN:
-            self.woken = self.listening = False
+        if operation & SEND_NOW_BIT:
+            return self.dispatchSendNow(operation & ~SEND_NOW_BIT, result)
+        if operation == EPOLL_USER_DATA:
+            return self.resumeReady()
+        if operation == WAKE_USER_DATA:
+            self.wakeWritten = self.wakeArmed = False
             return 0
-        cdef Row *row = self.find(operation)
-        if row is NULL:
-            if checks and operation != NOBODY:
+        cdef OpSlot *slot = self.slotOf(operation)
+        if slot is NULL:
+            if checks and operation != IGNORED_USER_DATA:
                 raise AssertionError(f"the operation {operation:#x} was over")
             return 0
         cdef int32_t number = <int32_t><uint32_t>operation
-        cdef int kind = row.operation
-        cdef bint cancelled = row.cancelled
+        cdef int kind = slot.operation
+        cdef bint cancelled = slot.cancelled
         cdef uint32_t ready
         cdef bytes data
-        row.waiting -= 1
+        slot.unreaped -= 1
         owner = self.owners[number]
-        # From here on the row is read before anything is made, dropped or called.
-        if kind == RECEIVE:
+        # From here on the slot is read before anything is made, dropped or called.
+        if kind == IORING_OP_RECV:
             if result > 0:
-                data = self.takeData(operation, result, &flags)
-                row = self.find(operation)
-                if row is NULL:
+                data = self.copyReceived(operation, result, &flags)
+                slot = self.slotOf(operation)
+                if slot is NULL:
                     pass  # only a finalizer may have done that
-                elif flags & RESULT_MORE:
+                elif flags & IORING_CQE_F_MORE:
                     if PyBytes_GET_SIZE(data) > self.bufferBytes and not cancelled:
                         # That is more at once than a connection is to be given that
                         # may stop reading for it.
-                        row.manner = BULK
-                        row.small = 0
-                        self.askToCancel(operation)
+                        slot.receiveMode = BULK
+                        slot.drained = 0
+                        self.issueCancel(operation)
                 elif cancelled:
-                    self.over(number)
+                    self.freeSlot(number)
                 else:
-                    if flags & RESULT_NONEMPTY:
-                        row.manner = BULK
-                        row.small = 0
+                    if flags & IORING_CQE_F_SOCK_NONEMPTY:
+                        slot.receiveMode = BULK
+                        slot.drained = 0
                     else:
-                        row.small += row.small < FEW
-                        row.manner = MULTISHOT if row.small == FEW else ONCE
-                    self.receiveLater(row, operation)
-                return self.give(owner, data)
+                        slot.drained += slot.drained < MULTISHOT_AFTER
+                        slot.receiveMode = (
+                            MULTISHOT
+                            if slot.drained == MULTISHOT_AFTER
+                            else SINGLE_SHOT
+                        )
+                    self.scheduleReceive(slot, operation)
+                return self.deliver(owner, data)
             if result == -ECANCELED and not cancelled:
-                return self.receiveLater(row, operation)
+                return self.scheduleReceive(slot, operation)
             if result == -ENOBUFS and not cancelled:
-                row.state = IN_LINE
-                self.line.append(operation)
+                slot.state = STARVED
+                self.starved.append(operation)
                 return 0
             if result == 0 and not cancelled:
-                self.ended.add(row.descriptor)
-            self.over(number)
+                self.halfClosed.add(slot.descriptor)
+            self.freeSlot(number)
             if not cancelled or result not in (-ECANCELED, -ENOBUFS):
                 self.current = owner
                 owner.receiveEnded(result)
-        elif kind == SEND:
+        elif kind == IORING_OP_SENDMSG:
             if result == -EAGAIN and not cancelled:
                 # Nobody who receives by poll has said so.
-                self.ended.add(row.descriptor)
+                self.halfClosed.add(slot.descriptor)
                 # The kernel has nothing of it now.
-                row.state = SERVED
-                if self.watchAside(operation) or self.find(operation) is NULL:
+                slot.state = IDLE
+                if self.park(operation) or self.slotOf(operation) is NULL:
                     return 0
                 result = -EBADF  # closed by somebody who did not say so
-            self.over(number)
+            self.freeSlot(number)
             if not cancelled:
                 self.current = owner
                 owner.sent(result)
-        elif kind == CONNECT:
-            self.over(number)
+        elif kind == IORING_OP_CONNECT:
+            self.freeSlot(number)
             if not cancelled:
                 self.current = owner
                 owner.connectEnded(result)
-        elif kind == POLL_ADD:
-            ready = row.events | POLLERR | POLLHUP | POLLNVAL
+        elif kind == IORING_OP_POLL_ADD:
+            ready = slot.events | POLLERR | POLLHUP | POLLNVAL
             if cancelled:
-                self.over(number)
+                self.freeSlot(number)
             elif result < 0:
-                self.over(number)
+                self.freeSlot(number)
                 self.current = owner
                 owner.polled(result)
             else:
                 ready &= <uint32_t>result
-                row.state = SERVED
+                slot.state = IDLE
                 self.current = owner
                 try:
                     owner.polled(ready)
                 finally:
                     # Unless it was cancelled, or this is another process.
-                    row = self.find(operation)
-                    if row is not NULL and row.state == SERVED:
-                        self.ask(number)
+                    slot = self.slotOf(operation)
+                    if slot is not NULL and slot.state == IDLE:
+                        self.issue(number)
         return 0
 
-    cdef int give(self, owner, bytes data) except -1:
+    cdef int deliver(self, owner, bytes data) except -1:
         """
         Tell an owner what was received.
         """
         self.current = owner
         if isinstance(owner, RingStream):
-            (<RingStream>owner).take(data)
+            (<RingStream>owner).deliver(data)
         else:
             owner.received(data)
         return 0
 
-    cdef int triedInVain(self, uint64_t number, int32_t result) except -1:
+    cdef int dispatchSendNow(self, uint64_t number, int32_t result) except -1:
         """
         Tell that a try did not send all.
         """
-        cdef Py_ssize_t at = 2 * <Py_ssize_t>(number - self.triedBefore)
-        owner, data = self.tried[at], self.tried[at + 1]
+        cdef Py_ssize_t at = 2 * <Py_ssize_t>(number - self.sentNowDropped)
+        owner, data = self.sentNow[at], self.sentNow[at + 1]
         self.current = owner
         owner.sentPart(data, result)
         return 0
 
-    cdef int forget(self, uint64_t tried) except -1:
+    cdef int dropSentNow(self, uint64_t sentNow) except -1:
         """
         Of the tries up to this one everything is told.
         """
-        cdef Py_ssize_t told
-        if tried > self.triedBefore:
-            told = 2 * <Py_ssize_t>(tried - self.triedBefore)
-            self.triedBefore = tried
-            PyList_SetSlice(self.tried, 0, told, NULL)
+        cdef Py_ssize_t items
+        if sentNow > self.sentNowDropped:
+            items = 2 * <Py_ssize_t>(sentNow - self.sentNowDropped)
+            self.sentNowDropped = sentNow
+            PyList_SetSlice(self.sentNow, 0, items, NULL)
         return 0
 
-    cdef bytes takeData(self, uint64_t operation, int32_t length, uint32_t *flags):
+    cdef bytes copyReceived(self, uint64_t operation, int32_t length, uint32_t *flags):
         """
         Copy all that the ring has of a receive, and lend the buffers again. So nothing
         is left there of a connection whose protocol stops reading for what it was given.
@@ -1058,39 +1188,39 @@ cdef class RingQueue:
         @param length: of what is in the first buffer.
         @param flags: of the first result; of the last, afterwards.
         """
-        cdef uint32_t first = flags[0] >> RESULT_BUFFER_SHIFT
-        cdef uint32_t head = self.resultHead[0]
-        cdef uint32_t left = self.rows[<uint32_t>operation].waiting
+        cdef uint32_t first = flags[0] >> IORING_CQE_BUFFER_SHIFT
+        cdef uint32_t head = self.cqHead[0]
+        cdef uint32_t left = self.slots[<uint32_t>operation].unreaped
         cdef size_t size = length
-        cdef Result *result
+        cdef Cqe *result
         cdef uint32_t at = head
         while left:
-            result = &self.results[at & self.resultMask]
+            result = &self.cqes[at & self.cqMask]
             at += 1
-            if result.userData == operation:
+            if result.user_data == operation:
                 left -= 1
-                if result.result > 0:
-                    size += result.result
+                if result.res > 0:
+                    size += result.res
         cdef bytes data = PyBytes_FromStringAndSize(NULL, size)
         cdef char *to = PyBytes_AS_STRING(data)
-        self.takeBuffer(first, to, length)
+        self.copyBuffer(first, to, length)
         to += length
         while head != at:
-            result = &self.results[head & self.resultMask]
+            result = &self.cqes[head & self.cqMask]
             head += 1
-            if result.userData == operation and result.result > 0:
-                self.takeBuffer(
-                    result.flags >> RESULT_BUFFER_SHIFT, to, result.result
+            if result.user_data == operation and result.res > 0:
+                self.copyBuffer(
+                    result.flags >> IORING_CQE_BUFFER_SHIFT, to, result.res
                 )
-                to += result.result
+                to += result.res
                 flags[0] = result.flags
-                self.rows[<uint32_t>operation].waiting -= 1
-                result.userData = NOBODY
+                self.slots[<uint32_t>operation].unreaped -= 1
+                result.user_data = IGNORED_USER_DATA
                 result.flags = 0
-        iodemo_release16(&self.buffers[0].tail, self.bufferTail)
+        iodemo_release16(&(<BufRing *>self.bufs).tail, self.bufRingTail)
         return data
 
-    cdef void takeBuffer(self, uint32_t number, char *to, size_t length) noexcept:
+    cdef void copyBuffer(self, uint32_t number, char *to, size_t length) noexcept:
         """
         Copy what is in a buffer, and lend the buffer again.
         """
@@ -1099,37 +1229,37 @@ cdef class RingQueue:
             self.bufferMemory + <size_t>number * (self.bufferBytes + BUFFER_GAP),
             length,
         )
-        self.lend(number)
+        self.provideBuffer(number)
 
-    cdef void lend(self, uint32_t number) noexcept:
-        cdef Buffer *buffer = &self.buffers[self.bufferTail & (self.bufferCount - 1)]
-        buffer.address = <uint64_t>(
+    cdef void provideBuffer(self, uint32_t number) noexcept:
+        cdef Buf *buffer = &self.bufs[self.bufRingTail & (self.bufferCount - 1)]
+        buffer.addr = <uint64_t>(
             self.bufferMemory + <size_t>number * (self.bufferBytes + BUFFER_GAP)
         )
-        buffer.length = self.bufferBytes
-        buffer.number = number
-        self.bufferTail += 1
+        buffer.len = self.bufferBytes
+        buffer.bid = number
+        self.bufRingTail += 1
 
-    cdef int receiveLater(self, Row *row, uint64_t operation) except -1:
+    cdef int scheduleReceive(self, OpSlot *slot, uint64_t operation) except -1:
         """
         A receive had its result: its turn comes again with the next wait, or in bulk.
         """
-        row.state = SERVED
-        (self.bulk if row.manner == BULK else self.served).append(operation)
+        slot.state = IDLE
+        (self.bulk if slot.receiveMode == BULK else self.toRearm).append(operation)
         return 0
 
-    cdef int receiveAgain(self) except -1:
+    cdef int rearmReceives(self) except -1:
         """
         Ask again for the receives that had a result.
         """
         cdef uint64_t operation
-        cdef Row *row
+        cdef OpSlot *slot
         none = []
-        served, self.served = self.served, none
+        served, self.toRearm = self.toRearm, none
         for operation in served:
-            row = self.find(operation)
-            if row is not NULL and row.state == SERVED and self.isOpen(operation):
-                self.ask(<int32_t><uint32_t>operation)
+            slot = self.slotOf(operation)
+            if slot is not NULL and slot.state == IDLE and self.isOpen(operation):
+                self.issue(<int32_t><uint32_t>operation)
         return 0
 
     cdef bint isOpen(self, uint64_t operation) except -1:
@@ -1140,29 +1270,29 @@ cdef class RingQueue:
         cdef int32_t number = <int32_t><uint32_t>operation
         owner = self.owners[number]
         if isinstance(owner, RingStream) and (<RingStream>owner).isClosed():
-            self.over(number)
+            self.freeSlot(number)
             owner.receiveEnded(-EBADF)
-        return self.find(operation) is not NULL
+        return self.slotOf(operation) is not NULL
 
     cdef int receiveBulk(self) except -1:
         """
         Receive once from each socket that has more.
         """
-        cdef uint64_t made = self.ringsMade
+        cdef uint64_t changes = self.ringChanges
         cdef size_t left = len(self.bulk)
         cdef uint64_t operation
-        cdef Row *row
+        cdef OpSlot *slot
         before = self.current
         try:
             # An owner that is called may wait in turn, which does this for the rest.
-            while left and self.bulk and made == self.ringsMade:
+            while left and self.bulk and changes == self.ringChanges:
                 left -= 1
                 operation = self.bulk.popleft()
-                row = self.find(operation)
-                if row is NULL or row.state != SERVED:
+                slot = self.slotOf(operation)
+                if slot is NULL or slot.state != IDLE:
                     continue
                 try:
-                    self.receiveNow(operation)
+                    self.receiveByRecv(operation)
                 except KeyboardInterrupt:
                     raise
                 except BaseException:
@@ -1172,7 +1302,7 @@ cdef class RingQueue:
             self.current = before
         return 0
 
-    cdef int receiveNow(self, uint64_t operation) except -1:
+    cdef int receiveByRecv(self, uint64_t operation) except -1:
         """
         Receive what a socket has.
         """
@@ -1180,10 +1310,10 @@ cdef class RingQueue:
             return 0
         cdef int32_t number = <int32_t><uint32_t>operation
         cdef bytes data = PyBytes_FromStringAndSize(NULL, BULK_BYTES)
-        cdef Row *row = self.find(operation)
-        if row is NULL:
+        cdef OpSlot *slot = self.slotOf(operation)
+        if slot is NULL:
             return 0
-        cdef int descriptor = row.descriptor
+        cdef int descriptor = slot.descriptor
         cdef char *to = PyBytes_AS_STRING(data)
         cdef Py_ssize_t length
         cdef int error
@@ -1193,34 +1323,34 @@ cdef class RingQueue:
             error = errno
         if 0 < length < BULK_BYTES:
             data = data[:length]
-        row = self.find(operation)
+        slot = self.slotOf(operation)
         if length > 0 or error == EAGAIN and length < 0:
-            if row is not NULL:
+            if slot is not NULL:
                 if length < BULK_BYTES:
-                    row.manner = ONCE
-                self.receiveLater(row, operation)
-            return self.give(owner, data) if length > 0 else 0
-        if row is not NULL:
+                    slot.receiveMode = SINGLE_SHOT
+                self.scheduleReceive(slot, operation)
+            return self.deliver(owner, data) if length > 0 else 0
+        if slot is not NULL:
             if length == 0:
-                self.ended.add(descriptor)
-            self.over(number)
+                self.halfClosed.add(descriptor)
+            self.freeSlot(number)
             self.current = owner
             owner.receiveEnded(-error if length < 0 else 0)
         return 0
 
-    cdef int serveLine(self) except -1:
+    cdef int rearmStarved(self) except -1:
         """
         Have as many go on receiving as there are buffers, the first come first.
         """
         cdef uint64_t operation
-        cdef size_t left = min(<size_t>len(self.line), self.bufferCount)
-        while left and self.line:
+        cdef size_t left = min(<size_t>len(self.starved), self.bufferCount)
+        while left and self.starved:
             left -= 1
-            operation = self.line.popleft()
-            self.ask(<int32_t><uint32_t>operation)
+            operation = self.starved.popleft()
+            self.issue(<int32_t><uint32_t>operation)
         return 0
 
-    cdef bint watchAside(self, uint64_t operation) except -1:
+    cdef bint park(self, uint64_t operation) except -1:
         """
         Have epoll watch the descriptor of an operation, and serve the operation when
         that is ready.
@@ -1228,106 +1358,106 @@ cdef class RingQueue:
         @return: whether epoll can: not a regular file, say.
         """
         there = []
-        cdef Row *row = self.find(operation)
-        if row is NULL:
+        cdef OpSlot *slot = self.slotOf(operation)
+        if slot is NULL:
             return True  # a finalizer has cancelled it
-        cdef int descriptor = row.descriptor
-        cdef uint32_t events = row.events
+        cdef int descriptor = slot.descriptor
+        cdef uint32_t events = slot.events
         try:
-            if descriptor in self.aside:
-                there = self.aside[descriptor]
-                self.epoll.modify(descriptor, events | self.wanted(there))
+            if descriptor in self.epollParked:
+                there = self.epollParked[descriptor]
+                self.epoll.modify(descriptor, events | self.eventsOf(there))
             else:
                 self.epoll.register(descriptor, events)
         except OSError:
             return False
-        if self.find(operation) is NULL:
+        if self.slotOf(operation) is NULL:
             return True  # likewise, in another thread; what is watched is forgotten
-        self.aside[descriptor] = there
+        self.epollParked[descriptor] = there
         there.append(operation)
-        self.rows[<uint32_t>operation].state = ASIDE
+        self.slots[<uint32_t>operation].state = PARKED
         return True
 
-    cdef uint32_t wanted(self, list operations):
+    cdef uint32_t eventsOf(self, list operations):
         """
         What all of these wait for.
         """
         cdef uint64_t operation
         cdef uint32_t events = 0
         for operation in operations:
-            events |= self.rows[<uint32_t>operation].events
+            events |= self.slots[<uint32_t>operation].events
         return events
 
-    cdef int watchEpoll(self) except -1:
+    cdef int pollEpoll(self) except -1:
         """
         Have the ring watch the epoll.
         """
-        cdef Entry *entry = self.next(POLL_ADD, self.epoll.fileno())
-        entry.detail = POLLIN
-        entry.userData = READY
-        self.epollWatched = True
+        cdef Sqe *sqe = self.nextSqe(IORING_OP_POLL_ADD, self.epoll.fileno())
+        sqe.poll32_events = POLLIN
+        sqe.user_data = EPOLL_USER_DATA
+        self.epollPolled = True
         return 0
 
-    cdef int takeBack(self, uint64_t operation) except -1:
+    cdef int unpark(self, uint64_t operation) except -1:
         """
         Forget an operation that was put aside.
         """
-        cdef int descriptor = self.rows[<uint32_t>operation].descriptor
-        there = self.aside[descriptor]
+        cdef int descriptor = self.slots[<uint32_t>operation].descriptor
+        there = self.epollParked[descriptor]
         there.remove(operation)
         if not there:
-            del self.aside[descriptor]
+            del self.epollParked[descriptor]
         try:
             if there:
-                self.epoll.modify(descriptor, self.wanted(there))
+                self.epoll.modify(descriptor, self.eventsOf(there))
             else:
                 self.epoll.unregister(descriptor)
         except OSError:
             pass  # closed by somebody who did not say so; epoll forgot it too
         return 0
 
-    cdef int serveReady(self) except -1:
+    cdef int resumeReady(self) except -1:
         """
         Serve the operations whose descriptors epoll reports.
         """
-        self.epollWatched = False
+        self.epollPolled = False
         for descriptor, ready in self.epoll.poll(0):
-            if descriptor not in self.aside:
+            if descriptor not in self.epollParked:
                 try:
                     self.epoll.unregister(descriptor)
                 except OSError:
                     pass  # it was closed
-            for operation in list(self.aside.get(descriptor, ())):
+            for operation in list(self.epollParked.get(descriptor, ())):
                 try:
-                    self.serveAside(operation, ready)
+                    self.resumeParked(operation, ready)
                 except KeyboardInterrupt:
                     raise
                 except BaseException:
                     log.err()
         return 0
 
-    cdef int serveAside(self, uint64_t operation, uint32_t ready) except -1:
+    cdef int resumeParked(self, uint64_t operation, uint32_t ready) except -1:
         """
         Tell that a descriptor is ready, or ask for a send again, unless one that was
         served before has cancelled that.
         """
         cdef int32_t number = <int32_t><uint32_t>operation
-        cdef Row *row = self.find(operation)
-        if row is NULL or row.state != ASIDE:
+        cdef OpSlot *slot = self.slotOf(operation)
+        if slot is NULL or slot.state != PARKED:
             return 0
-        ready &= row.events | POLLERR | POLLHUP
+        ready &= slot.events | POLLERR | POLLHUP
         if not ready:
             return 0
-        if row.operation == SEND:
-            self.takeBack(operation)
-            self.ask(number)
+        if slot.operation == IORING_OP_SENDMSG:
+            self.unpark(operation)
+            self.issue(number)
         else:
             owner = self.owners[number]
             self.current = owner
             owner.polled(ready)
         return 0
 
-    cdef int check(self) except -1:
+    cdef int checkInvariants(self) except -1:
         """
         Hold what is counted against what is there.
         """
@@ -1337,28 +1467,28 @@ cdef class RingQueue:
         cdef list there
         cdef size_t watched = 0
         cdef uint32_t used = 0
-        cdef uint32_t aside = 0
-        cdef uint32_t inLine = 0
+        cdef uint32_t parked = 0
+        cdef uint32_t starved = 0
         cdef uint32_t filled = 0
         cdef uint32_t head
-        for number in range(self.rowCount):
-            if self.rows[number].state != FREE:
+        for number in range(self.slotCount):
+            if self.slots[number].state != FREE:
                 used += 1
-                aside += self.rows[number].state == ASIDE
-                inLine += self.rows[number].state == IN_LINE
+                parked += self.slots[number].state == PARKED
+                starved += self.slots[number].state == STARVED
                 if self.owners[number] is None:
                     raise AssertionError("an operation has no owner")
-        for there in self.aside.values():
+        for there in self.epollParked.values():
             watched += len(there)
-        if used != self.rowsInUse:
-            raise AssertionError(f"{used} operations, counted {self.rowsInUse}")
-        if aside != watched:
-            raise AssertionError(f"{aside} operations aside, of {self.aside}")
-        if inLine != <uint32_t>len(self.line):
-            raise AssertionError(f"{inLine} operations in line, of {self.line}")
-        head = self.resultHead[0]
-        while head != iodemo_acquire(self.resultTail):
-            filled += self.results[head & self.resultMask].flags & RESULT_BUFFER
+        if used != self.slotsInUse:
+            raise AssertionError(f"{used} operations, counted {self.slotsInUse}")
+        if parked != watched:
+            raise AssertionError(f"{parked} operations parked, of {self.epollParked}")
+        if starved != <uint32_t>len(self.starved):
+            raise AssertionError(f"{starved} operations starved, of {self.starved}")
+        head = self.cqHead[0]
+        while head != iodemo_acquire(self.cqTail):
+            filled += self.cqes[head & self.cqMask].flags & IORING_CQE_F_BUFFER
             head += 1
         if out is not None and out != filled and not self.isOverflowing():
             raise AssertionError(f"{out} buffers out, of which {filled} have results")
@@ -1372,95 +1502,99 @@ cdef class RingQueue:
 
         @raise QueueRefused: if the kernel does not give one, with the reason.
         """
-        if self.ring >= 0:
+        if self.ringFd >= 0:
             return
         cdef Params params
         cdef int error
-        cdef uint32_t results = self.resultsWanted
+        cdef uint32_t results = self.cqEntriesWanted
         # The kernel wants no less room for results.
-        cdef uint32_t submissions = min(SUBMISSIONS, results)
+        cdef uint32_t submissions = min(SQ_ENTRIES, results)
         cdef long ring
         while True:
             memset(&params, 0, sizeof(params))
             params.flags = (
-                SETUP_CQSIZE
-                | SETUP_CLAMP
-                | SETUP_SUBMIT_ALL
-                | SETUP_SINGLE_ISSUER
-                | SETUP_DEFER_TASKRUN
+                IORING_SETUP_CQSIZE
+                | IORING_SETUP_CLAMP
+                | IORING_SETUP_SUBMIT_ALL
+                | IORING_SETUP_SINGLE_ISSUER
+                | IORING_SETUP_DEFER_TASKRUN
             )
-            params.completions = results
-            ring = syscall(IODEMO_SETUP, submissions, &params)
+            params.cq_entries = results
+            ring = syscall(NR_IO_URING_SETUP, submissions, &params)
             if ring >= 0:
                 break
             error = errno
-            if error != ENOMEM or submissions <= <uint32_t>LEAST_SUBMISSIONS:
-                raise refused("io_uring_setup", error)
+            if error != ENOMEM or submissions <= <uint32_t>MIN_SQ_ENTRIES:
+                raise refusal("io_uring_setup", error)
             # Kernels count the rings as locked memory, or as the container's: less
             # may be granted.
             submissions //= 2
             results = max(results // 2, 2 * submissions)
-        self.ring = ring
-        self.ringsMade += 1
+        self.ringFd = ring
+        self.ringChanges += 1
         try:
-            self.map(&params)
-            self.makeBuffers()
+            self.mapRings(&params)
+            self.registerBuffers()
         except BaseException:
-            self.unmap()
+            self.closeRing()
             raise
 
-    cdef int map(self, Params *params) except -1:
+    cdef int mapRings(self, Params *params) except -1:
         """
         Share the rings with the kernel.
         """
-        self.ringsSize = max(
-            params.submission.array + params.submissions * sizeof(uint32_t),
-            params.completion.results + params.completions * sizeof(Result),
+        self.ringSize = max(
+            params.sq_off.array + params.sq_entries * sizeof(uint32_t),
+            params.cq_off.cqes + params.cq_entries * sizeof(Cqe),
         )
-        self.rings = mapped(self.ringsSize, self.ring, OFFSET_RINGS)
-        self.entriesSize = params.submissions * sizeof(Entry)
-        self.entries = <Entry *>mapped(self.entriesSize, self.ring, OFFSET_ENTRIES)
-        cdef char *at = <char *>self.rings
-        self.submissionHead = <uint32_t *>(at + params.submission.head)
-        self.submissionTail = <uint32_t *>(at + params.submission.tail)
-        self.submissionFlags = <uint32_t *>(at + params.submission.flags)
-        self.submissionMask = params.submissions - 1
-        self.submissionCount = params.submissions
-        self.resultHead = <uint32_t *>(at + params.completion.head)
-        self.resultTail = <uint32_t *>(at + params.completion.tail)
-        self.resultMask = params.completions - 1
-        self.results = <Result *>(at + params.completion.results)
-        self.resultsCounted = self.resultHead[0]
+        self.ringMemory = mapMemory(self.ringSize, self.ringFd, IORING_OFF_SQ_RING)
+        self.sqesSize = params.sq_entries * sizeof(Sqe)
+        self.sqes = <Sqe *>mapMemory(self.sqesSize, self.ringFd, IORING_OFF_SQES)
+        cdef char *at = <char *>self.ringMemory
+        self.sqHead = <uint32_t *>(at + params.sq_off.head)
+        self.sqTail = <uint32_t *>(at + params.sq_off.tail)
+        self.sqFlags = <uint32_t *>(at + params.sq_off.flags)
+        self.sqMask = params.sq_entries - 1
+        self.sqEntries = params.sq_entries
+        self.cqHead = <uint32_t *>(at + params.cq_off.head)
+        self.cqTail = <uint32_t *>(at + params.cq_off.tail)
+        self.cqMask = params.cq_entries - 1
+        self.cqes = <Cqe *>(at + params.cq_off.cqes)
+        self.cqesCounted = self.cqHead[0]
         # Entries are submitted in the order of their places.
-        cdef uint32_t *order = <uint32_t *>(at + params.submission.array)
+        cdef uint32_t *order = <uint32_t *>(at + params.sq_off.array)
         cdef uint32_t number
-        for number in range(params.submissions):
+        for number in range(params.sq_entries):
             order[number] = number
         return 0
 
-    cdef int makeBuffers(self) except -1:
+    cdef int registerBuffers(self) except -1:
         """
         Lend the buffers, as a group that receives take from.
         """
-        cdef size_t ringSize = (self.bufferCount * sizeof(Buffer) + 4095) & ~4095
-        self.buffersSize = ringSize + self.bufferCount * <size_t>(
+        cdef size_t ringSize = (self.bufferCount * sizeof(Buf) + 4095) & ~4095
+        self.bufferMapSize = ringSize + self.bufferCount * <size_t>(
             self.bufferBytes + BUFFER_GAP
         )
-        self.buffers = <Buffer *>mapped(self.buffersSize, -1, 0)
-        self.bufferMemory = <char *>self.buffers + ringSize
-        cdef BufferRegistration registration
+        self.bufs = <Buf *>mapMemory(self.bufferMapSize, -1, 0)
+        self.bufferMemory = <char *>self.bufs + ringSize
+        cdef BufReg registration
         memset(&registration, 0, sizeof(registration))
-        registration.address = <uint64_t>self.buffers
-        registration.entries = self.bufferCount
+        registration.ring_addr = <uint64_t>self.bufs
+        registration.ring_entries = self.bufferCount
         if syscall(
-            IODEMO_REGISTER, self.ring, REGISTER_BUFFER_RING, &registration, 1
+            NR_IO_URING_REGISTER,
+            self.ringFd,
+            IORING_REGISTER_PBUF_RING,
+            &registration,
+            1,
         ) < 0:
-            raise refused("io_uring_register", errno)
-        self.bufferTail = 0
+            raise refusal("io_uring_register", errno)
+        self.bufRingTail = 0
         cdef uint32_t number
         for number in range(self.bufferCount):
-            self.lend(number)
-        iodemo_release16(&self.buffers[0].tail, self.bufferTail)
+            self.provideBuffer(number)
+        iodemo_release16(&(<BufRing *>self.bufs).tail, self.bufRingTail)
         return 0
 
     cdef void tearDown(self) noexcept:
@@ -1468,95 +1602,103 @@ cdef class RingQueue:
         End all operations, and give the ring back. The interpreter may be ending: no
         name of a module is safe here, nor is there anyone to tell.
         """
-        if self.ring < 0:
+        if self.ringFd < 0:
             return
         # What is pending was lent by owners who may be gone. Of what is closed, all was
         # submitted.
         self.pendingCount = 0
-        cdef uint32_t tail = self.submissionTail[0]
-        cdef uint32_t left = tail - iodemo_acquire(self.submissionHead)
-        cdef Entry *entry = &self.entries[tail & self.submissionMask]
-        if left < self.submissionCount:
-            memset(entry, 0, sizeof(Entry))
-            entry.opcode = ASYNC_CANCEL
-            entry.descriptor = -1
-            entry.detail = CANCEL_ALL | CANCEL_ANY
-            iodemo_release(self.submissionTail, tail + 1)
+        cdef uint32_t tail = self.sqTail[0]
+        cdef uint32_t left = tail - iodemo_acquire(self.sqHead)
+        cdef Sqe *sqe = &self.sqes[tail & self.sqMask]
+        if left < self.sqEntries:
+            memset(sqe, 0, sizeof(Sqe))
+            sqe.opcode = IORING_OP_ASYNC_CANCEL
+            sqe.fd = -1
+            sqe.cancel_flags = IORING_ASYNC_CANCEL_ALL | IORING_ASYNC_CANCEL_ANY
+            iodemo_release(self.sqTail, tail + 1)
             # In another thread the kernel refuses it, and ends the operations when the
             # ring is closed.
-            syscall(IODEMO_ENTER, self.ring, left + 1, 0, ENTER_GETEVENTS, NULL, 0)
-        self.unmap()
+            syscall(
+                NR_IO_URING_ENTER,
+                self.ringFd,
+                left + 1,
+                0,
+                IORING_ENTER_GETEVENTS,
+                NULL,
+                0,
+            )
+        self.closeRing()
 
-    cdef void unmap(self) noexcept:
+    cdef void closeRing(self) noexcept:
         """
         Give back what the kernel shares with us.
         """
-        if self.ring >= 0:
-            sysClose(self.ring)
-        if self.rings is not NULL:
-            munmap(self.rings, self.ringsSize)
-        if self.entries is not NULL:
-            munmap(self.entries, self.entriesSize)
-        if self.buffers is not NULL:
-            munmap(self.buffers, self.buffersSize)
-        self.ring = -1
-        self.ringsMade += 1
-        self.rings = NULL
-        self.entries = NULL
-        self.buffers = NULL
+        if self.ringFd >= 0:
+            sysClose(self.ringFd)
+        if self.ringMemory is not NULL:
+            munmap(self.ringMemory, self.ringSize)
+        if self.sqes is not NULL:
+            munmap(self.sqes, self.sqesSize)
+        if self.bufs is not NULL:
+            munmap(self.bufs, self.bufferMapSize)
+        self.ringFd = -1
+        self.ringChanges += 1
+        self.ringMemory = NULL
+        self.sqes = NULL
+        self.bufs = NULL
 
     cdef int forked(self) except -1:
         """
         In a child process, which has not the memory of the rings: whatever the
         parent asked for is the parent's.
         """
-        cdef bint had = self.ring >= 0
-        sysClose(self.bell)
-        self.bell = -1
-        self.woken = self.listening = False
+        cdef bint had = self.ringFd >= 0
+        sysClose(self.wakeFd)
+        self.wakeFd = -1
+        self.wakeWritten = self.wakeArmed = False
         if had:
-            self.rings = NULL
-            self.entries = NULL
-            self.buffers = NULL
-            self.unmap()
+            self.ringMemory = NULL
+            self.sqes = NULL
+            self.bufs = NULL
+            self.closeRing()
         try:
             # Before owners are dropped, whose finalizers may use them. The parent's
             # epoll would report to both.
-            self.bell = os.eventfd(0, os.EFD_CLOEXEC)
+            self.wakeFd = os.eventfd(0, os.EFD_CLOEXEC)
             self.epoll = select.epoll()
         finally:
             if had:
-                self.empty()
-        for descriptor, there in self.aside.items():
-            self.epoll.register(descriptor, self.wanted(there))
+                self.dropOperations()
+        for descriptor, there in self.epollParked.items():
+            self.epoll.register(descriptor, self.eventsOf(there))
         return 0
 
-    cdef int empty(self) except -1:
+    cdef int dropOperations(self) except -1:
         """
         Forget all operations.
         """
         # What the table held is dropped at the end, when it is whole.
-        gone = self.owners, self.lent, self.tried, self.line, self.aside
-        self.served = []
+        gone = self.owners, self.keepalive, self.sentNow, self.starved, self.epollParked
+        self.toRearm = []
         self.bulk = deque()
-        self.triedBefore += len(self.tried) // 2
-        self.owners = [None] * self.rowCount
-        self.lent = [None] * self.rowCount
-        self.tried = []
-        self.line = deque()
-        self.aside = {}
-        self.epollWatched = False
+        self.sentNowDropped += len(self.sentNow) // 2
+        self.owners = [None] * self.slotCount
+        self.keepalive = [None] * self.slotCount
+        self.sentNow = []
+        self.starved = deque()
+        self.epollParked = {}
+        self.epollPolled = False
         self.pendingCount = 0
-        cdef Row *row
+        cdef OpSlot *slot
         cdef int32_t number
-        for number in range(self.rowCount):
-            row = &self.rows[number]
-            if row.state != FREE:
-                row.state = FREE
-                row.generation = (row.generation + 1) & GENERATIONS
-                row.next = self.freeRow
-                self.freeRow = number
-        self.rowsInUse = 0
+        for number in range(self.slotCount):
+            slot = &self.slots[number]
+            if slot.state != FREE:
+                slot.state = FREE
+                slot.generation = (slot.generation + 1) & GENERATION_MASK
+                slot.nextFree = self.freeSlots
+                self.freeSlots = number
+        self.slotsInUse = 0
         return 0
 
 
@@ -1580,7 +1722,7 @@ def _forked():
 os.register_at_fork(after_in_child=_forked)
 
 
-cdef void *mapped(size_t length, int descriptor, uint64_t offset) except NULL:
+cdef void *mapMemory(size_t length, int descriptor, uint64_t offset) except NULL:
     """
     Memory shared with the kernel, which a child process has no part in.
     """
@@ -1591,12 +1733,12 @@ cdef void *mapped(size_t length, int descriptor, uint64_t offset) except NULL:
         NULL, length, PROT_READ | PROT_WRITE, flags, descriptor, offset
     )
     if at == MAP_FAILED:
-        raise refused("mmap", errno)
+        raise refusal("mmap", errno)
     madvise(at, length, MADV_DONTFORK)
     return at
 
 
-cdef refused(str call, int number):
+cdef refusal(str call, int number):
     """
     Why there is no ring.
     """
@@ -1612,7 +1754,7 @@ cdef refused(str call, int number):
     return QueueRefused(number, said)
 
 
-cdef bytes messageOf(list pieces, Py_ssize_t offset, passed):
+cdef bytes packMessage(list pieces, Py_ssize_t offset, passed):
     """
     Pieces as the kernel has them: struct msghdr, behind it an array of iovec, and
     behind that a descriptor to be passed.
@@ -1648,13 +1790,13 @@ cdef bytes messageOf(list pieces, Py_ssize_t offset, passed):
     return described
 
 
-cdef bytes packed(address):
+cdef bytes packAddress(address):
     """
     An address as the kernel has it: struct sockaddr_in, sockaddr_in6 or sockaddr_un.
     """
     if not isinstance(address, tuple):
         path = os.fsencode(address)
-        if len(path) >= UNIX_PATH + path.startswith(b"\0"):
+        if len(path) >= SUN_PATH_SIZE + path.startswith(b"\0"):
             raise OSError("AF_UNIX path too long")  # as the module socket says it
         return struct.pack("=H", socket.AF_UNIX) + path
     host, port = address[:2]
@@ -1691,7 +1833,7 @@ cdef class RingStream:
     cdef public object reactor
     cdef public object protocol
     cdef public object producer
-    cdef public object _kept
+    cdef public object pausedInput
     cdef public object _receiving
     cdef public object _sending
     cdef public object _pieces
@@ -1718,19 +1860,19 @@ cdef class RingStream:
         """
         return self.fileno() != self.descriptor
 
-    cdef int take(self, bytes data) except -1:
-        if self.reading and self._kept is None:
+    cdef int deliver(self, bytes data) except -1:
+        if self.reading and self.pausedInput is None:
             try:
                 self.protocol.dataReceived(data)
             except BaseException:
                 self.failed(True)
         else:
-            self._keep(data)
+            self._keepInput(data)
         return 0
 
     def received(self, bytes data not None):
         """See L{StreamMixin.received}."""
-        self.take(data)
+        self.deliver(data)
 
     def write(self, data):
         """See L{ITransport.write}."""
@@ -1772,4 +1914,4 @@ cdef class RingStream:
         data = self._tempDataBuffer.pop()
         self._tempDataLen = 0
         self.writing = False
-        queue.tryToSend(self, self.descriptor, data)
+        queue.issueSendNow(self, self.descriptor, data)

@@ -50,7 +50,7 @@ if TYPE_CHECKING:
 #: How many bytes are joined at most.
 _JOINED = 32 * 1024
 #: Seconds until a port accepts again that had no descriptor.
-_PATIENCE = 0.5
+RETRY_DELAY = 0.5
 
 
 class StreamMixin(tcp.Connection):
@@ -64,7 +64,7 @@ class StreamMixin(tcp.Connection):
     @ivar _sending: likewise.
     @ivar _pieces: what it sends, from C{offset} in the first of them.
     @ivar _piecesLength: how many bytes they have. For Twisted, C{dataBuffer} is empty.
-    @ivar _kept: what had come when C{reading} was turned off: data, and how receiving
+    @ivar pausedInput: what had come when C{reading} was turned off: data, and how receiving
         ended.
     @ivar _inputOver: whether the protocol was told that nothing more will come. Of
         Twisted's own, one that resumes then is told again.
@@ -78,7 +78,7 @@ class StreamMixin(tcp.Connection):
     _sending: int | None = None
     _pieces: list[bytes] = []
     _piecesLength = 0
-    _kept: list[bytes | int] | None = None
+    pausedInput: list[bytes | int] | None = None
     _inputOver = False
 
     # Receiving
@@ -88,8 +88,8 @@ class StreamMixin(tcp.Connection):
         if self.disconnected or self._aborting or self._inputOver:
             return
         self.reading = True
-        if self._kept is not None:
-            self.reactor.callLater(0, self._deliverKept)
+        if self.pausedInput is not None:
+            self.reactor.callLater(0, self._deliverPausedInput)
         elif self._receiving is None:
             self.reactor.streams.add(self)
             self._receiving = self.reactor.queue.receive(self, self.descriptor)
@@ -108,13 +108,13 @@ class StreamMixin(tcp.Connection):
         """
         Told by the queue: something came.
         """
-        if self.reading and self._kept is None:
+        if self.reading and self.pausedInput is None:
             try:
                 self.protocol.dataReceived(data)
             except BaseException:
                 self.failed(True)
         else:
-            self._keep(data)
+            self._keepInput(data)
 
     def receiveEnded(self, result: int) -> None:
         """
@@ -124,27 +124,27 @@ class StreamMixin(tcp.Connection):
             # Another one, if the connection has resumed meanwhile.
             self.reactor.queue.cancel(self._receiving)
             self._receiving = None
-        if self.reading and self._kept is None:
+        if self.reading and self.pausedInput is None:
             self._inputEnded(result)
         else:
-            self._keep(result)
+            self._keepInput(result)
 
-    def _keep(self, item: bytes | int) -> None:
+    def _keepInput(self, item: bytes | int) -> None:
         """
         Keep what had come when this connection stopped reading.
         """
         if self.disconnected or self._aborting:
             return
-        if self._kept is None:
-            self._kept = []
-        self._kept.append(item)
+        if self.pausedInput is None:
+            self.pausedInput = []
+        self.pausedInput.append(item)
 
-    def _deliverKept(self) -> None:
+    def _deliverPausedInput(self) -> None:
         """
         Hand over what was kept, as long as it is wanted.
         """
-        while self._kept and self.reading and not self.disconnected:
-            item = self._kept.pop(0)
+        while self.pausedInput and self.reading and not self.disconnected:
+            item = self.pausedInput.pop(0)
             if isinstance(item, int):
                 self._inputEnded(item)
                 continue
@@ -152,8 +152,8 @@ class StreamMixin(tcp.Connection):
                 self.protocol.dataReceived(item)
             except BaseException:
                 self.failed(True)
-        if not self._kept:
-            self._kept = None
+        if not self.pausedInput:
+            self.pausedInput = None
             if self.reading:
                 self.startReading()
 
@@ -210,7 +210,7 @@ class StreamMixin(tcp.Connection):
             self._send(pieces, 0)
         else:
             self.writing = False
-            self.reactor.queue.trySend(self, self.descriptor, pieces[0])
+            self.reactor.queue.sendNow(self, self.descriptor, pieces[0])
 
     def sentPart(self, data: bytes, result: int) -> None:
         """
@@ -351,7 +351,7 @@ class StreamMixin(tcp.Connection):
             pass
         self.reactor.streams.discard(self)
         self.writing = False
-        self._kept = None
+        self.pausedInput = None
         self._pieces = []
         self._tempDataBuffer.clear()
         self._tempDataLen = 0
@@ -459,11 +459,11 @@ class PortMixin(tcp.Port):
     How a port waits where Twisted's would ask again and again: when there is no
     descriptor for a connection, nor one in reserve to turn the connection away with.
 
-    @ivar _waiting: what begins to accept again.
+    @ivar _retrying: what begins to accept again.
     """
 
     reactor: CompletionReactor
-    _waiting: IDelayedCall | None = None
+    _retrying: IDelayedCall | None = None
 
     def doRead(self) -> None:
         """See L{tcp.Port.doRead}."""
@@ -473,17 +473,19 @@ class PortMixin(tcp.Port):
                 socket.socket().close()
             except OSError:
                 self.stopReading()
-                self._waiting = self.reactor.callLater(_PATIENCE, self._acceptAgain)
+                self._retrying = self.reactor.callLater(
+                    RETRY_DELAY, self._resumeAccepting
+                )
 
-    def _acceptAgain(self) -> None:
-        self._waiting = None
+    def _resumeAccepting(self) -> None:
+        self._retrying = None
         self.startReading()
 
     def stopReading(self) -> None:
         """See L{FileDescriptor.stopReading}."""
-        if self._waiting is not None:
-            self._waiting.cancel()
-            self._waiting = None
+        if self._retrying is not None:
+            self._retrying.cancel()
+            self._retrying = None
         super().stopReading()
 
 

@@ -38,7 +38,7 @@ else:
     _Stream = _Client = object
 
 #: Seconds until connecting is tried again to one who has no room.
-_PATIENCE = 0.01
+RETRY_DELAY = 0.01
 
 
 class UNIXMixin(_Stream):
@@ -123,11 +123,11 @@ class UNIXClientMixin(UNIXMixin, _Client):
     """
     How a UNIX connection is made from here.
 
-    @ivar _waiting: what connects again.
+    @ivar _retrying: what connects again.
     """
 
     _connecting: int | None
-    _waiting: IDelayedCall | None = None
+    _retrying: IDelayedCall | None = None
 
     def connectEnded(self, result: int) -> None:
         """
@@ -135,18 +135,18 @@ class UNIXClientMixin(UNIXMixin, _Client):
         """
         if result == -EAGAIN:
             self._connecting = None
-            self._waiting = self.reactor.callLater(_PATIENCE, self._connectAgain)
+            self._retrying = self.reactor.callLater(RETRY_DELAY, self._connectAgain)
         else:
             super().connectEnded(result)
 
     def _connectAgain(self) -> None:
-        self._waiting = None
+        self._retrying = None
         self.doConnect()
 
     def _stopReadingAndWriting(self) -> None:
-        if self._waiting is not None:
-            self._waiting.cancel()
-            self._waiting = None
+        if self._retrying is not None:
+            self._retrying.cancel()
+            self._retrying = None
         super()._stopReadingAndWriting()
 
 

@@ -94,7 +94,7 @@ class Intruder:
             if TESTS:
                 self.polls.append(self.queue.poll(self, full, select.POLLOUT))
         self.tried += 1
-        self.queue.trySend(self, self.broken.fileno(), self.attempt(self.tried))
+        self.queue.sendNow(self, self.broken.fileno(), self.attempt(self.tried))
 
     def attempt(self, number: int) -> bytes:
         """
