@@ -1,22 +1,22 @@
 # -*- test-case-name: tests.test_completion -*-
 """
-A completion queue made from readiness, in user space.
+A completion queue made from readiness, in user space. L{iodemo.completion} defines the
+terms.
 
 Facts. A non-blocking call on a ready descriptor succeeds at once, and nearly every
-descriptor is ready to be written. epoll reports a descriptor as long as it is ready
-(level-triggered) and takes no system call to go on doing so. Regular files cannot be
-watched by it (EPERM); they are always ready.
+socket is ready to be written. epoll reports a descriptor as long as it is ready
+(level-triggered), and one registration is enough for that. epoll refuses regular files
+(EPERM); they are always ready.
 
-Decision. Sending is tried when it is asked for, and only what did not fit is left to
-epoll. Receiving is one watch for as long as it lasts, whoever is told what comes. So
-an exchange is two calls, C{recv} and C{send}, and what C{epoll_wait} costs is shared
-by all that were ready. A receive that is cancelled takes nothing more; that epoll has
-no more to watch for it is said when the queue waits, as a connection that pauses often
-resumes before.
+Decisions. A send calls C{writev} when it is added, and only if data is left does epoll
+watch the socket. A receive is registered with epoll once, until it ends. So an exchange
+takes two system calls, C{recv} and C{send}, and a share of one C{epoll_wait}. A receive
+that is cancelled reads nothing more, but its registration is removed by the next wait:
+a connection that pauses often resumes before.
 
-Costs. To the program it is asynchronous; to the kernel it is not: each operation is a
-system call of its own, made when it cannot wait. Data is copied when the kernel says
-"ready", so nobody's memory is lent to the kernel meanwhile.
+Costs. The program sees asynchronous operations, but each is a system call of its own,
+made when it does not block. In return the kernel never holds memory of the program:
+data is copied during the call.
 """
 
 from __future__ import annotations
@@ -40,25 +40,26 @@ from iodemo.completion.interfaces import ICompletionQueue
 _ERRORS = select.POLLHUP | select.POLLERR | select.POLLNVAL
 _INPUT = select.POLLIN | select.POLLPRI | _ERRORS
 _OUTPUT = select.POLLOUT | _ERRORS
-#: How many events are fetched at a time.
+#: How many events one call of epoll_wait returns at most.
 _EVENTS = 256
-#: How much is received at a time, as by Twisted.
+#: How many bytes are received at a time: Twisted's bufferSize.
 _BYTES = 64 * 1024
 
 
 @implementer(ICompletionQueue)
 class ReadinessQueue:
     """
-    Completions over epoll, or poll where there is no epoll.
+    Completions over epoll, or poll where there is no epoll: the I{poller}.
 
-    @ivar _operations: those not ended, by number.
-    @ivar _watched: which of them wait for which descriptor.
-    @ivar _stale: descriptors that are watched for more than anybody waits for.
-    @ivar _results: operations that are over, and their results, not told yet.
-    @ivar _alwaysReady: polls of what cannot be watched, and so is always ready.
-    @ivar _waits: counts the waits, to tell what one of them brought about.
-    @ivar _woken: whether somebody has woken it, and no wait ended since.
-    @ivar _wakePipe: a pipe, both of its ends, that is written to for that.
+    @ivar _operations: the operations, by number.
+    @ivar _watched: the operations that wait for a descriptor, by descriptor.
+    @ivar _stale: descriptors that the poller watches for more events than operations
+        wait for.
+    @ivar _results: operations with a result that is not dispatched yet.
+    @ivar _alwaysReady: polls of files that the poller refuses.
+    @ivar _waits: the number of waits so far.
+    @ivar _woken: whether L{wake} was called, and no wait has ended since.
+    @ivar _wakePipe: the reading and the writing end of a pipe that L{wake} writes.
     """
 
     def __init__(self) -> None:
@@ -128,7 +129,7 @@ class ReadinessQueue:
         try:
             return self._begin(polling, events)
         except PermissionError:
-            # A regular file, say.
+            # The poller refuses it: it is a regular file, say.
             operation = self._begin(polling, 0)
             self._alwaysReady[operation] = polling
             return operation
@@ -144,7 +145,7 @@ class ReadinessQueue:
 
     def close(self, descriptor: int) -> None:
         """See L{ICompletionQueue.close}."""
-        # The poller would go on with it if a child process has the file open, too.
+        # The poller would go on to report it if a child process has the file open.
         self._stale.discard(descriptor)
         watched = self._watched.get(descriptor)
         if watched is not None:
@@ -166,7 +167,7 @@ class ReadinessQueue:
         before = self.current
         try:
             for _ in range(len(self._results)):
-                if self._results:  # unless one of those told waited itself
+                if self._results:  # a callback may have called wait
                     self._end(*self._results.popleft())
             for polling in list(self._alwaysReady.values()):
                 if not polling.cancelled:
@@ -177,14 +178,14 @@ class ReadinessQueue:
                     self._woken = False
                     continue
                 watched = self._watched.get(descriptor)
-                # One closed and watched anew meanwhile is another's.
+                # A callback may have closed it, and the number is a new file's.
                 if watched is None or watched.since >= begun:
                     continue
                 input, output = watched.input, watched.output
                 if input is not None and (events & _INPUT or input is output):
                     self._perform(input, events)
                 if output is input or output is not watched.output:
-                    continue  # served already, or gone meanwhile
+                    continue  # performed already, or cancelled meanwhile
                 if output is not None and events & _OUTPUT:
                     self._perform(output, events)
         finally:
@@ -196,11 +197,13 @@ class ReadinessQueue:
             self._woken = True
             os.write(self._wakePipe[1], b"\0")
 
-    # The rest is how.
+    # Operations
 
     def _begin(self, operation: _Operation, events: int) -> int:
         """
-        Have a descriptor watched for an operation if it is to wait, and number it.
+        Number an operation, and watch its descriptor.
+
+        @param events: to wait for; 0 if the operation does not wait.
         """
         if events:
             self._watch(operation, events)
@@ -211,7 +214,7 @@ class ReadinessQueue:
 
     def _perform(self, operation: _Operation, events: int) -> None:
         """
-        Do what an operation waited for.
+        Perform an operation whose descriptor is ready.
         """
         self.current = operation.owner
         try:
@@ -227,7 +230,7 @@ class ReadinessQueue:
 
     def _end(self, operation: _Operation, result: int) -> None:
         """
-        Tell how an operation ended, unless that was told or nobody wants to know.
+        End an operation with a result, unless it has ended or was cancelled.
         """
         if self._operations.pop(operation.number, None) is None:
             return
@@ -241,9 +244,9 @@ class ReadinessQueue:
 
     def _watch(self, operation: _Operation, events: int) -> None:
         """
-        Have the poller watch for one operation more.
+        Have the poller watch a descriptor for one operation more.
 
-        @raise OSError: if the descriptor cannot be watched.
+        @raise OSError: if the poller refuses the descriptor.
         """
         descriptor = operation.descriptor
         watched = self._watched.get(descriptor)
@@ -260,7 +263,7 @@ class ReadinessQueue:
 
     def _unwatch(self, operation: _Operation) -> None:
         """
-        Watch no more for one operation.
+        Have the poller watch a descriptor for one operation less.
         """
         descriptor = operation.descriptor
         watched = self._watched.get(descriptor)
@@ -277,7 +280,7 @@ class ReadinessQueue:
 
     def _updatePoller(self, descriptor: int, watched: _Watched) -> None:
         """
-        Have the poller watch a descriptor for what is waited for, and no more.
+        Have the poller watch a descriptor for the events that operations wait for.
         """
         mask = 0
         if watched.input is not None:
@@ -292,21 +295,24 @@ class ReadinessQueue:
                 watched.mask = mask
                 self._poller.modify(descriptor, mask)
         except OSError:
-            # Closed by somebody who did not say so; the kernel forgot it too.
+            # Closed, but not by L{close}; so epoll has dropped it, too.
             self._watched.pop(descriptor, None)
 
     def _poll(self, timeout: float | None) -> list[tuple[int, int]]:
         if self._isEpoll:
             return self._poller.poll(timeout, _EVENTS)
-        # Rounded down, the last millisecond would be spun away.
+        # Rounded down, the loop would spin for the last millisecond.
         return self._poller.poll(None if timeout is None else math.ceil(timeout * 1000))
 
 
 class _Watched:
     """
-    Who waits for a descriptor, and for what.
+    The operations that wait for a descriptor.
 
-    @ivar since: the round in which it began to be watched.
+    @ivar input: the one that waits for anything but POLLOUT.
+    @ivar output: the one that waits for POLLOUT.
+    @ivar mask: the events that the poller watches for.
+    @ivar since: the number of waits when this began.
     """
 
     __slots__ = ("input", "mask", "output", "since")
@@ -320,7 +326,7 @@ class _Watched:
 
 class _Operation:
     """
-    One operation that waits for its descriptor.
+    One operation.
     """
 
     __slots__ = ("cancelled", "descriptor", "number", "owner")
@@ -333,15 +339,15 @@ class _Operation:
 
     def perform(self, events: int) -> int | None:
         """
-        Do it, as the descriptor is ready.
+        Make the system call, as the descriptor is ready.
 
-        @return: the result that ends it; L{None} while it goes on.
+        @return: the result that ends the operation; L{None} if it goes on.
         """
         raise NotImplementedError
 
     def ended(self, result: int) -> None:
         """
-        Tell the owner that it is over.
+        Call the owner with the result that ended the operation.
         """
         raise NotImplementedError
 
@@ -385,9 +391,9 @@ class _Send(_Operation):
 
     def attempt(self) -> int | None:
         """
-        Send what there is room for.
+        Send as much as the socket has space for.
 
-        @return: as of L{perform}.
+        @return: see L{perform}.
         """
         try:
             if self.passed is None:
@@ -448,7 +454,7 @@ class _Poll(_Operation):
 @contextmanager
 def _borrowed(descriptor: int, family: int) -> Iterator[socket.socket]:
     """
-    A socket object for a descriptor that somebody else will close.
+    A socket object for a descriptor that it does not own, and does not close.
     """
     borrowed = socket.socket(family, socket.SOCK_STREAM, 0, descriptor)
     try:
@@ -464,7 +470,7 @@ def _close(descriptors: tuple[int, ...]) -> None:
 
 def _number(error: OSError) -> int:
     """
-    The C{errno} of an error: there always is one when a system call failed.
+    The C{errno} of an error. A system call that fails always sets it.
     """
     assert error.errno is not None
     return error.errno

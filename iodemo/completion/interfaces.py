@@ -1,6 +1,6 @@
 # -*- test-case-name: tests.test_completion -*-
 """
-What a completion queue is.
+The interface of a completion queue. L{iodemo.completion} defines the terms.
 """
 
 from __future__ import annotations
@@ -9,40 +9,41 @@ from typing import Any
 
 from zope.interface import Attribute, Interface
 
-#: How many pieces can be sent at a time: IOV_MAX of <limits.h>.
+#: How many pieces one send can have: IOV_MAX of <limits.h>.
 MOST_PIECES = 1024
 
 
 class QueueRefused(OSError):
     """
-    The kernel does not serve this queue, and will not. The message says why, and what
-    to do.
+    The kernel refuses a system call that the queue needs, and will refuse it again. The
+    message has the reason, and a remedy.
     """
 
 
 class ICompletionQueue(Interface):
     """
-    Operations asked for, and their results told to the object that asked, its
-    owner, when the queue waits.
+    A queue of operations. Each operation has an owner; while the queue waits, it calls
+    the owner with the operation's results.
 
-    An operation is a number. Results are numbers too, as the kernel has them: what
-    the system call of that name would return, or C{-errno}.
+    An operation is a number. A result is a number, too: what the system call of that
+    name would return, or C{-errno}.
     """
 
-    current = Attribute("The owner who is being told something; L{None} between.")
+    current = Attribute("The owner whose callback is running; L{None} between.")
 
     def connect(owner: Any, descriptor: int, address: Any) -> int:
         """
-        Connect: C{owner.connectEnded(result)}.
+        Connect. The queue calls C{owner.connectEnded(result)}.
 
-        @param address: as for L{socket.socket.connect}, resolved; of a UNIX socket its
+        @param address: as for L{socket.socket.connect}, resolved; for a UNIX socket its
             path.
         """
 
     def receive(owner: Any, descriptor: int) -> int:
         """
-        Receive until the end: C{owner.received(data)} whenever there is some, and
-        C{owner.receiveEnded(result)}, where 0 is the peer's orderly end.
+        Receive until the end. The queue calls C{owner.received(data)} for all data that
+        arrives, and finally C{owner.receiveEnded(result)}, where 0 means that the peer
+        has shut down its sending side.
         """
 
     def send(
@@ -53,56 +54,58 @@ class ICompletionQueue(Interface):
         passed: int | None = None,
     ) -> int:
         """
-        Send pieces in their order, waiting for room as long as it takes:
-        C{owner.sent(result)}, which may be less than all though never nothing. Only
-        one at a time for a descriptor.
+        Send pieces in their order, waiting for space in the socket as long as
+        necessary. The queue calls C{owner.sent(result)}. The result may be less than
+        all, but is never 0. A descriptor can have only one such operation.
 
-        @param pieces: from one to L{MOST_PIECES}, none of a subclass of C{bytes}; the
-            list is the queue's until the result is there.
-        @param offset: how much of the first piece to leave out.
-        @param passed: a descriptor to pass along, over a UNIX socket. Then there is
+        @param pieces: from one to L{MOST_PIECES}, none of a subclass of C{bytes}. The
+            caller must not change the list before the operation ends.
+        @param offset: how many bytes of the first piece to leave out.
+        @param passed: a descriptor to pass with them, over a UNIX socket. Then there is
             one piece, of one byte.
         """
 
     def sendNow(owner: Any, descriptor: int, data: bytes) -> None:
         """
-        Send what there is room for. Nothing is told if that is everything; if it is
-        not, C{owner.sentPart(data, result)}, before anything else is sent.
+        Send as much as the socket has space for. Only if that is not all, the queue
+        calls C{owner.sentPart(data, result)}, before anything else is sent.
         """
 
     def poll(owner: Any, descriptor: int, events: int) -> int:
         """
-        Wait for readiness: C{owner.polled(result)}, events as of poll(2), again and
-        again for as long as there is any, or C{-errno} once.
+        Wait for readiness. The queue calls C{owner.polled(result)}, with events of
+        poll(2), in each wait in which the descriptor is ready; or once with C{-errno},
+        which ends the operation.
         """
 
     def cancel(operation: int) -> None:
         """
-        Stop an operation: nothing more is told of it. A receive takes nothing more from
-        its socket; what it had taken already is told yet, or how it had ended.
+        Cancel an operation: its owner gets no more results. A cancelled receive takes
+        nothing more from its socket, but its owner still gets data that was already
+        received, or the end.
 
-        Of C{poll} the descriptor may be closed at once, by anybody; of the others by
-        L{close}.
+        After cancelling a C{poll} the descriptor may be closed at once, in any way;
+        after the others, by L{close}.
         """
 
     def close(descriptor: int) -> None:
         """
-        Close a descriptor, after whatever was asked before. Its operations must have
-        been cancelled. When this returns, the number is free. The file is closed, too,
-        unless an operation was cancelled since the queue last waited: then it is when
-        the queue waits next.
+        Close a descriptor, after all operations that were added before. Those on this
+        descriptor must have been cancelled. On return the number is free. The file is
+        closed, too, unless an operation was cancelled since the last wait: then the
+        next wait closes it.
         """
 
     def wait(timeout: float | None) -> None:
         """
-        Wait until an operation has a result, and tell all there are.
+        Wait until there are results, and call their owners.
 
-        @param timeout: seconds; L{None} waits for ever.
+        @param timeout: seconds; L{None} waits without limit.
         @raise QueueRefused: if there will be no more results.
         """
 
     def wake() -> None:
         """
-        Have the wait that is under way end, or the next one. Alone of all this it may
-        be called in any thread, and when a signal has come.
+        End the wait that is in progress, or else the next one. This method alone may be
+        called in any thread, and from a signal handler.
         """

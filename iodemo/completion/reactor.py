@@ -1,10 +1,11 @@
 # -*- test-case-name: tests.test_completion -*-
 """
-A Twisted reactor on a completion queue.
+A Twisted reactor on a completion queue. L{iodemo.completion} defines the terms, and
+shows the event loop.
 
-Connections of TCP and UNIX sockets, and what is built on them (TLS), are on
-operations of the queue (L{iodemo.completion.tcp}, L{iodemo.completion.unix}). All
-else, ports among it, is Twisted's own, and goes by the queue's C{poll}.
+Connections over TCP and UNIX sockets, and TLS on top of them, use operations of the
+queue (L{iodemo.completion.tcp}, L{iodemo.completion.unix}). Everything else, for
+example a port, is Twisted's own code, and waits by the queue's C{poll}.
 """
 
 from __future__ import annotations
@@ -37,14 +38,14 @@ class CompletionReactor(ReadinessReactor):
     A reactor on any completion queue.
 
     @ivar queue: the queue.
-    @ivar streams: the connections that receive, or wait for room to send.
-    @ivar unsent: the connections that have something to send. It is always the same
-        list, so that they can hold on to it.
-    @ivar _watches: who is polled, by descriptor.
-    @ivar _sending: whether those that have something to send are being asked for it.
-    @ivar _refusal: why the queue gave no more results.
-    @cvar serverTransport: what L{Port} makes of an accepted connection.
-    @cvar clientTransport: what L{Connector} makes.
+    @ivar streams: the connections that have a receive or a send in the queue.
+    @ivar unsent: the connections that have written data and not sent it. The list
+        object never changes.
+    @ivar _watches: the owners of polls, by descriptor.
+    @ivar _sending: whether L{runUntilCurrent} is sending what was written.
+    @ivar _refusal: the error that ended the queue.
+    @cvar serverTransport: the class of connections that a L{Port} accepts.
+    @cvar clientTransport: the class of connections that a L{Connector} makes.
     @cvar unixServerTransport: likewise for L{UNIXPort}.
     @cvar unixClientTransport: likewise for L{UNIXConnector}.
     """
@@ -69,10 +70,11 @@ class CompletionReactor(ReadinessReactor):
 
     def mainLoop(self) -> None:
         """
-        Run until stopped.
+        Run until stopped. Twisted's loop does that: it calls L{runUntilCurrent} and
+        L{doIteration} in turn.
 
-        What is logged names who is being told something. One context for all does
-        that; Twisted's reactors make one for every event.
+        A log message begins with the log prefix of the owner whose callback is running.
+        One context serves all callbacks; Twisted's reactors make one for each event.
         """
         logged = {**context.get(log.ILogContext)}
         ours = {log.ILogContext: _LogContext(logged, self.queue)}
@@ -83,14 +85,14 @@ class CompletionReactor(ReadinessReactor):
 
     def runUntilCurrent(self) -> None:
         """
-        Run what is due, and send what was written.
+        Run delayed calls that are due, and send what was written.
         """
         super().runUntilCurrent()
         if not self.unsent:
             return
         if self._sending or self.queue.current is not None:
-            # Somebody called iterate() from within. What was tried and not told yet
-            # may not all have been sent: first that.
+            # A callback has called iterate(). A sendNow may have been short, and that
+            # is not dispatched yet: it comes first.
             self.queue.wait(0)
         queue = self.queue
         unsent = iter(self.unsent.copy())
@@ -99,7 +101,7 @@ class CompletionReactor(ReadinessReactor):
         self._sending = True
         try:
             for stream in unsent:
-                # What is logged is this connection's.
+                # Log messages begin with the prefix of this connection.
                 queue.current = stream
                 try:
                     stream.sendWritten()
@@ -109,12 +111,12 @@ class CompletionReactor(ReadinessReactor):
                     self._failedToSend(stream)
         finally:
             self._sending, queue.current = before
-            # Those behind one that was interrupted have their turn yet.
+            # After an interrupt the others are left for the next time.
             self.unsent[:0] = unsent
 
     def _failedToSend(self, stream: StreamMixin) -> None:
         """
-        Drop a connection whose sending let an error through: the others go on.
+        Drop a connection that raised an error while it was sending.
         """
         try:
             stream.failed(False)
@@ -123,22 +125,22 @@ class CompletionReactor(ReadinessReactor):
 
     def doIteration(self, delay: float | None) -> None:
         """
-        Wait, and have told what there is to tell.
+        Wait for results, and call their owners.
         """
-        # mainLoop passes False for no time at all. Somebody who was told of an end
-        # when all was sent may have stopped the reactor since it looked.
+        # mainLoop passes False for no time at all. It decides on that before
+        # runUntilCurrent, where a callback may stop the reactor.
         soon = self.unsent or self._justStopped or delay is False
         try:
             self.queue.wait(0 if soon else delay)
         except QueueRefused as refusal:
-            # Twisted's main loop would log it, and ask again, without end.
+            # Twisted's main loop would log it and call this again, without end.
             self.refused(refusal)
             self._refusal = refusal
             self.crash()
 
     def installWaker(self) -> None:
         """
-        Install nothing: the queue can be woken.
+        Install nothing, since the queue has C{wake}.
         """
 
     def wakeUp(self) -> None:
@@ -149,7 +151,7 @@ class CompletionReactor(ReadinessReactor):
 
     def refused(self, refusal: QueueRefused) -> None:
         """
-        Log why this reactor ends. What C{run} raises is not in the log of a daemon.
+        Log why this reactor ends. An exception of C{run} is not in a daemon's log.
         """
         self._log.critical("the reactor ends: {refusal}", refusal=refusal)
 
@@ -212,7 +214,7 @@ class CompletionReactor(ReadinessReactor):
 
     def polled(self, descriptor: int, result: int) -> None:
         """
-        Serve a descriptor that is ready.
+        Handle a descriptor that is ready.
 
         @param result: as of L{ICompletionQueue.poll}.
         """
@@ -300,7 +302,7 @@ class CompletionReactor(ReadinessReactor):
 
 class _Watch:
     """
-    The owner of one C{poll}: the selectable has no method for it.
+    The owner of a poll, because Twisted's readers and writers have no method for it.
     """
 
     __slots__ = ("descriptor", "operation", "reactor")
@@ -312,14 +314,15 @@ class _Watch:
 
     def polled(self, result: int) -> None:
         """
-        Told by the queue: the descriptor is ready.
+        Called by the queue when the descriptor is ready.
         """
         self.reactor.polled(self.descriptor, result)
 
 
 class _LogContext(dict[str, Any]):
     """
-    A log context that says who is being told something when it is asked.
+    A log context whose C{system} is the log prefix of the owner whose callback is
+    running.
     """
 
     def __init__(self, context: dict[str, Any], queue: ICompletionQueue) -> None:
@@ -339,6 +342,6 @@ class _LogContext(dict[str, Any]):
 
     def copy(self) -> dict[str, Any]:
         """
-        What a message is made from.
+        The values for one log message.
         """
         return {**dict(self), "system": self["system"]}

@@ -1,76 +1,99 @@
 # -*- test-case-name: tests.test_completion -*-
 # cython: language_level=3, boundscheck=False, wraparound=False, cdivision=True
 """
-A completion queue of the kernel's: io_uring, through its system calls alone.
+A completion queue on io_uring, driven by its system calls alone. The words that are
+used here are defined in L{iodemo.completion}.
 
-Facts (io_uring_setup(2), io_uring_enter(2), io_uring_register(2); the constants are
-the kernel's include/uapi/linux/io_uring.h).
+Facts (io_uring_setup(2), io_uring_enter(2), io_uring_register(2); structures and
+constants are those of the kernel's include/uapi/linux/io_uring.h).
 
-  - Two rings are shared with the kernel: entries, each of which asks for an
-    operation, and results. io_uring_enter submits what is in the one and waits for
-    the other; one call does for any number of both.
-  - An operation that can be done at once is done while it is submitted. Else the
-    kernel polls the socket by itself and finishes the operation when it is ready.
-  - A receive takes a buffer from a ring of buffers that all connections share, only
-    when something is there: an idle connection holds none. With no buffer left it ends
-    with ENOBUFS. A "multishot" receive goes on until it is cancelled, or ends without
-    IORING_CQE_F_MORE. Where there is more than a buffer holds it has up to 32 results
-    before the program sees the first. IORING_CQE_F_SOCK_NONEMPTY in a result says that
-    the socket has more.
-  - IORING_SETUP_DEFER_TASKRUN with SINGLE_ISSUER (6.1) has the kernel finish
-    operations only inside io_uring_enter with IORING_ENTER_GETEVENTS, in the one thread
-    that may submit: nothing interrupts the program, and results come in batches. What
-    is submitted with the same call comes first. So a receive that is cancelled takes
-    nothing more from its socket, though the cancellation is submitted later.
+  - The process shares two rings with the kernel. Each entry of the submission queue
+    (SQE) requests an operation; each entry of the completion queue (CQE) carries a
+    result. One io_uring_enter submits any number of SQEs and waits for CQEs.
+  - The kernel tries an operation while it submits it. If the operation would block, the
+    kernel polls the socket internally, and finishes the operation when it is ready.
+  - A receive can take its buffer from a buffer ring that all connections share. The
+    kernel takes one only when there is data, so an idle connection holds none. When the
+    buffer ring is empty, the receive ends with ENOBUFS.
+  - A multishot receive posts a CQE for each arrival, until it is cancelled or a CQE
+    comes without IORING_CQE_F_MORE. If a socket has more than one buffer holds, up to
+    32 CQEs are posted before the program sees the first.
+    IORING_CQE_F_SOCK_NONEMPTY in a CQE means that the socket has more.
+  - With IORING_SETUP_DEFER_TASKRUN and IORING_SETUP_SINGLE_ISSUER (6.1) the kernel
+    finishes operations only inside io_uring_enter with IORING_ENTER_GETEVENTS, in the
+    one thread that may submit. So nothing interrupts the program, and CQEs come in
+    batches. The SQEs of the same call are submitted first. So a receive that is
+    cancelled takes no more from its socket, though its cancellation is submitted later.
   - A connection that an accept in the kernel has taken from the listen queue cannot be
-    put back, and a multishot accept has no place for the peer's address; getpeername(2)
-    has none either once the peer has reset the connection.
-  - With IOSQE_CQE_SKIP_SUCCESS an operation has a result only if it failed.
-  - The kernel's own polling also ends at EPOLLRDHUP, asked for or not: a socket whose
-    peer will send no more is always ready to it. A send that waits for room there is
-    tried again at once, 128 times, and then left to a worker, a thread in which send
-    blocks, but sendmsg heeds O_NONBLOCK and fails with EAGAIN (io_uring/poll.c; seen
-    here on 6.18). epoll reports what it was asked for.
-  - A multishot poll reports that something has come (an edge), and no more of what is
-    still there (seen here: of two bytes in a pipe the second was not reported).
+    put back. A multishot accept cannot return the peer's address, and getpeername(2)
+    fails once the peer has reset the connection.
+  - With IOSQE_CQE_SKIP_SUCCESS an operation posts a CQE only if it fails.
+  - The kernel's internal poll also ends at EPOLLRDHUP, requested or not: a half-closed
+    socket is always ready to it. A send that would block there is retried at once, 128
+    times, and then passed to a worker thread. In that thread IORING_OP_SEND blocks, but
+    IORING_OP_SENDMSG obeys O_NONBLOCK and fails with EAGAIN (io_uring/poll.c; observed
+    on 6.18). epoll does not report EPOLLRDHUP unless it was requested.
+  - A multishot poll reports a change (an edge), not what remains (observed: of two
+    bytes in a pipe the second was not reported).
   - close(2) does not end operations on the descriptor: they hold the file open.
-  - When the ring of results is full the kernel keeps the rest in a list, and delivers
-    them once there is room and io_uring_enter asks.
+  - When the completion queue is full, the kernel keeps further CQEs in an overflow
+    list. It posts them when there is room and io_uring_enter requests CQEs.
 
-Decisions. What is asked for is collected here, in memory of our own, and submitted by
-L{RingQueue.wait}: one call an iteration, and one for a C{close}. So the ring itself can
-be made late, by the thread that waits, after the process has become a daemon and
-another user. Every operation has a row in a table, and a row a generation: a result
-that is late finds that its row has another. Everything lent to the kernel (bytes to
-send, addresses) is kept until the result is there. Of a receive, all results that are
-in the ring make one piece of data: when a protocol stops reading for what it was given,
-the ring has no more of that connection, and the rest is left in the socket, for another
-process to read. So a receive begins with a single result; it becomes multishot when it
-goes on for longer than a turn, and is single again where there is much to receive: what
-a protocol is given at once is what it may have to keep. What is left in such a socket
-after a result of the ring is received by recv(2), 64 KiB a wait as with Twisted's
-reactors, into memory that the connection before has just freed: it is in the
-processor's cache, which the memory of many receives submitted together is not. Data is copied out of its buffer when it is told, and the buffer goes back at
-once; operations that found none wait in line for their turn. Ports wait for readiness,
-and accept(2) is called when their turn comes: a port that stops leaves the rest in the
-listen queue. Whatever is polled is in an epoll, and the ring watches the epoll: a poll
-in the ring holds the file open, until a call that has the kernel go on with everything
-it has. What waits for room on a socket whose peer will send no more is watched there,
-too (put aside), and regular files alone, which epoll does not take, are polled by the
-ring: asked for once at a time, and again after their owner was served. Whether a try to
-send failed is told before the connection is asked for more, so nothing overtakes it. To
-close a descriptor is an sqe behind what was asked before, submitted at once, but
-without having the kernel go on: that would take data of connections which the same
-callback may be about to pause. So a socket whose receive was cancelled since the last
-wait is closed by the next one; its peer has its end before, by shutdown(2). C{wake}
-writes to an eventfd that the ring reads: being woken takes no call here. Python code
-may run whenever an object is made (a collection, a finalizer) or dropped. So the table
-is whole at each such place, and a pointer into it is taken anew afterwards.
+Decisions.
 
-Costs. The memory of the rings and buffers, whatever the load: 8 MiB of buffers, 320 KiB
-of rings. A copy of everything received through a buffer. A call for each 64 KiB that is
-received in bulk, for each connection that is closed, and for each that is accepted. One
-thread. What is polled takes calls of its own, epoll_ctl and epoll_wait.
+  - Batches. SQEs are collected in memory of this process, and L{RingQueue.wait} submits
+    them: one io_uring_enter an iteration, and one more for a C{close}. So the ring can
+    be made late: by the thread that waits, after the process has become a daemon and
+    has changed its user.
+  - Slots. Each operation has a slot in a table, and each use of a slot has a new
+    generation. The user_data of its CQEs holds both, so a late CQE, whose generation is
+    old, is ignored. Memory that the kernel may read (bytes to send, addresses) is kept
+    alive until the operation ends.
+  - One delivery. The data of all CQEs of a receive that are in the ring is delivered as
+    one C{bytes}. When the protocol pauses because of it, the ring has no more data of
+    that connection. The rest stays in the socket, where another process can read it.
+  - Three receive modes. A receive starts as single-shot. It becomes multishot when a
+    CQE has left nothing in the socket. It becomes bulk when a socket has more than one
+    CQE carries, because a protocol that pauses has to keep what one delivery contains.
+    In bulk mode each wait calls recv(2) once, for up to 64 KiB, as Twisted's reactors
+    do. The memory is what the connection before has just freed, so it is in the
+    processor's cache; the memory of many receives submitted together is not.
+  - Buffers. Data is copied out of its buffer when it is delivered, and the buffer goes
+    back to the buffer ring at once. Starved receives are submitted again in order.
+  - Ports. A port polls, and calls accept(2) when it is ready. So a port that stops
+    leaves the other connections in the listen queue.
+  - Polls. A poll is parked on an epoll descriptor, which the ring polls. In the ring it
+    would hold the file open until a call that also lets the kernel finish all other
+    operations. Only regular files, which epoll refuses, are polled by the ring: once,
+    and again after the owner's callback.
+  - Half-closed sockets. A blocked send would spin on EPOLLRDHUP there, so it is parked
+    on the same epoll descriptor.
+  - Order of sends. A short send is reported before its connection writes more, so no
+    byte overtakes another.
+  - Closing. A close is an SQE behind those that were submitted before. It is submitted
+    at once, but without IORING_ENTER_GETEVENTS: otherwise the kernel would receive
+    data of connections that the same callback may be about to pause. So a socket whose
+    receive was cancelled since the last wait is closed by the next one. Its peer sees
+    the end earlier, because of shutdown(2).
+  - Waking. C{wake} writes to an eventfd that the ring reads. So the loop makes no
+    system call to be woken.
+  - Dispatching. A callback runs as soon as its CQE is taken from the ring, below
+    C{wait}; there is no list of results to be dispatched later. For a callback may
+    cancel other operations, close their descriptors, fork, or call C{wait} itself
+    (C{reactor.iterate}). Such a list would be wrong after each of these. The ring is
+    right: an operation is looked up just before its callback, and the head of the
+    completion queue is advanced before, so a nested wait goes on with the next CQE.
+  - Finalizers. Python code may run whenever an object is created (a garbage collection)
+    or dropped (a finalizer), and it may use the queue. So the table is consistent at
+    each such place, and pointers into it are read again afterwards.
+
+Costs.
+
+  - Memory, whatever the load: 8 MiB of buffers, 320 KiB of rings.
+  - A copy of all data that is received through a buffer.
+  - A system call for each 64 KiB received in bulk, for each connection closed and for
+    each accepted; epoll_ctl and epoll_wait for polls.
+  - The ring serves one thread.
 """
 
 cimport cython
@@ -99,8 +122,8 @@ from zope.interface import classImplements
 from iodemo.completion.interfaces import ICompletionQueue, QueueRefused
 
 cdef extern from "Python.h":
-    # It makes no slice object, so that no collection runs, and what it takes out of the
-    # list is dropped when the list is whole.
+    # This makes no slice object, so no garbage collection runs. The items that it
+    # removes are dropped after the list has been changed.
     int PyList_SetSlice(object, Py_ssize_t, Py_ssize_t, void *) except -1
 
 cdef extern from *:
@@ -292,7 +315,7 @@ cdef extern from *:
     void *mmap(void *at, size_t length, int protection, int flags, int fd, long offset)
     int munmap(void *at, size_t length)
     int madvise(void *at, size_t length, int advice)
-    # Of the kernel's structures, the fields that are used here.
+    # The fields that are used here.
     ctypedef struct Sqe:
         uint8_t opcode
         uint8_t flags
@@ -336,15 +359,15 @@ cdef extern from *:
         uint64_t ts
 
 cdef enum:
-    # Operations.
+    # Of include/uapi/linux/io_uring.h.
     IORING_OP_NOP = 0
     IORING_OP_POLL_ADD = 6
-    IORING_OP_SENDMSG = 9  # sendmsg
+    IORING_OP_SENDMSG = 9
     IORING_OP_ASYNC_CANCEL = 14
     IORING_OP_CONNECT = 16
     IORING_OP_CLOSE = 19
     IORING_OP_READ = 22
-    IORING_OP_SEND = 26  # send
+    IORING_OP_SEND = 26
     IORING_OP_RECV = 27
 
     IORING_SETUP_CQSIZE = 1 << 3
@@ -361,7 +384,7 @@ cdef enum:
 
     IORING_OFF_SQ_RING = 0
     IORING_OFF_SQES = 0x10000000
-    IORING_SQ_CQ_OVERFLOW = 1 << 1  # in the submission ring's flags
+    IORING_SQ_CQ_OVERFLOW = 1 << 1  # in the flags of the submission queue
 
     IOSQE_BUFFER_SELECT = 1 << 5
     IOSQE_CQE_SKIP_SUCCESS = 1 << 6
@@ -374,53 +397,57 @@ cdef enum:
     IORING_CQE_F_SOCK_NONEMPTY = 1 << 2
     IORING_CQE_BUFFER_SHIFT = 16
 
-    # Ours: where an operation is.
-    FREE = 0  # nowhere: the slot is free
-    ISSUED = 1  # pending, or in the kernel
-    IDLE = 2  # its owner is being called, and then it is asked for again
-    STARVED = 3  # for a buffer
-    PARKED = 4  # watched by epoll
+    # Our own: the state of a slot.
+    FREE = 0  # it has no operation
+    ISSUED = 1  # its SQE is pending, or the kernel has the operation
+    IDLE = 2  # the kernel has no operation, but will get it again
+    STARVED = 3  # its receive ended with ENOBUFS
+    PARKED = 4  # epoll watches its descriptor
 
-    # Manners of receiving.
-    SINGLE_SHOT = 0  # one result, when there is something
-    MULTISHOT = 1  # a result whenever there is something
-    BULK = 2  # by recv(2), once a wait
+    # The modes of a receive.
+    SINGLE_SHOT = 0  # one CQE, when there is data
+    MULTISHOT = 1  # a CQE for each arrival
+    BULK = 2  # recv(2) once a wait
 
-    # So many results in a slot, with nothing left in the socket, make it multishot.
+    # After so many CQEs in succession that left the socket empty, a receive becomes
+    # multishot. A new receive needs only one.
     MULTISHOT_AFTER = 8
-    # How much is received in bulk at a time.
-    BULK_BYTES = 64 * 1024  # as Twisted's bufferSize
+    # How much one recv(2) receives in bulk mode: Twisted's bufferSize.
+    BULK_BYTES = 64 * 1024
 
-    # A try that sends more than this is reported, as the kernel sends only so much.
+    # The kernel sends at most about 2 GiB in one operation. A longer sendNow is cut to
+    # this length and always reported as short.
     MAX_SEND_NOW = 0x40000000
     SQ_ENTRIES = 1024
     MIN_SQ_ENTRIES = 32
     MIN_PENDING = 256
     MIN_SLOTS = 64
-    # Buffers a whole number of pages apart would all compete for the same lines of
-    # the processor's cache.
+    # Buffers that lie a whole number of pages apart would all compete for the same
+    # lines of the processor's cache.
     BUFFER_GAP = 64
     SIGSET_SIZE = 8
     SUN_PATH_SIZE = 108  # of struct sockaddr_un
 
-cdef uint64_t IGNORED_USER_DATA = <uint64_t>0x7FFFFFFF  # the result of something not in the table
-cdef uint64_t EPOLL_USER_DATA = <uint64_t>0x7FFFFFFE  # what is put aside is ready
-cdef uint64_t WAKE_USER_DATA = <uint64_t>0x7FFFFFFD  # somebody called wake
-cdef uint64_t SEND_NOW_BIT = <uint64_t>1 << 63  # the result of a try; the rest numbers it
+# Values of user_data that name no slot.
+cdef uint64_t IGNORED_USER_DATA = <uint64_t>0x7FFFFFFF
+cdef uint64_t EPOLL_USER_DATA = <uint64_t>0x7FFFFFFE
+cdef uint64_t WAKE_USER_DATA = <uint64_t>0x7FFFFFFD
+# With this bit, the rest of user_data is the number of a sendNow.
+cdef uint64_t SEND_NOW_BIT = <uint64_t>1 << 63
 cdef uint32_t GENERATION_MASK = 0x7FFFFFFF
 
 cdef struct OpSlot:
-    uint64_t sqeNumber  # how many entries there were before its last one
+    uint64_t sqeNumber  # of its last SQE; the first SQE of the queue has number 0
     uint32_t generation
     int32_t nextFree
     int32_t descriptor
     uint32_t events
-    uint8_t operation
+    uint8_t operation  # IORING_OP_...
     uint8_t state
-    uint8_t cancelled  # its result is of no interest, but for data
+    uint8_t cancelled  # only data is still delivered
     uint8_t receiveMode
-    uint8_t drained  # how many results in a row left nothing in the socket
-    uint32_t unreaped  # how many results of it are in the ring
+    uint8_t drained  # how many CQEs in succession left the socket empty
+    uint32_t unreaped  # how many of its CQEs are in the ring
 
 cdef object queues = weakref.WeakSet()
 cdef bint checks = os.environ.get("IODEMO_DEBUG", "") not in ("", "0")
@@ -437,7 +464,8 @@ cdef class RingQueue:
     cdef object __weakref__
     cdef public object current
 
-    # The ring, -1 while there is none; how many there were; its memory.
+    # The descriptor of the ring, -1 while there is none; a number that changes whenever
+    # the ring does; the memory of the ring.
     cdef int ringFd
     cdef uint64_t ringChanges
     cdef void *ringMemory
@@ -454,49 +482,51 @@ cdef class RingQueue:
     cdef uint32_t cqMask
     cdef Cqe *cqes
     cdef uint32_t cqEntriesWanted
-    cdef uint32_t cqesCounted  # up to where they are, for their operations
+    cdef uint32_t cqesCounted  # the CQEs before this are counted in OpSlot.unreaped
 
-    # What is lent to receives. All of a buffer ring is written here, and read by the
-    # kernel.
+    # The buffer ring, and the memory of the buffers. Only this process writes the
+    # buffer ring; the kernel reads it.
     cdef Buf *bufs
     cdef char *bufferMemory
     cdef size_t bufferMapSize
     cdef uint32_t bufferCount
     cdef uint32_t bufferBytes
     cdef uint16_t bufRingTail
-    cdef object starved  # operations that found no buffer
-    cdef list toRearm  # receives that had a result, and are asked for again
-    cdef object bulk  # receives whose sockets have more
+    cdef object starved  # operations, in the order in which they starved
+    cdef list toRearm  # receives that ended and are to be submitted again
+    cdef object bulk  # receives in bulk mode
 
-    # What is put aside, by descriptor; the epoll that watches it, if there ever was
-    # any; descriptors whose peers will send no more.
+    # Parked operations, by descriptor; the epoll object; whether the ring polls it;
+    # descriptors of half-closed sockets.
     cdef dict epollParked
     cdef object epoll
     cdef bint epollPolled
     cdef set halfClosed
 
-    # An eventfd, which wake writes to and the ring reads; whether it was written to,
-    # and is being read; what was read.
+    # An eventfd, which wake writes and the ring reads; whether it was written; whether
+    # the ring is reading it; the value that was read.
     cdef int wakeFd
     cdef bint wakeWritten
     cdef bint wakeArmed
     cdef uint64_t wakeValue
 
-    # What was asked for and is not submitted yet.
+    # SQEs that are not submitted yet.
     cdef Sqe *pending
     cdef size_t pendingCount
     cdef size_t pendingCapacity
-    cdef uint64_t submittedCount  # how many were, in all
+    cdef uint64_t submittedCount  # how many SQEs were, since the queue was made
 
-    # The table of operations; owners and what is lent to each are lists beside it.
+    # The table of operations. Two lists beside it have an item for each slot: the
+    # owner, and the objects whose memory the kernel may read.
     cdef OpSlot *slots
     cdef int32_t slotCount
-    cdef int32_t freeSlots
+    cdef int32_t freeSlots  # the first of a linked list, or -1
     cdef uint32_t slotsInUse
     cdef list owners
     cdef list keepalive
 
-    # Owners and data of tries, alternating; how many there were before the first.
+    # Owners and data of each sendNow, alternating, until its wait is over; how many
+    # sendNow there were before the first of these.
     cdef list sentNow
     cdef uint64_t sentNowDropped
 
@@ -524,14 +554,14 @@ cdef class RingQueue:
 
     def __init__(self, buffers, bufferBytes, results):
         """
-        @param buffers: how many buffers all connections share, a power of two.
+        @param buffers: how many buffers the buffer ring has, a power of two.
         @param bufferBytes: the size of each.
-        @param results: the room for results, a power of two.
+        @param results: how many entries the completion queue has, a power of two.
         """
         queues.add(self)
 
     def __del__(self):
-        # Before a collection takes apart what the kernel was lent.
+        # The kernel must stop before the garbage collector frees memory that it uses.
         self.tearDown()
 
     def __dealloc__(self):
@@ -593,7 +623,7 @@ cdef class RingQueue:
             slot.cancelled = True
             self.issueCancel(operation)
             return
-        # The kernel has nothing of it.
+        # The kernel does not have this operation.
         if slot.state == ISSUED:
             self.dropSqe(slot.sqeNumber - self.submittedCount)
         elif slot.state == STARVED:
@@ -608,9 +638,9 @@ cdef class RingQueue:
         if self.ringFd < 0 or not self.pendingCount:
             sysClose(descriptor)
             return
-        # What was asked for before, on this descriptor or to end it, comes first. The
-        # kernel is not to go on with what it has: that would take data of connections
-        # that the caller may be about to pause.
+        # The pending SQEs come first: some are for this descriptor, or cancel such
+        # operations. With IORING_ENTER_GETEVENTS the kernel would receive data of
+        # connections that the caller may be about to pause.
         self.nextSqe(IORING_OP_CLOSE, descriptor).flags = IOSQE_CQE_SKIP_SUCCESS
         self.enter(0, 0, self.pendingCount, getEvents=False)
 
@@ -620,7 +650,8 @@ cdef class RingQueue:
             self.open()
         cdef double seconds = -1 if timeout is None else max(0, timeout)
         if self.starved or self.bulk:
-            # Those in line that had their turn may find nothing to receive.
+            # A starved receive that was submitted again may find no data, so no CQE
+            # would end the wait for the others.
             seconds = 0
         if not self.wakeArmed:
             self.armWake()
@@ -630,11 +661,10 @@ cdef class RingQueue:
             self.rearmReceives()
         cdef uint64_t changes = self.ringChanges
         cdef uint64_t sentNow = self.sentNowDropped + len(self.sentNow) // 2
-        # Not what is asked for while results are told: that may be without end.
+        # SQEs that callbacks add are left to the next wait: they may never end.
         cdef size_t left = self.enter(1, seconds, self.pendingCount)
         self.reapCqes()
-        # In a child process that an owner has forked the ring is gone, and what was
-        # left of it.
+        # A callback may fork. In the child process the ring is gone, and its CQEs.
         while changes == self.ringChanges and (
             left or self.isOverflowing() or self.hasUnreapedSends(sentNow)
         ):
@@ -658,20 +688,21 @@ cdef class RingQueue:
             self.wakeWritten = True
             os.eventfd_write(self.wakeFd, 1)
 
-    # For tests.
+    # For tests
 
     @property
     def inFlight(self):
         """
-        How many operations have been asked for and are not over.
+        The number of operations that have not ended.
         """
         return self.slotsInUse
 
     @property
     def buffersOut(self):
         """
-        How many buffers the kernel has filled, or lost, that were not lent to it again;
-        L{None} if it does not say how many it has.
+        The number of buffers that are not in the buffer ring: the kernel has taken
+        them, and they were not given back. L{None} before Linux 6.8, which cannot
+        report it.
         """
         cdef BufStatus status
         memset(&status, 0, sizeof(status))
@@ -681,29 +712,17 @@ cdef class RingQueue:
             return None
         return self.bufferCount - <uint16_t>(self.bufRingTail - <uint16_t>status.head)
 
-    # How.
-
-    cdef uint64_t begin(
-        self, int operation, owner, int descriptor, keepalive, uint32_t events
-    ) except? 0:
-        """
-        Put an operation into the table and among what is to be submitted.
-
-        @return: its number, which is its row and the row's generation.
-        """
-        cdef int32_t number = self.takeSlot(
-            operation, owner, descriptor, keepalive, events
-        )
-        self.issue(number)
-        return self.operationOf(number)
+    # Slots
 
     cdef int32_t takeSlot(
         self, int operation, owner, int descriptor, keepalive, uint32_t events
     ) except -1:
         """
-        Put an operation into the table.
+        Take a free slot for an operation.
+
+        @param keepalive: the object whose memory the kernel may read.
         """
-        # In this order: to add rows may run a finalizer, which takes the room.
+        # In this order: adding slots may run a finalizer, which may add an SQE.
         if self.freeSlots < 0:
             self.addSlots()
         self.reservePending()
@@ -719,20 +738,89 @@ cdef class RingQueue:
         slot.receiveMode = SINGLE_SHOT
         slot.drained = MULTISHOT_AFTER - 1
         slot.unreaped = 0
-        # What they replace is None: nothing is dropped.
+        # These replace None, so no finalizer runs.
         self.owners[number] = owner
         self.keepalive[number] = keepalive
         return number
 
+    cdef int addSlots(self) except -1:
+        """
+        Enlarge the table, which has no free slot.
+        """
+        # Creating a list may run a finalizer, which may enlarge the table itself.
+        cdef list none = [None] * max(<int32_t>MIN_SLOTS, self.slotCount)
+        if self.freeSlots >= 0:
+            return 0
+        cdef int32_t count = self.slotCount + <int32_t>len(none)
+        cdef OpSlot *slots = <OpSlot *>realloc(self.slots, count * sizeof(OpSlot))
+        if slots is NULL:
+            raise MemoryError()
+        self.slots = slots
+        self.owners.extend(none)
+        self.keepalive.extend(none)
+        cdef int32_t number
+        for number in range(count - 1, self.slotCount - 1, -1):
+            slots[number].generation = 0
+            slots[number].state = FREE
+            slots[number].nextFree = self.freeSlots
+            self.freeSlots = number
+        self.slotCount = count
+        return 0
+
     cdef uint64_t operationOf(self, int32_t number) noexcept:
         """
-        The number of the operation that has a slot.
+        The number of the operation in a slot: its user_data.
         """
         return <uint64_t>self.slots[number].generation << 32 | <uint64_t>number
 
+    cdef OpSlot *slotOf(self, uint64_t operation):
+        """
+        The slot of an operation; NULL if the operation has ended.
+        """
+        cdef uint32_t number = <uint32_t>operation
+        if operation & SEND_NOW_BIT or number >= <uint32_t>self.slotCount:
+            return NULL
+        cdef OpSlot *slot = &self.slots[number]
+        if slot.state == FREE or slot.generation != operation >> 32:
+            return NULL
+        return slot
+
+    cdef int freeSlot(self, int32_t number) except -1:
+        """
+        End an operation: its slot gets a new generation and can be taken again.
+        """
+        cdef OpSlot *slot = &self.slots[number]
+        # These are dropped on return, when the table is consistent, because a finalizer
+        # may run.
+        owner, keepalive = self.owners[number], self.keepalive[number]
+        self.owners[number] = None
+        self.keepalive[number] = None
+        slot.state = FREE
+        slot.generation = (slot.generation + 1) & GENERATION_MASK
+        slot.nextFree = self.freeSlots
+        self.freeSlots = number
+        self.slotsInUse -= 1
+        return 0
+
+    # Submission
+
+    cdef uint64_t begin(
+        self, int operation, owner, int descriptor, keepalive, uint32_t events
+    ) except? 0:
+        """
+        Take a slot for an operation, and add its SQE.
+
+        @return: the operation's number, made of the slot's number and generation.
+        """
+        cdef int32_t number = self.takeSlot(
+            operation, owner, descriptor, keepalive, events
+        )
+        self.issue(number)
+        return self.operationOf(number)
+
     cdef int issue(self, int32_t number) except -1:
         """
-        Ask the kernel for the operation of a slot, the first time or again.
+        Add the SQE of the operation in a slot, the first time or again.
         """
         cdef Sqe *sqe = self.nextSqe(
             self.slots[number].operation, self.slots[number].descriptor
@@ -763,32 +851,36 @@ cdef class RingQueue:
 
     cdef int issueCancel(self, uint64_t operation) except -1:
         """
-        Ask the kernel to end an operation that it has.
+        Add an SQE that cancels an operation which the kernel has.
         """
         cdef Sqe *sqe = self.nextSqe(IORING_OP_ASYNC_CANCEL, -1)
         sqe.addr = operation
         sqe.flags = IOSQE_CQE_SKIP_SUCCESS
         return 0
 
-    cdef void dropSqe(self, size_t at) noexcept:
+    cdef int issueSendNow(self, owner, int descriptor, bytes data) except -1:
         """
-        Submit nothing in the place of one of the entries that are pending.
+        Add an SQE that sends data, and posts a CQE only if it does not send all.
         """
-        cdef Sqe *sqe
-        if at == self.pendingCount - 1:
-            self.pendingCount -= 1
-            return
-        sqe = &self.pending[at]
-        memset(sqe, 0, sizeof(Sqe))
-        sqe.opcode = IORING_OP_NOP
-        sqe.flags = IOSQE_CQE_SKIP_SUCCESS
-        sqe.fd = -1
-        sqe.user_data = IGNORED_USER_DATA
+        self.sentNow.append(owner)
+        self.sentNow.append(data)
+        cdef Sqe *sqe = self.nextSqe(IORING_OP_SEND, descriptor)
+        sqe.addr = <uint64_t>PyBytes_AS_STRING(data)
+        sqe.len = min(PyBytes_GET_SIZE(data), MAX_SEND_NOW)
+        if PyBytes_GET_SIZE(data) <= MAX_SEND_NOW:
+            sqe.flags = IOSQE_CQE_SKIP_SUCCESS
+        # With MSG_WAITALL a short send is a failure, so it posts a CQE. With
+        # MSG_DONTWAIT the send does not wait for space.
+        sqe.msg_flags = MSG_NOSIGNAL | MSG_WAITALL | MSG_DONTWAIT
+        sqe.user_data = SEND_NOW_BIT | (
+            self.sentNowDropped + len(self.sentNow) // 2 - 1
+        )
+        return 0
 
     cdef int armWake(self) except -1:
         """
-        Have the ring read what wake writes. It is no operation of the table: nobody
-        is told, and it never ends.
+        Add an SQE that reads the eventfd which C{wake} writes. It has no slot, for it
+        has no owner.
         """
         cdef Sqe *sqe = self.nextSqe(IORING_OP_READ, self.wakeFd)
         sqe.addr = <uint64_t>&self.wakeValue
@@ -797,25 +889,9 @@ cdef class RingQueue:
         self.wakeArmed = True
         return 0
 
-    cdef int issueSendNow(self, owner, int descriptor, bytes data) except -1:
-        self.sentNow.append(owner)
-        self.sentNow.append(data)
-        cdef Sqe *sqe = self.nextSqe(IORING_OP_SEND, descriptor)
-        sqe.addr = <uint64_t>PyBytes_AS_STRING(data)
-        sqe.len = min(PyBytes_GET_SIZE(data), MAX_SEND_NOW)
-        if PyBytes_GET_SIZE(data) <= MAX_SEND_NOW:
-            sqe.flags = IOSQE_CQE_SKIP_SUCCESS
-        # To wait for all has the kernel report what is less as a failure; not to wait
-        # has it report that at once.
-        sqe.msg_flags = MSG_NOSIGNAL | MSG_WAITALL | MSG_DONTWAIT
-        sqe.user_data = SEND_NOW_BIT | (
-            self.sentNowDropped + len(self.sentNow) // 2 - 1
-        )
-        return 0
-
     cdef Sqe *nextSqe(self, int operation, int descriptor) except NULL:
         """
-        An sqe, to be submitted with the next ones.
+        Add an SQE, to be submitted by the next io_uring_enter.
         """
         self.reservePending()
         cdef Sqe *sqe = &self.pending[self.pendingCount]
@@ -828,7 +904,7 @@ cdef class RingQueue:
 
     cdef int reservePending(self) except -1:
         """
-        Have room for one more sqe that is pending.
+        Make sure that one more SQE can be added.
         """
         cdef Sqe *moved
         if self.pendingCount == self.pendingCapacity:
@@ -841,69 +917,32 @@ cdef class RingQueue:
             self.pendingCapacity *= 2
         return 0
 
-    cdef int addSlots(self) except -1:
+    cdef void dropSqe(self, size_t at) noexcept:
         """
-        Make the table larger: there is no free slot.
+        Remove a pending SQE, or turn it into one that does nothing.
         """
-        # To make a list may run a finalizer, which may make the table larger itself.
-        cdef list none = [None] * max(<int32_t>MIN_SLOTS, self.slotCount)
-        if self.freeSlots >= 0:
-            return 0
-        cdef int32_t count = self.slotCount + <int32_t>len(none)
-        cdef OpSlot *slots = <OpSlot *>realloc(self.slots, count * sizeof(OpSlot))
-        if slots is NULL:
-            raise MemoryError()
-        self.slots = slots
-        self.owners.extend(none)
-        self.keepalive.extend(none)
-        cdef int32_t number
-        for number in range(count - 1, self.slotCount - 1, -1):
-            slots[number].generation = 0
-            slots[number].state = FREE
-            slots[number].nextFree = self.freeSlots
-            self.freeSlots = number
-        self.slotCount = count
-        return 0
-
-    cdef OpSlot *slotOf(self, uint64_t operation):
-        """
-        The row of an operation; NULL if it is over.
-        """
-        cdef uint32_t number = <uint32_t>operation
-        if operation & SEND_NOW_BIT or number >= <uint32_t>self.slotCount:
-            return NULL
-        cdef OpSlot *slot = &self.slots[number]
-        if slot.state == FREE or slot.generation != operation >> 32:
-            return NULL
-        return slot
-
-    cdef int freeSlot(self, int32_t number) except -1:
-        """
-        An operation is over: its slot is another's, and nothing is lent any more.
-        """
-        cdef OpSlot *slot = &self.slots[number]
-        # They are dropped at the end, when the table is whole: a finalizer may run.
-        owner, keepalive = self.owners[number], self.keepalive[number]
-        self.owners[number] = None
-        self.keepalive[number] = None
-        slot.state = FREE
-        slot.generation = (slot.generation + 1) & GENERATION_MASK
-        slot.nextFree = self.freeSlots
-        self.freeSlots = number
-        self.slotsInUse -= 1
-        return 0
+        cdef Sqe *sqe
+        if at == self.pendingCount - 1:
+            self.pendingCount -= 1
+            return
+        sqe = &self.pending[at]
+        memset(sqe, 0, sizeof(Sqe))
+        sqe.opcode = IORING_OP_NOP
+        sqe.flags = IOSQE_CQE_SKIP_SUCCESS
+        sqe.fd = -1
+        sqe.user_data = IGNORED_USER_DATA
 
     cdef Py_ssize_t enter(
         self, uint32_t least, double seconds, size_t most, bint getEvents=True
     ) except -1:
         """
-        Submit what is pending, and wait.
+        Call io_uring_enter: submit pending SQEs, and wait.
 
-        @param least: how many results to wait for, unless some are there.
-        @param seconds: how long at most; less than 0 is for ever.
-        @param most: how many of what is pending, the first come first.
-        @param goOn: whether the kernel is to go on with the operations that it has.
-        @return: how many of these the kernel did not take.
+        @param least: how many CQEs to wait for, unless there are some.
+        @param seconds: how long to wait at most; less than 0 is for ever.
+        @param most: how many of the pending SQEs to submit, the oldest first.
+        @param getEvents: whether the kernel may finish operations and post CQEs.
+        @return: how many of these SQEs were not submitted.
         """
         if self.ringFd < 0:
             return 0
@@ -919,7 +958,7 @@ cdef class RingQueue:
             time.tv_nsec = <int64_t>((seconds - time.tv_sec) * 1e9)
             waiting.ts = <uint64_t>&time
         while True:
-            # Another thread may run a finalizer here that cancels something.
+            # Another thread may have run a finalizer meanwhile that cancelled some.
             most = min(most, self.pendingCount)
             tail = self.sqTail[0]
             head = iodemo_acquire(self.sqHead)
@@ -939,8 +978,8 @@ cdef class RingQueue:
                     self.ringFd,
                     tail - head,
                     least,
-                    # Operations go on only when all is submitted, what cancels them
-                    # among it.
+                    # The kernel finishes operations only in the last call, when all
+                    # cancellations are submitted.
                     IORING_ENTER_EXT_ARG
                     | (IORING_ENTER_GETEVENTS if getEvents and not most else 0),
                     &waiting,
@@ -956,7 +995,8 @@ cdef class RingQueue:
                     )
                 if error not in (EINTR, ETIME, EAGAIN, EBUSY):
                     raise refusal("io_uring_enter", error)
-                # A signal; time is over; the kernel wants results fetched first.
+                # EINTR is a signal, ETIME the timeout; with the others the kernel
+                # requires that CQEs are taken first.
                 break
             if not most:
                 break
@@ -964,7 +1004,7 @@ cdef class RingQueue:
 
     cdef void copyToSq(self, uint32_t tail, uint32_t count) noexcept:
         """
-        Copy the first of what is pending to where the kernel looks.
+        Copy the oldest pending SQEs into the submission queue.
         """
         cdef uint32_t at = tail & self.sqMask
         cdef uint32_t first = min(count, self.sqEntries - at)
@@ -980,30 +1020,14 @@ cdef class RingQueue:
                 self.pendingCount * sizeof(Sqe),
             )
 
-    cdef bint isOverflowing(self):
-        """
-        Whether the kernel keeps results for which there was no room.
-        """
-        return iodemo_acquire(self.sqFlags) & IORING_SQ_CQ_OVERFLOW
-
-    cdef bint hasUnreapedSends(self, uint64_t sentNow):
-        """
-        Whether the ring has a result of one of the tries up to this one. An owner that
-        was called may have had the kernel deliver some for which there was no room.
-        """
-        cdef uint32_t at = self.cqHead[0]
-        cdef uint64_t operation
-        while at != iodemo_acquire(self.cqTail):
-            operation = self.cqes[at & self.cqMask].user_data
-            if operation & SEND_NOW_BIT and operation & ~SEND_NOW_BIT < sentNow:
-                return True
-            at += 1
-        return False
+    # Completion
 
     cdef int reapCqes(self) except -1:
         """
-        Tell the results that are there now. One who is told may wait in turn, and
-        have the rest of them told in between; or fork, and then the child has none.
+        Dispatch the CQEs that are in the ring now.
+
+        A callback may call L{wait}, which dispatches the rest of them; or fork, and
+        then there are none in the child.
         """
         cdef uint64_t changes = self.ringChanges
         cdef uint32_t tail = iodemo_acquire(self.cqTail)
@@ -1024,8 +1048,8 @@ cdef class RingQueue:
                     raise
                 except BaseException:
                     log.err()
-                # Were it the last to hold the owner, its finalizer would run while the
-                # next result is looked at.
+                # If this were the last reference to the owner, its finalizer would run
+                # while the next CQE is being looked up.
                 self.current = before
         finally:
             self.current = before
@@ -1033,7 +1057,7 @@ cdef class RingQueue:
 
     cdef void countCqes(self) noexcept:
         """
-        Know of how many results each operation has in the ring.
+        Count the CQEs that each operation has in the ring.
         """
         cdef uint32_t tail = iodemo_acquire(self.cqTail)
         cdef OpSlot *slot
@@ -1047,7 +1071,7 @@ cdef class RingQueue:
         self, uint64_t operation, int32_t result, uint32_t flags
     ) except -1:
         """
-        Tell one result.
+        Call the owner of the operation that a CQE belongs to.
         """
         if operation & SEND_NOW_BIT:
             return self.dispatchSendNow(operation & ~SEND_NOW_BIT, result)
@@ -1059,7 +1083,7 @@ cdef class RingQueue:
         cdef OpSlot *slot = self.slotOf(operation)
         if slot is NULL:
             if checks and operation != IGNORED_USER_DATA:
-                raise AssertionError(f"the operation {operation:#x} was over")
+                raise AssertionError(f"the operation {operation:#x} had ended")
             return 0
         cdef int32_t number = <int32_t><uint32_t>operation
         cdef int kind = slot.operation
@@ -1068,17 +1092,18 @@ cdef class RingQueue:
         cdef bytes data
         slot.unreaped -= 1
         owner = self.owners[number]
-        # From here on the slot is read before anything is made, dropped or called.
+        # Below, the slot is read before an object is created or dropped, or a callback
+        # is called.
         if kind == IORING_OP_RECV:
             if result > 0:
                 data = self.copyReceived(operation, result, &flags)
                 slot = self.slotOf(operation)
                 if slot is NULL:
-                    pass  # only a finalizer may have done that
+                    pass  # a finalizer has cancelled it
                 elif flags & IORING_CQE_F_MORE:
                     if PyBytes_GET_SIZE(data) > self.bufferBytes and not cancelled:
-                        # That is more at once than a connection is to be given that
-                        # may stop reading for it.
+                        # A protocol that pauses now has to keep more than one buffer.
+                        # Its next deliveries are limited, by recv(2).
                         slot.receiveMode = BULK
                         slot.drained = 0
                         self.issueCancel(operation)
@@ -1111,13 +1136,13 @@ cdef class RingQueue:
                 owner.receiveEnded(result)
         elif kind == IORING_OP_SENDMSG:
             if result == -EAGAIN and not cancelled:
-                # Nobody who receives by poll has said so.
+                # The owner polls for input, so no receive has shown the half-close.
                 self.halfClosed.add(slot.descriptor)
-                # The kernel has nothing of it now.
+                # The kernel no longer has the operation.
                 slot.state = IDLE
                 if self.park(operation) or self.slotOf(operation) is NULL:
                     return 0
-                result = -EBADF  # closed by somebody who did not say so
+                result = -EBADF  # closed, but not by this queue's close
             self.freeSlot(number)
             if not cancelled:
                 self.current = owner
@@ -1142,26 +1167,15 @@ cdef class RingQueue:
                 try:
                     owner.polled(ready)
                 finally:
-                    # Unless it was cancelled, or this is another process.
+                    # The callback may have cancelled the poll, or forked.
                     slot = self.slotOf(operation)
                     if slot is not NULL and slot.state == IDLE:
                         self.issue(number)
         return 0
 
-    cdef int deliver(self, owner, bytes data) except -1:
-        """
-        Tell an owner what was received.
-        """
-        self.current = owner
-        if isinstance(owner, RingStream):
-            (<RingStream>owner).deliver(data)
-        else:
-            owner.received(data)
-        return 0
-
     cdef int dispatchSendNow(self, uint64_t number, int32_t result) except -1:
         """
-        Tell that a try did not send all.
+        Call an owner whose sendNow was short.
         """
         cdef Py_ssize_t at = 2 * <Py_ssize_t>(number - self.sentNowDropped)
         owner, data = self.sentNow[at], self.sentNow[at + 1]
@@ -1169,9 +1183,23 @@ cdef class RingQueue:
         owner.sentPart(data, result)
         return 0
 
+    cdef bint hasUnreapedSends(self, uint64_t sentNow):
+        """
+        Whether the ring has the CQE of a sendNow before this number. A callback that
+        waited may have moved it there from the overflow list.
+        """
+        cdef uint32_t at = self.cqHead[0]
+        cdef uint64_t operation
+        while at != iodemo_acquire(self.cqTail):
+            operation = self.cqes[at & self.cqMask].user_data
+            if operation & SEND_NOW_BIT and operation & ~SEND_NOW_BIT < sentNow:
+                return True
+            at += 1
+        return False
+
     cdef int dropSentNow(self, uint64_t sentNow) except -1:
         """
-        Of the tries up to this one everything is told.
+        Drop owners and data of each sendNow before this number: they have ended.
         """
         cdef Py_ssize_t items
         if sentNow > self.sentNowDropped:
@@ -1180,13 +1208,145 @@ cdef class RingQueue:
             PyList_SetSlice(self.sentNow, 0, items, NULL)
         return 0
 
+    cdef bint isOverflowing(self):
+        """
+        Whether the kernel has CQEs in its overflow list.
+        """
+        return iodemo_acquire(self.sqFlags) & IORING_SQ_CQ_OVERFLOW
+
+    # Receive
+
+    cdef int deliver(self, owner, bytes data) except -1:
+        """
+        Call an owner with received data.
+        """
+        self.current = owner
+        if isinstance(owner, RingStream):
+            (<RingStream>owner).deliver(data)
+        else:
+            owner.received(data)
+        return 0
+
+    cdef int scheduleReceive(self, OpSlot *slot, uint64_t operation) except -1:
+        """
+        Have a receive that ended continued: submitted by the next wait, or in bulk.
+        """
+        slot.state = IDLE
+        (self.bulk if slot.receiveMode == BULK else self.toRearm).append(operation)
+        return 0
+
+    cdef int rearmReceives(self) except -1:
+        """
+        Add the SQEs of receives that ended and are to be continued.
+        """
+        cdef uint64_t operation
+        cdef OpSlot *slot
+        none = []
+        served, self.toRearm = self.toRearm, none
+        for operation in served:
+            slot = self.slotOf(operation)
+            if slot is not NULL and slot.state == IDLE and self.isOpen(operation):
+                self.issue(<int32_t><uint32_t>operation)
+        return 0
+
+    cdef int rearmStarved(self) except -1:
+        """
+        Add the SQEs of starved receives, as many as there are buffers, in order.
+        """
+        cdef uint64_t operation
+        cdef size_t left = min(<size_t>len(self.starved), self.bufferCount)
+        while left and self.starved:
+            left -= 1
+            operation = self.starved.popleft()
+            self.issue(<int32_t><uint32_t>operation)
+        return 0
+
+    cdef int receiveBulk(self) except -1:
+        """
+        Call recv(2) once for each receive in bulk mode.
+        """
+        cdef uint64_t changes = self.ringChanges
+        cdef size_t left = len(self.bulk)
+        cdef uint64_t operation
+        cdef OpSlot *slot
+        before = self.current
+        try:
+            # A callback may call wait, which receives for the others.
+            while left and self.bulk and changes == self.ringChanges:
+                left -= 1
+                operation = self.bulk.popleft()
+                slot = self.slotOf(operation)
+                if slot is NULL or slot.state != IDLE:
+                    continue
+                try:
+                    self.receiveByRecv(operation)
+                except KeyboardInterrupt:
+                    raise
+                except BaseException:
+                    log.err()
+                self.current = before
+        finally:
+            self.current = before
+        return 0
+
+    cdef int receiveByRecv(self, uint64_t operation) except -1:
+        """
+        Call recv(2) for a receive in bulk mode, and its owner.
+        """
+        if not self.isOpen(operation):
+            return 0
+        cdef int32_t number = <int32_t><uint32_t>operation
+        cdef bytes data = PyBytes_FromStringAndSize(NULL, BULK_BYTES)
+        cdef OpSlot *slot = self.slotOf(operation)
+        if slot is NULL:
+            return 0
+        cdef int descriptor = slot.descriptor
+        cdef char *to = PyBytes_AS_STRING(data)
+        cdef Py_ssize_t length
+        cdef int error
+        owner = self.owners[number]
+        with nogil:
+            length = recv(descriptor, to, BULK_BYTES, MSG_DONTWAIT)
+            error = errno
+        if 0 < length < BULK_BYTES:
+            data = data[:length]
+        slot = self.slotOf(operation)
+        if length > 0 or error == EAGAIN and length < 0:
+            if slot is not NULL:
+                if length < BULK_BYTES:
+                    slot.receiveMode = SINGLE_SHOT
+                self.scheduleReceive(slot, operation)
+            return self.deliver(owner, data) if length > 0 else 0
+        if slot is not NULL:
+            if length == 0:
+                self.halfClosed.add(descriptor)
+            self.freeSlot(number)
+            self.current = owner
+            owner.receiveEnded(-error if length < 0 else 0)
+        return 0
+
+    cdef bint isOpen(self, uint64_t operation) except -1:
+        """
+        Whether the socket of a receive is still open. If it is not, its descriptor may
+        now be another file's, and this ends the receive.
+        """
+        cdef int32_t number = <int32_t><uint32_t>operation
+        owner = self.owners[number]
+        if isinstance(owner, RingStream) and (<RingStream>owner).isClosed():
+            self.freeSlot(number)
+            owner.receiveEnded(-EBADF)
+        return self.slotOf(operation) is not NULL
+
+    # Buffers
+
     cdef bytes copyReceived(self, uint64_t operation, int32_t length, uint32_t *flags):
         """
-        Copy all that the ring has of a receive, and lend the buffers again. So nothing
-        is left there of a connection whose protocol stops reading for what it was given.
+        Copy the data of all CQEs that a receive has in the ring, and give the buffers
+        back. So the ring has no data of a connection whose protocol pauses because of
+        this delivery.
 
-        @param length: of what is in the first buffer.
-        @param flags: of the first result; of the last, afterwards.
+        @param length: the number of bytes in the first buffer.
+        @param flags: of the first CQE; replaced with those of the last.
         """
         cdef uint32_t first = flags[0] >> IORING_CQE_BUFFER_SHIFT
         cdef uint32_t head = self.cqHead[0]
@@ -1222,7 +1382,7 @@ cdef class RingQueue:
 
     cdef void copyBuffer(self, uint32_t number, char *to, size_t length) noexcept:
         """
-        Copy what is in a buffer, and lend the buffer again.
+        Copy the data in a buffer, and give the buffer back.
         """
         memcpy(
             to,
@@ -1232,6 +1392,9 @@ cdef class RingQueue:
         self.provideBuffer(number)
 
     cdef void provideBuffer(self, uint32_t number) noexcept:
+        """
+        Add a buffer to the buffer ring. The kernel sees it when the tail is released.
+        """
         cdef Buf *buffer = &self.bufs[self.bufRingTail & (self.bufferCount - 1)]
         buffer.addr = <uint64_t>(
             self.bufferMemory + <size_t>number * (self.bufferBytes + BUFFER_GAP)
@@ -1240,122 +1403,42 @@ cdef class RingQueue:
         buffer.bid = number
         self.bufRingTail += 1
 
-    cdef int scheduleReceive(self, OpSlot *slot, uint64_t operation) except -1:
+    cdef int registerBuffers(self) except -1:
         """
-        A receive had its result: its turn comes again with the next wait, or in bulk.
+        Map the buffer ring and its buffers, and register them.
         """
-        slot.state = IDLE
-        (self.bulk if slot.receiveMode == BULK else self.toRearm).append(operation)
+        cdef size_t ringSize = (self.bufferCount * sizeof(Buf) + 4095) & ~4095
+        self.bufferMapSize = ringSize + self.bufferCount * <size_t>(
+            self.bufferBytes + BUFFER_GAP
+        )
+        self.bufs = <Buf *>mapMemory(self.bufferMapSize, -1, 0)
+        self.bufferMemory = <char *>self.bufs + ringSize
+        cdef BufReg registration
+        memset(&registration, 0, sizeof(registration))
+        registration.ring_addr = <uint64_t>self.bufs
+        registration.ring_entries = self.bufferCount
+        if syscall(
+            NR_IO_URING_REGISTER,
+            self.ringFd,
+            IORING_REGISTER_PBUF_RING,
+            &registration,
+            1,
+        ) < 0:
+            raise refusal("io_uring_register", errno)
+        self.bufRingTail = 0
+        cdef uint32_t number
+        for number in range(self.bufferCount):
+            self.provideBuffer(number)
+        iodemo_release16(&(<BufRing *>self.bufs).tail, self.bufRingTail)
         return 0
 
-    cdef int rearmReceives(self) except -1:
-        """
-        Ask again for the receives that had a result.
-        """
-        cdef uint64_t operation
-        cdef OpSlot *slot
-        none = []
-        served, self.toRearm = self.toRearm, none
-        for operation in served:
-            slot = self.slotOf(operation)
-            if slot is not NULL and slot.state == IDLE and self.isOpen(operation):
-                self.issue(<int32_t><uint32_t>operation)
-        return 0
-
-    cdef bint isOpen(self, uint64_t operation) except -1:
-        """
-        Whether the socket of a receive is open still. If it is not, its number may be
-        another's now, and the receive ends.
-        """
-        cdef int32_t number = <int32_t><uint32_t>operation
-        owner = self.owners[number]
-        if isinstance(owner, RingStream) and (<RingStream>owner).isClosed():
-            self.freeSlot(number)
-            owner.receiveEnded(-EBADF)
-        return self.slotOf(operation) is not NULL
-
-    cdef int receiveBulk(self) except -1:
-        """
-        Receive once from each socket that has more.
-        """
-        cdef uint64_t changes = self.ringChanges
-        cdef size_t left = len(self.bulk)
-        cdef uint64_t operation
-        cdef OpSlot *slot
-        before = self.current
-        try:
-            # An owner that is called may wait in turn, which does this for the rest.
-            while left and self.bulk and changes == self.ringChanges:
-                left -= 1
-                operation = self.bulk.popleft()
-                slot = self.slotOf(operation)
-                if slot is NULL or slot.state != IDLE:
-                    continue
-                try:
-                    self.receiveByRecv(operation)
-                except KeyboardInterrupt:
-                    raise
-                except BaseException:
-                    log.err()
-                self.current = before
-        finally:
-            self.current = before
-        return 0
-
-    cdef int receiveByRecv(self, uint64_t operation) except -1:
-        """
-        Receive what a socket has.
-        """
-        if not self.isOpen(operation):
-            return 0
-        cdef int32_t number = <int32_t><uint32_t>operation
-        cdef bytes data = PyBytes_FromStringAndSize(NULL, BULK_BYTES)
-        cdef OpSlot *slot = self.slotOf(operation)
-        if slot is NULL:
-            return 0
-        cdef int descriptor = slot.descriptor
-        cdef char *to = PyBytes_AS_STRING(data)
-        cdef Py_ssize_t length
-        cdef int error
-        owner = self.owners[number]
-        with nogil:
-            length = recv(descriptor, to, BULK_BYTES, MSG_DONTWAIT)
-            error = errno
-        if 0 < length < BULK_BYTES:
-            data = data[:length]
-        slot = self.slotOf(operation)
-        if length > 0 or error == EAGAIN and length < 0:
-            if slot is not NULL:
-                if length < BULK_BYTES:
-                    slot.receiveMode = SINGLE_SHOT
-                self.scheduleReceive(slot, operation)
-            return self.deliver(owner, data) if length > 0 else 0
-        if slot is not NULL:
-            if length == 0:
-                self.halfClosed.add(descriptor)
-            self.freeSlot(number)
-            self.current = owner
-            owner.receiveEnded(-error if length < 0 else 0)
-        return 0
-
-    cdef int rearmStarved(self) except -1:
-        """
-        Have as many go on receiving as there are buffers, the first come first.
-        """
-        cdef uint64_t operation
-        cdef size_t left = min(<size_t>len(self.starved), self.bufferCount)
-        while left and self.starved:
-            left -= 1
-            operation = self.starved.popleft()
-            self.issue(<int32_t><uint32_t>operation)
-        return 0
+    # Epoll
 
     cdef bint park(self, uint64_t operation) except -1:
         """
-        Have epoll watch the descriptor of an operation, and serve the operation when
-        that is ready.
+        Park an operation: epoll watches its descriptor.
 
-        @return: whether epoll can: not a regular file, say.
+        @return: whether epoll takes the descriptor; it refuses regular files.
         """
         there = []
         cdef OpSlot *slot = self.slotOf(operation)
@@ -1372,35 +1455,15 @@ cdef class RingQueue:
         except OSError:
             return False
         if self.slotOf(operation) is NULL:
-            return True  # likewise, in another thread; what is watched is forgotten
+            return True  # likewise, in another thread; resumeReady unregisters it
         self.epollParked[descriptor] = there
         there.append(operation)
         self.slots[<uint32_t>operation].state = PARKED
         return True
 
-    cdef uint32_t eventsOf(self, list operations):
-        """
-        What all of these wait for.
-        """
-        cdef uint64_t operation
-        cdef uint32_t events = 0
-        for operation in operations:
-            events |= self.slots[<uint32_t>operation].events
-        return events
-
-    cdef int pollEpoll(self) except -1:
-        """
-        Have the ring watch the epoll.
-        """
-        cdef Sqe *sqe = self.nextSqe(IORING_OP_POLL_ADD, self.epoll.fileno())
-        sqe.poll32_events = POLLIN
-        sqe.user_data = EPOLL_USER_DATA
-        self.epollPolled = True
-        return 0
-
     cdef int unpark(self, uint64_t operation) except -1:
         """
-        Forget an operation that was put aside.
+        End the parking of an operation.
         """
         cdef int descriptor = self.slots[<uint32_t>operation].descriptor
         there = self.epollParked[descriptor]
@@ -1413,12 +1476,32 @@ cdef class RingQueue:
             else:
                 self.epoll.unregister(descriptor)
         except OSError:
-            pass  # closed by somebody who did not say so; epoll forgot it too
+            pass  # the descriptor is closed, and epoll has dropped it
+        return 0
+
+    cdef uint32_t eventsOf(self, list operations):
+        """
+        The events that any of these operations waits for.
+        """
+        cdef uint64_t operation
+        cdef uint32_t events = 0
+        for operation in operations:
+            events |= self.slots[<uint32_t>operation].events
+        return events
+
+    cdef int pollEpoll(self) except -1:
+        """
+        Add an SQE that polls the epoll descriptor.
+        """
+        cdef Sqe *sqe = self.nextSqe(IORING_OP_POLL_ADD, self.epoll.fileno())
+        sqe.poll32_events = POLLIN
+        sqe.user_data = EPOLL_USER_DATA
+        self.epollPolled = True
         return 0
 
     cdef int resumeReady(self) except -1:
         """
-        Serve the operations whose descriptors epoll reports.
+        Resume the parked operations whose descriptors epoll reports.
         """
         self.epollPolled = False
         for descriptor, ready in self.epoll.poll(0):
@@ -1426,7 +1509,7 @@ cdef class RingQueue:
                 try:
                     self.epoll.unregister(descriptor)
                 except OSError:
-                    pass  # it was closed
+                    pass  # the descriptor is closed
             for operation in list(self.epollParked.get(descriptor, ())):
                 try:
                     self.resumeParked(operation, ready)
@@ -1438,8 +1521,8 @@ cdef class RingQueue:
 
     cdef int resumeParked(self, uint64_t operation, uint32_t ready) except -1:
         """
-        Tell that a descriptor is ready, or ask for a send again, unless one that was
-        served before has cancelled that.
+        Call the owner of a poll, or submit a send again, unless an earlier callback has
+        cancelled it.
         """
         cdef int32_t number = <int32_t><uint32_t>operation
         cdef OpSlot *slot = self.slotOf(operation)
@@ -1457,11 +1540,14 @@ cdef class RingQueue:
             owner.polled(ready)
         return 0
 
+    # Invariants
+
     cdef int checkInvariants(self) except -1:
         """
-        Hold what is counted against what is there.
+        Check invariants.
         """
-        # Asked before anything is counted: to make an object may run a finalizer.
+        # Read before the counting starts, because creating an object may run a
+        # finalizer.
         out = self.buffersOut
         cdef int32_t number
         cdef list there
@@ -1491,23 +1577,23 @@ cdef class RingQueue:
             filled += self.cqes[head & self.cqMask].flags & IORING_CQE_F_BUFFER
             head += 1
         if out is not None and out != filled and not self.isOverflowing():
-            raise AssertionError(f"{out} buffers out, of which {filled} have results")
+            raise AssertionError(f"{out} buffers out, but {filled} CQEs have one")
         return 0
 
-    # The ring itself.
+    # Set-up
 
     def open(self):
         """
         Make the ring, unless there is one. It belongs to the calling thread.
 
-        @raise QueueRefused: if the kernel does not give one, with the reason.
+        @raise QueueRefused: if a system call fails, with the reason.
         """
         if self.ringFd >= 0:
             return
         cdef Params params
         cdef int error
         cdef uint32_t results = self.cqEntriesWanted
-        # The kernel wants no less room for results.
+        # The kernel requires a completion queue that is no smaller.
         cdef uint32_t submissions = min(SQ_ENTRIES, results)
         cdef long ring
         while True:
@@ -1526,8 +1612,8 @@ cdef class RingQueue:
             error = errno
             if error != ENOMEM or submissions <= <uint32_t>MIN_SQ_ENTRIES:
                 raise refusal("io_uring_setup", error)
-            # Kernels count the rings as locked memory, or as the container's: less
-            # may be granted.
+            # The kernel counts the rings as locked memory, or as memory of the
+            # container. Smaller rings may be within the limit.
             submissions //= 2
             results = max(results // 2, 2 * submissions)
         self.ringFd = ring
@@ -1541,7 +1627,7 @@ cdef class RingQueue:
 
     cdef int mapRings(self, Params *params) except -1:
         """
-        Share the rings with the kernel.
+        Map the rings, which are shared with the kernel.
         """
         self.ringSize = max(
             params.sq_off.array + params.sq_entries * sizeof(uint32_t),
@@ -1561,51 +1647,22 @@ cdef class RingQueue:
         self.cqMask = params.cq_entries - 1
         self.cqes = <Cqe *>(at + params.cq_off.cqes)
         self.cqesCounted = self.cqHead[0]
-        # Entries are submitted in the order of their places.
+        # The index array: SQEs are submitted in the order of their places.
         cdef uint32_t *order = <uint32_t *>(at + params.sq_off.array)
         cdef uint32_t number
         for number in range(params.sq_entries):
             order[number] = number
         return 0
 
-    cdef int registerBuffers(self) except -1:
-        """
-        Lend the buffers, as a group that receives take from.
-        """
-        cdef size_t ringSize = (self.bufferCount * sizeof(Buf) + 4095) & ~4095
-        self.bufferMapSize = ringSize + self.bufferCount * <size_t>(
-            self.bufferBytes + BUFFER_GAP
-        )
-        self.bufs = <Buf *>mapMemory(self.bufferMapSize, -1, 0)
-        self.bufferMemory = <char *>self.bufs + ringSize
-        cdef BufReg registration
-        memset(&registration, 0, sizeof(registration))
-        registration.ring_addr = <uint64_t>self.bufs
-        registration.ring_entries = self.bufferCount
-        if syscall(
-            NR_IO_URING_REGISTER,
-            self.ringFd,
-            IORING_REGISTER_PBUF_RING,
-            &registration,
-            1,
-        ) < 0:
-            raise refusal("io_uring_register", errno)
-        self.bufRingTail = 0
-        cdef uint32_t number
-        for number in range(self.bufferCount):
-            self.provideBuffer(number)
-        iodemo_release16(&(<BufRing *>self.bufs).tail, self.bufRingTail)
-        return 0
-
     cdef void tearDown(self) noexcept:
         """
-        End all operations, and give the ring back. The interpreter may be ending: no
-        name of a module is safe here, nor is there anyone to tell.
+        End all operations, and close the ring. The interpreter may be shutting down, so
+        no global name is used here, and no exception is raised.
         """
         if self.ringFd < 0:
             return
-        # What is pending was lent by owners who may be gone. Of what is closed, all was
-        # submitted.
+        # Pending SQEs refer to memory that may be gone. None of them closes a
+        # descriptor: a close is submitted at once.
         self.pendingCount = 0
         cdef uint32_t tail = self.sqTail[0]
         cdef uint32_t left = tail - iodemo_acquire(self.sqHead)
@@ -1616,8 +1673,8 @@ cdef class RingQueue:
             sqe.fd = -1
             sqe.cancel_flags = IORING_ASYNC_CANCEL_ALL | IORING_ASYNC_CANCEL_ANY
             iodemo_release(self.sqTail, tail + 1)
-            # In another thread the kernel refuses it, and ends the operations when the
-            # ring is closed.
+            # In another thread this fails, and the operations end when the ring is
+            # closed.
             syscall(
                 NR_IO_URING_ENTER,
                 self.ringFd,
@@ -1631,7 +1688,7 @@ cdef class RingQueue:
 
     cdef void closeRing(self) noexcept:
         """
-        Give back what the kernel shares with us.
+        Close the ring, and unmap its memory.
         """
         if self.ringFd >= 0:
             sysClose(self.ringFd)
@@ -1647,10 +1704,12 @@ cdef class RingQueue:
         self.sqes = NULL
         self.bufs = NULL
 
+    # Fork
+
     cdef int forked(self) except -1:
         """
-        In a child process, which has not the memory of the rings: whatever the
-        parent asked for is the parent's.
+        Start anew in a child process. The memory of the ring is not mapped here
+        (MADV_DONTFORK), and all operations are the parent's.
         """
         cdef bint had = self.ringFd >= 0
         sysClose(self.wakeFd)
@@ -1662,8 +1721,8 @@ cdef class RingQueue:
             self.bufs = NULL
             self.closeRing()
         try:
-            # Before owners are dropped, whose finalizers may use them. The parent's
-            # epoll would report to both.
+            # Before owners are dropped: their finalizers may use the queue. An epoll
+            # that is shared with the parent would report to both processes.
             self.wakeFd = os.eventfd(0, os.EFD_CLOEXEC)
             self.epoll = select.epoll()
         finally:
@@ -1675,9 +1734,9 @@ cdef class RingQueue:
 
     cdef int dropOperations(self) except -1:
         """
-        Forget all operations.
+        Free all slots, and call no owner.
         """
-        # What the table held is dropped at the end, when it is whole.
+        # These are dropped on return, when the table is consistent.
         gone = self.owners, self.keepalive, self.sentNow, self.starved, self.epollParked
         self.toRearm = []
         self.bulk = deque()
@@ -1706,7 +1765,7 @@ classImplements(RingQueue, ICompletionQueue)
 
 
 def _forked():
-    # A finalizer must not find a queue before it knows.
+    # No finalizer may use a queue before its method forked has run.
     collects = gc.isenabled()
     gc.disable()
     cdef RingQueue queue
@@ -1724,7 +1783,9 @@ os.register_at_fork(after_in_child=_forked)
 
 cdef void *mapMemory(size_t length, int descriptor, uint64_t offset) except NULL:
     """
-    Memory shared with the kernel, which a child process has no part in.
+    Map memory that a child process does not inherit.
+
+    @param descriptor: of the ring, or -1 for private memory.
     """
     cdef int flags = MAP_SHARED | MAP_POPULATE
     if descriptor < 0:
@@ -1740,7 +1801,7 @@ cdef void *mapMemory(size_t length, int descriptor, uint64_t offset) except NULL
 
 cdef refusal(str call, int number):
     """
-    Why there is no ring.
+    The error for a system call that failed.
     """
     said = f"io_uring: {call} says {errorcode.get(number, number)}"
     if number == ENOMEM:
@@ -1756,8 +1817,8 @@ cdef refusal(str call, int number):
 
 cdef bytes packMessage(list pieces, Py_ssize_t offset, passed):
     """
-    Pieces as the kernel has them: struct msghdr, behind it an array of iovec, and
-    behind that a descriptor to be passed.
+    The argument of sendmsg(2): a struct msghdr, behind it its array of struct iovec,
+    and behind that the control message that passes a descriptor.
     """
     cdef Py_ssize_t count = len(pieces), number
     if not count:
@@ -1792,16 +1853,16 @@ cdef bytes packMessage(list pieces, Py_ssize_t offset, passed):
 
 cdef bytes packAddress(address):
     """
-    An address as the kernel has it: struct sockaddr_in, sockaddr_in6 or sockaddr_un.
+    An address as struct sockaddr_in, sockaddr_in6 or sockaddr_un.
     """
     if not isinstance(address, tuple):
         path = os.fsencode(address)
         if len(path) >= SUN_PATH_SIZE + path.startswith(b"\0"):
-            raise OSError("AF_UNIX path too long")  # as the module socket says it
+            raise OSError("AF_UNIX path too long")  # the message of the module socket
         return struct.pack("=H", socket.AF_UNIX) + path
     host, port = address[:2]
     if not 0 <= port <= 65535:
-        # As socket.connect_ex says it.
+        # The message of socket.connect_ex.
         raise OverflowError("connect_ex(): port must be 0-65535.")
     if len(address) == 4:
         host = host.partition("%")[0]
@@ -1823,11 +1884,12 @@ cdef bytes packAddress(address):
 
 cdef class RingStream:
     """
-    What a connection does for every exchange, without an interpreter: the first base
-    of a transport whose other bases are in Python. Everything unusual is left to them.
+    The part of a transport that runs for every exchange, compiled. It is the first base
+    class of a transport; the other bases are written in Python, and this class calls
+    them in every case but the most frequent one.
 
-    These are attributes of L{iodemo.completion.tcp.StreamMixin} and of Twisted's
-    transports, where they are described.
+    The attributes are described in L{iodemo.completion.tcp.StreamMixin} and in
+    Twisted's transports.
     """
 
     cdef public object reactor
@@ -1856,11 +1918,14 @@ cdef class RingStream:
 
     cdef bint isClosed(self) except -1:
         """
-        Whether the socket was closed by somebody who did not say so.
+        Whether the socket was closed behind the transport's back.
         """
         return self.fileno() != self.descriptor
 
     cdef int deliver(self, bytes data) except -1:
+        """
+        Call the protocol with received data, unless it has paused.
+        """
         if self.reading and self.pausedInput is None:
             try:
                 self.protocol.dataReceived(data)
@@ -1884,7 +1949,7 @@ cdef class RingStream:
             return
         self._tempDataBuffer.append(data)
         self._tempDataLen += length
-        # First this: what the producer does may fail.
+        # Before the producer is called, whose code may fail.
         if not self.writing:
             self.writing = True
             self.reactor.unsent.append(self)

@@ -1,29 +1,31 @@
 # -*- test-case-name: tests.test_completion -*-
 """
-Twisted's TCP transports, on a completion queue; L{iodemo.completion.unix} has what is
-different of UNIX connections.
+Twisted's TCP transports, on a completion queue. L{iodemo.completion} defines the terms;
+L{iodemo.completion.unix} has what differs for UNIX connections.
 
-Decision. What a connection owes Twisted (producers, half-close, TLS, addresses, the
-order in which things are told) is Twisted's own code, inherited; what is new is how
-bytes come and go. So these transports cannot drift from Twisted's, and nothing of
-them is written twice, but for what every exchange takes: the ring's extension has
-that without an interpreter (C{RingStream} in L{iodemo.completion}).
+Decisions. These transports inherit from Twisted's the behaviour of a connection
+(producers, half-close, TLS, addresses, the order of callbacks), so they cannot drift
+from it. New is only how bytes are received and sent. The methods that run for every
+exchange exist twice: here, and compiled for the ring (C{RingStream} in
+C{iodemo/completion/ring.pyx}).
 
-  - Bytes that a protocol writes are collected, and sent when the reactor is about to
-    wait (L{StreamMixin.sendWritten}): many writes, one send. Those that are small
-    altogether are joined for it; others are sent as they are, since the queue holds
-    what it sends: joined, much of it would be new memory, not in any cache, for every
-    connection at the same time.
-  - If nobody waits for the end of it, the send is a try that is reported only if it
-    was not all that was sent; else, and for what was left of a try, it is one that
-    the queue finishes.
-  - To stop reading cancels the receive at once, so that whatever comes stays in the
-    socket, for another process, say, to which the connection is handed over. That takes
-    no system call of its own: a queue tells the kernel when it waits.
-  - Ports are Twisted's own, on the queue's C{poll}: L{iodemo.completion.ring} says why.
+  - Bytes that a protocol writes are collected, and sent before the reactor waits
+    (L{StreamMixin.sendWritten}): many writes, one send. A small amount is joined into
+    one piece. A large one is sent in the pieces that were written: the queue keeps them
+    until they are sent, so joining would take new memory, outside the processor's
+    cache, for each connection at the same time.
+  - If nothing has to happen at the end of a send, it is a C{sendNow}, which the queue
+    reports only if it was short. Otherwise, and for the rest of a short one, it is a
+    C{send}, which the queue completes.
+  - A connection that pauses cancels its receive at once. So data that arrives later
+    stays in the socket, for example for another process to which the connection is
+    handed over. This takes no system call of its own: a queue cancels when it waits.
+  - Ports are Twisted's own, on the queue's C{poll}: L{iodemo.completion.ring} has the
+    reason.
 
-Cost. What a ring had received for a connection when the callback of another one paused
-it is kept, one read at most: it cannot be put back into the socket.
+Cost. A connection may be paused by the callback of another one, when a ring has already
+received data for it. That data is kept, one delivery at most, because it cannot be put
+back into the socket.
 """
 
 from __future__ import annotations
@@ -47,27 +49,28 @@ from iodemo.completion.interfaces import MOST_PIECES
 if TYPE_CHECKING:
     from iodemo.completion.reactor import CompletionReactor
 
-#: How many bytes are joined at most.
+#: How many bytes are joined into one piece at most.
 _JOINED = 32 * 1024
-#: Seconds until a port accepts again that had no descriptor.
+#: Seconds until a port accepts again after the process had no free descriptor.
 RETRY_DELAY = 0.5
 
 
 class StreamMixin(tcp.Connection):
     """
-    How a connection receives and sends.
+    A connection that receives and sends by a completion queue.
 
-    @ivar reading: whether the protocol wants to be told what comes.
-    @ivar writing: whether there is something to be sent, or a send under way.
+    @ivar reading: whether the protocol has not paused.
+    @ivar writing: whether there is data to send, or a send in the queue.
     @ivar descriptor: the socket's number.
-    @ivar _receiving: the operation, if there is one.
-    @ivar _sending: likewise.
-    @ivar _pieces: what it sends, from C{offset} in the first of them.
-    @ivar _piecesLength: how many bytes they have. For Twisted, C{dataBuffer} is empty.
-    @ivar pausedInput: what had come when C{reading} was turned off: data, and how receiving
-        ended.
-    @ivar _inputOver: whether the protocol was told that nothing more will come. Of
-        Twisted's own, one that resumes then is told again.
+    @ivar _receiving: the receive in the queue, if there is one.
+    @ivar _sending: the send in the queue, if there is one.
+    @ivar _pieces: the data of that send, from C{offset} in the first piece.
+    @ivar _piecesLength: how many bytes the pieces have. Twisted's own C{dataBuffer}
+        stays empty.
+    @ivar pausedInput: data that the queue had received before the protocol paused, and
+        after it the result that ended receiving. L{None} if there is none.
+    @ivar _inputOver: whether the protocol has been called with the end of its input. A
+        transport of Twisted's calls it again if it resumes.
     """
 
     reactor: CompletionReactor
@@ -101,12 +104,13 @@ class StreamMixin(tcp.Connection):
             self.reactor.queue.cancel(self._receiving)
             self._receiving = None
         if self._sending is None:
-            # What neither reads nor writes the reactor does not keep, as Twisted's.
+            # As with Twisted's reactors, the reactor holds no reference to a
+            # connection that neither reads nor writes.
             self.reactor.streams.discard(self)
 
     def received(self, data: bytes) -> None:
         """
-        Told by the queue: something came.
+        Called by the queue with received data.
         """
         if self.reading and self.pausedInput is None:
             try:
@@ -118,10 +122,10 @@ class StreamMixin(tcp.Connection):
 
     def receiveEnded(self, result: int) -> None:
         """
-        Told by the queue: nothing more will come.
+        Called by the queue when nothing more will come.
         """
         if self._receiving is not None:
-            # Another one, if the connection has resumed meanwhile.
+            # It is a new receive if the connection has resumed meanwhile.
             self.reactor.queue.cancel(self._receiving)
             self._receiving = None
         if self.reading and self.pausedInput is None:
@@ -131,7 +135,7 @@ class StreamMixin(tcp.Connection):
 
     def _keepInput(self, item: bytes | int) -> None:
         """
-        Keep what had come when this connection stopped reading.
+        Keep data, or the end, that the queue had received before the pause.
         """
         if self.disconnected or self._aborting:
             return
@@ -141,7 +145,7 @@ class StreamMixin(tcp.Connection):
 
     def _deliverPausedInput(self) -> None:
         """
-        Hand over what was kept, as long as it is wanted.
+        Deliver paused input, until the protocol pauses again.
         """
         while self.pausedInput and self.reading and not self.disconnected:
             item = self.pausedInput.pop(0)
@@ -165,15 +169,15 @@ class StreamMixin(tcp.Connection):
 
     def write(self, data: bytes) -> None:
         """
-        See L{ITransport.write}: the plainest case, which is nearly every one, without
-        the five calls that Twisted's takes.
+        See L{ITransport.write}. The most frequent case, of plain C{bytes} without TLS,
+        avoids the five calls that Twisted's method makes.
         """
         if type(data) is not bytes or self.TLS:
             super().write(data)
         elif data and self.connected and not self._writeDisconnected:
             self._tempDataBuffer.append(data)
             self._tempDataLen += len(data)
-            # First this: what the producer does may fail.
+            # Before the producer is called, whose code may fail.
             self.startWriting()
             if self.producer is not None:
                 self._maybePauseProducer()
@@ -186,17 +190,18 @@ class StreamMixin(tcp.Connection):
 
     def stopWriting(self) -> None:
         """
-        See L{FileDescriptor.stopWriting}. What is written is sent when the reactor
-        comes to it; if there is nothing by then, nothing is.
+        See L{FileDescriptor.stopWriting}. Nothing to do: L{sendWritten} finds out
+        whether there is data.
         """
 
     def sendWritten(self) -> None:
         """
-        Send what was written since this was called last.
+        Send what was written since the last call.
         """
         if self.disconnected or self._aborting or self._sending is not None:
             return
-        # Pieces without a byte are dropped. (One of a subclass may lie of its length.)
+        # Empty pieces are dropped. They are joined to see this, because a subclass of
+        # bytes may define a __len__ that is wrong.
         if not self._tempDataLen and not b"".join(self._tempDataBuffer):
             self._tempDataBuffer.clear()
             self.writing = False
@@ -214,7 +219,7 @@ class StreamMixin(tcp.Connection):
 
     def sentPart(self, data: bytes, result: int) -> None:
         """
-        Told by the queue: not all of a try was sent.
+        Called by the queue when a C{sendNow} was short.
         """
         if self.disconnected or self._aborting:
             return
@@ -228,7 +233,7 @@ class StreamMixin(tcp.Connection):
 
     def sent(self, result: int) -> None:
         """
-        Told by the queue: a send is over.
+        Called by the queue when a C{send} has ended.
         """
         self._sending = None
         if self.disconnected or self._aborting:
@@ -247,17 +252,17 @@ class StreamMixin(tcp.Connection):
             return
         self._piecesLength = 0
         if self._tempDataLen:
-            # Not at once: were it a try, and then another before the queue waits,
-            # the second could go where the first found no room.
+            # Not at once: if this were a sendNow, and another one followed before the
+            # queue waits, the second could be sent though the first was short.
             self.reactor.unsent.append(self)
         else:
             self.sendWritten()
 
     def _isAwaited(self) -> bool:
         """
-        Whether something is to happen when all is sent.
+        Whether something has to happen when all is sent.
         """
-        # A producer who is not paused writes when it likes, and waits for nothing.
+        # A push producer that is not paused writes at any time, and waits for no call.
         return bool(
             self.disconnecting
             or self._writeDisconnecting
@@ -275,8 +280,8 @@ class StreamMixin(tcp.Connection):
         """
         Take all that was written.
 
-        @return: up to L{MOST_PIECES}, of the very type C{bytes}: a queue takes no
-            other, and a protocol may write any of a subclass.
+        @return: up to L{MOST_PIECES}, each exactly of type C{bytes}. A protocol may
+            write instances of a subclass, but a queue does not accept them.
         """
         written = self._tempDataBuffer
         if self._tempDataLen <= _JOINED or len(written) > MOST_PIECES:
@@ -304,10 +309,10 @@ class StreamMixin(tcp.Connection):
 
     def _drained(self) -> None:
         """
-        Everything is sent: have the producer go on, or close what was to be closed.
+        Resume the producer, or close, after everything was sent.
         """
         try:
-            # It finds nothing to write, and knows what comes then.
+            # With nothing to write, this does what comes after the last byte.
             why = FileDescriptor.doWrite(self)
         except BaseException:
             self.failed(False)
@@ -316,14 +321,14 @@ class StreamMixin(tcp.Connection):
                 self._disconnect(why, False)
 
     def writeSomeData(self, data: bytes) -> int:
-        """See L{FileDescriptor.writeSomeData}: only L{_drained} comes here."""
+        """See L{FileDescriptor.writeSomeData}. Called only below L{_drained}."""
         return 0
 
     # The end
 
     def failed(self, isRead: bool) -> None:
         """
-        Drop this connection for the error that its protocol let through.
+        Drop this connection because of the exception that its protocol raised.
         """
         why = sys.exc_info()[1]
         log.err()
@@ -335,7 +340,7 @@ class StreamMixin(tcp.Connection):
 
     def _closeSocket(self, orderly: bool) -> None:
         """
-        Close the socket, after the operations on it.
+        Close the socket, after cancelling the operations on it.
         """
         queue = self.reactor.queue
         for operation in (self._receiving, self._sending):
@@ -362,7 +367,7 @@ class StreamMixin(tcp.Connection):
 
 class ServerMixin(StreamMixin):
     """
-    How a connection that was accepted begins.
+    The beginning of a connection that a port has accepted.
     """
 
     def __init__(
@@ -383,10 +388,10 @@ class ServerMixin(StreamMixin):
 
 class ClientMixin(StreamMixin):
     """
-    How a connection is made from here.
+    The beginning of a connection that this process makes.
 
-    @ivar realAddress: where to.
-    @ivar _connecting: the operation, if there is one.
+    @ivar realAddress: the address to connect to.
+    @ivar _connecting: the connect in the queue, if there is one.
     """
 
     realAddress: Any
@@ -410,7 +415,7 @@ class ClientMixin(StreamMixin):
 
     def connectEnded(self, result: int) -> None:
         """
-        Told by the queue: connected, or not.
+        Called by the queue when the connection is made, or has failed.
         """
         self._connecting = None
         if result:
@@ -436,13 +441,13 @@ class Server(ServerMixin, tcp.Server):
 
 class Client(ClientMixin, tcp.Client):
     """
-    A TCP connection that is made from here.
+    A TCP connection that this process makes.
     """
 
 
 class Connector(tcp.Connector):
     """
-    What makes L{Client}s.
+    The factory of L{Client}s.
     """
 
     reactor: CompletionReactor
@@ -456,10 +461,10 @@ class Connector(tcp.Connector):
 
 class PortMixin(tcp.Port):
     """
-    How a port waits where Twisted's would ask again and again: when there is no
-    descriptor for a connection, nor one in reserve to turn the connection away with.
+    A port that pauses accepting when the process has no free descriptor, and Twisted's
+    reserved one is used up. Twisted's own port would spin then.
 
-    @ivar _retrying: what begins to accept again.
+    @ivar _retrying: the delayed call that resumes accepting.
     """
 
     reactor: CompletionReactor

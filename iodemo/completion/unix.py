@@ -1,19 +1,19 @@
 # -*- test-case-name: tests.test_completion -*-
 """
-Twisted's transports on UNIX sockets, on a completion queue.
+Twisted's transports for UNIX sockets, on a completion queue. L{iodemo.completion}
+defines the terms.
 
-Facts. With the bytes of a UNIX socket may come descriptors, which recvmsg(2) gives and
-recv(2) throws away. To connect never waits: it is done at once, or the listener has no
-room (EAGAIN), and nothing tells when it has.
+Facts. Descriptors may come with the bytes of a UNIX socket; recvmsg(2) returns them,
+and recv(2) discards them. Connecting never waits: it succeeds at once, or the backlog
+of the listener is full (EAGAIN), and no event reports when it has space again.
 
-Decision. Connecting, sending, with or without a descriptor, and closing are
-operations of the queue, as with TCP. That there is something to receive is, too, a
-C{poll}; then it is Twisted's own code that calls recvmsg and knows what to do with what
-came along.
+Decision. Connecting, sending (with or without a descriptor) and closing are operations
+of the queue, as with TCP. For receiving, the queue only polls; Twisted's own code then
+calls recvmsg, and knows what to do with the descriptors.
 
-Cost. A system call for each receive that a multishot recvmsg would not need; but what
-replaces C{twisted.python.sendmsg.recvmsg}, as Twisted's own tests do, is then seen here
-as under every reactor of Twisted's.
+Cost. A system call for each receive, which a multishot recvmsg would not need. In
+return, a replacement of C{twisted.python.sendmsg.recvmsg}, as in Twisted's own tests,
+has an effect here, as it has under every reactor of Twisted's.
 """
 
 from __future__ import annotations
@@ -34,18 +34,18 @@ if TYPE_CHECKING:
     _Stream = StreamMixin
     _Client = ClientMixin
 else:
-    # They come before these among the bases, but not always right before them.
+    # Among the bases of a transport these come later, but not always next.
     _Stream = _Client = object
 
-#: Seconds until connecting is tried again to one who has no room.
+#: Seconds until the next attempt to connect to a listener whose backlog is full.
 RETRY_DELAY = 0.01
 
 
 class UNIXMixin(_Stream):
     """
-    What is different of a UNIX connection.
+    A UNIX connection, where it differs from a TCP connection.
 
-    @ivar _sendmsgQueue: descriptors to be sent, each with one of the bytes written.
+    @ivar _sendmsgQueue: descriptors to be passed, each with one of the bytes written.
     """
 
     _sendmsgQueue: list[int]
@@ -68,7 +68,7 @@ class UNIXMixin(_Stream):
 
     def polled(self, result: int) -> None:
         """
-        Told by the queue: there is something to receive.
+        Called by the queue when there is something to receive.
         """
         if result < 0:
             self._receiving = None
@@ -85,14 +85,14 @@ class UNIXMixin(_Stream):
 
     def sendWritten(self) -> None:
         """
-        Send the next descriptor, if there is any, with the next byte.
+        Send the next byte with the next descriptor, if there is any.
         """
         if not self._sendmsgQueue:
             super().sendWritten()
         elif self.disconnected or self._aborting or self._sending is not None:
             return
         elif len(self._sendmsgQueue) > self._tempDataLen:
-            # Twisted's rule: what is left over could never be sent.
+            # Twisted's rule: a descriptor without a byte could never be sent.
             self._disconnect(FileDescriptorOverrun(), False)
         else:
             first = self._tempDataBuffer[0]
@@ -104,7 +104,7 @@ class UNIXMixin(_Stream):
 
     def _splitWritten(self) -> None:
         """
-        Have a piece for each byte that goes along with a descriptor.
+        Make a piece of each byte that is sent with a descriptor.
         """
         written = b"".join(self._tempDataBuffer)
         count = len(self._sendmsgQueue)
@@ -121,9 +121,9 @@ class UNIXMixin(_Stream):
 
 class UNIXClientMixin(UNIXMixin, _Client):
     """
-    How a UNIX connection is made from here.
+    A UNIX connection that this process makes.
 
-    @ivar _retrying: what connects again.
+    @ivar _retrying: the delayed call that connects again.
     """
 
     _connecting: int | None
@@ -131,7 +131,7 @@ class UNIXClientMixin(UNIXMixin, _Client):
 
     def connectEnded(self, result: int) -> None:
         """
-        Told by the queue: connected, or not.
+        Called by the queue when the connection is made, or has failed.
         """
         if result == -EAGAIN:
             self._connecting = None
@@ -158,13 +158,13 @@ class UNIXServer(UNIXMixin, ServerMixin, unix.Server):
 
 class UNIXClient(UNIXClientMixin, ClientMixin, unix.Client):
     """
-    A UNIX connection that is made from here.
+    A UNIX connection that this process makes.
     """
 
 
 class UNIXConnector(unix.Connector):
     """
-    What makes L{UNIXClient}s.
+    The factory of L{UNIXClient}s.
     """
 
     reactor: CompletionReactor

@@ -1,9 +1,10 @@
 # -*- test-case-name: tests.test_completion -*-
 """
-An emulated proactor: the program sees completions, the kernel is asked for readiness.
+An emulated proactor: the program sees completions, made from the kernel's readiness.
 
-This is what most frameworks mean by asynchronous. L{iodemo.completion.emulated} has
-the facts, the decision and the costs; it works wherever epoll or poll does.
+Most frameworks that call themselves asynchronous work in this way.
+L{iodemo.completion.emulated} has the facts, the decisions and the costs. It works
+wherever epoll or poll does.
 """
 
 from __future__ import annotations
@@ -16,7 +17,7 @@ from iodemo.completion.reactor import CompletionReactor
 
 class ProactorReactor(CompletionReactor):
     """
-    A reactor on completions that are made from readiness.
+    A reactor on completions made from readiness.
     """
 
     def __init__(self) -> None:

@@ -1,17 +1,17 @@
 # -*- test-case-name: tests.test_uring -*-
 """
-A proactor on io_uring: the kernel does the operations, and tells their results.
+A proactor on io_uring: the kernel performs the operations, and returns their results.
 
-L{iodemo.completion.ring} has the facts, the decisions and the costs. It is an
-extension that is compiled when iodemo is installed, and needs Linux 6.1; where it
-cannot be, importing this module fails with the reason.
+L{iodemo.completion.ring} has the facts, the decisions and the costs. It is an extension
+module, compiled when iodemo is installed. It needs Linux 6.1. Where it
+cannot run, importing this module fails with the reason.
 
-Its memory is bounded by settings in the environment, each a power of two:
+Environment variables bound its memory, each a power of two:
 
-  - IODEMO_URING_BUFFERS (256): buffers that all connections share to receive.
+  - IODEMO_URING_BUFFERS (256): the buffers that all connections share to receive.
   - IODEMO_URING_BUFFER_KIB (32): the size of each.
-  - IODEMO_URING_RESULTS (16384): room for results. What has none is kept by the
-    kernel, and costs more.
+  - IODEMO_URING_RESULTS (16384): the entries of the completion queue. The kernel keeps
+    further ones in its overflow list, which costs more.
 """
 
 from __future__ import annotations
@@ -49,9 +49,9 @@ _MOST = 32768
 
 def setting(name: str, default: int) -> int:
     """
-    A size from the environment.
+    A size from an environment variable.
 
-    @raise ImportError: if it is not a power of two that the kernel takes.
+    @raise ImportError: if it is not a power of two that the kernel accepts.
     """
     text = os.environ.get(name) or str(default)
     if text.isascii() and text.isdigit():
@@ -69,8 +69,8 @@ class Server(RingStream, StreamServer):
     A connection that was accepted.
     """
 
-    # What Twisted's server transport always has. With the attributes of its first
-    # base that is all, so that an idle connection has no dictionary.
+    # The attributes that Twisted's server transport always sets. RingStream declares
+    # the others, so an idle connection has no dictionary.
     __slots__ = (
         "client",
         "fileno",
@@ -85,7 +85,7 @@ class Server(RingStream, StreamServer):
 
 class Client(RingStream, StreamClient):
     """
-    A connection that is made from here.
+    A connection that this process makes.
     """
 
 
@@ -97,7 +97,7 @@ class UNIXServer(UNIXMixin, RingStream, ServerMixin, unix.Server):
 
 class UNIXClient(UNIXClientMixin, RingStream, ClientMixin, unix.Client):
     """
-    A UNIX connection that is made from here.
+    A UNIX connection that this process makes.
     """
 
 
@@ -116,7 +116,7 @@ class UringReactor(CompletionReactor):
         self.ring = RingQueue(
             buffers,
             setting("IODEMO_URING_BUFFER_KIB", 32) * 1024,
-            # What a connection receives before it pauses must have room there.
+            # The CQEs of all buffers must fit.
             max(setting("IODEMO_URING_RESULTS", 16384), 2 * buffers),
         )
         super().__init__(self.ring)
@@ -125,8 +125,8 @@ class UringReactor(CompletionReactor):
         """
         See L{ReactorBase.startRunning}.
 
-        The ring is made here, in the thread and as the user that will run: a refusal
-        ends the program.
+        The ring is made here: in the thread that will run the reactor, and after the
+        process has changed its user. A refusal ends the program.
         """
         super().startRunning(*args, **kwargs)
         try:
