@@ -1,6 +1,6 @@
 """
-Tests for L{iodemo.completion}: what a completion queue promises, held against each
-queue with real sockets, and what is the ring's alone.
+Tests for L{iodemo.completion}: each queue is tested against the interface, with real
+sockets, and the ring in addition against what only it does.
 """
 
 from __future__ import annotations
@@ -49,32 +49,32 @@ def makeRing(
 
 class Owner:
     """
-    Who asks a queue, and remembers what it was told.
+    The owner of operations, which records its callbacks.
 
-    @ivar told: names and arguments, in order.
+    @ivar calls: name and arguments of each callback but C{received}, in order.
     @ivar data: all that was received.
-    @ivar whenTold: called with the name of everything told.
+    @ivar whenCalled: called with the name of each callback.
     """
 
-    def __init__(self, whenTold: Callable[[str], object] | None = None) -> None:
-        self.told: list[tuple[Any, ...]] = []
+    def __init__(self, whenCalled: Callable[[str], object] | None = None) -> None:
+        self.calls: list[tuple[Any, ...]] = []
         self.data = b""
-        self.whenTold = whenTold or (lambda name: None)
+        self.whenCalled = whenCalled or (lambda name: None)
 
     def received(self, data: bytes) -> None:
         """See L{ICompletionQueue.receive}."""
         self.data += data
-        self.whenTold("received")
+        self.whenCalled("received")
 
     def __getattr__(self, name: str) -> Callable[..., None]:
         if name.startswith("_"):
             raise AttributeError(name)
 
-        def tell(*arguments: Any) -> None:
-            self.told.append((name, *arguments))
-            self.whenTold(name)
+        def record(*arguments: Any) -> None:
+            self.calls.append((name, *arguments))
+            self.whenCalled(name)
 
-        return tell
+        return record
 
 
 def listening() -> socket.socket:
@@ -91,7 +91,7 @@ def listening() -> socket.socket:
 
 class QueueTestsMixin:
     """
-    What each queue promises.
+    Tests for the interface.
     """
 
     queue: Any
@@ -129,7 +129,7 @@ class QueueTestsMixin:
 
     def until(self, condition: Callable[[], bool]) -> None:
         """
-        Wait until something is so.
+        Wait until a condition is true.
         """
         deadline = time.monotonic() + TIMEOUT
         while not condition():
@@ -137,22 +137,22 @@ class QueueTestsMixin:
             if time.monotonic() > deadline:
                 raise AssertionError("it never came")
 
-    def untilTold(self, owner: Owner) -> None:
+    def untilCalled(self, owner: Owner) -> None:
         """
-        Wait until an owner was told something other than data.
+        Wait until an owner was called with something other than data.
         """
-        self.until(lambda: bool(owner.told))
+        self.until(lambda: bool(owner.calls))
 
     def untilReceived(self, owner: Owner, data: bytes) -> None:
         """
-        Wait until an owner has received just that.
+        Wait until an owner has received exactly this data.
         """
         self.until(lambda: len(owner.data) >= len(data))
         self.assertEqual(owner.data, data)
 
-    def rest(self) -> None:
+    def drainResults(self) -> None:
         """
-        Have everything told that can be told now.
+        Let the queue dispatch all results that it can get now.
         """
         for _ in range(5):
             self.queue.wait(0)
@@ -165,7 +165,7 @@ class QueueTestsMixin:
 
     def test_receive(self) -> None:
         """
-        Whatever comes is told, again and again, and then the end.
+        The owner is called with all data that arrives, and then with the end.
         """
         ours, peer = self.pair()
         owner = Owner()
@@ -175,27 +175,27 @@ class QueueTestsMixin:
             peer.sendall(said)
             self.untilReceived(owner, expected)
         peer.shutdown(socket.SHUT_WR)
-        self.untilTold(owner)
+        self.untilCalled(owner)
         self.assertEqual(owner.data, b"one" + b"two" * 10000)
-        self.assertEqual(owner.told, [("receiveEnded", 0)])
+        self.assertEqual(owner.calls, [("receiveEnded", 0)])
 
     def test_receiveReset(self) -> None:
         """
-        A reset is told as the kernel's error.
+        A reset is reported as the kernel's error.
         """
         ours, peer = self.pair()
         owner = Owner()
         self.queue.receive(owner, ours.fileno())
-        self.rest()
+        self.drainResults()
         peer.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
         peer.close()
-        self.untilTold(owner)
-        self.assertEqual(owner.told, [("receiveEnded", -errno.ECONNRESET)])
+        self.untilCalled(owner)
+        self.assertEqual(owner.calls, [("receiveEnded", -errno.ECONNRESET)])
 
     def test_receiveCancelled(self) -> None:
         """
-        Of a receive that was cancelled nothing is told, submitted already or not, and
-        it takes nothing: what comes then is for whoever reads the socket.
+        The owner of a cancelled receive is not called, whether the receive was
+        submitted or not. The receive takes nothing: later data stays in the socket.
         """
         for submitted in (False, True):
             ours, peer = self.pair()
@@ -204,22 +204,22 @@ class QueueTestsMixin:
             if submitted:
                 peer.sendall(b"mine")
                 self.untilReceived(owner, b"mine")
-                self.rest()
+                self.drainResults()
             peer.sendall(b"yours")
             select.select([ours], [], [], TIMEOUT)
             self.queue.cancel(operation)
             self.queue.cancel(operation)
-            self.rest()
+            self.drainResults()
             self.assertEqual(ours.recv(100), b"yours")
             self.queue.receive(heir, ours.fileno())
             peer.sendall(b"and yours")
             self.untilReceived(heir, b"and yours")
-            self.assertEqual(owner.told, [])
+            self.assertEqual(owner.calls, [])
 
     def test_receiveCancelledWithin(self) -> None:
         """
-        An owner that cancels a receive when it has some data leaves the rest in the
-        socket, however much there is; and may ask for it again at once.
+        An owner that cancels a receive in a callback leaves the rest in the socket,
+        however much there is; and it may receive again at once.
         """
         ours, peer = self.pair()
         data = os.urandom(MIB // 4)
@@ -236,12 +236,12 @@ class QueueTestsMixin:
             self.queue.cancel(operations.pop())
             operations.append(self.queue.receive(owner, ours.fileno()))
 
-        owner.whenTold = again
+        owner.whenCalled = again
         operations.append(self.queue.receive(owner, ours.fileno()))
         self.until(lambda: len(owner.data) > MIB // 16)
-        owner.whenTold = once
+        owner.whenCalled = once
         self.until(lambda: not operations)
-        self.rest()
+        self.drainResults()
         before = len(owner.data)
         received = owner.data
         ours.settimeout(TIMEOUT)
@@ -249,26 +249,26 @@ class QueueTestsMixin:
             received += ours.recv(MIB)
         sending.join()
         self.assertTrue(received == data)
-        self.assertEqual((len(owner.data), owner.told), (before, []))
+        self.assertEqual((len(owner.data), owner.calls), (before, []))
 
     def test_send(self) -> None:
         """
-        What does not fit is sent when there is room; the result is all of it.
+        Data that does not fit is sent when there is space; the result counts all.
         """
         ours, peer = self.pair()
         owner = Owner()
         data = os.urandom(8 * MIB)
         self.queue.send(owner, ours.fileno(), [b"xx" + data], 2)
-        self.rest()
-        self.assertEqual(owner.told, [])
+        self.drainResults()
+        self.assertEqual(owner.calls, [])
         received = self.drain(peer, len(data), owner)
         self.assertTrue(received == data)
-        self.assertEqual(owner.told, [("sent", len(data))])
+        self.assertEqual(owner.calls, [("sent", len(data))])
 
     def test_sendPieces(self) -> None:
         """
-        Pieces are sent in their order, as many as may be, however few of their bytes
-        there is room for at a time.
+        The maximum number of pieces is sent in order, though the socket has space for
+        only a few of their bytes at a time.
         """
         ours, peer = self.pair()
         ours.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 1)
@@ -276,62 +276,62 @@ class QueueTestsMixin:
         pieces = [os.urandom(number * 16 % 16001) for number in range(MOST_PIECES)]
         data = b"".join(pieces)
         self.queue.send(owner, ours.fileno(), [b"xx", *pieces[1:]], 2)
-        self.rest()
-        self.assertEqual(owner.told, [])
+        self.drainResults()
+        self.assertEqual(owner.calls, [])
         received = self.drain(peer, len(data), owner)
         self.assertTrue(received == data)
-        self.assertEqual(owner.told, [("sent", len(data))])
+        self.assertEqual(owner.calls, [("sent", len(data))])
 
     def drain(self, peer: socket.socket, count: int, owner: Owner) -> bytes:
         """
-        Read so much at the peer's end while the queue works, and until the owner was
-        told something.
+        Read so many bytes at the peer's end while the queue works, and until the owner
+        was called.
         """
         peer.setblocking(False)
         received = bytearray()
         deadline = time.monotonic() + TIMEOUT
-        while len(received) < count or not owner.told:
+        while len(received) < count or not owner.calls:
             self.queue.wait(0)
             if select.select([peer], [], [], 0.01)[0]:
                 received += peer.recv(MIB)
             if time.monotonic() > deadline:
-                raise AssertionError(f"{len(received)} of {count}, {owner.told}")
+                raise AssertionError(f"{len(received)} of {count}, {owner.calls}")
         return bytes(received)
 
-    def test_sendToNobody(self) -> None:
+    def test_sendFails(self) -> None:
         """
-        What cannot be sent has the kernel's error for its result.
+        A send that fails has the kernel's error as its result.
         """
         ours, _peer = self.pair()
         ours.shutdown(socket.SHUT_WR)
         owner = Owner()
         self.queue.send(owner, ours.fileno(), [b"hello"])
-        self.untilTold(owner)
-        self.assertEqual(owner.told, [("sent", -errno.EPIPE)])
+        self.untilCalled(owner)
+        self.assertEqual(owner.calls, [("sent", -errno.EPIPE)])
 
     def test_sendCancelled(self) -> None:
         """
-        Of a send that was cancelled while it waited for room nothing is told, and
+        The owner of a send that was cancelled while it was blocked is not called, and
         nothing more is sent.
         """
         ours, peer = self.pair()
         owner = Owner()
         ours.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 1)
         operation = self.queue.send(owner, ours.fileno(), [bytes(32 * MIB)])
-        self.rest()
+        self.drainResults()
         self.queue.cancel(operation)
-        self.rest()
+        self.drainResults()
         ours.shutdown(socket.SHUT_WR)
         received = 0
         while part := peer.recv(MIB):
             received += len(part)
             self.queue.wait(0)
         self.assertTrue(0 < received < 32 * MIB, received)
-        self.assertEqual(owner.told, [])
+        self.assertEqual(owner.calls, [])
 
     def test_sendPassing(self) -> None:
         """
-        A descriptor is passed along with a byte, when there is room for it.
+        A descriptor is passed with a byte, when the socket has space for it.
         """
         ours, peer = socket.socketpair()
         for end in (ours, peer):
@@ -344,13 +344,13 @@ class QueueTestsMixin:
         owner = Owner()
         with open(__file__, "rb") as passed:
             self.queue.send(owner, ours.fileno(), [b"x"], 0, passed.fileno())
-            self.rest()
-            self.assertEqual(owner.told, [])
+            self.drainResults()
+            self.assertEqual(owner.calls, [])
             data = b""
             while len(data) < full:
                 data += peer.recv(full - len(data))
-            self.untilTold(owner)
-            self.assertEqual(owner.told, [("sent", 1)])
+            self.untilCalled(owner)
+            self.assertEqual(owner.calls, [("sent", 1)])
             data, (received,), _, _ = socket.recv_fds(peer, 10, 10)
             self.addCleanup(os.close, received)
             self.assertEqual(data, b"x")
@@ -358,40 +358,40 @@ class QueueTestsMixin:
                 os.path.samestat(os.fstat(received), os.fstat(passed.fileno()))
             )
             gone = passed.fileno()
-        owner.told.clear()
+        owner.calls.clear()
         self.queue.send(owner, ours.fileno(), [b"x"], 0, gone)
-        self.untilTold(owner)
-        self.assertEqual(owner.told, [("sent", -errno.EBADF)])
+        self.untilCalled(owner)
+        self.assertEqual(owner.calls, [("sent", -errno.EBADF)])
 
     def test_sendNow(self) -> None:
         """
-        Of a try that went well nothing is told.
+        The owner of a sendNow that sent all is not called.
         """
         ours, peer = self.pair()
         owner = Owner()
         for number in range(10):
             self.queue.sendNow(owner, ours.fileno(), b"%d" % number)
-        self.rest()
+        self.drainResults()
         self.assertEqual(peer.recv(100), b"0123456789")
-        self.assertEqual(owner.told, [])
+        self.assertEqual(owner.calls, [])
 
     def test_sendNowPart(self) -> None:
         """
-        If only a part went, that is told within the same wait, with the data, so
-        that the rest can be sent.
+        A short sendNow is reported within the same wait, with the data, so that the
+        rest can be sent.
         """
         ours, peer = self.pair()
         owner = Owner()
         data = os.urandom(8 * MIB)
         self.queue.sendNow(owner, ours.fileno(), data)
         self.queue.wait(0)
-        ((name, told, count),) = owner.told
+        ((name, told, count),) = owner.calls
         self.assertTrue((name, told) == ("sentPart", data))
         self.assertTrue(0 < count < len(data), count)
         self.queue.sendNow(owner, ours.fileno(), b"more")
         self.queue.wait(0)
-        self.assertEqual(owner.told[1:], [("sentPart", b"more", -errno.EAGAIN)])
-        owner.told.clear()
+        self.assertEqual(owner.calls[1:], [("sentPart", b"more", -errno.EAGAIN)])
+        owner.calls.clear()
         self.queue.send(owner, ours.fileno(), [data], count)
         self.assertTrue(self.drain(peer, len(data), owner) == data)
 
@@ -406,8 +406,8 @@ class QueueTestsMixin:
                 with socket.socket() as connecting:
                     connecting.setblocking(False)
                     self.queue.connect(owner, connecting.fileno(), address)
-                    self.untilTold(owner)
-                self.assertEqual(owner.told, [("connectEnded", result)])
+                    self.untilCalled(owner)
+                self.assertEqual(owner.calls, [("connectEnded", result)])
                 port.close()
 
     def test_connectIPv6(self) -> None:
@@ -425,13 +425,13 @@ class QueueTestsMixin:
                 connecting.setblocking(False)
                 address = port.getsockname()
                 self.queue.connect(owner, connecting.fileno(), address)
-                self.untilTold(owner)
-            self.assertEqual(owner.told, [("connectEnded", 0)])
+                self.untilCalled(owner)
+            self.assertEqual(owner.calls, [("connectEnded", 0)])
 
     def test_connectUNIX(self) -> None:
         """
-        An address of a UNIX socket is a path, in a file system or not. Where there is
-        no room that is the result, at once.
+        An address of a UNIX socket is a path, or an abstract name. If the backlog is
+        full, the result is EAGAIN, at once.
         """
         directory = makeDirectory(cast(SynchronousTestCase, self))
         paths = str(directory / "socket"), b"\0" + os.urandom(8).hex().encode()
@@ -446,14 +446,14 @@ class QueueTestsMixin:
                     connections[-1].setblocking(False)
                     owner = Owner()
                     self.queue.connect(owner, connections[-1].fileno(), path)
-                    self.untilTold(owner)
-                    self.assertEqual(owner.told, [("connectEnded", result)])
+                    self.untilCalled(owner)
+                    self.assertEqual(owner.calls, [("connectEnded", result)])
         with socket.socket(socket.AF_UNIX) as connecting:
             connecting.setblocking(False)
             owner = Owner()
             self.queue.connect(owner, connecting.fileno(), paths[0])
-            self.untilTold(owner)
-            self.assertEqual(owner.told, [("connectEnded", -errno.ECONNREFUSED)])
+            self.untilCalled(owner)
+            self.assertEqual(owner.calls, [("connectEnded", -errno.ECONNREFUSED)])
             for path in ("x" * 108, b"\0" + b"x" * 108):
                 self.assertRaises(
                     OSError, self.queue.connect, owner, connecting.fileno(), path
@@ -461,11 +461,11 @@ class QueueTestsMixin:
 
     def test_connectCancelled(self) -> None:
         """
-        Of connecting that was cancelled nothing is told.
+        The owner of a cancelled connect is not called.
         """
         owner = Owner()
         with socket.socket() as full:
-            # Nobody accepts, and one may wait: the next gets no answer.
+            # Nothing accepts, and the backlog holds one: the next gets no answer.
             full.bind(("127.0.0.1", 0))
             full.listen(0)
             with socket.create_connection(full.getsockname(), TIMEOUT):
@@ -474,15 +474,15 @@ class QueueTestsMixin:
                 operation = self.queue.connect(
                     owner, connecting.fileno(), full.getsockname()
                 )
-                self.rest()
+                self.drainResults()
                 self.queue.cancel(operation)
                 connecting.close()
-                self.rest()
-        self.assertEqual(owner.told, [])
+                self.drainResults()
+        self.assertEqual(owner.calls, [])
 
     def test_connectNowhere(self) -> None:
         """
-        An impossible port is refused where it is asked for.
+        An impossible port raises an exception.
         """
         with socket.socket() as connecting:
             self.assertRaises(
@@ -495,39 +495,39 @@ class QueueTestsMixin:
 
     def test_poll(self) -> None:
         """
-        Readiness is told for as long as there is any.
+        Readiness is reported in each wait, as long as it lasts.
         """
         reading, writing = os.pipe()
         self.addCleanup(os.close, writing)
         self.addCleanup(os.close, reading)
         owner = Owner()
         operation = self.queue.poll(owner, reading, select.POLLIN)
-        self.rest()
-        self.assertEqual(owner.told, [])
+        self.drainResults()
+        self.assertEqual(owner.calls, [])
         os.write(writing, b"x")
-        self.until(lambda: len(owner.told) == 3)
-        self.assertEqual(set(owner.told), {("polled", select.POLLIN)})
+        self.until(lambda: len(owner.calls) == 3)
+        self.assertEqual(set(owner.calls), {("polled", select.POLLIN)})
         os.read(reading, 1)
-        self.rest()
-        owner.told.clear()
-        self.rest()
-        self.assertEqual(owner.told, [])
+        self.drainResults()
+        owner.calls.clear()
+        self.drainResults()
+        self.assertEqual(owner.calls, [])
         os.write(writing, b"x")
         self.queue.cancel(operation)
-        self.rest()
-        self.assertEqual(owner.told, [])
+        self.drainResults()
+        self.assertEqual(owner.calls, [])
 
-    def ended(self) -> tuple[socket.socket, socket.socket]:
+    def halfClosedAndFull(self) -> tuple[socket.socket, socket.socket]:
         """
-        Two ends of a connection whose peer will say nothing more, and that has no room
-        for us to say anything.
+        Two ends of a connection that is half-closed by the peer, and whose send buffer
+        is full.
         """
         ours, peer = self.pair()
         owner = Owner()
         self.queue.receive(owner, ours.fileno())
         peer.shutdown(socket.SHUT_WR)
-        self.untilTold(owner)
-        self.assertEqual(owner.told, [("receiveEnded", 0)])
+        self.untilCalled(owner)
+        self.assertEqual(owner.calls, [("receiveEnded", 0)])
         # Buffers of a size that is set grow no more.
         ours.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, MIB // 16)
         peer.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, MIB // 16)
@@ -536,31 +536,30 @@ class QueueTestsMixin:
             with contextlib.suppress(BlockingIOError):
                 while True:
                     ours.send(bytes(MIB))
-            # What the kernel is still moving makes room once more.
+            # The kernel may still be moving data, which frees space once more.
             full = not select.select([], [ours], [], 0.1)[1]
         return ours, peer
 
-    def test_sendAfterEnd(self) -> None:
+    def test_sendHalfClosed(self) -> None:
         """
-        A send waits for room, and no thread for it, also if the peer will say nothing
-        more.
+        A send on a half-closed socket waits for space, and takes no thread.
         """
-        ours, peer = self.ended()
+        ours, peer = self.halfClosedAndFull()
         threads = os.listdir("/proc/self/task")
         owner = Owner()
         data = os.urandom(4 * MIB)
         sent = 0
         self.queue.send(owner, ours.fileno(), [data])
-        self.rest()
-        self.assertEqual(owner.told, [])
+        self.drainResults()
+        self.assertEqual(owner.calls, [])
         peer.setblocking(False)
         received = b""
 
         def served() -> bool:
             nonlocal sent, received
-            if owner.told:
-                ((_, result),) = owner.told
-                owner.told.clear()
+            if owner.calls:
+                ((_, result),) = owner.calls
+                owner.calls.clear()
                 self.assertTrue(result > 0, result)
                 sent += result
                 if sent < len(data):
@@ -574,18 +573,18 @@ class QueueTestsMixin:
         self.assertTrue(received.endswith(data))
         self.assertEqual(os.listdir("/proc/self/task"), threads)
 
-    def test_pollAfterEnd(self) -> None:
+    def test_pollHalfClosed(self) -> None:
         """
-        That a peer will say nothing more is no readiness to be sent something.
+        A half-closed socket whose send buffer is full is not ready to be written.
         """
-        ours, peer = self.ended()
+        ours, peer = self.halfClosedAndFull()
         owner, other = Owner(), Owner()
         operation = self.queue.poll(owner, ours.fileno(), select.POLLOUT)
         duplicate = ours.dup()
         self.addCleanup(duplicate.close)
         cancelled = self.queue.poll(other, duplicate.fileno(), select.POLLOUT)
-        self.rest()
-        self.assertEqual(owner.told, [])
+        self.drainResults()
+        self.assertEqual(owner.calls, [])
         self.queue.cancel(cancelled)
         peer.setblocking(False)
 
@@ -593,25 +592,24 @@ class QueueTestsMixin:
             self.queue.wait(0)
             with contextlib.suppress(BlockingIOError):
                 peer.recv(MIB)
-            return bool(owner.told)
+            return bool(owner.calls)
 
-        eventually(told, lambda: owner.told)
-        self.assertEqual(set(owner.told), {("polled", select.POLLOUT)})
+        eventually(told, lambda: owner.calls)
+        self.assertEqual(set(owner.calls), {("polled", select.POLLOUT)})
         self.queue.cancel(operation)
-        self.rest()
-        self.assertEqual(other.told, [])
+        self.drainResults()
+        self.assertEqual(other.calls, [])
 
-    def test_cancelAfterEnd(self) -> None:
+    def test_cancelHalfClosed(self) -> None:
         """
-        A send that waits for room on a connection whose peer will say nothing more can
-        be cancelled, too.
+        A send that is blocked on a half-closed socket can be cancelled.
         """
-        ours, peer = self.ended()
+        ours, peer = self.halfClosedAndFull()
         owner = Owner()
         operation = self.queue.send(owner, ours.fileno(), [bytes(MIB)])
-        self.rest()
+        self.drainResults()
         self.queue.cancel(operation)
-        self.rest()
+        self.drainResults()
         peer.setblocking(False)
 
         def emptied() -> bool:
@@ -619,11 +617,11 @@ class QueueTestsMixin:
             with contextlib.suppress(BlockingIOError):
                 while peer.recv(MIB):
                     pass
-            # As is known when there is room for all that it would have sent.
+            # The send buffer is empty only if the cancelled send does not fill it.
             return bool(select.select([], [ours], [], 0.1)[1])
 
-        eventually(emptied, lambda: owner.told)
-        self.assertEqual(owner.told, [])
+        eventually(emptied, lambda: owner.calls)
+        self.assertEqual(owner.calls, [])
 
     def test_pollFile(self) -> None:
         """
@@ -632,14 +630,13 @@ class QueueTestsMixin:
         owner = Owner()
         with open(__file__, "rb") as file:
             operation = self.queue.poll(owner, file.fileno(), select.POLLIN)
-            self.until(lambda: len(owner.told) >= 2)
+            self.until(lambda: len(owner.calls) >= 2)
             self.queue.cancel(operation)
-        self.assertTrue(all(result & select.POLLIN for _, result in owner.told))
+        self.assertTrue(all(result & select.POLLIN for _, result in owner.calls))
 
     def test_close(self) -> None:
         """
-        A descriptor is closed after what was asked of it before, and when that was
-        said, not later.
+        A descriptor is closed after the operations on it, and when C{close} returns.
         """
         ours, peer = self.pair()
         owner = Owner()
@@ -651,8 +648,8 @@ class QueueTestsMixin:
 
     def test_closeReceiving(self) -> None:
         """
-        A descriptor that was being received from is closed, though the kernel
-        held it for the operation, and whoever has the number next has it alone.
+        A descriptor with a receive is closed, though the operation held the file open,
+        and the next file with that number gets no data of the old one.
         """
         old = Owner()
         for number in range(200):
@@ -666,32 +663,32 @@ class QueueTestsMixin:
             peer.sendall(b"late")
             self.queue.cancel(operation)
             self.queue.close(descriptor)
-            self.rest()
+            self.drainResults()
             # Reset, as not all was read.
             self.assertRaises(ConnectionResetError, peer.recv, 100)
             peer.close()
-            self.assertEqual(new.told, [])
+            self.assertEqual(new.calls, [])
             old = new
             old.data = b"old"
 
     def test_closeSending(self) -> None:
         """
-        A descriptor that waits for room to send is closed, too.
+        A descriptor with a blocked send is closed.
         """
         ours, peer = self.pair()
         owner = Owner()
         operation = self.queue.send(owner, ours.fileno(), [bytes(32 * MIB)])
-        self.rest()
+        self.drainResults()
         self.queue.cancel(operation)
         self.queue.close(ours.detach())
-        self.rest()
+        self.drainResults()
         while peer.recv(MIB):
             pass
-        self.assertEqual(owner.told, [])
+        self.assertEqual(owner.calls, [])
 
     def test_timeout(self) -> None:
         """
-        Waiting ends when the time is over, though nothing happened.
+        A wait ends at its timeout, though there are no results.
         """
         before = time.monotonic()
         self.queue.wait(0.05)
@@ -700,8 +697,8 @@ class QueueTestsMixin:
 
     def test_wake(self) -> None:
         """
-        Whoever wakes it has a wait end: the one under way, or else the next one; and
-        that one alone, however often it was called.
+        C{wake} ends the wait that is in progress, or else the next one; and only that
+        one, however often it is called.
         """
         for _ in range(3):
             self.queue.wake()
@@ -712,7 +709,7 @@ class QueueTestsMixin:
         waking.start()
         self.queue.wait(None)
         waking.join()
-        self.rest()
+        self.drainResults()
         ours, peer = self.pair()
         owner = Owner()
         self.queue.receive(owner, ours.fileno())
@@ -724,7 +721,7 @@ class QueueTestsMixin:
 
     def test_wakeOften(self) -> None:
         """
-        No call is lost of many that are made in other threads.
+        No call of C{wake} in another thread is lost.
         """
         asked = 0
         done = 0
@@ -745,12 +742,12 @@ class QueueTestsMixin:
 
     def test_current(self) -> None:
         """
-        Who is being told something is known meanwhile.
+        The owner whose callback is running is known.
         """
         ours, peer = self.pair()
         owner = Owner()
         seen = []
-        owner.whenTold = lambda name: seen.append(self.queue.current is owner)
+        owner.whenCalled = lambda name: seen.append(self.queue.current is owner)
         self.queue.receive(owner, ours.fileno())
         peer.sendall(b"x")
         self.until(lambda: bool(seen))
@@ -759,7 +756,7 @@ class QueueTestsMixin:
 
     def test_error(self) -> None:
         """
-        An owner that fails is logged, and others are told all the same.
+        An exception of a callback is logged, and other owners are still called.
         """
         owners = []
         for _ in range(10):
@@ -772,7 +769,7 @@ class QueueTestsMixin:
 
     def test_waitWithin(self) -> None:
         """
-        One who is told something may wait in turn; everybody is told once.
+        A callback may call C{wait}; each owner is still called once.
         """
         owners = []
         for _ in range(20):
@@ -781,12 +778,12 @@ class QueueTestsMixin:
             self.queue.receive(owners[-1], ours.fileno())
             peer.sendall(b"x")
         self.until(lambda: all(owner.data for owner in owners))
-        self.rest()
+        self.drainResults()
         self.assertEqual([owner.data for owner in owners], [b"x"] * 20)
 
     def test_manyOperations(self) -> None:
         """
-        There may be more operations than the queue has room for at once.
+        There may be more operations than the submission queue holds.
         """
         owners = []
         # A ring of ours takes 256; and an ordinary user may open 1,024 files.
@@ -808,7 +805,7 @@ class ReadinessQueueTests(QueueTestsMixin, SynchronousTestCase):
 
     def makeQueue(self) -> Any:
         """
-        It needs nothing.
+        A queue on epoll.
         """
         return ReadinessQueue()
 
@@ -820,7 +817,7 @@ class PollQueueTests(QueueTestsMixin, SynchronousTestCase):
 
     def makeQueue(self) -> Any:
         """
-        It finds only poll.
+        A queue made where the module select has only poll.
         """
         epoll = select.epoll
         del select.epoll
@@ -843,7 +840,7 @@ class RingQueueTests(QueueTestsMixin, SynchronousTestCase):
 
     def test_counted(self) -> None:
         """
-        What is in flight is counted, and comes back to zero.
+        Operations are counted until they end.
         """
         ours, peer = self.pair()
         owner = Owner()
@@ -854,12 +851,12 @@ class RingQueueTests(QueueTestsMixin, SynchronousTestCase):
         self.assertEqual(self.queue.inFlight, 2)
         for operation in operations:
             self.queue.cancel(operation)
-        self.rest()
+        self.drainResults()
         self.assertEqual(self.queue.inFlight, 0)
 
     def test_buffersExhausted(self) -> None:
         """
-        With more to receive than there are buffers for, everybody receives all.
+        With more data than the buffer ring holds, each owner receives all of its data.
         """
         queue = self.queue = makeRing(buffers=2, bufferBytes=1024)
         conversations = []
@@ -873,9 +870,9 @@ class RingQueueTests(QueueTestsMixin, SynchronousTestCase):
         self.until(lambda: all(owner.data == data for owner, data in conversations))
         self.assertIn(queue.buffersOut, (0, None))
 
-    def test_lineCancelled(self) -> None:
+    def test_starvedCancelled(self) -> None:
         """
-        One that waits for a buffer can be cancelled like any other.
+        A starved receive can be cancelled like any other.
         """
         queue = self.queue = makeRing(buffers=1, bufferBytes=1024)
         owners = []
@@ -891,15 +888,14 @@ class RingQueueTests(QueueTestsMixin, SynchronousTestCase):
             operations.append(queue.receive(owners[-1], ours.fileno()))
             peer.sendall(bytes(5000))
         self.until(lambda: any(owner.data for owner in owners))
-        self.rest()
+        self.drainResults()
         self.assertEqual(queue.inFlight, 0)
         self.assertIn(queue.buffersOut, (0, None))
-        self.assertEqual([owner.told for owner in owners], [[]] * 20)
+        self.assertEqual([owner.calls for owner in owners], [[]] * 20)
 
-    def test_lineSilent(self) -> None:
+    def test_starvedSilent(self) -> None:
         """
-        One that found no buffer and has nothing to receive either holds up nobody
-        in line behind it.
+        A starved receive whose socket has no data does not delay those after it.
         """
         queue = self.queue = makeRing(buffers=1, bufferBytes=1024)
         owners = []
@@ -913,39 +909,39 @@ class RingQueueTests(QueueTestsMixin, SynchronousTestCase):
 
     def test_resultsOverflow(self) -> None:
         """
-        With more results than the ring has room for, none is lost.
+        With more results than the completion queue holds, none is lost.
         """
         queue = self.queue = makeRing(results=2048)
-        # The kernel makes the ring of results no smaller than twice the other.
+        # The kernel makes the completion queue twice as large as the other, or larger.
         owner = Owner()
-        # That epoll cannot watch, so that each poll of it has a result of its own.
+        # epoll refuses a regular file, so each poll of it has a CQE of its own.
         file = open(__file__, "rb")  # noqa: SIM115
         self.addCleanup(file.close)
         operations = []
 
         def more(name: str) -> None:
             # As many results at once as the rings do not hold, and again.
-            if len(owner.told) == 1:
+            if len(owner.calls) == 1:
                 for _ in range(5000):
                     operations.append(queue.poll(owner, file.fileno(), select.POLLIN))
 
-        owner.whenTold = more
+        owner.whenCalled = more
         operations.append(queue.poll(owner, file.fileno(), select.POLLIN))
-        self.until(lambda: len(owner.told) > 15000)
+        self.until(lambda: len(owner.calls) > 15000)
         for operation in operations:
             queue.cancel(operation)
-        self.rest()
+        self.drainResults()
         self.assertEqual(queue.inFlight, 0)
 
     def test_fork(self) -> None:
         """
-        A child process has nothing of the ring: it can make one of its own, and
-        the parent's goes on.
+        A child process has no operations, and can make a ring of its own. The parent's
+        ring goes on.
         """
         ours, peer = self.pair()
         owner = Owner()
         self.queue.receive(owner, ours.fileno())
-        self.rest()
+        self.drainResults()
         child = os.fork()
         if not child:
             status = 1
@@ -954,7 +950,7 @@ class RingQueueTests(QueueTestsMixin, SynchronousTestCase):
                     heir = Owner()
                     self.queue.poll(heir, ours.fileno(), select.POLLOUT)
                     self.queue.wait(TIMEOUT)
-                    status = 0 if heir.told else 2
+                    status = 0 if heir.calls else 2
             finally:
                 os._exit(status)
         self.assertEqual(os.waitpid(child, 0)[1], 0)
@@ -963,8 +959,8 @@ class RingQueueTests(QueueTestsMixin, SynchronousTestCase):
 
     def test_forkWithin(self) -> None:
         """
-        A child that an owner forks while it is called goes on in the wait that called
-        the owner, and after it; so does the parent.
+        After a fork in a callback, the child goes on in the wait that called it, and
+        can use the queue; so can the parent.
         """
         ours, peer = self.pair()
         children: list[int] = []
@@ -984,7 +980,7 @@ class RingQueueTests(QueueTestsMixin, SynchronousTestCase):
                 heir = Owner()
                 self.queue.receive(heir, ours.fileno())
                 self.queue.wait(TIMEOUT)
-                # All but the data is the parent's.
+                # The other operations are the parent's.
                 status = 0 if heir.data == b"child" else 2
             finally:
                 os._exit(status)
@@ -995,7 +991,8 @@ class RingQueueTests(QueueTestsMixin, SynchronousTestCase):
     def test_finalizers(self) -> None:
         """
         A finalizer may use the queue wherever the garbage collector runs it, also
-        while the table of operations grows: no operation is lost or another's.
+        while the table of operations grows: no operation is lost or mistaken for
+        another.
         """
         reading, writing = os.pipe()
         self.addCleanup(os.close, writing)
@@ -1020,24 +1017,24 @@ class RingQueueTests(QueueTestsMixin, SynchronousTestCase):
         self.addCleanup(gc.set_threshold, *threshold)
         gc.set_threshold(0)
         for _ in range(3000):
-            # They use up the lists that the interpreter has ready.
+            # These use up the lists that the interpreter keeps for reuse.
             _keep: list[list[int]] = [[] for _ in range(120)]
             Garbage()
             owner = Owner()
-            # The first thing that is made from here on is what the queue makes.
+            # The next object is created by the queue, and starts a collection.
             gc.set_threshold(1)
             poll(owner)
             gc.set_threshold(0)
         self.assertTrue(len(owners) > 3000, len(owners))
         inFlight = queue.inFlight
-        self.rest()
-        self.assertEqual(sum(bool(owner.told) for owner in owners), inFlight)
+        self.drainResults()
+        self.assertEqual(sum(bool(owner.calls) for owner in owners), inFlight)
 
     def test_returned(self) -> None:
         """
-        What the ring took of the process is given back with it.
+        A ring that is gone leaves neither memory nor descriptors behind.
         """
-        # What other tests left behind must not be given back in between.
+        # Garbage of other tests must not be freed in between.
         gc.collect()
         with open("/proc/self/statm") as statm:
             pages = int(statm.read().split()[0])

@@ -1,12 +1,12 @@
 """
-Random lives of connections under L{CompletionReactor}, on both queues, each held
-against a model of what its two byte streams must be.
+Random lives of connections under L{CompletionReactor}, on both queues. Each life is
+compared with a model of its two byte streams.
 
-The reactor is never installed: it is turned by C{iterate}. Its peers are sockets of
-the test's own. Every byte of a stream is decided by the connection and its place, so
-one that is lost, doubled, late or another connection's shows.
+The reactor is not installed; the tests call C{iterate}. Its peers are sockets of the
+tests. The connection and the position determine every byte of a stream, so a byte that
+is lost, duplicated, late or of another connection is detected.
 
-A short run belongs to the suite. A long one, of so many seconds for each queue::
+A short run belongs to the suite. A long one takes so many seconds for each queue::
 
     IODEMO_RANDOM_SECONDS=3600 scripts/test tests.test_completion_random
 """
@@ -67,12 +67,12 @@ def stream(number: int, start: int, size: int) -> bytes:
 @implementer(IHalfCloseableProtocol)
 class Told(Protocol):
     """
-    Remembers what it is told, and checks that it is told in order.
+    A protocol that checks the data and the order of its callbacks.
 
-    @ivar received: how many bytes.
-    @ivar paused: whether it asked to be told nothing.
-    @ivar inputEnded: whether the peer has said everything.
-    @ivar lost: why the connection is over, or L{None}.
+    @ivar received: how many bytes it has received.
+    @ivar paused: whether it has paused.
+    @ivar inputEnded: whether the peer has shut down its sending side.
+    @ivar lost: the reason of C{connectionLost}, or L{None}.
     """
 
     transport: Any
@@ -87,20 +87,20 @@ class Told(Protocol):
 
     def dataReceived(self, data: bytes) -> None:
         """
-        Check it.
+        Check the data.
         """
         if self.number < 0:
             self.number = struct.unpack("!H", data[:2])[0]
             data = data[2:]
         if self.paused or self.inputEnded or self.lost is not None:
-            self.mistakes.append("told though it was not to be")
+            self.mistakes.append("data after a pause or the end")
         if data != stream(2 * self.number, self.received, len(data)):
             self.mistakes.append(f"other bytes from {self.received} on")
         self.received += len(data)
 
     def readConnectionLost(self) -> None:
         """
-        Remember it.
+        Record the end of the input.
         """
         if self.inputEnded:
             self.mistakes.append("two ends")
@@ -108,12 +108,12 @@ class Told(Protocol):
 
     def writeConnectionLost(self) -> None:
         """
-        Nothing to remember: the peer sees it.
+        Nothing to record: the peer sees it.
         """
 
     def connectionLost(self, reason: Failure = connectionDone) -> None:
         """
-        Remember why.
+        Record the reason.
         """
         if self.lost is not None:
             self.mistakes.append("lost twice")
@@ -127,11 +127,13 @@ class Life:
     @ivar isUNIX: whether it is over a UNIX socket, so that descriptors can be passed.
     @ivar peer: the test's socket; L{None} when it is closed.
     @ivar said: how many bytes the protocol has written.
-    @ivar asked: how many the peer has sent.
+    @ivar asked: how many bytes the peer has sent.
     @ivar heard: how many of the protocol's bytes the peer has read.
     @ivar saying: whether the protocol may still write.
-    @ivar closing: whether it was asked to close when all is written.
-    @ivar broken: whether an end was torn off, so that bytes may be lost.
+    @ivar asking: whether the peer may still send.
+    @ivar closing: whether C{loseConnection} was called.
+    @ivar aborted: whether C{abortConnection} was called.
+    @ivar broken: whether one end was closed early, so that bytes may be lost.
     """
 
     def __init__(self, number: int, peer: socket.socket, protocol: Told) -> None:
@@ -155,7 +157,7 @@ class Life:
         except BlockingIOError:
             return False
         except ConnectionError:
-            assert self.broken, "a reset that nobody asked for"
+            assert self.broken, "an unexpected reset"
             return True
         if not data:
             assert not self.saying or self.closing or self.broken, "an early end"
@@ -176,7 +178,7 @@ def machineFor(makeReactor: Callable[[], Any]) -> type[RuleBasedStateMachine]:
 
     class Lives(RuleBasedStateMachine):
         """
-        All that can happen to a few connections.
+        The events of a few connections.
         """
 
         reactor: Any
@@ -203,25 +205,25 @@ def machineFor(makeReactor: Callable[[], Any]) -> type[RuleBasedStateMachine]:
             factory = Factory.forProtocol(build)
             factory.noisy = False
             port = self.reactor.listenTCP(0, factory, interface="127.0.0.1")
-            # A name that is in no file system.
+            # An abstract name, in no file system.
             self.name = b"\0iodemo-" + os.urandom(8).hex().encode()
             self.other = self.reactor.listenUNIX(self.name, factory)
-            # The connections have it from the port.
+            # Connections inherit it from the port.
             port.socket.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 8 * KIB)
             self.address = ("127.0.0.1", port.getHost().port)
-            # To be passed: a socket would be open as long as that is under way.
+            # The descriptor to pass. A socket would stay open while it is in transit.
             self.cargo = open(os.devnull)  # noqa: SIM115
             self.port = port
 
-        # What may happen
+        # Events
 
         @precondition(lambda self: sum(map(self.lasts, self.lives)) < 3)
         @rule(isUNIX=st.booleans())
         def connect(self, isUNIX: bool) -> None:
             """
-            Somebody comes, and says who it is.
+            A peer connects, and sends its number.
             """
-            # Its buffer is small, so that senders have to wait.
+            # Its buffer is small, so that sends block.
             if isUNIX:
                 peer = socket.socket(socket.AF_UNIX)
                 peer.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 8 * KIB)
@@ -242,7 +244,7 @@ def machineFor(makeReactor: Callable[[], Any]) -> type[RuleBasedStateMachine]:
         @rule(data=st.data(), size=SIZES, passing=st.booleans())
         def peerAsks(self, data: Any, size: int, passing: bool) -> None:
             """
-            The peer sends what fits, perhaps with a descriptor, which nobody wants.
+            The peer sends what fits, perhaps with a descriptor, which is ignored.
             """
             life = self.some(data, lambda each: each.peer is not None and each.asking)
             if life is not None and life.peer is not None:
@@ -271,7 +273,7 @@ def machineFor(makeReactor: Callable[[], Any]) -> type[RuleBasedStateMachine]:
         @rule(data=st.data())
         def peerEnds(self, data: Any) -> None:
             """
-            The peer has said everything.
+            The peer shuts down its sending side.
             """
             life = self.some(data, lambda each: each.peer is not None and each.asking)
             if life is not None and life.peer is not None:
@@ -284,7 +286,7 @@ def machineFor(makeReactor: Callable[[], Any]) -> type[RuleBasedStateMachine]:
         @rule(data=st.data(), abruptly=st.booleans())
         def peerLeaves(self, data: Any, abruptly: bool) -> None:
             """
-            The peer closes, with what is unread or unsent, or resets.
+            The peer closes, though data is unread or unsent, or resets.
             """
             life = self.some(data, lambda each: each.peer is not None)
             if life is not None and life.peer is not None:
@@ -304,7 +306,7 @@ def machineFor(makeReactor: Callable[[], Any]) -> type[RuleBasedStateMachine]:
         )
         def say(self, data: Any, size: int, pieces: int, passing: int) -> None:
             """
-            The protocol writes, and passes descriptors along, no more than bytes.
+            The protocol writes, and passes no more descriptors than bytes.
             """
             life = self.some(data, lambda each: self.lasts(each) and each.saying)
             if life is not None:
@@ -324,7 +326,7 @@ def machineFor(makeReactor: Callable[[], Any]) -> type[RuleBasedStateMachine]:
         @rule(data=st.data())
         def pause(self, data: Any) -> None:
             """
-            The protocol wants to be told nothing.
+            The protocol pauses.
             """
             life = self.some(data, self.lasts)
             if life is not None:
@@ -334,7 +336,7 @@ def machineFor(makeReactor: Callable[[], Any]) -> type[RuleBasedStateMachine]:
         @rule(data=st.data())
         def resume(self, data: Any) -> None:
             """
-            The protocol listens again.
+            The protocol resumes.
             """
             life = self.some(data, lambda each: each.protocol.paused)
             if life is not None:
@@ -345,7 +347,7 @@ def machineFor(makeReactor: Callable[[], Any]) -> type[RuleBasedStateMachine]:
         @rule(data=st.data())
         def sayNoMore(self, data: Any) -> None:
             """
-            The protocol closes its own direction.
+            The protocol closes its sending side when all is written.
             """
             life = self.some(data, lambda each: self.lasts(each) and each.saying)
             if life is not None:
@@ -355,14 +357,14 @@ def machineFor(makeReactor: Callable[[], Any]) -> type[RuleBasedStateMachine]:
         @rule(data=st.data())
         def close(self, data: Any) -> None:
             """
-            The protocol closes when all is written. What the peer still sends may
-            meet a closed socket, and then what was written may be lost.
+            The protocol closes when all is written. If the peer sends to a closed
+            socket, data that was written may be lost.
             """
             life = self.some(data, self.lasts)
             if life is not None:
                 life.saying = False
                 life.closing = True
-                heard = life.protocol.number >= 0  # even who it is
+                heard = life.protocol.number >= 0  # even its number
                 heard = heard and life.asked == life.protocol.received
                 life.broken = life.broken or not heard
                 life.protocol.transport.loseConnection()
@@ -391,7 +393,7 @@ def machineFor(makeReactor: Callable[[], Any]) -> type[RuleBasedStateMachine]:
         @rule(times=st.integers(1, 3))
         def turn(self, times: int) -> None:
             """
-            The reactor works a while.
+            The reactor runs some iterations.
             """
             for _ in range(times):
                 self.reactor.iterate(0)
@@ -399,7 +401,7 @@ def machineFor(makeReactor: Callable[[], Any]) -> type[RuleBasedStateMachine]:
         @rule(data=st.data())
         def settle(self, data: Any) -> None:
             """
-            One connection is left alone until all that was said is heard.
+            One connection goes on until all data has arrived.
             """
             life = self.some(data, self.lasts)
             if life is not None:
@@ -407,7 +409,7 @@ def machineFor(makeReactor: Callable[[], Any]) -> type[RuleBasedStateMachine]:
 
         def conclude(self, life: Life) -> None:
             """
-            If nothing was torn off: all that was said is heard, on both ends.
+            Check that all data arrives at both ends, if neither was closed early.
             """
             protocol = life.protocol
             if life.broken or life.peer is None or protocol.paused:
@@ -422,12 +424,12 @@ def machineFor(makeReactor: Callable[[], Any]) -> type[RuleBasedStateMachine]:
             if not life.asking:
                 self.until(lambda: protocol.inputEnded)
 
-        # What must be
+        # Invariants
 
         @invariant()
         def isRight(self) -> None:
             """
-            Nobody was told anything wrong.
+            No protocol has found a mistake.
             """
             for life in self.lives:
                 assert not life.protocol.mistakes, life.protocol.mistakes
@@ -435,13 +437,13 @@ def machineFor(makeReactor: Callable[[], Any]) -> type[RuleBasedStateMachine]:
 
         def lasts(self, life: Life) -> bool:
             """
-            Whether the protocol's end is there to be used.
+            Whether the protocol's end can be used.
             """
             return life.protocol.lost is None and not life.closing and not life.aborted
 
         def forget(self, life: Life) -> None:
             """
-            The peer has seen the end.
+            Close the peer's end.
             """
             if life.peer is not None:
                 life.broken = True
@@ -450,7 +452,7 @@ def machineFor(makeReactor: Callable[[], Any]) -> type[RuleBasedStateMachine]:
 
         def until(self, condition: Callable[[], bool]) -> None:
             """
-            Have the reactor work until something is so.
+            Run the reactor until a condition is true.
             """
             deadline = time.monotonic() + TIMEOUT
             while not condition():
@@ -459,8 +461,8 @@ def machineFor(makeReactor: Callable[[], Any]) -> type[RuleBasedStateMachine]:
 
         def teardown(self) -> None:
             """
-            At the end every connection ends, every timer has fired, and nothing is
-            left in the queue but what the reactor itself waits for.
+            At the end every connection ends, every timer has fired, and the queue has
+            no operations but the polls of the reactor itself.
             """
             if not hasattr(self, "reactor"):
                 return
@@ -484,8 +486,7 @@ def machineFor(makeReactor: Callable[[], Any]) -> type[RuleBasedStateMachine]:
                 self.port.stopListening()
                 self.other.stopListening()
                 self.until(lambda: not self.reactor.streams)
-                # The end of an operation that was cancelled may take the kernel a
-                # moment, but it comes.
+                # A cancelled operation ends some time later.
                 queue, watches = self.reactor.queue, self.reactor._watches
                 if hasattr(queue, "inFlight"):
                     self.until(lambda: queue.inFlight == len(watches))
@@ -498,8 +499,8 @@ def machineFor(makeReactor: Callable[[], Any]) -> type[RuleBasedStateMachine]:
                         life.peer.close()
                 self.reactor.stop()
                 self.reactor.iterate(0)
-                # There are thousands of reactors in a long run: not one descriptor
-                # of theirs may wait for the garbage collector.
+                # A long run has thousands of reactors, so their descriptors are
+                # closed here and not by the garbage collector.
                 for reader in list(self.reactor._internalReaders):
                     self.reactor.removeReader(reader)
                     reader.connectionLost(None)
@@ -528,7 +529,7 @@ class RandomTests(SynchronousTestCase):
 
     def check(self, name: str) -> None:
         """
-        Find a life that goes wrong.
+        Search for a life that breaks the model.
         """
         reason = models.find(name).unavailable()
         if reason is not None:
@@ -541,8 +542,8 @@ class RandomTests(SynchronousTestCase):
 
     def lead(self, machine: type[RuleBasedStateMachine]) -> None:
         """
-        Run some hundreds of lives; of one that goes wrong say how, even if it did not
-        go wrong again.
+        Run some hundreds of lives. Report one that fails, even if its failure cannot be
+        reproduced.
         """
         try:
             run_state_machine_as_test(
@@ -558,15 +559,15 @@ class RandomTests(SynchronousTestCase):
                 ),
             )
         except FlakyFailure as flaky:
-            # trial does not show what is within a group.
+            # trial does not show the exceptions within a group.
             raise self.failureException(
                 "".join(traceback.format_exception(flaky))
             ) from None
 
     def test_everyTurn(self) -> None:
         """
-        What is written in every turn of the reactor, more than the peer takes at
-        that time, is sent in order.
+        If a protocol writes in every iteration, more than the peer reads meanwhile, all
+        is sent in order.
         """
         for name in ("proactor", "uring"):
             if models.find(name).unavailable() is None:
@@ -593,8 +594,8 @@ class RandomTests(SynchronousTestCase):
 
     def test_smallPieces(self) -> None:
         """
-        Many small pieces that are written at once are sent in few operations, and so
-        in time that is proportional to their number.
+        Many small pieces that are written at once are sent in few operations, so the
+        time is proportional to their number.
         """
         for name in ("proactor", "uring"):
             if models.find(name).unavailable() is None:
@@ -626,12 +627,12 @@ class RandomTests(SynchronousTestCase):
 
     def test_proactor(self) -> None:
         """
-        On readiness.
+        Lives on the emulated queue.
         """
         self.check("proactor")
 
     def test_uring(self) -> None:
         """
-        On the ring.
+        Lives on the ring.
         """
         self.check("uring")

@@ -1,10 +1,8 @@
 """
-Tests for L{iodemo.reactors.uring}: what is its own. What it has in common with
-other reactors is tested in L{tests.conformance}, and its queue in
-L{tests.test_completion}.
+Tests for L{iodemo.reactors.uring} where it differs from other reactors. What they have
+in common is tested in L{tests.conformance}, and the queue in L{tests.test_completion}.
 
-All of L{tests.conformance} can be run with hardly any buffers, and hardly any room
-for results::
+L{tests.conformance} can be run with the smallest buffer ring and completion queue::
 
     IODEMO_URING_BUFFERS=1 IODEMO_URING_BUFFER_KIB=1 IODEMO_URING_RESULTS=1 \
         IODEMO_BACKENDS=uring scripts/test tests.conformance
@@ -31,8 +29,8 @@ from .conformance.peers import Peer, connectTo, converse, pattern, reset
 from .conformance.sizes import LAST_WORDS, SLOW_BUFFER
 from .conformance.stamping import BackendTestCase, stampedFor
 
-#: Connections that speak at the same moment; how many of them are told more than they
-#: take at once; and what the others say.
+#: How many connections send at the same moment; how many of them send more than one
+#: receive returns; and how many bytes the others send.
 CROWD = 300
 SLOW = 10
 SAID = 5000
@@ -41,24 +39,24 @@ SAID = 5000
 @stampedFor("uring")
 class ScarcityTests(BackendTestCase):
     """
-    Tests for a server that has less of something than its connections need at once.
+    Tests for a server that has fewer buffers or entries than its connections need.
     """
 
     def test_buffers(self) -> None:
         """
-        With two buffers for all of them, each is served.
+        With two buffers for all connections, each is served.
         """
         self.checkCrowd(IODEMO_URING_BUFFERS="2", IODEMO_URING_BUFFER_KIB="1")
 
     def test_results(self) -> None:
         """
-        With room for two results nothing is lost.
+        With the smallest completion queue no result is lost.
         """
         self.checkCrowd(IODEMO_URING_RESULTS="2")
 
     def checkCrowd(self, **sizes: str) -> None:
         """
-        Have many connections speak, and end, at the same moment.
+        Have many connections send, and be reset, at the same moment.
         """
         with mock.patch.dict(os.environ, sizes), self.host("visits.serve") as host:
             host.await_("listening")
@@ -70,7 +68,7 @@ class ScarcityTests(BackendTestCase):
                 self.addCleanup(connection.close)
                 said = pattern(LAST_WORDS if isSlow else SAID)
                 peers.append(Peer(connection, [said], said, slowReader=isSlow))
-            # It finds all of it when it goes on.
+            # A server that is stopped finds all data at once when it continues.
             os.kill(host.pid, signal.SIGSTOP)
             for peer in peers:
                 peer.write()
@@ -91,13 +89,13 @@ class ScarcityTests(BackendTestCase):
 @stampedFor("uring")
 class DifferencesTests(BackendTestCase):
     """
-    Tests for what is documented as different from other reactors.
+    Tests for the documented differences from other reactors.
     """
 
     def test_closedBehindItsBack(self) -> None:
         """
-        A connection whose socket is closed by somebody else than its transport goes
-        on, for the receive in the kernel holds it open; the transport can end it.
+        A connection whose socket is closed, but not by its transport, goes on, because
+        the receive in the kernel holds the file open; the transport can end it.
         """
         with self.host("closing.behindItsBack") as host:
             client = host.connect()
@@ -110,8 +108,8 @@ class DifferencesTests(BackendTestCase):
 
     def test_killed(self) -> None:
         """
-        The port of a server that was killed can be had again at once: no operation of
-        the ring holds it, which the kernel would end some milliseconds later.
+        The port of a server that was killed can be bound again at once. An operation of
+        the ring would hold it for some milliseconds more.
         """
         for _ in range(5):
             child = self.twistd("iodemo-echo")
@@ -121,8 +119,7 @@ class DifferencesTests(BackendTestCase):
 
 class UringTests(SynchronousTestCase):
     """
-    Tests for how the reactor C{uring} meets a machine that does not give what it
-    needs.
+    Tests for the reactor C{uring} on a system that refuses what it needs.
     """
 
     def run_(
@@ -144,7 +141,8 @@ class UringTests(SynchronousTestCase):
 
     def test_sizes(self) -> None:
         """
-        A size that cannot be is refused, by its name and with what it can be.
+        An impossible size is refused; the message has the variable's name and the
+        sizes that are possible.
         """
         for value in ("0", "3", "65536", "x"):
             ended = self.run_(INSTALL, IODEMO_URING_BUFFERS=value)
@@ -166,8 +164,8 @@ class UringTests(SynchronousTestCase):
 
     def test_lockedMemory(self) -> None:
         """
-        Where no memory may be locked it works, if the kernel counts it otherwise,
-        or says in one line what to do.
+        Where no memory may be locked, the reactor runs if the kernel does not count the
+        rings as locked memory; otherwise it ends with a remedy in one line.
         """
         ended = self.run_(
             "import resource\n"
@@ -178,15 +176,15 @@ class UringTests(SynchronousTestCase):
 
     def test_littleMemory(self) -> None:
         """
-        Where there is memory for a small ring only, it works with that.
+        Where there is memory only for a small ring, the reactor runs with a small one.
         """
         ended = self.run_(INSTALL + refusing(SETUP, errno.ENOMEM, above=100) + RUN)
         self.assertEqual((ended.stdout, ended.stderr), ("ran\n", ""))
 
     def test_noMemory(self) -> None:
         """
-        Where there is none, for the ring or for its buffers, it says in one line what
-        to do, on import or, if there was some then, where the program ends.
+        Without memory for the ring or its buffers, the import fails, or the program
+        ends if there was some memory then, with a remedy in one line.
         """
         for program in (
             refusing(SETUP, errno.ENOMEM) + "import iodemo.reactors.uring",
@@ -201,8 +199,8 @@ class UringTests(SynchronousTestCase):
 
     def test_forbidden(self) -> None:
         """
-        Where a filter forbids io_uring, or a part of it, the reactor is not there, with
-        the reason.
+        Where a seccomp filter forbids one of the system calls, the reactor is not
+        available, and the reason is shown.
         """
         for call, name in CALLS.items():
             forbid = refusing(call, errno.EPERM)
@@ -218,8 +216,8 @@ class UringTests(SynchronousTestCase):
 
     def test_forbiddenLater(self) -> None:
         """
-        Where it is forbidden only after the reactor was installed, the program ends
-        with the reason, and does not go on without. The reason is in the log.
+        If a filter forbids a system call after the reactor was installed, the program
+        ends with the reason, which is also in the log.
         """
         for call, name in CALLS.items():
             forbid = refusing(call, errno.EPERM)
@@ -239,8 +237,8 @@ class UringTests(SynchronousTestCase):
 
     def test_anotherThread(self) -> None:
         """
-        A reactor that ran in one thread and is run again in another, which the kernel
-        does not serve, ends with the reason.
+        A reactor that ran in one thread and is run again in another ends with the
+        reason: the kernel serves only the thread that made the ring.
         """
         ended = self.run_(
             INSTALL + "import threading\n"
@@ -255,7 +253,7 @@ class UringTests(SynchronousTestCase):
         self.assertIn("runs in another thread", ended.stderr.splitlines()[-1])
 
 
-#: A program that installs the reactor, and what runs it then.
+#: A program that installs the reactor, and one that then runs it.
 INSTALL = """
 from twisted.application.reactors import installReactor
 reactor = installReactor("uring")
@@ -285,9 +283,9 @@ CALLS = {
 
 def refusing(call: int, error: int, above: int = 0) -> str:
     """
-    Program text that has a system call fail from there on, by a filter (seccomp(2)).
+    Program text that makes a system call fail from there on, by a filter (seccomp(2)).
 
-    @param above: of which numbers as its first argument.
+    @param above: the call fails only if its first argument is larger than this.
     """
     return f"""
 import ctypes, struct, sys

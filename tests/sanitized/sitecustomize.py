@@ -30,13 +30,13 @@ from iodemo.completion.interfaces import QueueRefused
 if TYPE_CHECKING:
     from iodemo.completion.ring import RingQueue
 
-MESSAGE = b"lent to the kernel"
+MESSAGE = b"read by the kernel"
 #: The share of collections in which a ring is used; and of these, the share in which so
-#: many operations begin that the table grows.
+#: many operations are added that the table grows.
 OFTEN = 0.1
 MUCH = 0.01
 #: Whether the tests themselves run here. They count the descriptors of the processes
-#: that they start, and a queue has one more once it has put something aside.
+#: that they start, and a queue may have one more.
 TESTS = "twisted.trial" in sys.orig_argv
 #: The ring runs below code of these files, and only below it.
 IODEMO = str(Path(__file__).parents[2] / "iodemo")
@@ -44,7 +44,7 @@ IODEMO = str(Path(__file__).parents[2] / "iodemo")
 
 class _Dying:
     """
-    The owner of an operation, whose finalizer begins another one.
+    The owner of an operation. Its finalizer adds another one.
     """
 
     def __init__(self, intruder: Intruder) -> None:
@@ -56,13 +56,13 @@ class _Dying:
 
 class Intruder:
     """
-    It has operations of its own on a queue, and checks what becomes of them.
+    The owner of operations on a queue, which checks their results.
 
     @ivar polls: operations that wait until C{silent} is readable or C{full} is
-        writable, which they never are. The peer of C{full} will send no more: for the
-        kernel's poll it is always ready, and the queue has to put it aside.
+        writable, which they never are. C{full} is half-closed: for the kernel's own
+        poll it is always ready, so the queue has to park these polls.
     @ivar sending: whether a message is being sent, from C{silent} to C{listener}.
-    @ivar tried: how often it tried to send to C{broken}, which always fails.
+    @ivar attempts: how often it called C{sendNow} for C{broken}, which always fails.
     """
 
     def __init__(self, queue: RingQueue) -> None:
@@ -70,19 +70,19 @@ class Intruder:
         self.thread = threading.get_ident()
         self.polls: list[int] = []
         self.sending = False
-        self.tried = 0
+        self.attempts = 0
         self.silent, self.listener = socket.socketpair()
         self.broken, other = socket.socketpair()
         other.close()
-        self.full, self.ended = socket.socketpair()
-        self.ended.shutdown(socket.SHUT_WR)
+        self.full, self.halfClosing = socket.socketpair()
+        self.halfClosing.shutdown(socket.SHUT_WR)
         with suppress(BlockingIOError):
             while True:
                 self.full.send(MESSAGE, socket.MSG_DONTWAIT)
 
     def act(self) -> None:
         """
-        Cancel the operations of the last time, and begin others.
+        Cancel the operations of the last call, and add others.
         """
         polls, self.polls = self.polls, []
         for operation in polls:
@@ -93,18 +93,18 @@ class Intruder:
             self.polls.append(self.queue.poll(self, silent, select.POLLIN))
             if TESTS:
                 self.polls.append(self.queue.poll(self, full, select.POLLOUT))
-        self.tried += 1
-        self.queue.sendNow(self, self.broken.fileno(), self.attempt(self.tried))
+        self.attempts += 1
+        self.queue.sendNow(self, self.broken.fileno(), self.attempt(self.attempts))
 
     def attempt(self, number: int) -> bytes:
         """
-        The data of one try.
+        The data of one C{sendNow}.
         """
         return b"%d of %d" % (number, id(self))
 
     def send(self) -> None:
         """
-        Begin to send, which lends memory to the kernel, unless a message is under way.
+        Send a message, whose memory the kernel reads, unless one is being sent.
         """
         if not self.sending:
             self.sending = True
@@ -112,31 +112,31 @@ class Intruder:
 
     def sent(self, result: int) -> None:
         """
-        Told by the queue.
+        Called by the queue at the end of a send.
         """
         self.sending = False
         heard = self.listener.recv(len(MESSAGE)) if result > 0 else b""
         if result != len(MESSAGE) or heard != MESSAGE:
-            report(f"told {result} of a message, which came as {heard!r}")
+            report(f"result {result} of a message, which arrived as {heard!r}")
 
     def sentPart(self, data: bytes, result: int) -> None:
         """
-        Told by the queue.
+        Called by the queue after a short C{sendNow}.
         """
         number = int(data.split()[0])
-        if data != self.attempt(number) or number > self.tried or result >= 0:
-            report(f"told {result} of {data!r}")
+        if data != self.attempt(number) or number > self.attempts or result >= 0:
+            report(f"result {result} of {data!r}")
 
     def polled(self, result: int) -> None:
         """
-        Told by the queue, and should not be.
+        Called by the queue, which is a mistake.
         """
-        report(f"told {result} of a descriptor that is silent")
+        report(f"result {result} of a descriptor that is not ready")
 
     @property
     def inFlight(self) -> int:
         """
-        How many operations of its own are not over.
+        The number of its own operations that have not ended.
         """
         return len(self.polls) + self.sending
 
