@@ -385,8 +385,8 @@ class QueueTestsMixin:
         data = os.urandom(8 * MIB)
         self.queue.sendNow(owner, ours.fileno(), data)
         self.queue.wait(0)
-        ((name, told, count),) = owner.calls
-        self.assertTrue((name, told) == ("sentPart", data))
+        ((name, unsent, count),) = owner.calls
+        self.assertTrue((name, unsent) == ("sentPart", data))
         self.assertTrue(0 < count < len(data), count)
         self.queue.sendNow(owner, ours.fileno(), b"more")
         self.queue.wait(0)
@@ -588,13 +588,13 @@ class QueueTestsMixin:
         self.queue.cancel(cancelled)
         peer.setblocking(False)
 
-        def told() -> bool:
+        def reported() -> bool:
             self.queue.wait(0)
             with contextlib.suppress(BlockingIOError):
                 peer.recv(MIB)
             return bool(owner.calls)
 
-        eventually(told, lambda: owner.calls)
+        eventually(reported, lambda: owner.calls)
         self.assertEqual(set(owner.calls), {("polled", select.POLLOUT)})
         self.queue.cancel(operation)
         self.drainResults()
@@ -723,21 +723,21 @@ class QueueTestsMixin:
         """
         No call of C{wake} in another thread is lost.
         """
-        asked = 0
+        calls = 0
         done = 0
 
         def ask() -> None:
-            nonlocal asked
+            nonlocal calls
             for _ in range(2000):
-                asked += 1
+                calls += 1
                 self.queue.wake()
 
         asking = threading.Thread(target=ask)
         asking.start()
         while done < 2000:
-            if done == asked:
+            if done == calls:
                 self.queue.wait(None)
-            done = asked
+            done = calls
         asking.join()
 
     def test_current(self) -> None:

@@ -464,10 +464,9 @@ cdef class RingQueue:
     cdef object __weakref__
     cdef public object current
 
-    # The descriptor of the ring, -1 while there is none; a number that changes whenever
-    # the ring does; the memory of the ring.
-    cdef int ringFd
-    cdef uint64_t ringChanges
+    # The ring, and its memory.
+    cdef int ringFd  # -1 while there is no ring
+    cdef uint64_t ringChanges  # counted up when a ring is made, and when it is closed
     cdef void *ringMemory
     cdef size_t ringSize
     cdef Sqe *sqes
@@ -496,39 +495,35 @@ cdef class RingQueue:
     cdef list toRearm  # receives that ended and are to be submitted again
     cdef object bulk  # receives in bulk mode
 
-    # Parked operations, by descriptor; the epoll object; whether the ring polls it;
-    # descriptors of half-closed sockets.
-    cdef dict epollParked
+    # The epoll object, and the operations parked on it.
+    cdef dict epollParked  # lists of operations, by descriptor
     cdef object epoll
-    cdef bint epollPolled
-    cdef set halfClosed
+    cdef bint epollPolled  # the ring polls it
+    cdef set halfClosed  # descriptors of half-closed sockets
 
-    # An eventfd, which wake writes and the ring reads; whether it was written; whether
-    # the ring is reading it; the value that was read.
+    # An eventfd, which wake writes and the ring reads.
     cdef int wakeFd
-    cdef bint wakeWritten
-    cdef bint wakeArmed
-    cdef uint64_t wakeValue
+    cdef bint wakeWritten  # wake has written it, and the ring has not read it
+    cdef bint wakeArmed  # the ring has the operation that reads it
+    cdef uint64_t wakeValue  # what was read; never used
 
     # SQEs that are not submitted yet.
     cdef Sqe *pending
     cdef size_t pendingCount
     cdef size_t pendingCapacity
-    cdef uint64_t submittedCount  # how many SQEs were, since the queue was made
+    cdef uint64_t submittedCount  # of all SQEs since the queue was made
 
-    # The table of operations. Two lists beside it have an item for each slot: the
-    # owner, and the objects whose memory the kernel may read.
+    # The table of operations. Two lists beside it have an item for each slot.
     cdef OpSlot *slots
     cdef int32_t slotCount
     cdef int32_t freeSlots  # the first of a linked list, or -1
     cdef uint32_t slotsInUse
     cdef list owners
-    cdef list keepalive
+    cdef list keepalive  # objects whose memory the kernel may read
 
-    # Owners and data of each sendNow, alternating, until its wait is over; how many
-    # sendNow there were before the first of these.
-    cdef list sentNow
-    cdef uint64_t sentNowDropped
+    # Each sendNow of this iteration. They have no slots.
+    cdef list sentNow  # owner and data, alternating
+    cdef uint64_t sentNowDropped  # how many there were before the first in the list
 
     def __cinit__(self, uint32_t buffers, uint32_t bufferBytes, uint32_t results):
         self.ringFd = -1
@@ -646,6 +641,7 @@ cdef class RingQueue:
 
     def wait(self, timeout):
         """See L{ICompletionQueue.wait}."""
+        # One iteration of the event loop: submit, wait, dispatch.
         if self.ringFd < 0:
             self.open()
         cdef double seconds = -1 if timeout is None else max(0, timeout)
@@ -660,19 +656,19 @@ cdef class RingQueue:
         if self.toRearm:
             self.rearmReceives()
         cdef uint64_t changes = self.ringChanges
-        cdef uint64_t sentNow = self.sentNowDropped + len(self.sentNow) // 2
+        cdef uint64_t sendNowCount = self.sentNowDropped + len(self.sentNow) // 2
         # SQEs that callbacks add are left to the next wait: they may never end.
         cdef size_t left = self.enter(1, seconds, self.pendingCount)
         self.reapCqes()
         # A callback may fork. In the child process the ring is gone, and its CQEs.
         while changes == self.ringChanges and (
-            left or self.isOverflowing() or self.hasUnreapedSends(sentNow)
+            left or self.isOverflowing() or self.hasUnreapedSends(sendNowCount)
         ):
             left = self.enter(0, 0, left)
             self.reapCqes()
         if changes != self.ringChanges:
             return
-        self.dropSentNow(sentNow)
+        self.dropSentNow(sendNowCount)
         if self.bulk:
             self.receiveBulk()
             if changes != self.ringChanges:
@@ -949,14 +945,14 @@ cdef class RingQueue:
         cdef uint32_t tail, head, count
         cdef long done
         cdef int error
-        cdef Timespec time
-        cdef GeteventsArg waiting
-        memset(&waiting, 0, sizeof(waiting))
-        waiting.sigmask_sz = SIGSET_SIZE
+        cdef Timespec timeout
+        cdef GeteventsArg arg
+        memset(&arg, 0, sizeof(arg))
+        arg.sigmask_sz = SIGSET_SIZE
         if seconds >= 0:
-            time.tv_sec = <int64_t>seconds
-            time.tv_nsec = <int64_t>((seconds - time.tv_sec) * 1e9)
-            waiting.ts = <uint64_t>&time
+            timeout.tv_sec = <int64_t>seconds
+            timeout.tv_nsec = <int64_t>((seconds - timeout.tv_sec) * 1e9)
+            arg.ts = <uint64_t>&timeout
         while True:
             # Another thread may have run a finalizer meanwhile that cancelled some.
             most = min(most, self.pendingCount)
@@ -982,8 +978,8 @@ cdef class RingQueue:
                     # cancellations are submitted.
                     IORING_ENTER_EXT_ARG
                     | (IORING_ENTER_GETEVENTS if getEvents and not most else 0),
-                    &waiting,
-                    sizeof(waiting),
+                    &arg,
+                    sizeof(arg),
                 )
                 error = errno
             if done < 0:
@@ -1123,6 +1119,7 @@ cdef class RingQueue:
                     self.scheduleReceive(slot, operation)
                 return self.deliver(owner, data)
             if result == -ECANCELED and not cancelled:
+                # By issueCancel, to change from multishot to bulk.
                 return self.scheduleReceive(slot, operation)
             if result == -ENOBUFS and not cancelled:
                 slot.state = STARVED
@@ -1136,7 +1133,8 @@ cdef class RingQueue:
                 owner.receiveEnded(result)
         elif kind == IORING_OP_SENDMSG:
             if result == -EAGAIN and not cancelled:
-                # The owner polls for input, so no receive has shown the half-close.
+                # The send is blocked on a half-closed socket. This may be the first sign
+                # of the half-close: an owner that polls for input has no receive.
                 self.halfClosed.add(slot.descriptor)
                 # The kernel no longer has the operation.
                 slot.state = IDLE
@@ -1183,7 +1181,7 @@ cdef class RingQueue:
         owner.sentPart(data, result)
         return 0
 
-    cdef bint hasUnreapedSends(self, uint64_t sentNow):
+    cdef bint hasUnreapedSends(self, uint64_t sendNowCount):
         """
         Whether the ring has the CQE of a sendNow before this number. A callback that
         waited may have moved it there from the overflow list.
@@ -1192,19 +1190,19 @@ cdef class RingQueue:
         cdef uint64_t operation
         while at != iodemo_acquire(self.cqTail):
             operation = self.cqes[at & self.cqMask].user_data
-            if operation & SEND_NOW_BIT and operation & ~SEND_NOW_BIT < sentNow:
+            if operation & SEND_NOW_BIT and operation & ~SEND_NOW_BIT < sendNowCount:
                 return True
             at += 1
         return False
 
-    cdef int dropSentNow(self, uint64_t sentNow) except -1:
+    cdef int dropSentNow(self, uint64_t sendNowCount) except -1:
         """
         Drop owners and data of each sendNow before this number: they have ended.
         """
         cdef Py_ssize_t items
-        if sentNow > self.sentNowDropped:
-            items = 2 * <Py_ssize_t>(sentNow - self.sentNowDropped)
-            self.sentNowDropped = sentNow
+        if sendNowCount > self.sentNowDropped:
+            items = 2 * <Py_ssize_t>(sendNowCount - self.sentNowDropped)
+            self.sentNowDropped = sendNowCount
             PyList_SetSlice(self.sentNow, 0, items, NULL)
         return 0
 
