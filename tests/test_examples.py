@@ -97,26 +97,26 @@ class PatternsTests(SynchronousTestCase):
         self.assertFalse(thread.is_alive())
         return b"".join(received)
 
-    def test_waitInTheCall(self) -> None:
+    def test_blockInCall(self) -> None:
         """
         The call returns with what comes, and not before.
         """
-        self.assertEqual(self.inAThread(self.patterns.waitInTheCall), b"said")
+        self.assertEqual(self.inAThread(self.patterns.blockInCall), b"said")
         self.assertTrue(self.ours.getblocking())
 
-    def test_askAgain(self) -> None:
+    def test_repeatCall(self) -> None:
         """
-        The program goes on while there is nothing, and asks until there is something.
+        The program goes on between the calls, and repeats them until data arrives.
         """
-        asked: list[int] = []
+        calls: list[int] = []
 
         def meanwhile() -> None:
-            asked.append(len(asked))
-            if len(asked) == 3:
+            calls.append(len(calls))
+            if len(calls) == 3:
                 self.peer.sendall(b"said")
 
-        self.assertEqual(self.patterns.askAgain(self.ours, meanwhile), b"said")
-        self.assertEqual(asked, [0, 1, 2])
+        self.assertEqual(self.patterns.repeatCall(self.ours, meanwhile), b"said")
+        self.assertEqual(calls, [0, 1, 2])
 
     def test_waitUntilReady(self) -> None:
         """
@@ -135,18 +135,20 @@ class PatternsTests(SynchronousTestCase):
         ours.afterwards = lambda: self.peer.sendall(b"said")
         self.assertEqual(self.patterns.waitUntilReady(ours), b"said")
 
-    def test_beTold(self) -> None:
+    def test_submitAndWait(self) -> None:
         """
-        What was asked for when there was nothing is told when there is something.
+        A receive that is submitted before data arrives completes with the data.
         """
-        told = self.patterns.beTold(self.ours, lambda: self.peer.sendall(b"said"))
-        self.assertEqual(told, b"said")
+        data = self.patterns.submitAndWait(
+            self.ours, lambda: self.peer.sendall(b"said")
+        )
+        self.assertEqual(data, b"said")
 
-    def test_toldOfTheEnd(self) -> None:
+    def test_submitAndEnd(self) -> None:
         """
-        That nothing more will come is told too.
+        A receive completes without data when the peer closes.
         """
-        self.assertEqual(self.patterns.beTold(self.ours, self.peer.close), b"")
+        self.assertEqual(self.patterns.submitAndWait(self.ours, self.peer.close), b"")
 
     def test_main(self) -> None:
         """

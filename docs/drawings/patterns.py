@@ -19,14 +19,14 @@ _TOP = 4.5
 
 def fourWays() -> Figure:
     """
-    What a program and the kernel do from the moment something is to be received: in a
-    blocking call, asking again, after readiness, and with a completion.
+    The program and the kernel during one receive: with a blocking call, with repeated
+    calls, after readiness, and with a completion.
     """
     ways: list[tuple[str, Callable[[_Lanes], None]]] = [
-        ("1  wait in the call", _blocking),
-        ("2  ask again", _askingAgain),
+        ("1  block in the call", _blocking),
+        ("2  repeat the call", _repeating),
         ("3  wait until ready, then call", _ready),
-        ("4  ask, and be told", _told),
+        ("4  submit, then get the completion", _completion),
     ]
     bottom = _TOP + _PANEL * (len(ways) - 1) + _KERNEL + _HEIGHT
     sheet = Sheet(bottom + 1.0)
@@ -40,7 +40,7 @@ def fourWays() -> Figure:
 
 class _Lanes:
     """
-    The program's time above the kernel's.
+    Two time lines: the program's above the kernel's.
     """
 
     def __init__(self, sheet: Sheet, top: float, title: str) -> None:
@@ -61,39 +61,39 @@ class _Lanes:
 
     def waits(self, start: float, end: float) -> None:
         """
-        It does not.
+        The program sleeps.
         """
         self.sheet.waiting(start, self.above, end - start, _HEIGHT)
         self.sheet.box(start, self.above, end - start, _HEIGHT, fill="none")
 
     def works(self, start: float, end: float) -> None:
         """
-        The kernel does something for it, or keeps it in mind.
+        The kernel works for the program.
         """
         self.sheet.box(start, self.below, end - start, _HEIGHT, fill=KERNEL)
 
     def keeps(self, start: float, end: float) -> None:
         """
-        The kernel keeps in mind what is wanted.
+        The kernel keeps the request until data arrives.
         """
         self.sheet.box(start, self.below, end - start, _HEIGHT, dashed=True)
 
     def calls(self, at: float) -> None:
         """
-        From the program to the kernel.
+        An arrow for a system call, from the program to the kernel.
         """
         self.sheet.arrow((at, self.above + _HEIGHT), (at, self.below))
 
     def returns(self, at: float, data: bool = False) -> None:
         """
-        From the kernel to the program, perhaps with data.
+        An arrow for its return; coloured if it brings data.
         """
         color = ACCENT if data else INK
         self.sheet.arrow((at, self.below), (at, self.above + _HEIGHT), color=color)
 
-    def says(self, at: float, text: str, align: str = "center") -> None:
+    def label(self, at: float, text: str, align: str = "center") -> None:
         """
-        Between the two.
+        A text between the two time lines.
         """
         middle = (self.above + _HEIGHT + self.below) / 2
         self.sheet.text(at, middle, text, small=True, align=align)
@@ -106,24 +106,24 @@ def _blocking(lanes: _Lanes) -> None:
     lanes.keeps(15, _ARRIVES)
     lanes.works(_ARRIVES, 42)
     lanes.calls(15)
-    lanes.says(16, "recv", "left")
+    lanes.label(16, "recv", "left")
     lanes.returns(42, data=True)
-    lanes.says(43.2, "data", "left")
+    lanes.label(43.2, "data", "left")
 
 
-def _askingAgain(lanes: _Lanes) -> None:
+def _repeating(lanes: _Lanes) -> None:
     lanes.runs(_LEFT, _RIGHT)
     for at in (14.0, 24.5, 35.0):
         lanes.works(at, at + 1.8)
         lanes.calls(at)
         lanes.returns(at + 1.8)
         if at < 35:
-            lanes.says(at + 2.8, "EAGAIN", "left")
+            lanes.label(at + 2.8, "EAGAIN", "left")
     lanes.works(46, 48.5)
     lanes.calls(46)
-    lanes.says(45.2, "recv", "right")
+    lanes.label(45.2, "recv", "right")
     lanes.returns(48.5, data=True)
-    lanes.says(49.7, "data", "left")
+    lanes.label(49.7, "data", "left")
 
 
 def _ready(lanes: _Lanes) -> None:
@@ -133,28 +133,28 @@ def _ready(lanes: _Lanes) -> None:
     lanes.keeps(15, _ARRIVES)
     lanes.works(_ARRIVES, 39.8)
     lanes.calls(15)
-    lanes.says(16, "poll, for all sockets", "left")
+    lanes.label(16, "poll, for all sockets", "left")
     lanes.returns(39.8)
-    lanes.says(40.8, "ready", "left")
+    lanes.label(40.8, "ready", "left")
     lanes.works(52.5, 55)
     lanes.calls(52.5)
-    lanes.says(51.7, "recv", "right")
+    lanes.label(51.7, "recv", "right")
     lanes.returns(55, data=True)
-    lanes.says(56.2, "data", "left")
+    lanes.label(56.2, "data", "left")
 
 
-def _told(lanes: _Lanes) -> None:
+def _completion(lanes: _Lanes) -> None:
     lanes.runs(_LEFT, 27)
     lanes.waits(27, 42)
     lanes.runs(42, _RIGHT)
     lanes.keeps(14, _ARRIVES)
     lanes.works(_ARRIVES, 42)
     lanes.calls(14)
-    lanes.says(15, "receive", "left")
+    lanes.label(15, "receive", "left")
     lanes.calls(27)
-    lanes.says(28, "wait", "left")
+    lanes.label(28, "wait", "left")
     lanes.returns(42, data=True)
-    lanes.says(43.2, "done, and data", "left")
+    lanes.label(43.2, "done, and data", "left")
 
 
 DRAWINGS = {"four-ways": fourWays}

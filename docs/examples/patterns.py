@@ -1,6 +1,6 @@
 # -*- test-case-name: tests.test_examples -*-
 """
-One receive, made in four ways. C{python docs/examples/patterns.py} makes all of them.
+One receive in four ways. C{python docs/examples/patterns.py} runs all of them.
 """
 
 from __future__ import annotations
@@ -15,18 +15,18 @@ from iodemo.completion.emulated import ReadinessQueue
 SIZE = 64 * 1024
 
 
-def waitInTheCall(ours: socket.socket) -> bytes:
+def blockInCall(ours: socket.socket) -> bytes:
     """
-    Blocking, synchronous: the call waits, and brings the result.
+    Blocking, synchronous: the call waits, and returns the result.
     """
     ours.setblocking(True)
     return ours.recv(SIZE)
 
 
-def askAgain(ours: socket.socket, meanwhile: Callable[[], None]) -> bytes:
+def repeatCall(ours: socket.socket, meanwhile: Callable[[], None]) -> bytes:
     """
-    Non-blocking, synchronous: the call never waits, and brings the result once there
-    is one. Until then it fails with EAGAIN.
+    Non-blocking, synchronous: the call never waits. It fails with EAGAIN until data has
+    arrived, then returns the data.
     """
     ours.setblocking(False)
     while True:
@@ -38,43 +38,45 @@ def askAgain(ours: socket.socket, meanwhile: Callable[[], None]) -> bytes:
 
 def waitUntilReady(ours: socket.socket) -> bytes:
     """
-    Non-blocking, synchronous, multiplexed: one call waits, for any number of sockets,
-    and says which are ready; another, which does not wait, brings the result.
+    Non-blocking, synchronous, multiplexed: one call waits for any number of sockets and
+    returns those that are ready; another call, which does not wait, returns the data.
     """
     ours.setblocking(False)
     watched = select.poll()
     watched.register(ours, select.POLLIN)
     while True:
         watched.poll()
-        # "Ready" is what was so when the kernel looked.
+        # The socket was ready when the kernel looked, and may not be any more.
         with contextlib.suppress(BlockingIOError):
             return ours.recv(SIZE)
 
 
 class Owner:
     """
-    Who is told results.
+    Takes the results of an operation.
+
+    @ivar data: the received bytes, or L{None} while there is no result.
     """
 
     data: bytes | None = None
 
     def received(self, data: bytes) -> None:
         """
-        Told by the queue: this was received.
+        Called by the queue: these bytes were received.
         """
         self.data = data
 
     def receiveEnded(self, result: int) -> None:
         """
-        Told by the queue: nothing more will come.
+        Called by the queue: the peer has ended the connection, or it failed.
         """
         self.data = b""
 
 
-def beTold(ours: socket.socket, meanwhile: Callable[[], None]) -> bytes:
+def submitAndWait(ours: socket.socket, meanwhile: Callable[[], None]) -> bytes:
     """
-    Non-blocking, asynchronous: one call asks, and returns at once; the result is told
-    later, to an owner, by whoever received it.
+    Non-blocking, asynchronous: one call submits the receive and returns at once; the
+    queue calls the owner with the result later.
     """
     ours.setblocking(False)
     queue = ReadinessQueue()
@@ -88,8 +90,8 @@ def beTold(ours: socket.socket, meanwhile: Callable[[], None]) -> bytes:
 
 def main() -> None:
     """
-    Make all four, of what is sent when the program has something else to do; to the two
-    that have nothing else to do, it is sent before.
+    Receive in all four ways. Where the receive runs C{meanwhile}, the peer sends then;
+    otherwise it sends before.
     """
     ours, peer = socket.socketpair()
 
@@ -98,11 +100,11 @@ def main() -> None:
 
     with ours, peer:
         send()
-        print("wait in the call:", waitInTheCall(ours))
-        print("ask again:       ", askAgain(ours, send))
+        print("block in the call:", blockInCall(ours))
+        print("repeat the call:  ", repeatCall(ours, send))
         send()
-        print("wait until ready:", waitUntilReady(ours))
-        print("be told:         ", beTold(ours, send))
+        print("wait until ready: ", waitUntilReady(ours))
+        print("submit and wait:  ", submitAndWait(ours, send))
 
 
 if __name__ == "__main__":
