@@ -100,14 +100,14 @@ class ExampleTests(SynchronousTestCase):
         """
         A level is told for as long as there is data, an edge once.
         """
-        self.assertEqual(self.example.timesTold(0), 2)
-        self.assertEqual(self.example.timesTold(select.EPOLLET), 1)
+        self.assertEqual(self.example.timesReported(0), 2)
+        self.assertEqual(self.example.timesReported(select.EPOLLET), 1)
 
     def test_duplicate(self) -> None:
         """
         epoll goes on naming a closed descriptor whose file is still open.
         """
-        self.assertTrue(self.example.toldOfClosed())
+        self.assertTrue(self.example.reportsClosed())
 
 
 class TrapTests(SynchronousTestCase):

@@ -1,5 +1,5 @@
 """
-What the chapter on multiplexing draws.
+The drawings of the chapter on multiplexing.
 """
 
 from __future__ import annotations
@@ -13,9 +13,10 @@ _READY = "#f7c9a0"
 
 def _sockets(sheet: Sheet, top: float, ready: tuple[int, ...]) -> list[float]:
     """
-    A row of eight, of which some have data.
+    A row of eight sockets, some of them with data.
 
-    @return: where the middle of each is, from the left.
+    @param ready: the numbers of those with data, from 1.
+    @return: the horizontal middle of each, in units.
     """
     middles = []
     for number in range(1, 9):
@@ -41,7 +42,7 @@ def idea() -> Figure:
     sheet = Sheet(36.5)
     sheet.region(1, 0.6, 62, 14.2, "program, one thread", PROGRAM)
     sheet.box(2.6, 4.2, 17.5, 8.6, "wait for any\nof 1 to 8", bold=True)
-    sheet.box(25.2, 4.2, 13.6, 8.6, "told:\n3 and 6")
+    sheet.box(25.2, 4.2, 13.6, 8.6, "returns\n3 and 6")
     sheet.box(43.9, 4.2, 17.5, 8.6, "receive from 3,\nreceive from 6")
     sheet.arrow((20.1, 8.5), (25.2, 8.5))
     sheet.arrow((38.8, 8.5), (43.9, 8.5))
@@ -57,17 +58,17 @@ def idea() -> Figure:
 
 def scan() -> Figure:
     """
-    What the kernel does at a call of select or poll, and at one of epoll_wait.
+    The kernel's work in a call of select or poll, and in a call of epoll_wait.
     """
     sheet = Sheet(75)
     sheet.text(
-        1, 1.8, "select, poll: each call asks about all", bold=True, align="left"
+        1, 1.8, "select, poll: each call checks all", bold=True, align="left"
     )
     sheet.box(1, 4, 62, 5, "the list of all, in every call", fill=PROGRAM)
     sheet.arrow((10, 9), (10, 15))
     sheet.text(11.3, 12, "copied in", small=True, align="left")
     sheet.arrow((42, 15), (42, 9))
-    sheet.text(43.3, 12, "an answer for each", small=True, align="left")
+    sheet.text(43.3, 12, "a result for each", small=True, align="left")
     sheet.region(1, 15, 62, 16, "kernel", KERNEL)
     middles = _sockets(sheet, 25, (3, 6))
     sheet.arrow((3.4, 22.6), (60.6, 22.6), "ready? ready? ready? …", 1.5, color=ACCENT)
@@ -78,7 +79,7 @@ def scan() -> Figure:
     sheet.text(
         1,
         top + 1.8,
-        "epoll: each says so when it becomes ready",
+        "epoll: a callback records each ready one",
         bold=True,
         align="left",
     )
@@ -101,7 +102,7 @@ def scan() -> Figure:
 
 def triggers() -> Figure:
     """
-    When a level and when an edge is told.
+    The calls of epoll_wait that report a level, and those that report an edge.
     """
     sheet = Sheet(39)
     columns = (18.2, 29.9, 41.6, 53.3)
@@ -116,21 +117,21 @@ def triggers() -> Figure:
             sheet.box(left + 1.6, 10.2 - number * 3.4, 6.4, 2.6, fill=_READY)
     sheet.text(1, 9.8, "in the\nbuffer", align="left", small=True)
     sheet.text(1, 17.6, "Then epoll_wait is called:", align="left", small=True)
-    for top, name, told in (
+    for top, name, reported in (
         (21, "level-\ntriggered", level),
         (30.5, "edge-\ntriggered", edge),
     ):
         sheet.text(1, top + 3.8, name, align="left", small=True, bold=True)
-        for left, says in zip(columns, told, strict=True):
+        for left, isReady in zip(columns, reported, strict=True):
             sheet.box(
                 left,
                 top,
                 9.6,
                 7.6,
-                "ready" if says else "silent",
-                fill=PROGRAM if says else BLANK,
-                bold=says,
-                dashed=not says,
+                "ready" if isReady else "silent",
+                fill=PROGRAM if isReady else BLANK,
+                bold=isReady,
+                dashed=not isReady,
             )
     return sheet.figure
 

@@ -1,7 +1,7 @@
 # -*- test-case-name: tests.test_multiplexing_examples -*-
 """
-The same loop on select, poll and epoll, and what shows two of epoll's traps: what the
-chapter on multiplexing shows.
+The same loop on select, poll and epoll, and two functions that show traps of epoll: the
+examples of the chapter on multiplexing.
 """
 
 from __future__ import annotations
@@ -14,8 +14,10 @@ from socket import socket
 
 def receive(connection: socket) -> bytes | None:
     """
-    What has come on a non-blocking socket: C{b""} if its peer has ended, C{None} if
-    nothing has come after all.
+    Receive from a non-blocking socket.
+
+    @return: the data, C{b""} if the peer has ended the connection, or L{None} if there is
+        no data after all.
     """
     try:
         return connection.recv(65536)
@@ -25,7 +27,7 @@ def receive(connection: socket) -> bytes | None:
 
 def withSelect(sockets: Iterable[socket]) -> Iterator[tuple[socket, bytes]]:
     """
-    What arrives on any of some sockets, until each has ended.
+    Yield the data of each socket as it arrives, until all have ended.
     """
     watched = set(sockets)
     for each in watched:
@@ -42,7 +44,7 @@ def withSelect(sockets: Iterable[socket]) -> Iterator[tuple[socket, bytes]]:
 
 def withPoll(sockets: Iterable[socket]) -> Iterator[tuple[socket, bytes]]:
     """
-    What arrives on any of some sockets, until each has ended.
+    Yield the data of each socket as it arrives, until all have ended.
     """
     watched = {each.fileno(): each for each in sockets}
     poller = select.poll()
@@ -61,7 +63,7 @@ def withPoll(sockets: Iterable[socket]) -> Iterator[tuple[socket, bytes]]:
 
 def withEpoll(sockets: Iterable[socket]) -> Iterator[tuple[socket, bytes]]:
     """
-    What arrives on any of some sockets, until each has ended.
+    Yield the data of each socket as it arrives, until all have ended.
     """
     watched = {each.fileno(): each for each in sockets}
     with select.epoll() as poller:
@@ -78,29 +80,30 @@ def withEpoll(sockets: Iterable[socket]) -> Iterator[tuple[socket, bytes]]:
                     del watched[descriptor]
 
 
-def timesTold(trigger: int) -> int:
+def timesReported(trigger: int) -> int:
     """
-    How often epoll names a pipe that got two bytes, of which one is read in between.
+    Write two bytes into a pipe and read one of them; call epoll before and after.
 
     @param trigger: C{select.EPOLLET} for edges, 0 for levels.
+    @return: the number of calls that reported the pipe as ready.
     """
     reading, writing = os.pipe()
     try:
         with select.epoll() as poller:
             poller.register(reading, select.EPOLLIN | trigger)
             os.write(writing, b"12")
-            told = len(poller.poll(0))
+            reports = len(poller.poll(0))
             os.read(reading, 1)
-            told += len(poller.poll(0))
-            return told
+            reports += len(poller.poll(0))
+            return reports
     finally:
         os.close(reading)
         os.close(writing)
 
 
-def toldOfClosed() -> bool:
+def reportsClosed() -> bool:
     """
-    Whether epoll names a descriptor that is closed, but was duplicated before.
+    Whether epoll reports a descriptor that was duplicated, then closed.
     """
     reading, writing = os.pipe()
     duplicate = os.dup(reading)
