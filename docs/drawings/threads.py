@@ -53,7 +53,7 @@ def threadPerConnection() -> Figure:
         else:
             sheet.line((middle, 25), (middle, 33), dashed=True, zorder=2)
     left, right = _THREADS[0], _THREADS[-1] + _WIDTH
-    sheet.box(left, 33, right - left, 4.5, "scheduler: who can go on?", fill=BLANK)
+    sheet.box(left, 33, right - left, 4.5, "scheduler: select a thread", fill=BLANK)
     return sheet.figure
 
 

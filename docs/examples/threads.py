@@ -1,7 +1,7 @@
 # -*- test-case-name: tests.test_examples -*-
 """
-A server with a thread for each connection. C{python docs/examples/threads.py 8007}
-sends back what is sent to port 8007.
+A server with a thread for each connection. C{python docs/examples/threads.py 8007} runs
+an echo server on port 8007.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from threading import Thread
 
 def serve(port: socket.socket) -> None:
     """
-    Accept, and hand over to a thread, until the port is shut down.
+    Accept connections and start a thread for each, until the port is shut down.
     """
     with contextlib.suppress(OSError):
         while True:
@@ -24,7 +24,7 @@ def serve(port: socket.socket) -> None:
 
 def echo(connection: socket.socket) -> None:
     """
-    Serve one connection, as if there were no other, until it ends or is reset.
+    Send back the data of one connection until it ends or is reset.
     """
     with connection, contextlib.suppress(ConnectionError):
         while data := connection.recv(64 * 1024):
@@ -33,7 +33,9 @@ def echo(connection: socket.socket) -> None:
 
 def main(port: int) -> None:
     """
-    Serve, on the loopback interface.
+    Serve on the loopback interface.
+
+    @param port: the number of a TCP port.
     """
     with socket.create_server(("127.0.0.1", port)) as listening:
         serve(listening)
