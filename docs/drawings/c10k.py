@@ -8,13 +8,13 @@ from matplotlib.figure import Figure
 
 from drawings.shapes import ACCENT, KERNEL, Sequence, Sheet
 
-# Two lives of one name, of which a sequence has one.
+# The kernel has a life in both diagrams, and a sequence needs two different names.
 _KERNEL = "kernel "
 
 
 def reactorAndProactor() -> Figure:
     """
-    The messages of one receive, in the two patterns, beside each other.
+    The messages of one receive in the two patterns, side by side.
     """
     lives = {
         "handler": 5.2,
@@ -42,7 +42,7 @@ def reactorAndProactor() -> Figure:
     _works(sheet, lives["kernel"], 40, 46)
     sequence.message(40.5, "handler", "kernel", "")
     sequence.message(45.5, "kernel", "handler", "", returning=True)
-    # Not in the middle, where the reactor's life is.
+    # Beside the middle of the arrow, where the line of the reactor's life is.
     sheet.text(21.8, 39.1, "recv", small=True)
     sheet.text(21.8, 44.1, "data", small=True)
 
