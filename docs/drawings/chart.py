@@ -14,7 +14,7 @@ _READY = 5
 
 def _why() -> Figure:
     """
-    What a call looks at, where one of many sockets is ready.
+    The sockets that a call of poll checks, and the list that epoll_wait reads.
     """
     sheet = Sheet(40)
     sheet.region(0, 0, 64, 12, "process", PROGRAM)
@@ -29,12 +29,12 @@ def _why() -> Figure:
     for number in range(_SOCKETS):
         sheet.arrow((15.5, 16.5), (3.3 + 3.5 * number, 27.6))
     sheet.line((15.5, 9), (15.5, 16.5), color="#1c1c1c", zorder=3)
-    sheet.text(15.5, 34, "asks every socket,\nevery time", small=True)
+    sheet.text(15.5, 34, "checks every socket,\nevery time", small=True)
     x = 34.5 + 0.4 + 3.5 * _READY + 1.4
-    sheet.box(40, 17, 21, 4.6, "list of ready ones", small=True)
+    sheet.box(40, 17, 21, 4.6, "list of ready sockets", small=True)
     sheet.arrow((48.5, 9), (48.5, 16.8))
     sheet.arrow((x, 27.8), (x, 21.8), color=ACCENT)
-    sheet.text(48.5, 34, "the socket put itself there\nwhen something came", small=True)
+    sheet.text(48.5, 34, "a callback put it there\nwhen data arrived", small=True)
     return sheet.figure
 
 
