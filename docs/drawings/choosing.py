@@ -9,7 +9,7 @@ from matplotlib.figure import Figure
 from drawings.shapes import PROGRAM, Sheet
 
 _QUESTIONS = (
-    ("Does a request cost ten times\nthe CPU time of an echo?", "what you have"),
+    ("Does a request cost ten times\nthe CPU time of an echo?", "keep yours"),
     ("Does the program need asyncio?", "asyncio"),
     ("Is the traffic something else\nthan TCP or UNIX connections?", "epoll"),
     ("Do kernel, container and your\nown rules allow io_uring?", "uring"),
@@ -18,7 +18,7 @@ _QUESTIONS = (
 
 def _decision() -> Figure:
     """
-    What to ask, in order, and what each answer leads to.
+    The questions, in order, and the reactor for each answer.
     """
     step = 11.5
     sheet = Sheet(step * len(_QUESTIONS) + 6)
