@@ -1,5 +1,5 @@
 """
-What the chapter on the paper draws.
+The drawing of the chapter on the paper.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ def mechanisms() -> Figure:
             "of a thread",
             "interested in:\n1, 2, … 2000",
             "event queue:\n“3 got data”",
-            "(gone once told)",
+            "(reported once)",
         ),
         (
             33.0,
@@ -33,7 +33,7 @@ def mechanisms() -> Figure:
             "of a descriptor, ep",
             "interest list:\n1, 2, … 2000",
             "ready list: 3",
-            "(level: kept while ready;\nedge: gone once told)",
+            "(level: kept while ready;\nedge: reported once)",
         ),
     ):
         sheet.text(left + 15, 1.9, title, bold=True)
@@ -51,7 +51,7 @@ def mechanisms() -> Figure:
     sheet.text(
         32,
         54.4,
-        "Both remember what is watched, and look at\nnobody who is silent.",
+        "Both keep the watched set in the kernel,\nand check no idle descriptor.",
         small=True,
     )
     return sheet.figure
