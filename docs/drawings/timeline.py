@@ -1,6 +1,6 @@
 """
-The timeline: what C{docs/timeline.csv} says, from above downwards. The years are to
-scale, on the left; what happened has a line for itself beside them.
+The timeline: the rows of C{docs/timeline.csv}, from top to bottom. The years on the left
+are to scale; each row has a line of text beside them.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from iodemo.report import style
 
 FILE = Path(__file__).parent.parent / "timeline.csv"
 
-#: How each kind of thing is marked, and in which colour.
+#: The mark and the colour of each kind of row.
 KINDS = {
     "readiness": ("●", "#0072b2"),
     "signal": ("▲", INK),
@@ -32,7 +32,7 @@ _HEAD = 7.0
 
 def rows() -> list[dict[str, str]]:
     """
-    What there is to draw: C{Date}, C{Kind}, C{What}, C{Where} and C{Source} of each.
+    Read the rows: C{Date}, C{Kind}, C{What}, C{Where} and C{Source} of each.
     """
     with FILE.open(encoding="utf-8", newline="") as file:
         return list(csv.DictReader(file))
@@ -40,7 +40,7 @@ def rows() -> list[dict[str, str]]:
 
 def when(date: str) -> float:
     """
-    A date as a year, with a fraction. A month is its first day.
+    A date as a year with a fraction. A month stands for its first day.
     """
     year, month, day = (int(part) for part in f"{date}-01-01".split("-")[:3])
     return year + (month - 1) / 12 + (day - 1) / 365
@@ -48,10 +48,10 @@ def when(date: str) -> float:
 
 def draw() -> Figure:
     """
-    All of it.
+    Draw the whole timeline.
     """
-    told = [(row, textwrap.wrap(row["What"], _LETTERS)) for row in rows()]
-    height = _HEAD + sum(_LINE * len(lines) + _GAP for _, lines in told) + 1
+    wrapped = [(row, textwrap.wrap(row["What"], _LETTERS)) for row in rows()]
+    height = _HEAD + sum(_LINE * len(lines) + _GAP for _, lines in wrapped) + 1
     sheet = Sheet(height)
     for place, (kind, (mark, color)) in enumerate(KINDS.items()):
         left = 1 + place % 4 * 16.2
@@ -67,7 +67,7 @@ def draw() -> Figure:
         sheet.line((6.2, across(year)), (7.8, across(year)), color=style.QUIET)
         sheet.text(5.6, across(year), str(year), small=True, align="right")
     y = _HEAD - 1
-    for row, lines in told:
+    for row, lines in wrapped:
         mark, color = KINDS[row["Kind"]]
         tall = _LINE * len(lines)
         middle = y + tall / 2
