@@ -39,12 +39,12 @@ class KernelAIOTests(SynchronousTestCase):
 
     def test_blocking(self) -> None:
         """
-        Of a blocking socket it is io_submit that waits.
+        On a blocking socket io_submit waits.
         """
         self.assertFalse(self.program["ofBlocking"]())
 
     def test_nonBlocking(self) -> None:
         """
-        Of a non-blocking one it has a result at once: EAGAIN.
+        On a non-blocking socket the result is EAGAIN, at once.
         """
         self.assertEqual(self.program["ofNonBlocking"](), -self.program["EAGAIN"])

@@ -18,12 +18,12 @@ _isGlibc = sys.platform == "linux" and hasattr(
 )
 
 
-def said(silent: int) -> str:
+def output(idle: int) -> str:
     """
-    What it prints of so many silent connections, in a process of its own: threads that
-    are idle stay for a second.
+    The output of the program for some idle connections. It runs in a process of its
+    own, because idle threads of glibc stay for a second.
     """
-    command = [sys.executable, str(PROGRAM), str(silent)]
+    command = [sys.executable, str(PROGRAM), str(idle)]
     return subprocess.run(command, capture_output=True, text=True, check=True).stdout
 
 
@@ -37,25 +37,25 @@ class PosixAIOTests(SynchronousTestCase):
 
     def test_threadEach(self) -> None:
         """
-        Each connection that is silent has a thread, and so has the one that is read.
+        Each idle connection occupies a thread, and so does the one with data.
         """
-        printed = said(5)
-        self.assertIn("5 silent connections: 6 threads more.", printed)
-        self.assertIn("What the other one had said was read.", printed)
+        printed = output(5)
+        self.assertIn("5 idle connections: 6 threads more.", printed)
+        self.assertIn("The data of the other connection was read.", printed)
 
     def test_noneLeft(self) -> None:
         """
-        With 20 silent connections no thread is left, and the other one is not read
-        until one of them speaks.
+        With 20 idle connections no thread is left, and the other one is not read until
+        an idle one sends data.
         """
-        printed = said(20)
-        self.assertIn("20 silent connections: 20 threads more.", printed)
-        self.assertIn("was read when a silent one spoke.", printed)
+        printed = output(20)
+        self.assertIn("20 idle connections: 20 threads more.", printed)
+        self.assertIn("was read after an idle one had sent data.", printed)
 
     def test_queue(self) -> None:
         """
-        With more the others wait before it.
+        With more idle connections their reads wait before that of the other one.
         """
-        printed = said(25)
-        self.assertIn("25 silent connections: 20 threads more.", printed)
-        self.assertIn("What the other one had said was not read.", printed)
+        printed = output(25)
+        self.assertIn("25 idle connections: 20 threads more.", printed)
+        self.assertIn("The data of the other connection was not read.", printed)

@@ -11,7 +11,7 @@ from drawings.shapes import ACCENT, INK, KERNEL, PROGRAM, Sequence, Sheet
 
 def _who() -> Figure:
     """
-    Who waits for a connection, in the three interfaces that Linux has.
+    Where an operation waits, in the three asynchronous interfaces of Linux.
     """
     sheet = Sheet(42)
     sheet.region(0, 0, 64, 21, "process", PROGRAM)
@@ -19,7 +19,7 @@ def _who() -> Figure:
     sheet.text(0.8, 40.4, "kernel", small=True, bold=True, align="left")
     for left, name in ((1, "POSIX AIO"), (22.3, "kernel AIO"), (43.6, "io_uring")):
         sheet.text(left + 9.7, 4.6, name, bold=True)
-    # POSIX AIO: threads of glibc's.
+    # POSIX AIO: threads of glibc.
     sheet.box(2, 7, 17.4, 4, "aio_read, 3 times", small=True)
     for number in range(3):
         x = 5 + 5.7 * number
@@ -34,8 +34,8 @@ def _who() -> Figure:
     sheet.arrow((28, 11), (28, 30.6))
     sheet.arrow((36, 30.6), (36, 11))
     sheet.box(24.3, 31, 15.4, 3.6, "file, O_DIRECT", small=True)
-    sheet.text(32, 36.6, "the disk works,\nnobody waits", small=True)
-    # io_uring: rings between the two.
+    sheet.text(32, 36.6, "the disk works,\nno thread waits", small=True)
+    # io_uring: rings between program and kernel.
     sheet.box(44.6, 7, 17.4, 4, "io_uring_enter", small=True)
     sheet.box(45.2, 15, 7.4, 11.6, "entries", small=True)
     sheet.box(54, 15, 7.4, 11.6, "results", small=True)
@@ -61,7 +61,7 @@ def _iteration() -> Figure:
     drawn.busy("kernel", 18, 26)
     drawn.note(24, "kernel", "sends A, sends B", right=False)
     drawn.busy("kernel", 26, 32, waiting=True)
-    drawn.note(29, "kernel", "waits, if nothing\nis there", right=False)
+    drawn.note(29, "kernel", "waits, if there\nis no result", right=False)
     drawn.busy("kernel", 32, 43)
     drawn.note(36, "kernel", "receives A, B into\nbuffers; C has ended", right=False)
     drawn.message(43, "kernel", "ring", "3 results", returning=True)

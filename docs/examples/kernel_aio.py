@@ -1,6 +1,6 @@
 # -*- test-case-name: tests.test_kernel_aio -*-
 """
-What the kernel's AIO does about sockets: the operation, while it is asked for.
+Kernel AIO on a socket: io_submit carries out the operation during the call.
 
 C{python docs/examples/kernel_aio.py}
 """
@@ -32,7 +32,10 @@ libc = ctypes.CDLL(None, use_errno=True)
 
 def call(index: int, *arguments: object) -> int:
     """
-    One of the system calls of C{NUMBERS}.
+    Make a system call.
+
+    @param index: its place in C{NUMBERS}.
+    @raise OSError: if the call fails.
     """
     libc.syscall.restype = ctypes.c_long
     number = NUMBERS[platform.machine()][index]
@@ -45,7 +48,7 @@ def call(index: int, *arguments: object) -> int:
 @contextmanager
 def context() -> Iterator[ctypes.c_ulong]:
     """
-    What operations are submitted to.
+    Make an AIO context, to which operations are submitted; destroy it at the end.
     """
     made = ctypes.c_ulong(0)
     call(0, ctypes.c_long(1), ctypes.byref(made))
@@ -57,15 +60,15 @@ def context() -> Iterator[ctypes.c_ulong]:
 
 def receive(connection: socket.socket, submitted: threading.Event) -> int:
     """
-    Ask kernel AIO to receive.
+    Submit a receive to kernel AIO and wait for its result.
 
-    @param submitted: is set when io_submit has returned.
-    @return: what io_getevents then has for the result.
+    @param submitted: set when io_submit has returned.
+    @return: the result from io_getevents: a number of bytes, or a negative errno.
     """
     buffer = ctypes.create_string_buffer(BYTES)
     where = ctypes.addressof(buffer)
-    asked = IOCB.pack(0, 0, 0, PREAD, 0, connection.fileno(), where, BYTES, 0, 0, 0, 0)
-    block = ctypes.create_string_buffer(asked, IOCB.size)
+    packed = IOCB.pack(0, 0, 0, PREAD, 0, connection.fileno(), where, BYTES, 0, 0, 0, 0)
+    block = ctypes.create_string_buffer(packed, IOCB.size)
     blocks = (ctypes.c_void_p * 1)(ctypes.addressof(block))
     with context() as queue:
         call(3, queue, ctypes.c_long(1), blocks)
@@ -77,9 +80,9 @@ def receive(connection: socket.socket, submitted: threading.Event) -> int:
 
 def ofBlocking() -> bool:
     """
-    Receive from a blocking socket that has nothing, and send to it a second later.
+    Receive from a blocking socket without data, and send to it a second later.
 
-    @return: whether io_submit had returned by then.
+    @return: whether io_submit had returned before the send.
     """
     near, far = socket.socketpair()
     with near, far:
@@ -94,9 +97,9 @@ def ofBlocking() -> bool:
 
 def ofNonBlocking() -> int:
     """
-    Receive from a non-blocking socket that has nothing.
+    Receive from a non-blocking socket without data.
 
-    @return: the result.
+    @return: the result from io_getevents.
     """
     near, far = socket.socketpair()
     with near, far:
@@ -106,8 +109,7 @@ def ofNonBlocking() -> int:
 
 if __name__ == "__main__":
     if not ofBlocking():
-        said = "io_submit returned when there was something to receive."
-        print(f"A blocking socket: {said}")
+        print("Blocking socket: io_submit returned when data had arrived.")
     if ofNonBlocking() == -EAGAIN:
-        said = "it returned at once, and the result is EAGAIN."
-        print(f"A non-blocking one: {said}")
+        outcome = "io_submit returned at once, and the result is EAGAIN."
+        print(f"Non-blocking socket: {outcome}")

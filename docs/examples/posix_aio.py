@@ -1,9 +1,9 @@
 # -*- test-case-name: tests.test_posix_aio -*-
 """
-What POSIX AIO does about connections on Linux with glibc: a thread for each that is
-silent, up to 20, and then nothing.
+POSIX AIO on connections, on Linux with glibc: each idle connection occupies a thread, and
+there are at most 20; further reads wait.
 
-C{python docs/examples/posix_aio.py 20}: so many silent connections, and one more.
+C{python docs/examples/posix_aio.py 20}: reads from 20 idle connections and one with data.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ class ControlBlock(ctypes.Structure):
 
 
 SIGEV_NONE = 1
-# Where sigev_notify is in struct sigevent: behind a pointer and an int.
+# The offset of sigev_notify in struct sigevent, in bytes: after a pointer and an int.
 _NOTIFY = 12
 BYTES = 64
 
@@ -46,7 +46,7 @@ libc = ctypes.CDLL(None, use_errno=True)
 
 class Reading:
     """
-    A read from a socket that was asked for.
+    A read from a socket that was submitted with aio_read.
     """
 
     def __init__(self, connection: socket.socket) -> None:
@@ -62,21 +62,24 @@ class Reading:
 
     def isOver(self) -> bool:
         """
-        Whether it has a result.
+        Whether the read has a result.
         """
         return bool(libc.aio_error(ctypes.byref(self._block)) != EINPROGRESS)
 
 
 def threads() -> int:
     """
-    How many threads this process has.
+    The number of threads of this process.
     """
     return len(os.listdir("/proc/self/task"))
 
 
 def within(seconds: float, happened: Callable[[], bool]) -> bool:
     """
-    Whether something happens in time.
+    Wait until something has happened.
+
+    @param seconds: how long at most.
+    @return: whether it happened in time.
     """
     end = time.monotonic() + seconds
     while not happened():
@@ -88,7 +91,11 @@ def within(seconds: float, happened: Callable[[], bool]) -> bool:
 
 class Seen(NamedTuple):
     """
-    What came of it.
+    The outcome of L{tryReading}.
+
+    @ivar threads: the number of threads that the reads started.
+    @ivar wasRead: whether the connection with data was read in time.
+    @ivar wasReadLater: whether it was read after an idle one had sent data.
     """
 
     threads: int
@@ -96,13 +103,15 @@ class Seen(NamedTuple):
     wasReadLater: bool
 
 
-def tryReading(silent: int, patience: float = 1.0) -> Seen:
+def tryReading(idle: int, patience: float = 1.0) -> Seen:
     """
-    Read from so many connections that say nothing, then from one that has said
-    something; then have one of the silent ones say something.
+    Read from idle connections, then from one with data; then let an idle one send data.
+
+    @param idle: the number of idle connections.
+    @param patience: how many seconds to wait for the connection with data.
     """
     before = threads()
-    pairs = [socket.socketpair() for _ in range(silent + 1)]
+    pairs = [socket.socketpair() for _ in range(idle + 1)]
     pairs[-1][1].send(b"here I am")
     readings = [Reading(near) for near, _ in pairs]
     wasRead = within(patience, readings[-1].isOver)
@@ -118,12 +127,13 @@ def tryReading(silent: int, patience: float = 1.0) -> Seen:
 
 
 if __name__ == "__main__":
-    silent = max(1, int(sys.argv[1]))
-    seen = tryReading(silent)
-    print(f"{silent} silent connections: {seen.threads} threads more.")
+    idle = max(1, int(sys.argv[1]))
+    seen = tryReading(idle)
+    print(f"{idle} idle connections: {seen.threads} threads more.")
     if seen.wasRead:
-        print("What the other one had said was read.")
+        outcome = "was read"
     elif seen.wasReadLater:
-        print("What the other one had said was read when a silent one spoke.")
+        outcome = "was read after an idle one had sent data"
     else:
-        print("What the other one had said was not read.")
+        outcome = "was not read"
+    print(f"The data of the other connection {outcome}.")
