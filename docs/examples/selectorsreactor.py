@@ -1,18 +1,18 @@
 """
-A reactor on the standard library's C{selectors}: epoll, kqueue, or poll, whichever the
-system has.
+A reactor on the standard library's C{selectors}: epoll, kqueue or poll, depending on
+the system.
 
-Facts. C{selectors.DefaultSelector} is the best multiplexer of the system behind one
-interface. It keeps a map of its own of what it watches, and forgets a descriptor that
-was closed only when it is told to. epoll refuses a regular file (EPERM), of which
-poll(2) says that it is always ready.
+Facts. C{selectors.DefaultSelector} wraps the best multiplexer of the system in one
+interface. It keeps a map of the watched descriptors, and forgets a closed descriptor
+only when C{unregister} is called. epoll refuses a regular file (EPERM); poll(2) always
+reports one as ready.
 
-Decision. C{watch} tells it to forget a descriptor before it has it watched anew: one
-that was closed and whose number is in use again is then no special case. What cannot be
-watched is always ready.
+Decision. C{watch} unregisters a descriptor before it registers it again. So a
+descriptor that was closed, and whose number belongs to another file now, needs no
+special case. A file that cannot be watched is always reported as ready.
 
-Costs. Two system calls where one would do, at each change of interest; and the selector
-makes a tuple for each descriptor that is ready.
+Costs. Two system calls instead of one at each change of interest; and the selector
+makes a tuple for each ready descriptor.
 """
 
 from __future__ import annotations

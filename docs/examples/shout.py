@@ -22,13 +22,13 @@ class Shout(LineOnlyReceiver):
 
     def connectionMade(self) -> None:
         """
-        Have each answer sent at once.
+        Set TCP_NODELAY, so that each answer is sent at once.
         """
         noDelay(self.transport)
 
     def lineReceived(self, line: bytes) -> None:
         """
-        Send it back, louder.
+        Send the line back in capitals.
         """
         self.sendLine(line.upper())
 
@@ -44,7 +44,7 @@ class ShoutFactory(ServerFactory):
 
 class Options(BaseOptions):
     """
-    C{twistd shout}: C{--listen}, and nothing else.
+    The options of C{twistd shout}: only C{--listen}.
     """
 
     command = "shout"
@@ -53,6 +53,6 @@ class Options(BaseOptions):
 
 def makeService(options: Options) -> IService:
     """
-    Make the service C{twistd} runs.
+    Make the service that C{twistd} runs.
     """
     return listeningService(options, ShoutFactory())

@@ -1,5 +1,5 @@
 """
-The examples of the book, as C{twistd} finds them. Declarations only.
+The plugins for the examples of the book: declarations only, as C{twistd} imports them.
 """
 
 from twisted.application.reactors import Reactor
