@@ -1,13 +1,14 @@
 """
-The reference of iodemo's own modules, which C{scripts/docs} has pydoctor make.
+The configuration of pydoctor, which makes the API reference in C{scripts/docs}, and a
+Sphinx extension for links into it.
 
-pydoctor reads the docstrings and needs to be told where the documentation of other
-projects is. It would ask the network for their inventories. Here whatever the name of
-something else stands for is looked up in what is installed, so that a wrong one is an
-error without a network too, and its page follows from its name.
+pydoctor reads the docstrings, and needs the address of each name from another project.
+It would download the inventories of these projects. L{Installed} looks a name up in the
+installed packages instead, so that a wrong name is an error without a network too, and
+derives the address from the name.
 
-As an extension of Sphinx this brings C{:api:`iodemo.models`}, a link into the
-reference, which is an error where there is nothing of that name.
+The Sphinx role C{:api:`iodemo.models`} links into the reference. A name that does not
+exist is an error.
 """
 
 from __future__ import annotations
@@ -23,14 +24,14 @@ from pydoctor.model import System
 from pydoctor.sphinx import SphinxInventory
 from zope.interface.interface import InterfaceClass
 
-#: Where a docstring's short names are from: C{IReactorTCP.listenTCP}, for one.
+#: The modules of short names in docstrings, such as C{IReactorTCP.listenTCP}.
 _KNOWN = (
     "twisted.internet.interfaces",
     "twisted.internet.base",
     "twisted.internet.abstract",
 )
 
-# Modules of the standard library with a page besides that of their package.
+# Modules of the standard library with a page of their own beside their package's.
 _PAGES = ("collections.abc", "concurrent.futures", "importlib.metadata", "os.path")
 
 _ROOT = Path(__file__).parents[1]
@@ -42,7 +43,7 @@ _RICH = "https://rich.readthedocs.io/en/stable/reference/"
 
 class Installed(SphinxInventory):
     """
-    The documentation of what is installed.
+    The addresses of names from installed packages.
     """
 
     def getLink(self, name: str) -> str | None:
@@ -52,12 +53,12 @@ class Installed(SphinxInventory):
         if hasattr(builtins, name):
             return _builtin(name)
         if (_ROOT / f"{name.replace('.', '/')}.pyx").exists():
-            # pydoctor does not read what is compiled: the package has to do.
+            # pydoctor does not read compiled modules: link to the package instead.
             return f"{name.rpartition('.')[0]}.html"
         if name.startswith("asyncio.loop."):
-            # What the event loop is called there.
-            asked = name.replace("loop", "AbstractEventLoop", 1)
-            return f"{_PYTHON}asyncio-eventloop.html#{name}" if _found(asked) else None
+            # The name of the class of event loops there.
+            target = name.replace("loop", "AbstractEventLoop", 1)
+            return f"{_PYTHON}asyncio-eventloop.html#{name}" if _found(target) else None
         found = _found(name)
         for module in _KNOWN if found is None else ():
             found = found or _found(f"{module}.{name}", own=True)
@@ -66,7 +67,7 @@ class Installed(SphinxInventory):
 
 class Reference(System):
     """
-    iodemo, as pydoctor sees it.
+    The pydoctor system of iodemo, with L{Installed} as its inventory.
     """
 
     def __init__(self, *arguments: Any, **options: Any) -> None:
@@ -76,10 +77,10 @@ class Reference(System):
 
 def _found(name: str, own: bool = False) -> tuple[str, list[str]] | None:
     """
-    Look for something installed.
+    Look a name up in the installed packages.
 
-    @param own: whether a module must not have it from another one.
-    @return: its module, and its name in there, part by part.
+    @param own: whether the module must define the name, not import it.
+    @return: the module, and the parts of the name within it; L{None} if not found.
     """
     parts = name.split(".")
     for end in range(len(parts), 0, -1):
@@ -103,7 +104,7 @@ def _found(name: str, own: bool = False) -> tuple[str, list[str]] | None:
 
 def _origin(module: Any, parts: list[str]) -> str | None:
     """
-    Where a module has something from, if that is a class.
+    The module that defines a name of another module, if the name is a class.
     """
     return getattr(getattr(module, parts[0], None), "__module__", None)
 
@@ -117,15 +118,15 @@ def _page(module: str, parts: list[str]) -> str | None:
         return f"{_RICH}{module.rpartition('.')[2]}.html#{name}"
     if package in sys.stdlib_module_names:
         page = f"{_PYTHON}{module if module in _PAGES else package}.html"
-        # What asyncio has is on many pages.
+        # The names of asyncio are spread over many pages.
         return f"{page}#{name}" if parts and package != "asyncio" else page
     return None
 
 
 def _pydoctors(module: str, parts: list[str]) -> str:
     """
-    Where pydoctor puts something: a module and a class have a page, and what they have
-    has a place on it.
+    The address of a name in a reference by pydoctor: a module and a class have a page,
+    their members an anchor on it.
     """
     there = getattr(importlib.import_module(module), parts[0]) if parts else None
     if isinstance(there, (type, InterfaceClass)):
@@ -143,7 +144,7 @@ def _builtin(name: str) -> str | None:
 
 def setup(app: Any) -> dict[str, Any]:
     """
-    Called by Sphinx.
+    Register the role C{api}; Sphinx calls this.
     """
 
     def api(

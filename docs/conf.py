@@ -1,5 +1,5 @@
 """
-How Sphinx builds these pages: C{scripts/docs}.
+The configuration of Sphinx for these pages, which C{scripts/docs} builds.
 """
 
 import sys

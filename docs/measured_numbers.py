@@ -1,10 +1,11 @@
 """
-An extension of Sphinx: numbers in the text, from what C{iodemo report --book} left.
+A Sphinx extension that puts measured numbers into the text, from the results that
+C{iodemo report --book} has written to C{docs/measured}.
 
 C{:measured:`idle idle=10000: uring/epoll`} is a ratio with its interval, and
 C{:measured:`idle idle=10000 server_rss_kib: epoll`} a value: L{iodemo.report.book}.
-C{|measured on|} says when and where. What was not measured is an error; but with the
-tag C{own}, for results of a reader's own, it is said in its place.
+C{|measured on|} is the date and the machine. A number that was not measured is an
+error; with the tag C{own}, for a reader's own results, a note appears in its place.
 """
 
 from __future__ import annotations
@@ -27,7 +28,7 @@ _MISSING = "(not measured in this run)"
 
 def setup(app: Any) -> dict[str, Any]:
     """
-    Called by Sphinx.
+    Register the role C{measured} and the substitution; Sphinx calls this.
     """
     results = read(_RESULTS)
     isOwn = app.tags.has("own")
@@ -41,13 +42,13 @@ def setup(app: Any) -> dict[str, Any]:
         role: str, raw: str, text: str, line: int, inliner: Any, *others: Any
     ) -> tuple[list[nodes.Node], list[nodes.system_message]]:
         try:
-            said = book.quoted(results, text)
+            number = book.quoted(results, text)
         except BadClaim as error:
             if isOwn:
                 return [nodes.inline(raw, _MISSING)], []
             message = inliner.reporter.error(str(error), line=line)
             return [inliner.problematic(raw, raw, message)], [message]
-        return [nodes.inline(raw, said, classes=["measured"])], []
+        return [nodes.inline(raw, number, classes=["measured"])], []
 
     app.add_role("measured", measured)
     app.config.rst_epilog = f".. |measured on| replace:: {book.machine(results)}\n"

@@ -1,7 +1,7 @@
 """
-The drawings of the book that show no measurement: each a function that returns a
-matplotlib figure, in a module for its chapter, under a name in C{DRAWINGS}.
+The drawings of the book that show no measurement. Each is a function that returns a
+matplotlib figure, in the module of its chapter, and has a name in C{DRAWINGS} there.
 
-C{python -m drawings DIRECTORY}, in C{docs/}, draws all of them. L{drawings.shapes} is
-what they are made of, so that they look alike.
+C{python -m drawings DIRECTORY}, in C{docs/}, draws all of them. L{drawings.shapes} has
+their common elements.
 """

@@ -1,5 +1,5 @@
 """
-Draw everything: C{python -m drawings DIRECTORY} writes C{NAME.svg} for each.
+C{python -m drawings DIRECTORY} writes C{NAME.svg} for each drawing of the book.
 """
 
 from __future__ import annotations
@@ -16,12 +16,15 @@ from matplotlib.figure import Figure
 import drawings
 from iodemo.report import style
 
-_UNSAID = dict.fromkeys(("Creator", "Date", "Format", "Type"))
+# Metadata that would differ between two builds.
+_OMITTED = dict.fromkeys(("Creator", "Date", "Format", "Type"))
 
 
 def found() -> dict[str, Callable[[], Figure]]:
     """
-    Those of all chapters, by name.
+    Find the drawings of all chapters.
+
+    @return: the functions that draw them, by name.
     """
     all_: dict[str, Callable[[], Figure]] = {}
     for module in pkgutil.iter_modules(drawings.__path__):
@@ -33,13 +36,13 @@ def found() -> dict[str, Callable[[], Figure]]:
 
 def main(directory: str) -> None:
     """
-    Draw them into a directory.
+    Write all drawings into a directory.
     """
     Path(directory).mkdir(parents=True, exist_ok=True)
     with matplotlib.style.context(["default", style.PARAMETERS]):
         for name, draw in found().items():
             path = Path(directory, f"{name}.svg")
-            draw().savefig(path, format="svg", metadata=_UNSAID)
+            draw().savefig(path, format="svg", metadata=_OMITTED)
 
 
 if __name__ == "__main__":

@@ -1,6 +1,6 @@
 """
-Drawings of the chapters on building: how a round goes, who knows whom, what a file
-holds, what reactors and services are made of.
+The drawings of the chapters on building: a round, the order of rounds, dependencies of
+modules, a results file, and the parts of reactors and services.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from iodemo.report.style import QUIET
 
 def aRound() -> Figure:
     """
-    One round as a time line: what server and load do, and what of it is timed.
+    One round as a time line: the steps of server and load, and the timed one.
     """
     sheet = Sheet(38)
     sheet.text(9, 2, "server", bold=True)
@@ -44,13 +44,13 @@ def aRound() -> Figure:
         sheet.line((48, at), (63, at), dashed=True)
     sheet.text(50, 23.2, "only this\nis timed", small=True, align="left", color=ACCENT)
     sheet.text(50, 29.3, "after the\nlast round", small=True, align="left")
-    sheet.text(50, 13, "wrong once:\nno number", small=True, align="left")
+    sheet.text(50, 13, "a wrong answer:\nno number", small=True, align="left")
     return sheet.figure
 
 
 def interleaved() -> Figure:
     """
-    Rounds of several backends, in an order that is shuffled anew each time.
+    Rounds of several backends, in an order that is shuffled for each repetition.
     """
     sheet = Sheet(25.5)
     orders = (
@@ -76,14 +76,14 @@ def interleaved() -> Figure:
                 small=True,
                 dashed=backend.endswith("'"),
             )
-    said = "epoll': the baseline, measured a second time"
-    sheet.text(1, 23.6, said, small=True, align="left")
+    note = "epoll': the baseline, measured a second time"
+    sheet.text(1, 23.6, note, small=True, align="left")
     return sheet.figure
 
 
 def modules() -> Figure:
     """
-    Who imports, starts and reads whom.
+    The parts of iodemo, and which of them starts, writes or reads another.
     """
     sheet = Sheet(35)
     sheet.region(1, 1, 39, 11, "twistd, a process", KERNEL)
@@ -95,7 +95,7 @@ def modules() -> Figure:
     sheet.box(1, 18, 62, 4.6, "the laboratory", fill=PROGRAM)
     sheet.arrow((20, 18), (20, 12))
     sheet.arrow((55, 18), (55, 12))
-    sheet.text(37.5, 15, "starts, and reads what is said", small=True)
+    sheet.text(37.5, 15, "starts, reads reports", small=True)
     sheet.arrow((20, 22.6), (20, 28))
     sheet.text(21.5, 25.3, "writes", small=True, align="left")
     sheet.box(9, 28, 22, 5, "results.json", fill=BLANK)
@@ -106,7 +106,7 @@ def modules() -> Figure:
 
 def resultsFile() -> Figure:
     """
-    What a results file holds.
+    The contents of a results file.
     """
     sheet = Sheet(40)
     sheet.region(1, 1, 62, 38, "results.json", KERNEL)
@@ -129,7 +129,7 @@ def resultsFile() -> Figure:
 
 def reactors() -> Figure:
     """
-    What a reactor is made of: the part that is to be written, on what there is.
+    The layers of a reactor, on readiness and on completions; the author's own in bold.
     """
     sheet = Sheet(38)
     sheet.text(16, 1.8, "on readiness", bold=True)
@@ -159,11 +159,11 @@ def service() -> Figure:
     From the command line to a connection.
     """
     sheet = Sheet(33)
-    said = "twistd --reactor=epoll shout --listen tcp:8007"
-    sheet.box(1, 1, 62, 4, said, fill=KERNEL, small=True)
+    command = "twistd --reactor=epoll shout --listen tcp:8007"
+    sheet.box(1, 1, 62, 4, command, fill=KERNEL, small=True)
     sheet.arrow((12, 5), (12, 9))
     sheet.box(1, 9, 22, 4.6, "Options", fill=PROGRAM)
-    sheet.text(12, 15.4, "what is asked for", small=True)
+    sheet.text(12, 15.4, "parsed arguments", small=True)
     sheet.arrow((23, 11.3), (31, 11.3))
     sheet.box(31, 9, 32, 4.6, "makeService", fill=PROGRAM)
     sheet.arrow((47, 13.6), (47, 18.4))

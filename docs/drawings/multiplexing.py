@@ -61,9 +61,7 @@ def scan() -> Figure:
     The kernel's work in a call of select or poll, and in a call of epoll_wait.
     """
     sheet = Sheet(75)
-    sheet.text(
-        1, 1.8, "select, poll: each call checks all", bold=True, align="left"
-    )
+    sheet.text(1, 1.8, "select, poll: each call checks all", bold=True, align="left")
     sheet.box(1, 4, 62, 5, "the list of all, in every call", fill=PROGRAM)
     sheet.arrow((10, 9), (10, 15))
     sheet.text(11.3, 12, "copied in", small=True, align="left")

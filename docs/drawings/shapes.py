@@ -1,11 +1,10 @@
 """
-What drawings are made of: boxes, arrows, and lives side by side.
+The elements of all drawings: boxes, arrows, and sequence diagrams.
 
-A sheet is 64 units wide, as high as it must be, and a unit is a tenth of an inch; y
-grows downwards, as one reads. Text is no smaller than what is legible across a phone,
-so there is room for some forty letters in a line, and a drawing says little. What
-belongs to the kernel is grey, what to the program is blue, and what waits is striped:
-no meaning is in a hue alone.
+A sheet is 64 units wide, of any height, and a unit is a tenth of an inch; y grows
+downwards. Text must be legible on a phone, so a line holds about forty letters, and a
+drawing has few words. The kernel is grey, the program blue, and waiting is striped: no
+meaning depends on a hue alone.
 """
 
 from __future__ import annotations
@@ -30,9 +29,9 @@ At = tuple[float, float]
 
 class Sheet:
     """
-    A drawing in the making.
+    A drawing, to which elements are added.
 
-    @ivar figure: it.
+    @ivar figure: the figure of matplotlib.
     """
 
     def __init__(self, height: float) -> None:
@@ -59,7 +58,7 @@ class Sheet:
         dashed: bool = False,
     ) -> None:
         """
-        A box with a text in its middle.
+        Draw a box with a text in its middle.
         """
         self._axes.add_patch(
             FancyBboxPatch(
@@ -81,7 +80,7 @@ class Sheet:
         self, left: float, top: float, width: float, height: float, text: str, fill: str
     ) -> None:
         """
-        An area with its name in its upper left corner: the kernel, a process.
+        Draw an area, such as the kernel, with its name in the upper left corner.
         """
         self._axes.add_patch(
             Rectangle((left, top), width, height, facecolor=fill, edgecolor="none")
@@ -90,7 +89,7 @@ class Sheet:
 
     def waiting(self, left: float, top: float, width: float, height: float) -> None:
         """
-        A stretch of time in which somebody waits.
+        Draw a striped area: a time of waiting.
         """
         self._axes.add_patch(
             Rectangle((left, top), width, height, **{**style.NOISY, "zorder": 1})
@@ -108,7 +107,9 @@ class Sheet:
         code: bool = False,
     ) -> None:
         """
-        A text around a point: its middle, or the middle of its left or right end.
+        Draw a text at a point.
+
+        @param align: the part of the text at the point: center, left or right.
         """
         self._axes.text(
             x,
@@ -137,10 +138,10 @@ class Sheet:
         align: str = "center",
     ) -> None:
         """
-        An arrow, with a text over its middle.
+        Draw an arrow, with a text above its middle.
 
-        @param above: how far over; less than 0 is under.
-        @param bend: how far it swerves, as a part of its length.
+        @param above: the distance of the text, in units; below the arrow if negative.
+        @param bend: the curvature, as a fraction of the length.
         """
         self._axes.add_patch(
             FancyArrowPatch(
@@ -164,7 +165,7 @@ class Sheet:
 
     def line(self, start: At, end: At, dashed: bool = False, **look: Any) -> None:
         """
-        A thin line.
+        Draw a thin line.
         """
         self._axes.plot(
             *zip(start, end, strict=True),
@@ -177,9 +178,10 @@ class Sheet:
 
 class Sequence:
     """
-    Who does what, one after the other: lives side by side, and messages between them.
+    A sequence diagram: participants side by side, each with a vertical line (its
+    I{life}), and messages between them, from top to bottom.
 
-    @ivar sheet: what it is drawn on.
+    @ivar sheet: the sheet of the drawing.
     """
 
     _HEAD = 4.0
@@ -188,7 +190,7 @@ class Sequence:
         self, height: float, lives: dict[str, float], top: float = 0.6
     ) -> None:
         """
-        @param lives: who takes part, and where, from the left.
+        @param lives: the name of each participant, and its x in units.
         """
         self.sheet = Sheet(height)
         self._lives = lives
@@ -198,11 +200,11 @@ class Sequence:
             self.sheet.box(x - width / 2, top, width, self._HEAD, name, bold=True)
             self.sheet.line((x, self._top), (x, height - 0.5), dashed=True)
 
-    def busy(self, who: str, top: float, bottom: float, waiting: bool = False) -> None:
+    def busy(self, name: str, top: float, bottom: float, waiting: bool = False) -> None:
         """
-        A stretch of a life in which somebody works, or waits for another.
+        Draw a bar on a life: the participant works, or waits for another.
         """
-        x = self._lives[who] - 0.8
+        x = self._lives[name] - 0.8
         if waiting:
             self.sheet.waiting(x, top, 1.6, bottom - top)
         self.sheet.box(x, top, 1.6, bottom - top, fill="none" if waiting else PROGRAM)
@@ -211,15 +213,15 @@ class Sequence:
         self, at: float, sender: str, receiver: str, text: str, returning: bool = False
     ) -> None:
         """
-        From one to another, at a height.
+        Draw a message from one participant to another, at a height.
         """
         start, end = self._lives[sender], self._lives[receiver]
         gap = 0.9 if end > start else -0.9
         self.sheet.arrow((start + gap, at), (end - gap, at), text, dashed=returning)
 
-    def note(self, at: float, who: str, text: str, right: bool = True) -> None:
+    def note(self, at: float, name: str, text: str, right: bool = True) -> None:
         """
-        What one does by itself.
+        Write beside a life what its participant does.
         """
-        x = self._lives[who] + (1.6 if right else -1.6)
+        x = self._lives[name] + (1.6 if right else -1.6)
         self.sheet.text(x, at, text, small=True, align="left" if right else "right")

@@ -1,6 +1,6 @@
 """
-The timeline: the rows of C{docs/timeline.csv}, from top to bottom. The years on the left
-are to scale; each row has a line of text beside them.
+The timeline: the rows of C{docs/timeline.csv}, from top to bottom. The years on the
+left are to scale; each row has a line of text beside them.
 """
 
 from __future__ import annotations

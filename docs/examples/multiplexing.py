@@ -16,8 +16,8 @@ def receive(connection: socket) -> bytes | None:
     """
     Receive from a non-blocking socket.
 
-    @return: the data, C{b""} if the peer has ended the connection, or L{None} if there is
-        no data after all.
+    @return: the data, C{b""} if the peer has ended the connection, or L{None} if there
+        is no data after all.
     """
     try:
         return connection.recv(65536)

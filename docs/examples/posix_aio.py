@@ -1,9 +1,10 @@
 # -*- test-case-name: tests.test_posix_aio -*-
 """
-POSIX AIO on connections, on Linux with glibc: each idle connection occupies a thread, and
-there are at most 20; further reads wait.
+POSIX AIO on connections, on Linux with glibc: each idle connection occupies a thread,
+and there are at most 20; further reads wait.
 
-C{python docs/examples/posix_aio.py 20}: reads from 20 idle connections and one with data.
+C{python docs/examples/posix_aio.py 20}: reads from 20 idle connections and one with
+data.
 """
 
 from __future__ import annotations
