@@ -70,7 +70,7 @@ class TimelineTests(SynchronousTestCase):
         Every version of Linux that the chapter on asynchronous I/O rests on is there.
         """
         page = (_FILE.parent / "aio.rst").read_text()
-        ours = page[: page.index("\nWhat others measured\n")]
+        ours = page[: page.index("\nMeasurements by others\n")]
         found = re.findall(r"(?:[Ss]ince\s+Linux|\bof)\s+(\d+\.\d+)", ours)
         self.assertIn("5.7", found)
         self.assertIn("6.0", found)
