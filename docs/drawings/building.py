@@ -44,7 +44,7 @@ def aRound() -> Figure:
         sheet.line((48, at), (63, at), dashed=True)
     sheet.text(50, 23.2, "only this\nis timed", small=True, align="left", color=ACCENT)
     sheet.text(50, 29.3, "after the\nlast round", small=True, align="left")
-    sheet.text(50, 13, "a wrong answer:\nno number", small=True, align="left")
+    sheet.text(50, 13, "once wrong:\nno number", small=True, align="left")
     return sheet.figure
 
 

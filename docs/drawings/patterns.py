@@ -26,7 +26,7 @@ def fourWays() -> Figure:
         ("1  block in the call", _blocking),
         ("2  repeat the call", _repeating),
         ("3  wait until ready, then call", _ready),
-        ("4  submit, then get the completion", _completion),
+        ("4  submit, then wait", _completion),
     ]
     bottom = _TOP + _PANEL * (len(ways) - 1) + _KERNEL + _HEIGHT
     sheet = Sheet(bottom + 1.0)
