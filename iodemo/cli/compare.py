@@ -120,7 +120,7 @@ def compare(
     Ctrl-C ends it early; what was finished by then is in the results. However it ended,
     the same command with the same --output goes on from there.
     """
-    from iodemo.cli.progress import Interrupted, interruptible
+    from iodemo.process.signals import Interrupted, interruptible
 
     if quick and full:
         raise click.UsageError("--quick and --full exclude each other")
@@ -145,7 +145,8 @@ def _measure(plan: Plan, output: Path | None, claims: tuple[Claim, ...]) -> None
     """
     from iodemo.bench import runner
     from iodemo.bench.environment import pinning
-    from iodemo.cli.progress import ComparisonProgress, Interrupted
+    from iodemo.cli.progress import ComparisonProgress
+    from iodemo.process.signals import Interrupted
     from iodemo.results import file, journal
     from iodemo.results.statistics import FEWEST_ROUNDS
 

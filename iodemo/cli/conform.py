@@ -45,8 +45,8 @@ def conform(name: str, asJson: bool, full: bool) -> None:
       iodemo conform --reactor busypoll
       iodemo conform --reactor my.package.MyReactor --json
     """
-    from iodemo.cli.progress import Interrupted, interruptible
     from iodemo.conformance import conforming, finding, showing
+    from iodemo.process.signals import Interrupted, interruptible
 
     modules = conforming.allModules() if full else conforming.reactorModules()
     progress = showing.ConformanceProgress(Console(stderr=True), 2 * len(modules))

@@ -13,7 +13,6 @@ from pathlib import Path
 from rich.console import Console
 
 from iodemo import models
-from iodemo.cli.progress import Interrupted, interruptible
 from iodemo.conformance.conforming import (
     CannotJudge,
     Conformance,
@@ -23,6 +22,7 @@ from iodemo.conformance.conforming import (
 from iodemo.conformance.finding import UnknownReactor
 from iodemo.conformance.showing import ConformanceProgress, total
 from iodemo.conformance.verdict import Outcomes
+from iodemo.process.signals import Interrupted, interruptible
 from iodemo.writing import writeFile
 
 _INTRODUCTION = """\
