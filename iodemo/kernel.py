@@ -1,13 +1,13 @@
 # -*- test-case-name: tests.test_doctor -*-
 """
-What the kernel says of itself, whether it lends io_uring to this process, and what it
-does for a process that ends.
+The kernel's release, its files in C{/proc} and C{/sys}, and whether this process may
+use io_uring.
 
-Most machines that refuse io_uring refuse it for a reason that can be told and
-changed: L{ioUringRefusal} finds which.
+Most machines that refuse io_uring do so for a reason that can be found and changed:
+L{ioUringRefusal} finds it.
 
-C{/proc} and C{/sys} are read under a root that can be given, so that tests can
-show machines that are not this one.
+The functions take the directory that holds C{proc} and C{sys}, so that tests can
+imitate other machines.
 """
 
 from __future__ import annotations
@@ -23,16 +23,17 @@ from pathlib import Path
 SYSTEM = Path("/")
 UNKNOWN = "unknown"
 
-# Kernel 6.1 is the first long-term one with all that the uring backend builds on.
+# Kernel 6.1 is the first long-term release with every feature that the uring backend
+# uses.
 URING_FLOOR = (6, 1)
 
-# asm-generic's numbers, which every architecture took but two.
+# System call numbers of asm-generic, the same on all architectures except two.
 _SETUP = ("io_uring_setup", 425)
 _ENTER = ("io_uring_enter", 426)
 _REGISTER = ("io_uring_register", 427)
 _OTHER_NUMBERS = ("alpha", "mips")
-# struct io_uring_params, which the kernel fills in; and io_uring_probe, likewise,
-# which asks what operations there are.
+# Sizes of struct io_uring_params and of struct io_uring_probe (which lists the
+# supported operations); the kernel fills in both.
 _PARAMS_BYTES = 120
 _REGISTER_PROBE = 8
 _PROBE_BYTES = 16
@@ -43,13 +44,13 @@ _PR_SET_PDEATHSIG = 1
 
 def endWithParent(parent: int) -> None:
     """
-    In a process that was just forked: have the kernel kill it as soon as its parent has
-    ended, whatever ended that and whatever this process does by then. It is for a
-    process alone: its own children would go on (L{iodemo.process.guard} ends those,
-    too).
+    In a process that was just forked: have the kernel kill this process as soon as its
+    parent has ended for any reason (PR_SET_PDEATHSIG). The children of this process are
+    not killed; L{iodemo.process.guard} ends those, too.
 
-    @param parent: process id of the one that forked, which may have ended meanwhile.
-    @raise OSError: if the kernel does not do that.
+    @param parent: the parent's process id. If the parent has ended meanwhile, this
+        process exits at once.
+    @raise OSError: if prctl(2) fails.
     """
     libc = ctypes.CDLL(None, use_errno=True)
     if libc.prctl(_PR_SET_PDEATHSIG, ctypes.c_ulong(signal.SIGKILL)):
@@ -61,12 +62,13 @@ def endWithParent(parent: int) -> None:
 
 def ioUringRefusal(root: Path = SYSTEM) -> str | None:
     """
-    Say why this process cannot use io_uring as the backend needs it, and what to
-    do about it; or L{None} if it can.
+    Find why this process cannot use io_uring as the backend needs it.
 
-    It asks the kernel for a ring, asks the ring for nothing, and gives it back. What
-    it finds holds for this process: another user, or a container, may be told
-    otherwise.
+    It sets up a ring, makes each of its three system calls once, and closes the ring.
+    The answer is about this process: for another user, or in a container, it may be
+    different.
+
+    @return: the reason and what to change; L{None} if io_uring can be used.
     """
     if platform.system() != "Linux":
         return f"io_uring is part of Linux, and this is {platform.system() or UNKNOWN}"
@@ -87,10 +89,10 @@ def ioUringRefusal(root: Path = SYSTEM) -> str | None:
 
 def _tryRing() -> tuple[str, int] | None:
     """
-    Ask for a ring of two entries, use it, and close it. A filter may forbid any of its
-    three system calls.
+    Set up a ring of two entries, enter it, probe it, and close it: a seccomp filter may
+    forbid any of the three system calls.
 
-    @return: the one that failed, and its C{errno}; L{None} if none did.
+    @return: the system call that failed, and its C{errno}; L{None} if none failed.
     """
     params = ctypes.create_string_buffer(_PARAMS_BYTES)
     ring, code = _call(_SETUP, ctypes.c_uint(2), params)
@@ -114,7 +116,10 @@ def _tryRing() -> tuple[str, int] | None:
 
 def _call(call: tuple[str, int], *arguments: object) -> tuple[int, int]:
     """
-    @return: what a system call returns, and C{errno}.
+    Make a system call.
+
+    @param call: its name and number.
+    @return: its return value, and C{errno}.
     """
     libc = ctypes.CDLL(None, use_errno=True)
     libc.syscall.restype = ctypes.c_long
@@ -124,61 +129,62 @@ def _call(call: tuple[str, int], *arguments: object) -> tuple[int, int]:
 
 def _explain(call: str, code: int, root: Path) -> str:
     """
-    Why a system call failed, and what to do.
+    Explain why a system call of io_uring failed, and what to change.
 
+    @param call: its name.
     @param code: its C{errno}.
     """
     release = kernelRelease(root)
     numbers = version(release)
-    said = f"{call} says {errno.errorcode.get(code, code)}"
+    failure = f"{call} says {errno.errorcode.get(code, code)}"
     if code == errno.ENOSYS:
         if numbers and numbers < URING_FLOOR:
             return (
-                f"{said}: Linux {release} is too old, the backend uring needs "
+                f"{failure}: Linux {release} is too old, the backend uring needs "
                 f"{dotted(URING_FLOOR)} or later"
             )
         return (
-            f"{said}: this kernel was built without CONFIG_IO_URING, or a "
+            f"{failure}: this kernel was built without CONFIG_IO_URING, or a "
             f"container hides it; {_ALLOW_IN_CONTAINER}"
         )
     if code == errno.EPERM:
         disabled = (readText(root, "proc/sys/kernel/io_uring_disabled") or "").strip()
         if disabled == "2":
             return (
-                f"{said}: kernel.io_uring_disabled=2 switches it off for everybody; "
+                f"{failure}: kernel.io_uring_disabled=2 switches it off for all users; "
                 "as root, sysctl -w kernel.io_uring_disabled=0"
             )
         if disabled == "1":
             return (
-                f"{said}: kernel.io_uring_disabled=1 keeps it for root and for the "
+                f"{failure}: kernel.io_uring_disabled=1 keeps it for root and for the "
                 "group in kernel.io_uring_group; as root, sysctl -w "
                 "kernel.io_uring_disabled=0, or put this user in that group"
             )
         status = readText(root, "proc/self/status") or ""
         seccomp = re.search(r"^Seccomp:\s*(\d+)$", status, re.MULTILINE)
-        who = "a seccomp filter or a security module refuses it"
+        cause = "a seccomp filter or a security module refuses it"
         if seccomp and seccomp[1] == _SECCOMP_FILTER:
-            who = "a seccomp filter refuses it, as containers have"
-        return f"{said}: {who}; {_ALLOW_IN_CONTAINER}"
+            cause = "a seccomp filter refuses it, as containers have"
+        return f"{failure}: {cause}; {_ALLOW_IN_CONTAINER}"
     if code == errno.EACCES:
         return (
-            f"{said}: a security module refuses it; allow io_uring in the policy of "
+            f"{failure}: a security module refuses it; allow io_uring in the policy of "
             "SELinux or AppArmor for this program"
         )
     if code == errno.EINVAL:
         return (
-            f"{said} to the plainest of questions: what answers is not Linux's own "
-            "io_uring; run outside the sandbox or emulator"
+            f"{failure} to the simplest call: this io_uring is not Linux's own; run "
+            "outside the sandbox or emulator"
         )
     if code == errno.ENOMEM:
         return (
-            f"{said}: memory that may be locked, or memory at all, is used up; raise "
-            "it with 'ulimit -l', memlock in /etc/security/limits.conf or "
+            f"{failure}: no memory is left, or none that may be locked; raise the "
+            "limit with 'ulimit -l', memlock in /etc/security/limits.conf or "
             "LimitMEMLOCK in a systemd unit"
         )
     if code in (errno.EMFILE, errno.ENFILE):
-        return f"{said}: no file descriptor is left; raise 'ulimit -n'"
-    return f"{said}: {os.strerror(code)}"
+        return f"{failure}: no file descriptor is left; raise 'ulimit -n'"
+    return f"{failure}: {os.strerror(code)}"
 
 
 _ALLOW_IN_CONTAINER = (
@@ -187,12 +193,12 @@ _ALLOW_IN_CONTAINER = (
 )
 
 
-# Reading what may not be there.
+# Files that may be absent or unreadable.
 
 
 def readText(root: Path, name: str = "") -> str | None:
     """
-    The text of a file of the system, or L{None} if it cannot be had.
+    The text of a file, or L{None} if it cannot be read.
     """
     try:
         return (root / name).read_text("utf-8", "replace")
@@ -202,8 +208,10 @@ def readText(root: Path, name: str = "") -> str | None:
 
 def integers(text: str | None) -> list[int]:
     """
-    The whole numbers in a file that holds nothing else; none if there is no file
-    or something else in it.
+    The whole numbers in a text, separated by white space.
+
+    @param text: L{None} if there is no file.
+    @return: an empty list if there is no text, or anything but whole numbers in it.
     """
     try:
         return [int(word) for word in (text or "").split()]
@@ -221,7 +229,8 @@ def kernelRelease(root: Path) -> str:
 
 def version(release: str) -> tuple[int, int] | None:
     """
-    The two numbers that a kernel's release begins with.
+    The two numbers at the beginning of a kernel's release; L{None} if it begins with
+    something else.
     """
     numbers = re.match(r"(\d+)\.(\d+)", release)
     return (int(numbers[1]), int(numbers[2])) if numbers else None
@@ -229,6 +238,6 @@ def version(release: str) -> tuple[int, int] | None:
 
 def dotted(version: tuple[int, int]) -> str:
     """
-    A version as people write it.
+    A version as text: C{(6, 1)} is C{"6.1"}.
     """
     return ".".join(map(str, version))

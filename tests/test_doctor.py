@@ -433,7 +433,7 @@ class IoUringTests(MachineTests):
         EPERM from the administrator's switch names its position and how to turn
         it.
         """
-        for value, who in (("1", "kernel.io_uring_group"), ("2", "everybody")):
+        for value, who in (("1", "kernel.io_uring_group"), ("2", "all users")):
             files = {"proc/sys/kernel/io_uring_disabled": f"{value}\n"}
             self.assertSaid(
                 self.refusal(errno.EPERM, files),

@@ -1,6 +1,6 @@
 # -*- test-case-name: tests.test_bench -*-
 """
-The processes a comparison starts, and that none is left when it ends.
+The processes that iodemo starts, of which none is left when it ends.
 """
 
 from __future__ import annotations
@@ -17,19 +17,19 @@ from pathlib import Path
 from types import TracebackType
 from typing import IO
 
-_LEASH = Path(__file__).with_name("guard.py")
-# Nobody writes to it. Its writing end is closed when this process is no more.
-_LIFELINE, _HELD = os.pipe()
+_GUARD = Path(__file__).with_name("guard.py")
+# The guard pipe. Its writing end stays open, unused, until this process ends.
+_GUARD_PIPE, _GUARD_PIPE_WRITER = os.pipe()
 _LOG_PREFIX = re.compile(r"^\d{4}-\d\d-\d\dT[^ ]+ \[[^]]*\] ")
 
 
 class Child:
     """
-    A process on a leash, in a session of its own (so that Ctrl-C at the terminal
-    reaches the comparison alone), its output kept in files.
+    A process with a guard, in a session of its own (so that Ctrl-C at the terminal
+    reaches iodemo alone). Its output goes to temporary files.
 
-    As a context manager, it and its own children are gone at the end of the block,
-    asked or not.
+    At the end of a C{with} block, the process and its own children are killed if they
+    still run.
 
     @cvar GRACE: seconds a process has to end after SIGTERM.
     """
@@ -44,32 +44,33 @@ class Child:
         passing: tuple[int, ...] = (),
     ) -> None:
         """
-        @param core: where to run it; L{None} for anywhere.
+        @param command: the program and its arguments.
+        @param core: the number of the core to pin it to; L{None} for any core.
         @param directory: its working directory, if not this process's.
-        @param passing: the descriptors it inherits.
+        @param passing: the descriptors that it inherits.
         """
         self._output = tempfile.TemporaryFile()  # noqa: SIM115 closed in __exit__
         self._errors = tempfile.TemporaryFile()  # noqa: SIM115 closed in __exit__
-        leash = [sys.executable, "-I", "-S", str(_LEASH), str(_LIFELINE)]
+        guarded = [sys.executable, "-I", "-S", str(_GUARD), str(_GUARD_PIPE)]
         self._process = subprocess.Popen(
-            [*leash, "-" if core is None else str(core), *command],
+            [*guarded, "-" if core is None else str(core), *command],
             stdin=subprocess.DEVNULL,
             stdout=self._output,
             stderr=self._errors,
             start_new_session=True,
             cwd=directory,
-            pass_fds=(_LIFELINE, *passing),
+            pass_fds=(_GUARD_PIPE, *passing),
         )
         self._descriptor = os.pidfd_open(self._process.pid)
 
     @property
     def pid(self) -> int:
-        """Process id, also of the program after the leash."""
+        """Process id. It stays the same when guard.py becomes the program."""
         return self._process.pid
 
     @property
     def descriptor(self) -> int:
-        """What poll(2) reports as readable once it has ended."""
+        """A pidfd: poll(2) reports it as readable once the process has ended."""
         return self._descriptor
 
     def __enter__(self) -> Child:
@@ -81,9 +82,9 @@ class Child:
         error: BaseException | None,
         traceback: TracebackType | None,
     ) -> None:
-        # The group first, while the first process, dead or not, still holds the
-        # number: afterwards it could be anybody's.
-        with suppress(ProcessLookupError, PermissionError):  # nobody is left in it
+        # Kill the group before reaping its leader: once the leader is reaped, its
+        # number may belong to an unrelated process.
+        with suppress(ProcessLookupError, PermissionError):  # the group is empty
             os.killpg(self.pid, signal.SIGKILL)
         self._process.wait()
         os.close(self._descriptor)
@@ -92,9 +93,9 @@ class Child:
 
     def stop(self) -> bool:
         """
-        Ask the process to end, and wait.
+        Send SIGTERM, and wait until the process has ended.
 
-        @return: whether it did within L{GRACE} seconds.
+        @return: whether it has, within L{GRACE} seconds.
         """
         if not self.ended:
             signal.pidfd_send_signal(self._descriptor, signal.SIGTERM)
@@ -107,7 +108,10 @@ class Child:
 
     @property
     def failure(self) -> str | None:
-        """How it ended, if not well or as asked; L{None} if it did or has not."""
+        """
+        How it ended: an exit status or a signal. L{None} if it still runs, has exited
+        with 0 or was ended by SIGTERM.
+        """
         status = self._status()
         if status is None or status in (0, -signal.SIGTERM):
             return None
@@ -117,7 +121,8 @@ class Child:
 
     def _status(self) -> int | None:
         """
-        The exit status, or minus a signal, or L{None}; leaves the zombie be.
+        The exit status, or the negative number of a signal; L{None} if it still runs.
+        An ended process is not reaped.
         """
         options = os.WEXITED | os.WNOHANG | os.WNOWAIT
         ended = os.waitid(os.P_PID, self.pid, options)
@@ -131,8 +136,10 @@ class Child:
 
     def lastWords(self) -> str:
         """
-        The last line it wrote to standard error, else to standard output, or
-        nothing. It is text from outside: what cannot be printed is replaced.
+        The last line of standard error, or of standard output if that is empty. The
+        text comes from outside, so unprintable characters are replaced.
+
+        @return: at most 500 characters; an empty string if both are empty.
         """
         for stream in (self._errors, self._output):
             lines = self._read(stream).strip().splitlines()
@@ -143,7 +150,7 @@ class Child:
 
     @staticmethod
     def _read(stream: IO[bytes]) -> str:
-        # pread leaves alone the offset, which the child's descriptor shares.
+        # pread does not move the file offset, which the child's descriptor shares.
         size = os.fstat(stream.fileno()).st_size
         tail = os.pread(stream.fileno(), 1 << 16, max(0, size - (1 << 16)))
         return tail.decode("utf-8", "replace")

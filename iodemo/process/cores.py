@@ -1,18 +1,22 @@
 # -*- test-case-name: tests.test_cores -*-
 """
-How much of the machine's cores this process may use, and whether it was let.
+How many of the machine's cores this process may use, and whether it got them.
 
-Facts. A quota belongs to a control group: so many microseconds of CPU time in each
-period, after which its processes stop until the next one. Groups are nested, and the
-strictest of them counts. Version 2 has both numbers in C{cpu.max}, version 1 in
-C{cpu.cfs_quota_us} and C{cpu.cfs_period_us}; a group without these files sets no quota,
-and those above it still may. A container sees its own group as the root, and nothing of
-those above it. Only a real root has no C{cgroup.events} (version 2), or has a
-C{release_agent} (version 1).
+Facts. A quota belongs to a control group: it is a number of microseconds of CPU time in
+each period. When they are used up, the group's processes stop until the next period.
+Groups are nested, and the strictest quota counts. Version 2 has both numbers in
+C{cpu.max}, version 1 in C{cpu.cfs_quota_us} and C{cpu.cfs_period_us}. A group without
+these files sets no quota, but a group above it may. A container sees its own group as
+the root, and no group above it. Only a real root has no C{cgroup.events} (version 2),
+or has a C{release_agent} (version 1).
 
-Whatever keeps a process from running, a quota that is hidden or another process, the
-kernel counts as run delay in C{/proc/self/schedstat}: how long it was ready and had no
-core.
+A process that is ready to run and has no core, because of a hidden quota or of another
+process, accumulates run delay, which the kernel counts in C{/proc/self/schedstat}.
+
+Decision. Report the strictest quota that can be read, and whether a group above may
+have another; the run delay then shows a quota that cannot be read.
+
+Cost. A run delay does not say which of its causes it had.
 """
 
 from __future__ import annotations
@@ -30,9 +34,10 @@ _MOUNT = re.compile(
     r"^\S+ \S+ \S+ (\S+) (\S+) .* - (cgroup2?) \S+ (\S+)$", re.MULTILINE
 )
 _OCTAL = re.compile(r"\\([0-7]{3})")
-# Seconds that a core may take to wake up for a process: nobody else has it meanwhile.
+# Seconds that an idle core may take to wake up for a process. The kernel counts them as
+# run delay, although no other process has the core.
 _WAKING = 20e-6
-# Where groups are, if the kernel does not say.
+# Usual mount points, for a machine on which mountinfo cannot be read.
 _USUAL = {
     "cgroup2": ("/sys/fs/cgroup", "/sys/fs/cgroup/unified"),
     "cgroup": ("/sys/fs/cgroup/cpu", "/sys/fs/cgroup/cpu,cpuacct"),
@@ -42,11 +47,11 @@ _USUAL = {
 @dataclass(frozen=True)
 class Quota:
     """
-    What the control groups of this process let it have.
+    The CPU quota of this process's control groups.
 
-    @ivar cores: CPU seconds a second, of the strictest quota that can be seen; L{None}
-        where there is none.
-    @ivar hidden: whether there may be another that cannot be seen.
+    @ivar cores: the strictest quota that can be read, in CPU seconds a second; L{None}
+        if there is none.
+    @ivar hidden: whether there may be another quota that cannot be read.
     """
 
     cores: float | None
@@ -56,10 +61,10 @@ class Quota:
 @dataclass(frozen=True)
 class Delay:
     """
-    What the kernel has counted of the first thread of a process so far.
+    The scheduler's counters of a process's first thread, as in C{/proc/self/schedstat}.
 
     @ivar ran: seconds on a core.
-    @ivar waited: seconds for which it was ready to run and had none.
+    @ivar waited: seconds ready to run, without a core.
     @ivar times: how often it was put on a core.
     """
 
@@ -69,14 +74,15 @@ class Delay:
 
     def since(self, before: Delay) -> float:
         """
-        The seconds since C{before} for which it could have run, or did.
+        Seconds since C{before} in which the thread ran or was ready to run, apart from
+        the time that cores take to wake up.
         """
         times = self.times - before.times
         waited = self.waited - before.waited - times * _WAKING
         return self.ran - before.ran + max(0.0, waited)
 
 
-#: What L{Delay} is of a process that has not begun.
+#: The counters of a process that has just started.
 NOTHING = Delay(0.0, 0.0, 0)
 
 
@@ -111,7 +117,7 @@ def quota(root: Path = SYSTEM) -> Quota:
 
 def runDelay(root: Path = SYSTEM) -> Delay | None:
     """
-    How long this process waited for a core so far; L{None} if the kernel does not say.
+    This process's counters so far; L{None} if the kernel does not report them.
     """
     match integers(readText(root, "proc/self/schedstat")):
         case [ran, waited, times] if ran:
@@ -121,8 +127,10 @@ def runDelay(root: Path = SYSTEM) -> Delay | None:
 
 def _group(root: Path) -> tuple[str, str]:
     """
-    @return: the type of the file system in which the CPU controller's groups are, and
-        the path of this process's group there.
+    Find the control group that limits this process's CPU time.
+
+    @return: the type of the file system with the CPU controller's groups, and the path
+        of this process's group in it.
     """
     paths = {"": "/"}
     for line in (readText(root, "proc/self/cgroup") or "").splitlines():
@@ -135,8 +143,8 @@ def _group(root: Path) -> tuple[str, str]:
 
 def _mounts(root: Path, version: str) -> Iterator[tuple[str, str]]:
     """
-    Where the groups are mounted: the group that is the root there, and the mount point
-    without its slash. The one that shows the most is first.
+    The mounts of the control groups: for each the group at its root, and the mount
+    point without the leading slash. The mount that shows most groups comes first.
     """
     found = []
     for top, point, kind, options in _MOUNT.findall(
@@ -158,9 +166,9 @@ def _strictest(
     """
     The strictest quota of a group and of those above it.
 
-    @param mounted: the uppermost that can be seen.
+    @param mounted: the directory of the uppermost group that can be seen.
     @param inside: the path of the group below that.
-    @param hidden: whether there are groups above.
+    @param hidden: whether there are groups above C{mounted}.
     """
     if version == "cgroup2":
         hidden |= (mounted / "cgroup.events").exists()
@@ -181,9 +189,9 @@ def _strictest(
 
 def _cores(directory: Path, version: str) -> float | None:
     """
-    The quota of one group; L{None} if it has none.
+    The quota of one group, in CPU seconds a second; L{None} if it has none.
 
-    @raise ValueError: if it is none that can be read.
+    @raise ValueError: if its files do not hold a quota.
     """
     if version == "cgroup2":
         text = readText(directory, "cpu.max")

@@ -1,16 +1,16 @@
 """
-Run as a script: become another program that cannot outlive a comparison.
+Run as a script: become another program that cannot outlive iodemo.
 
-C{python -I -S guard.py LIFELINE CORE PROGRAM ARGUMENT...}. LIFELINE is the
-reading end of a pipe whose other end the comparison alone holds: when that is
-over, however it ended, SIGKILL included, the pipe ends. A guard process waits
-for that and then kills its process group: the program and whatever it started.
-(PR_SET_PDEATHSIG would do for the program alone, not for its children.)
+C{python -I -S guard.py PIPE CORE PROGRAM ARGUMENT...}. PIPE is the descriptor of the
+reading end of the guard pipe. Only iodemo holds the writing end, so a read from PIPE
+returns when iodemo has ended, even by SIGKILL. The guard, a process of its own, waits
+for that and then kills its process group: the program and every process that the
+program started. (PR_SET_PDEATHSIG would end the program, but not its children.)
 
-Before it becomes PROGRAM, this process pins itself to CORE, unless that is C{-},
-and raises its soft limit on open files to the hard one.
+Before it becomes PROGRAM, this process pins itself to CORE, unless that is C{-}, and
+raises its soft limit on open files to the hard limit.
 
-It imports nothing of iodemo, and no site packages: it costs some 15 ms a start.
+It imports nothing of iodemo, and no site packages: a start costs some 15 ms.
 """
 
 import os
@@ -19,11 +19,11 @@ import signal
 import sys
 
 
-def main(lifeline: str, core: str, *command: str) -> None:
+def main(pipe: str, core: str, *command: str) -> None:
     """
-    Does not return.
+    Start the guard, and become the program. Does not return.
     """
-    guard(int(lifeline))
+    guard(int(pipe))
     if core != "-":
         os.sched_setaffinity(0, {int(core)})
     _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
@@ -31,19 +31,19 @@ def main(lifeline: str, core: str, *command: str) -> None:
     os.execvp(command[0], command)
 
 
-def guard(lifeline: int) -> None:
+def guard(pipe: int) -> None:
     """
-    Start the guard. It is nobody's child, so that nobody counts it as a part of
-    the program, and is of our process group, so that it ends with the others.
+    Start the guard. It is forked twice: as an orphan it is no child of the program, and
+    is not counted as a part of it. It stays in this process group, and so ends with it.
     """
     child = os.fork()
     if child == 0:
         if os.fork() == 0:
-            os.read(lifeline, 1)
+            os.read(pipe, 1)
             os.killpg(0, signal.SIGKILL)
         os._exit(0)
     os.waitpid(child, 0)
-    os.close(lifeline)
+    os.close(pipe)
 
 
 if __name__ == "__main__":

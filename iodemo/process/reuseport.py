@@ -1,20 +1,21 @@
 # -*- test-case-name: tests.test_bench -*-
 """
-Several servers on one port, as many as it takes to open so many files. A program of its
-own, whose children the servers are.
+Several server processes on one port, for more connections than one process may open
+files. This is a program of its own: it starts the servers as its children.
 
-Facts. A process opens no more files than its hard limit says, and a connection is one.
-Where several wait for connections on one and the same socket, it is chance who has the
-next, or always the same: with io_uring the first that asked. Sockets of one port that
-have SO_REUSEPORT (Linux 3.9) are a group: each connection belongs to one of them by a
-hash of its addresses and ports, so that the processes have as many each, but for chance
-(of 100,000 in six, 16,700 give or take 400).
+Facts. A process opens no more files than its hard limit (RLIMIT_NOFILE) allows, and
+each connection is an open file. Where several processes accept from one socket, the
+kernel does not share connections evenly: chance decides, and with io_uring the process
+that first submitted an accept gets all of them. Sockets bound to one port with
+SO_REUSEPORT (Linux 3.9) form a group. The kernel assigns each connection to one socket
+of the group by a hash of its addresses and ports, so that all processes get about as
+many (of 100,000 connections, each of six processes got 16,700, give or take 400).
 
-Decision. Each server inherits a socket of its own of that group, which listens already,
-as systemd would hand it over (sd_listen_fds(3)): every reactor of Twisted's adopts it
-by the endpoint C{systemd:}. One that ends, ends all.
+Decision. Each server inherits a listening socket of its own from that group, in the way
+of systemd (sd_listen_fds(3)): every Twisted reactor adopts it through the endpoint
+C{systemd:}. When one server ends, all others are ended.
 
-Costs. What this process itself uses counts as the servers': some MiB, and no time.
+Costs. This process is measured as a part of the servers: a few MiB, and no CPU time.
 """
 
 from __future__ import annotations
@@ -24,7 +25,7 @@ import signal
 import socket
 import sys
 
-#: What servers are told to listen on.
+#: The endpoint by which a server adopts its socket.
 ENDPOINT = "systemd:domain=INET:index=0"
 
 # sd_listen_fds(3): SD_LISTEN_FDS_START.
@@ -42,13 +43,16 @@ def _listening(port: int) -> socket.socket:
 
 def _start(listening: socket.socket, command: list[str]) -> int:
     """
-    @return: the process id of a server that inherits this socket.
+    Start a server that inherits a socket.
+
+    @return: its process id.
     """
     pid = os.fork()
     if pid:
         return pid
     try:
-        # The copy stays open in the program that this process becomes.
+        # Descriptor 3 has to stay open across execvp. A dup2 of 3 onto itself would
+        # leave it close-on-exec, hence the copy.
         os.dup2(os.dup(listening.fileno()), _FIRST)
         os.environ.update(
             LISTEN_PID=str(os.getpid()), LISTEN_FDS="1", LISTEN_FDNAMES="shared"
@@ -60,29 +64,30 @@ def _start(listening: socket.socket, command: list[str]) -> int:
 
 def serve(port: int, count: int, command: list[str]) -> int:
     """
-    Run so many servers until one ends, or this process is asked to.
+    Run servers until one of them ends, or SIGTERM comes.
 
-    @param command: what starts one, which listens on L{ENDPOINT}.
-    @return: an exit status: that of the first that went wrong, or 0.
-    @raise OSError: if nobody can listen on the port.
+    @param count: how many servers.
+    @param command: the command that starts one; it listens on L{ENDPOINT}.
+    @return: an exit status: that of the first server that failed, or 0.
+    @raise OSError: if the port cannot be listened on.
     """
     servers: set[int] = set()
-    asked = False
+    ending = False
 
-    def ask(*ignored: object) -> None:
-        nonlocal asked
-        if not asked:
+    def end(*ignored: object) -> None:
+        nonlocal ending
+        if not ending:
             for pid in servers:
                 os.kill(pid, signal.SIGTERM)
-        asked = True
+        ending = True
 
-    signal.signal(signal.SIGTERM, ask)
+    signal.signal(signal.SIGTERM, end)
     sockets = [_listening(port) for _ in range(count)]
     for listening in sockets:
-        if not asked:
+        if not ending:
             servers.add(_start(listening, command))
     for listening in sockets:
-        # Else connections would wait here for a server that is no more.
+        # A copy left open here would keep queueing connections for a server that ended.
         listening.close()
     failure = 0
     while servers:
@@ -93,13 +98,13 @@ def serve(port: int, count: int, command: list[str]) -> int:
             if code < 0:
                 print(f"killed by {signal.Signals(-code).name}", file=sys.stderr)
             failure = failure or abs(code)
-        ask()
+        end()
     return failure
 
 
 def main() -> None:
     """
-    C{sharing PORT COUNT COMMAND...}
+    Run the program, whose command line is C{PORT COUNT COMMAND...}.
     """
     port, count, *command = sys.argv[1:]
     sys.exit(serve(int(port), int(count), command))

@@ -1,6 +1,6 @@
 # -*- test-case-name: tests.test_cli -*-
 """
-SIGINT, SIGTERM and SIGHUP as one exception that unwinds the program.
+Turn SIGINT, SIGTERM and SIGHUP into one exception that unwinds the program.
 """
 
 from __future__ import annotations
@@ -13,12 +13,12 @@ from types import FrameType
 
 class Interrupted(BaseException):
     """
-    Somebody asked the comparison to end.
+    A signal to end the program has come.
 
-    Not an L{Exception}: nothing between the signal and the command line may take
-    it for a failed round.
+    It is not an L{Exception}: code between the signal and the command line must not
+    take it for a failed round.
 
-    @ivar signal: the number of the signal they asked with.
+    @ivar signal: the number of the signal.
     """
 
     def __init__(self, number: int) -> None:
@@ -28,35 +28,35 @@ class Interrupted(BaseException):
 
 class Interruption:
     """
-    Whether somebody has asked the comparison to end.
+    Whether a signal to end the program has come, and which.
     """
 
     def __init__(self) -> None:
-        self._asked: int | None = None
+        self._number: int | None = None
 
-    def asked(self, number: int, frame: FrameType | None) -> None:
+    def received(self, number: int, frame: FrameType | None) -> None:
         """
-        Note it, and raise L{Interrupted}: once, so that what that unwinds can
-        finish.
+        Note the signal, and raise L{Interrupted} for the first one only, so that a
+        second does not disturb the clean-up after the first.
         """
-        if self._asked is None:
-            self._asked = number
+        if self._number is None:
+            self._number = number
             raise Interrupted(number)
 
     def check(self) -> None:
         """
-        Raise L{Interrupted} again if what ran meanwhile has swallowed it. Looking
-        for plugins does: Twisted takes whatever comes out of one for its fault.
+        Raise L{Interrupted} again, in case the code that ran meanwhile has swallowed
+        it. Twisted's search for plugins does: it logs any exception as the plugin's.
         """
-        if self._asked is not None:
-            raise Interrupted(self._asked)
+        if self._number is not None:
+            raise Interrupted(self._number)
 
 
 @contextmanager
 def interruptible() -> Iterator[Interruption]:
     """
-    Within the block, SIGINT, SIGTERM and SIGHUP raise L{Interrupted}; those that
-    were ignored (nohup, a job in the background) still are.
+    Within the block, SIGINT, SIGTERM and SIGHUP raise L{Interrupted}. A signal that was
+    ignored before (nohup, a job in the background) stays ignored.
     """
     interruption = Interruption()
     numbers = [
@@ -64,7 +64,9 @@ def interruptible() -> Iterator[Interruption]:
         for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
         if signal.getsignal(number) is not signal.SIG_IGN
     ]
-    before = {number: signal.signal(number, interruption.asked) for number in numbers}
+    before = {
+        number: signal.signal(number, interruption.received) for number in numbers
+    }
     try:
         yield interruption
     finally:
