@@ -1,23 +1,21 @@
 # -*- test-case-name: tests.conformance -*-
 """
-Busy polling: non-blocking sockets and no multiplexing. Every socket is asked in
-turn, for ever.
+Busy polling: non-blocking sockets and no multiplexing. The loop tries every socket, one
+after another, without end.
 
-Facts. A non-blocking C{recv} on a socket with nothing to read returns EAGAIN at
-once: some 0.2 microseconds in the kernel, and several times that to come to
-know of it in Python, as an exception. No system call waits, so no process
-switch stands between a packet and its reader, and the kernel never puts the
-process to sleep.
+Facts. A non-blocking C{recv} on a socket with nothing to read returns EAGAIN at once:
+it takes some 0.2 microseconds in the kernel, and several times that in Python, which
+raises an exception. No system call waits, so the kernel never puts the process to
+sleep, and no context switch comes between the arrival of a packet and its C{recv}.
 
-Decision. A connection is asked by C{recv} itself, and so is told nothing that
-the answer does not bring along. Whatever else there is (listening ports,
-datagrams, pipes, descriptors of unknown kind, which may block) is asked one by
-one with a poll(2) of that descriptor alone. Writing is tried at once.
+Decision. For a connection, C{recv} itself is the test whether there is data. Every
+other descriptor (listening ports, datagrams, pipes, and descriptors of unknown kind, on
+which a read may block) gets a poll(2) for itself alone. Data is sent when it is
+written.
 
-Costs. A core, always, with or without traffic. And as each round asks everybody,
-the time to find the one who has something to say is linear in the number of
-those who do not: what select and poll do in the kernel is done here with a
-system call each.
+Costs. The loop uses a whole core, with or without traffic. The time to find the one
+connection with data is linear in the number of silent ones, as with select and poll;
+but select and poll scan in the kernel, while here each connection costs a system call.
 """
 
 from __future__ import annotations
@@ -35,23 +33,24 @@ from iodemo.reactors.polling import ReadinessReactor
 
 class BusyPollReactor(ReadinessReactor):
     """
-    A reactor that never waits.
+    A reactor that never blocks in the kernel.
     """
 
     def doIteration(self, delay: float | None) -> None:
         """
-        Ask everybody once. The loop comes again at once, whatever the delay.
+        Try every reader and every writer once. It returns without waiting, whatever the
+        delay.
         """
         for reader in list(self._reads):
             if reader not in self._reads:
-                continue  # gone, by the doing of one asked before it
+                continue  # removed by one that was served before it
             if _isPlainStream(reader):
                 self._receive(reader)
             else:
-                self._ask(reader, self._reads[reader], select.POLLIN)
+                self._pollAlone(reader, self._reads[reader], select.POLLIN)
         for writer in list(self._writes):
             if writer in self._writes:
-                self._ask(writer, self._writes[writer], select.POLLOUT)
+                self._pollAlone(writer, self._writes[writer], select.POLLOUT)
 
     def _receive(self, connection: Any) -> None:
         try:
@@ -68,7 +67,7 @@ class BusyPollReactor(ReadinessReactor):
             isRead=True,
         )
 
-    def _ask(self, selectable: Any, descriptor: int, wanted: int) -> None:
+    def _pollAlone(self, selectable: Any, descriptor: int, wanted: int) -> None:
         alone = select.poll()
         alone.register(descriptor, wanted)
         for _, events in alone.poll(0):
@@ -77,11 +76,11 @@ class BusyPollReactor(ReadinessReactor):
 
 def _isPlainStream(reader: object) -> bool:
     """
-    Whether reading from this connection is C{recv} and nothing more, so that it
-    may be done here.
+    Whether C{doRead} of this connection only calls C{recv}, so that the reactor may
+    call C{recv} instead.
 
-    That it is not while the connection is being made, nor after it was aborted,
-    nor for a UNIX socket, which may receive descriptors too.
+    That is not so while the connection is being made, after it was aborted, and for a
+    UNIX socket, which may receive descriptors too.
     """
     doRead = getattr(reader, "doRead", None)
     return getattr(doRead, "__func__", None) is tcp.Connection.doRead
@@ -91,10 +90,10 @@ def _received(
     connection: tcp.Connection, data: bytes | None
 ) -> ConnectionDone | ConnectionLost | None:
     """
-    Hand over what C{recv} gave, as C{doRead} would.
+    Deliver the result of C{recv} to the protocol, as C{doRead} would.
 
-    @param data: L{None} if it failed.
-    @return: why the connection is over, or L{None}.
+    @param data: L{None} if C{recv} failed.
+    @return: the reason if the connection has ended, else L{None}.
     """
     if data is None:
         return CONNECTION_LOST

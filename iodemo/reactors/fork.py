@@ -1,35 +1,37 @@
 # -*- test-case-name: tests.test_fork -*-
 """
-A process per connection: each blocks in C{recv}, and the kernel's scheduler is
-the event loop.
+A process per connection: each blocks in C{recv}, and the kernel's scheduler is the
+event loop.
 
-Facts. C{fork} copies the page tables of the process, here in some 3 milliseconds,
-and the descriptors; of the threads it leaves only the one that called it. A page
-is copied once either process writes to it, which Python does by counting a
-reference; C{gc.freeze} keeps the collector at least from writing to all of them.
-A socket ends when its last descriptor is closed, whoever has it. A system call
-that a signal interrupts goes on after the handler (PEP 475), unless that raises;
-and a signal that comes between Python's last look and the call interrupts
-nothing. PR_SET_PDEATHSIG has the kernel end a process when its parent does.
+Facts. C{fork} copies the page tables of the process, here in some 3 milliseconds, and
+its descriptors. The child has one thread, a copy of the thread that called C{fork}. A
+memory page is copied when either process writes to it, and Python writes whenever it
+counts a reference; C{gc.freeze} at least keeps the garbage collector from writing to
+every page. A socket is closed when its last descriptor in any process is closed. A
+system call that a signal interrupts is restarted after the handler (PEP 475), unless
+the handler raises; and a signal that comes after Python's last check for signals, but
+before the system call, does not interrupt that call. With PR_SET_PDEATHSIG, the kernel
+ends a process when its parent ends.
 
-Decision. The parent is a readiness loop. Its listening sockets fork when they
-accept (L{_ForkingSocket}): Twisted's own port goes on in the child, where it
-builds the protocol and its transport, while in the parent there was nothing to
-accept. The child has the reactor of its parent, made anew: no timer, reader,
-trigger or thread that the parent had. The parent's descriptors are replaced by
-/dev/null, so that their numbers stay taken and whoever still holds one closes
-nothing else; for that the parent waits, as what it closes would not be closed before.
-When there is nothing to wait for but its connection, the child
-blocks in C{recv}; when there is (a timer, an outgoing connection, a thread, a
-peer that does not read), it polls like any other. It ends with its connection.
+Decision. The parent is a readiness loop. Its listening sockets fork when they accept
+(L{_ForkingSocket}). In the child, Twisted's port continues as if it had accepted the
+connection, and builds the protocol and its transport; in the parent, C{accept} raises
+as if there had been no connection. The child runs the parent's reactor object,
+initialised again: it has no timer, reader, trigger or thread of the parent. In the
+child, each descriptor of the parent is replaced by /dev/null. So its number stays in
+use, and an object that still holds the number cannot close an unrelated file. The
+parent waits until the child has done that: otherwise a socket that the parent closes
+would stay open in the child. A child that waits only for its connection blocks in
+C{recv}; a child that also waits for something else (a timer, an outgoing connection, a
+thread, a peer that does not read) uses poll(2). A child exits when its connection ends.
 
-Costs. Children share nothing: what a factory counts, it counts for one connection,
-and C{stop} or C{stopListening} in a child concerns the child alone. Some 3 MiB
-for each connection, a C{fork} before its first byte, and two context switches
-a request. C{IODEMO_FORK_MAX} bounds the number of processes (1,000): beyond it,
-connections wait in the listen queue, with a line in the log. Told to end, the
-parent asks its children to (SIGTERM, again and again because of the above) and
-ends them after L{GRACE} seconds. If it is killed they are too. As for
+Costs. Children share nothing: a count that a factory keeps covers one connection, and
+C{stop} or C{stopListening} in a child affects only that child. A connection costs some
+3 MiB, a C{fork} before its first byte, and two context switches a request.
+C{IODEMO_FORK_MAX} bounds the number of processes (1,000): beyond it, connections wait
+in the backlog, with a line in the log. When the parent stops, it sends its children
+SIGTERM, repeatedly because one signal may not interrupt C{recv}, and SIGKILL after
+L{GRACE} seconds. If the parent is killed, the kernel kills the children. As for
 C{spawnProcess}, the reactor has to run with its signal handlers.
 """
 
@@ -69,11 +71,13 @@ from iodemo.reactors.sharedlog import SharedLog
 if not sys.platform.startswith("linux"):
     raise ImportError("it needs Linux, which ends children with their parent (prctl)")
 
-#: Seconds that children have to end after SIGTERM, and between two of those.
+#: Seconds from the first SIGTERM to SIGKILL.
 GRACE = 5.0
-_AGAIN = 0.25
-#: For how many seconds a parent waits for its child to begin.
-_HANGING = 1
+#: Seconds from one SIGTERM to the next.
+_SIGTERM_INTERVAL = 0.25
+#: Seconds for which the parent waits at most until a child has replaced its
+#: descriptors.
+_FORK_TIMEOUT = 1
 
 _Socket = TypeVar("_Socket", bound=socket.socket)
 
@@ -85,18 +89,22 @@ class ForkReactor(BoundedReactor):
 
     In the parent:
 
-    @ivar _children: those that have not ended, by process id.
-    @ivar _known: whose descriptors a child has and should not.
-    @ivar _beginning: what the latest child waits for: that this is closed.
-    @ivar _ending: whether there are to be no more children.
-    @ivar _allEnded: what waits for the end of them all.
+    @ivar _children: the children that have not ended, by process id.
+    @ivar _known: every reader or writer so far. A child inherits their descriptors, and
+        replaces them.
+    @ivar _startSignal: the parent's end of a socket pair; the latest child begins to
+        serve when it is closed. L{None} if no child waits.
+    @ivar _ending: whether the reactor is stopping, and forks no more.
+    @ivar _allEnded: a Deferred that fires when the last child has ended; L{None} unless
+        the reactor is stopping.
 
     In a child:
 
     @ivar _served: the socket that was accepted; L{None} in the parent.
-    @ivar _connection: its transport, once there is one.
-    @ivar _tried: whether what is written was sent as far as the kernel takes it.
-    @ivar _inherited: what the parent had, kept so that none of it is finalized.
+    @ivar _connection: its transport; L{None} until there is one.
+    @ivar _sendTried: whether this iteration has already tried to send what was written.
+    @ivar _inherited: the attributes of the parent's reactor, kept so that none of them
+        is finalized in the child.
     """
 
     bound = ("IODEMO_FORK_MAX", 1_000)
@@ -106,13 +114,13 @@ class ForkReactor(BoundedReactor):
 
     _served: _ServedSocket | None = None
     _connection: Any = None
-    _tried = False
+    _sendTried = False
 
     def __init__(self) -> None:
         self._children: dict[int, _Child] = {}
         self._known: WeakSet[FileDescriptor] = WeakSet()
         self._ending = False
-        self._beginning: socket.socket | None = None
+        self._startSignal: socket.socket | None = None
         self._allEnded: Deferred[None] | None = None
         super().__init__()
         self._sharedLog = SharedLog()
@@ -140,7 +148,7 @@ class ForkReactor(BoundedReactor):
     def doIteration(self, delay: float | None) -> None:
         """See L{ReadinessReactor.doIteration}."""
         if self._served is None:
-            self._letBegin()
+            self._startLatestChild()
             super().doIteration(delay)
         else:
             self._doIterationInChild(self._served, delay)
@@ -160,7 +168,8 @@ class ForkReactor(BoundedReactor):
         try:
             super().run(installSignalHandlers)
         finally:
-            # There are some only if it crashed. Who runs it twice runs it still.
+            # Children are left only after a crash. A nested run leaves them to the
+            # outer one.
             if not self._started:
                 for child in list(self._children.values()):
                     child.kill()
@@ -171,14 +180,15 @@ class ForkReactor(BoundedReactor):
 
     def _serve(self, selectable: Any, descriptor: int, events: int) -> None:
         """
-        Accept one connection, if there may be another process for it.
+        Accept one connection of a port, unless the bound is reached. Serve any other
+        selectable as usual.
         """
         if self._served is not None or not isinstance(selectable, tcp.Port):
             super()._serve(selectable, descriptor, events)
         elif self._ending:
-            self.setAside(selectable)
+            self.pauseAccepting(selectable)
         elif len(self._children) >= self.most:
-            self.overrun(selectable)
+            self.boundReached(selectable)
         else:
             selectable.numberAccepts = 1
             super()._serve(selectable, descriptor, events)
@@ -187,12 +197,12 @@ class ForkReactor(BoundedReactor):
 
     def childEnded(self, pid: int, status: int) -> None:
         """
-        A child is no more.
+        A child has ended.
 
         @param status: its exit status, or the negative number of a signal.
         """
         del self._children[pid]
-        # Its last words come before what is said of it.
+        # First log the child's own last events, then its end.
         self._sharedLog.doRead()
         if status:
             self._log.warn(
@@ -203,55 +213,56 @@ class ForkReactor(BoundedReactor):
             if not self._children and self._allEnded is not None:
                 self._allEnded.callback(None)
         else:
-            self.acceptAgain()
+            self.resumeAccepting()
 
     def _endChildren(self) -> Deferred[None] | None:
         """
-        Have no more children.
+        End all children, and fork no more.
 
-        @return: what fires when there are none.
+        @return: a Deferred that fires when all have ended; L{None} if there are none.
         """
         self._ending = True
         if not self._children:
             return None
         self._allEnded = Deferred()
-        self._askToEnd(self.seconds() + GRACE)
+        self._signalChildren(self.seconds() + GRACE)
         return self._allEnded
 
-    def _askToEnd(self, deadline: float) -> None:
-        isOver = self.seconds() > deadline
+    def _signalChildren(self, deadline: float) -> None:
+        isLate = self.seconds() > deadline
         for pid in self._children:
-            # One that has changed its user cannot be asked.
+            # A child that has changed its user may not be signalled.
             with contextlib.suppress(PermissionError):
-                os.kill(pid, signal.SIGKILL if isOver else signal.SIGTERM)
-        # Without signal handlers nobody does it for us.
+                os.kill(pid, signal.SIGKILL if isLate else signal.SIGTERM)
+        # Without signal handlers, there is no other call that reaps them.
         process.reapAllProcesses()
         if self._children:
-            self.callLater(_AGAIN, self._askToEnd, deadline)
+            self.callLater(_SIGTERM_INTERVAL, self._signalChildren, deadline)
 
-    def _letBegin(self) -> None:
+    def _startLatestChild(self) -> None:
         """
-        Have the latest child serve, if it waits for that.
+        Let the latest child serve its connection, if it still waits for that.
         """
-        if self._beginning is not None:
-            # Another process that was forked meanwhile may have it, too.
-            self._beginning.shutdown(socket.SHUT_RDWR)
-            self._beginning.close()
-            self._beginning = None
+        if self._startSignal is not None:
+            # A process that was forked meanwhile may hold a copy of the descriptor, so
+            # closing it would not be enough.
+            self._startSignal.shutdown(socket.SHUT_RDWR)
+            self._startSignal.close()
+            self._startSignal = None
 
     def fork(self, connection: _ServedSocket) -> bool:
         """
-        Have a child serve a connection. The parent waits until the child holds nothing
-        of the parent's open, and the child until the parent has served what is ready,
-        its own clients of this server for one.
+        Make a child that serves a connection. The parent waits until the child has
+        replaced the parent's descriptors. The child waits until the parent has served
+        all that is ready, which may include the parent's own clients of this server.
 
-        @return: whether this is the child.
+        @return: whether this process is the child.
         """
-        # Or the next child would hold what that waits for.
-        self._letBegin()
+        # The next child would inherit the start signal of the previous one.
+        self._startLatestChild()
         flush()
         parent = os.getpid()
-        # What signals do in the parent they must not do in the child.
+        # The parent's signal handlers must not run in the child.
         before = signal.pthread_sigmask(signal.SIG_BLOCK, signal.valid_signals())
         try:
             ours, theirs = socket.socketpair()
@@ -265,11 +276,11 @@ class ForkReactor(BoundedReactor):
                     ours.close()
                     self._begin(parent, connection, theirs)
             if pid:
-                self._beginning = ours
+                self._startSignal = ours
                 poll = select.poll()
                 poll.register(ours, select.POLLIN)
-                # A child that hangs, in somebody's hook of fork, keeps nobody else.
-                poll.poll(_HANGING * 1000)
+                # A child may hang in a hook of os.register_at_fork: serve the others.
+                poll.poll(_FORK_TIMEOUT * 1000)
         except OSError as error:
             self._log.error("refused a connection: {error}", error=error)
             return False
@@ -286,10 +297,11 @@ class ForkReactor(BoundedReactor):
         self, parent: int, connection: _ServedSocket, theirs: socket.socket
     ) -> None:
         """
-        Be a new reactor, which knows a connection and nothing of the parent.
+        Turn the inherited reactor into a new one that has only a connection.
 
-        @param theirs: its peer is the parent's. One ends it when it has let go of what
-            is the other's, and the other when it has served what is ready.
+        @param theirs: the child's end of the socket pair. The child shuts it down when
+            it has replaced the parent's descriptors. The parent shuts down its own end
+            when it has served all that is ready.
         """
         try:
             endWithParent(parent)
@@ -317,7 +329,9 @@ class ForkReactor(BoundedReactor):
 
     def _disown(self, served: int) -> None:
         """
-        Let go of what the parent has open, but for a connection's descriptor.
+        Replace the descriptors of the parent by /dev/null.
+
+        @param served: the descriptor of the connection, which is kept.
         """
         owners = {*self._reads, *self._writes, *self._known}
         for each in process.reapProcessHandlers.values():
@@ -328,7 +342,7 @@ class ForkReactor(BoundedReactor):
             try:
                 descriptor = owner.fileno()
             except Exception:
-                continue  # closed, and not one of Twisted's
+                continue  # a closed object that is not one of Twisted's
             if descriptor > 2 and descriptor != served:
                 os.dup2(null, descriptor, inheritable=False)
             if isinstance(owner, FileDescriptor):
@@ -337,7 +351,7 @@ class ForkReactor(BoundedReactor):
 
     def _live(self, served: _ServedSocket) -> None:
         """
-        Run until the connection is over. It does not return.
+        Run the child until its connection has ended. It does not return.
         """
         status = 1
         try:
@@ -360,27 +374,27 @@ class ForkReactor(BoundedReactor):
 
     def _doIterationInChild(self, served: _ServedSocket, delay: float | None) -> None:
         connection = self._connection
-        isOver = connection is None or served.fileno() < 0
-        if isOver and not self._stopped:
+        hasEnded = connection is None or served.fileno() < 0
+        if hasEnded and not self._stopped:
             self.stop()
-        elif connection in self._writes and not self._tried:
-            # Most often it can be sent, and there is nothing to wait for.
-            self._tried = True
+        elif connection in self._writes and not self._sendTried:
+            # Most sends succeed at once, without a poll before them.
+            self._sendTried = True
             log.callWithLogger(
                 connection, self.perform, connection, connection.doWrite, False
             )
         else:
-            self._tried = False
-            if delay is None and self._isAlone():
+            self._sendTried = False
+            if delay is None and self._waitsForConnectionOnly():
                 log.callWithLogger(
                     connection, self.perform, connection, connection.doRead, True
                 )
             else:
                 super().doIteration(delay)
 
-    def _isAlone(self) -> bool:
+    def _waitsForConnectionOnly(self) -> bool:
         """
-        Whether nothing can happen to this process, but by its connection.
+        Whether the connection is the only source of events of this process.
         """
         return (
             not self._writes
@@ -394,7 +408,7 @@ class ForkReactor(BoundedReactor):
 
 class _Child:
     """
-    A process that serves a connection, as Twisted's reaper knows it.
+    A process that serves a connection, in the form that Twisted's reaper calls.
     """
 
     def __init__(self, pid: int, reactor: ForkReactor) -> None:
@@ -403,13 +417,13 @@ class _Child:
 
     def reapProcess(self) -> None:
         """
-        See whether it has ended.
+        Reap the process if it has ended.
         """
         self._reap(os.WNOHANG)
 
     def kill(self) -> None:
         """
-        End it.
+        Kill the process, and reap it.
         """
         os.kill(self._pid, signal.SIGKILL)
         self._reap(0)
@@ -418,24 +432,24 @@ class _Child:
         try:
             pid, status = os.waitpid(self._pid, options)
         except ChildProcessError:
-            pid, status = self._pid, 0  # somebody else has reaped it
+            pid, status = self._pid, 0  # other code has reaped it
         if pid:
             process.unregisterReapProcessHandler(pid, self)
             self.processEnded(status)
 
     def processEnded(self, status: int) -> None:
         """
-        It has ended.
+        The process has ended.
 
-        @param status: as of C{waitpid}.
+        @param status: its wait status, as C{waitpid} returns it.
         """
         self._reactor.childEnded(self._pid, os.waitstatus_to_exitcode(status))
 
 
 class _ForkingSocket(socket.socket):
     """
-    A listening socket. To accept from it is to fork: a connection is accepted in
-    the child, and none in the parent.
+    A listening socket that forks in C{accept}. In the child C{accept} returns the
+    connection; in the parent it raises L{BlockingIOError}.
     """
 
     __slots__ = ("_port", "_reactor")
@@ -464,15 +478,15 @@ class _ForkingSocket(socket.socket):
             return served, address
         served.close()
         self._port.sessionno += 1
-        raise BlockingIOError(errno.EAGAIN, "a child has it")
+        raise BlockingIOError(errno.EAGAIN, "a child serves the connection")
 
 
 class _ServedSocket(socket.socket):
     """
-    The socket of a child's connection. It waits when it receives, until a signal
-    interrupts it, and never when it sends.
+    The socket of a child's connection. A receive blocks until data or a signal comes; a
+    send never blocks.
 
-    @ivar waiting: whether it receives, and so perhaps waits.
+    @ivar waiting: whether a receive is in progress, and so may be blocked.
     """
 
     __slots__ = ("waiting",)
@@ -510,8 +524,9 @@ class _ServedSocket(socket.socket):
 
     def interrupt(self) -> None:
         """
-        Called by the handler of a signal: have nothing received, if something
-        is waited for.
+        For a signal handler: end a receive that is in progress.
+
+        @raise BlockingIOError: if one is. It unwinds the receive.
         """
         if self.waiting:
             self.waiting = False
@@ -520,7 +535,8 @@ class _ServedSocket(socket.socket):
 
 def _takeOver(original: socket.socket, kind: type[_Socket]) -> _Socket:
     """
-    Make a socket of another's descriptor, which is that other's no more.
+    Make a socket of another class, which takes the descriptor of the original. The
+    original is closed by that.
     """
     family, type_, protocol = original.family, original.type, original.proto
     return kind(family, type_, protocol, original.detach())

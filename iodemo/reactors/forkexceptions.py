@@ -1,31 +1,31 @@
 # -*- test-case-name: tests.test_conform -*-
 """
-Twisted's own tests that L{iodemo.reactors.fork} cannot pass. Each accepts a
-connection and waits for what its server's protocol or factory does to an object
-of the test; but it does so in a child, to the child's copy.
+Twisted's own tests that L{iodemo.reactors.fork} cannot pass. Each accepts a connection
+and waits until its server's protocol or factory changes an object of the test; but
+under fork that changes the copy of the object in a child process.
 """
 
 from __future__ import annotations
 
 _PAIR = (
-    "the two protocols of the test hold each other, and the reactor stops when both "
-    "have fired a Deferred: the one that was accepted has its own copy, in a child"
+    "the two protocols of the test refer to each other, and the reactor stops when "
+    "both have fired a Deferred: the accepted one fires its own copy, in a child"
 )
 _LOST = (
     "the test waits for a Deferred that the server's protocol fires when its "
-    "connection is lost: it fires its copy, in a child"
+    "connection is lost: the protocol fires its own copy, in a child"
 )
 _MADE = (
-    "the test is given the server's protocol by a Deferred of its factory, to look at "
-    "it and to use it: that is fired in a child, and so is none here"
+    "a Deferred of the factory gives the test the server's protocol, to examine and "
+    "use: it fires in a child, and never in the process of the test"
 )
 _STOPS = (
-    "the factory notes an address and stops the reactor: its copy, in a child, and "
-    "the reactor of the child"
+    "the factory notes an address and stops the reactor: both happen in a child, whose "
+    "objects are copies"
 )
 _CLOSES = (
-    "the factory stops listening when it builds a protocol, which ends the test: it "
-    "does so in a child, whose parent goes on listening"
+    "the factory stops listening when it builds a protocol, which ends the test: that "
+    "happens in a child, and its parent continues to listen"
 )
 
 _TESTS = {

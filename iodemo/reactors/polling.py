@@ -1,12 +1,12 @@
 # -*- test-case-name: tests.conformance -*-
 """
-What the reactors of this package have in common: who wants to read, who wants
-to write, and how one of them is served.
+The base of the reactors on readiness: it keeps readers and writers, and calls each one
+whose descriptor poll(2) reports.
 
-It is a complete reactor on poll(2). That is what the blocking models use for all
-that is no connection (listening ports, datagrams, pipes, wakers), and what the
-others put something else in the place of. They share a bound, too, on how many
-connections there are (L{BoundedReactor}).
+L{ReadinessReactor} is a complete reactor. The blocking models use it for every
+descriptor that is not an accepted connection (listening ports, datagrams, pipes,
+wakers); the other models replace its wait. L{BoundedReactor} adds a bound on the number
+of connections.
 """
 
 from __future__ import annotations
@@ -31,7 +31,8 @@ from twisted.logger import Logger
 from twisted.python import log
 from zope.interface import implementer
 
-#: What poll(2) reports of a descriptor that can be read, also for the last time.
+#: The events of poll(2) after which a read does not block. It may return data, an end
+#: of file or an error.
 READABLE = select.POLLIN | select.POLLPRI | select.POLLHUP | select.POLLERR
 WRITABLE = select.POLLOUT
 
@@ -39,14 +40,14 @@ WRITABLE = select.POLLOUT
 @implementer(IReactorFDSet)
 class ReadinessReactor(PosixReactorBase):
     """
-    A reactor that asks poll(2).
+    A reactor on poll(2).
 
-    @ivar _reads: who wants to read, and the descriptor each had when it said so:
-        one that was closed meanwhile has none any more.
-    @ivar _writes: likewise for writing.
-    @ivar _selectables: by descriptor, all of these that have it: a program may read
-        it by one object and write it by another.
-    @ivar _poll: the descriptors of both.
+    @ivar _reads: the readers, each with the descriptor that it had when it was added: a
+        reader that was closed meanwhile has none any more.
+    @ivar _writes: the writers, likewise.
+    @ivar _selectables: the readers and writers of each descriptor. There may be two: a
+        program may read a descriptor by one object and write it by another.
+    @ivar _poll: the poll object with the descriptors of all readers and writers.
     """
 
     def __init__(self) -> None:
@@ -99,7 +100,8 @@ class ReadinessReactor(PosixReactorBase):
 
     def _watch(self, selectable: Any, descriptor: int) -> None:
         """
-        Have the poller watch a descriptor for what those that have it now want.
+        Update what poll(2) watches a descriptor for, after a reader or writer of it was
+        added or removed.
         """
         selectables = self._selectables.setdefault(descriptor, [])
         wants = descriptor in (
@@ -124,9 +126,9 @@ class ReadinessReactor(PosixReactorBase):
 
     def watch(self, descriptor: int, mask: int) -> None:
         """
-        Watch a descriptor.
+        Start, change or stop watching a descriptor.
 
-        @param mask: for what, as of poll(2); 0 watches it no more.
+        @param mask: events of poll(2); 0 stops watching.
         """
         if mask:
             self._poll.register(descriptor, mask)
@@ -137,34 +139,36 @@ class ReadinessReactor(PosixReactorBase):
         """
         Wait until a descriptor is ready.
 
-        @param timeout: seconds; L{None} waits for ever. It is rounded up to
-            poll's milliseconds: rounded down, the last of them would be spun away.
-        @return: descriptors and what they are ready for, as of poll(2).
+        @param timeout: seconds; L{None} waits without limit. It is rounded up to the
+            milliseconds of poll(2): rounded down, the loop would spin until a timer is
+            due.
+        @return: the ready descriptors, each with its events of poll(2).
         """
         return self._poll.poll(None if timeout is None else math.ceil(timeout * 1000))
 
     def doIteration(self, delay: float | None) -> None:
         """
-        Wait, and serve what is ready.
+        Wait, and serve the descriptors that are ready.
         """
-        # mainLoop passes False for no time at all.
+        # While the reactor stops, mainLoop passes False for a delay of 0.
         ready = self.wait(None if delay is None else float(delay))
         for descriptor, events in ready:
             self.serve(descriptor, events)
 
     def serve(self, descriptor: int, events: int) -> None:
         """
-        Serve whatever has a descriptor that is ready.
+        Call the readers and writers of a descriptor that is ready.
 
-        @param events: what it is ready for, as of poll(2).
+        @param events: its events of poll(2).
         """
-        # None, if one that was served before took it away.
+        # A selectable that was served earlier may have removed this one.
         for selectable in list(self._selectables.get(descriptor, ())):
             log.callWithLogger(selectable, self._serve, selectable, descriptor, events)
 
     def _serve(self, selectable: Any, descriptor: int, events: int) -> None:
         """
-        Let one descriptor read or write, or both; disconnect it if it is over.
+        Call C{doRead} or C{doWrite} of one selectable, or both; disconnect it if it has
+        ended.
         """
         why: BaseException | None = None
         try:
@@ -180,7 +184,7 @@ class ReadinessReactor(PosixReactorBase):
             if not self.perform(selectable, selectable.doRead, isRead=True):
                 return
         elif events & (select.POLLHUP | select.POLLERR) and not events & WRITABLE:
-            # Nobody reads, nothing can be written, and it would be reported again.
+            # It is no reader, it cannot be written, and poll(2) would report it again.
             self._disconnectSelectable(selectable, CONNECTION_LOST, False)
             return
         if events & WRITABLE and selectable in self._writes:
@@ -190,9 +194,10 @@ class ReadinessReactor(PosixReactorBase):
         self, selectable: Any, operation: Callable[[], object], isRead: bool
     ) -> bool:
         """
-        Read or write; disconnect the descriptor if that was the end of it.
+        Call C{doRead} or C{doWrite}; disconnect the selectable if it raises an
+        exception or returns a reason to.
 
-        @return: whether it was not.
+        @return: whether the selectable is still connected.
         """
         try:
             why = operation()
@@ -207,14 +212,15 @@ class ReadinessReactor(PosixReactorBase):
 
 class BoundedReactor(ReadinessReactor):
     """
-    A reactor that serves so many connections at once and no more. Those that come
-    then wait in the listen queue, with a line in the log.
+    A reactor that serves a bounded number of connections at once. Further connections
+    wait in the backlog of the listening socket, and the log has a line about that.
 
-    @cvar bound: the setting that says how many, and how many there are without it.
-    @cvar unit: what there are as many of.
-    @ivar most: how many connections.
-    @ivar _full: listening ports that are not served for now.
-    @ivar _overrun: whether somebody was left waiting, and that has not passed.
+    @cvar bound: the environment variable with the number, and the default.
+    @cvar unit: the name of what the bound counts, in the plural.
+    @ivar most: the bound: how many connections at once.
+    @ivar _paused: the listening ports from which no connection is accepted for now.
+    @ivar _warned: whether the log has a line that connections wait, and none yet that
+        they are accepted again.
     """
 
     bound: ClassVar[tuple[str, int]]
@@ -223,24 +229,24 @@ class BoundedReactor(ReadinessReactor):
     _log = Logger()
 
     def __init__(self) -> None:
-        self.most = setting(*self.bound)
-        self._full: set[IReadDescriptor] = set()
-        self._overrun = False
+        self.most = environmentNumber(*self.bound)
+        self._paused: set[IReadDescriptor] = set()
+        self._warned = False
         super().__init__()
 
     def addReader(self, reader: IReadDescriptor) -> None:
         """See L{IReactorFDSet.addReader}."""
-        if reader not in self._full:
+        if reader not in self._paused:
             super().addReader(reader)
 
     def removeReader(self, reader: IReadDescriptor) -> None:
         """See L{IReactorFDSet.removeReader}."""
-        self._full.discard(reader)
+        self._paused.discard(reader)
         super().removeReader(reader)
 
     def getReaders(self) -> list[IReadDescriptor]:
         """See L{IReactorFDSet.getReaders}."""
-        return [*super().getReaders(), *self._full]
+        return [*super().getReaders(), *self._paused]
 
     def removeAll(self) -> list[IReadDescriptor | IWriteDescriptor]:
         """See L{IReactorFDSet.removeAll}."""
@@ -251,49 +257,53 @@ class BoundedReactor(ReadinessReactor):
 
     def describeBound(self) -> str:
         """
-        Say that there are as many as there may be.
+        The bound in words, for a message that it is reached.
         """
         return f"{self.most:,} {self.unit} are the most ({self.bound[0]})"
 
-    def overrun(self, port: IReadDescriptor) -> None:
+    def boundReached(self, port: IReadDescriptor) -> None:
         """
-        Serve a listening port no more, as there are as many as there may be. There
-        is a line in the log only if there was none since others could be accepted.
+        Pause a listening port because the bound is reached. The log gets a line, unless
+        the last such line is still true.
         """
-        self.setAside(port)
-        if not self._overrun:
-            self._overrun = True
+        self.pauseAccepting(port)
+        if not self._warned:
+            self._warned = True
             self._log.warn(
                 "{bound}: connections wait until some of them end",
                 bound=self.describeBound(),
             )
 
-    def setAside(self, port: IReadDescriptor) -> None:
+    def pauseAccepting(self, port: IReadDescriptor) -> None:
         """
-        Serve a listening port no more.
+        Accept no connection from a listening port until L{resumeAccepting}.
         """
         super().removeReader(port)
-        self._full.add(port)
+        self._paused.add(port)
 
-    def acceptAgain(self) -> None:
+    def resumeAccepting(self) -> None:
         """
-        There is one fewer: serve the listening ports.
+        A connection has ended: accept from the paused ports again.
         """
-        if self._full:
-            while self._full:
-                super().addReader(self._full.pop())
-        elif self._overrun:
-            # Nobody was left waiting since another one ended.
-            self._overrun = False
+        if self._paused:
+            while self._paused:
+                super().addReader(self._paused.pop())
+        elif self._warned:
+            # The bound was not reached again since the previous connection ended.
+            self._warned = False
             self._log.info("connections are accepted again")
 
 
 _WENT_AWAY = ConnectionFdescWentAway("File descriptor lost")
 
 
-def setting(name: str, default: int, least: int = 1) -> int:
+def environmentNumber(name: str, default: int, least: int = 1) -> int:
     """
-    A whole number from the environment.
+    Read a whole number from an environment variable.
+
+    @param default: its value if the variable is not set, or empty.
+    @param least: the smallest number that is accepted.
+    @raise SystemExit: with one line to print, if it holds anything else.
     """
     text = os.environ.get(name, "")
     if not text:
@@ -305,9 +315,9 @@ def setting(name: str, default: int, least: int = 1) -> int:
 
 def flush() -> None:
     """
-    Write what was printed, before this process is forked or ends at once.
+    Flush standard output and error, before this process is forked or calls C{_exit}.
     """
     for stream in (sys.stdout, sys.stderr):
-        # They may be closed, and need not be there.
+        # A stream may be closed, or None.
         with contextlib.suppress(AttributeError, ValueError, OSError):
             stream.flush()

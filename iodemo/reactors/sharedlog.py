@@ -2,18 +2,19 @@
 """
 One log for a process and its children.
 
-Facts. A process that was forked has its parent's log observers, and with them
-the parent's file, and the parent's idea of its size and of its name. If each
-process rotated it, files would be renamed under each other's hands; if only the
-parent does, a child goes on writing to a file that is an old one.
+Facts. A forked process inherits its parent's log observers. With them it has the
+parent's log file, and a copy of what the parent knows of the file's size and name. If
+each process rotated the file, one would rename it while another writes; if only the
+parent does, a child keeps writing to the old file.
 
-Decision. Only the parent has a log. What a child logs goes to the parent, an
-event a record, by a socket that keeps records apart however many write to it.
-It is formatted where it was logged, since most of what is in an event can leave
-no process. A failure goes along as an object if it can be pickled, so that
-observers that look at it do so; else it is text as well.
+Decision. Only the parent has a log. A child sends each event to the parent as one
+record of a SOCK_SEQPACKET socket, which keeps records apart however many processes
+write to it. The child formats the event, as most values in an event cannot be sent to
+another process. A failure is sent as an object if it can be pickled, so that observers
+can examine it; otherwise as text.
 
-Costs. A child that logs more than its parent reads waits for it.
+Costs. A child that logs faster than its parent reads is blocked until the parent has
+read.
 """
 
 from __future__ import annotations
@@ -35,11 +36,12 @@ from twisted.logger import (
 from twisted.python import log
 from zope.interface import implementer
 
-#: Bytes of a record. The kernel takes some 200 KiB.
+#: Bytes of the largest record. The kernel accepts some 200 KiB.
 _LARGEST = 1 << 17
-#: How many characters of a text are kept if that is too large. Four bytes each.
+#: Characters of the longest text that is sent whole. A character takes up to four
+#: bytes.
 _LONGEST = _LARGEST // 8
-#: How many records are read before others have their turn.
+#: Records that are read in one call of doRead, so that other readers are served too.
 _RECORDS = 1000
 
 _PLAIN = ("log_namespace", "log_system", "log_time", "isError", "system", "time")
@@ -48,7 +50,7 @@ _PLAIN = ("log_namespace", "log_system", "log_time", "isError", "system", "time"
 @implementer(IReadDescriptor)
 class SharedLog:
     """
-    What children log, as the parent reads it.
+    The parent's end: reads the events that children have logged.
     """
 
     def __init__(self) -> None:
@@ -67,7 +69,7 @@ class SharedLog:
 
     def doRead(self) -> None:
         """
-        Log what children have logged.
+        Log the events that children have sent.
         """
         with contextlib.suppress(BlockingIOError):
             for _ in range(_RECORDS):
@@ -82,26 +84,27 @@ class SharedLog:
 
     def leaveToParent(self) -> None:
         """
-        In a child: log nothing any more, and tell the parent instead.
+        In a child: send events to the parent from now on, and log none here.
         """
         self._reading.close()
-        # A thread may have had it, which is not here to give it back.
+        # A thread of the parent may have held this lock; it does not exist in the child
+        # and cannot release it.
         vars(log.theLogPublisher).pop("_threadable_lock", None)
-        # There is no public way to be rid of observers that one has not added.
-        globalLogPublisher._observers[:] = [_Teller(self._writing)]
+        # There is no public way to remove observers that others have added.
+        globalLogPublisher._observers[:] = [_ParentObserver(self._writing)]
 
 
 @implementer(ILogObserver)
-class _Teller:
+class _ParentObserver:
     """
-    A child's only observer.
+    A child's only observer: sends each event to the parent.
     """
 
     def __init__(self, writing: socket.socket) -> None:
         self._writing = writing
 
     def __call__(self, event: LogEvent) -> None:
-        # If the parent is no more, this process will not be for long.
+        # If the parent has ended, the kernel ends this process too.
         with contextlib.suppress(ConnectionError):
             self._writing.send(_packed(event))
 
@@ -117,7 +120,7 @@ def _packed(event: LogEvent) -> bytes:
     whole = _shortened(eventAsText(event, includeTimestamp=False, includeSystem=False))
     for key in ("log_failure", "failure"):
         if key in event:
-            # Whatever an exception's own methods raise.
+            # Pickling calls methods of the exception, which may raise anything.
             with contextlib.suppress(Exception):
                 failure = pickle.dumps(event[key])
                 record = pickle.dumps((facts, whole, key, failure))
@@ -129,7 +132,8 @@ def _packed(event: LogEvent) -> bytes:
 
 def _shortened(text: str) -> str:
     """
-    What is bearable of a text. A traceback says at its end what went wrong.
+    The beginning and the end of a text that is too long: the last lines of a traceback
+    name the error.
     """
     if len(text) <= _LONGEST:
         return text
@@ -145,6 +149,6 @@ def _unpacked(record: bytes) -> LogEvent:
         try:
             event[key] = pickle.loads(failure)
         except Exception:
-            # Its class is not to be found here.
+            # The parent cannot import the exception's class.
             event["log_text"] = whole
     return dict(event)

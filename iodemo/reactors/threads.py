@@ -1,49 +1,50 @@
 # -*- test-case-name: tests.test_threads -*-
 """
-A thread per connection: each blocks until its peer has said something, and the
-kernel's scheduler is the event loop.
+A thread per connection: each blocks until its peer has sent something, and the kernel's
+scheduler is the event loop.
 
-Facts. A thread that waits costs a stack (address space, of which the kernel backs
-what was touched: some 20 KiB here) and a task structure. To wake it is a context
-switch; in CPython it must then take the interpreter lock too. A C{recv} that waits
-takes what comes next, and nothing can be given back to the socket: if the descriptor
-was handed to another reader meanwhile, that data is lost to it. While a thread waits in
-the kernel for a descriptor, C{close} frees the number and no more: the socket is open,
-its port in use, its peer not told of the end, until that thread has returned.
-C{shutdown} makes it return. A child that C{fork} makes has only the thread that called
-it.
+Facts. A waiting thread costs a task structure and a stack (address space; the kernel
+backs only the touched pages, some 20 KiB here). To wake it is a context switch, after
+which a CPython thread must also take the interpreter lock. A blocked C{recv} takes the
+data that comes next, and cannot give it back to the socket: if the descriptor was
+passed to another process or thread meanwhile, that reader misses the data. While a
+thread is blocked in the kernel on a descriptor, C{close} frees only the number: until
+the thread returns, the socket stays open, its port stays in use, and no FIN is sent to
+the peer. C{shutdown} makes the thread return. A child made by C{fork} has only a copy
+of the thread that called it.
 
-Twisted's contract is that no two callbacks ever run at once. So there is one
-lock around all protocol code. A thread takes it once there is something to receive,
-and the thread that runs the reactor holds it except while it waits.
+Twisted promises that no two callbacks run at the same time. Therefore one lock covers
+all protocol code. A connection's thread takes the lock when there is something to
+receive. The main thread, which runs the reactor, holds the lock except while it waits.
 
-Decision. The transports are Twisted's own, and so are their sockets, but for C{close}
-(L{_ThreadSocket}). A connection that wants to read is given a thread at the end of the
-turn. Without the lock, the thread waits in poll(2) for this one descriptor; with the
-lock, and if the connection still wants to read, it has the transport receive and
-deliver (a I{turn}). At the end of the turn it sends what was written, in whatever
-connection, without waiting. What the kernel does not take at once, because a peer does
-not read, the main thread sends later: nobody waits for that peer. A connection that has
-paused takes nothing from its socket, and the reactor does not keep it alive. Before a
-socket is closed its thread is made to return from the kernel.
+Decision. The transports are Twisted's own, and so are their sockets, except for
+C{close} (L{_ThreadSocket}). A connection that wants to read gets a thread at the end of
+the turn. The thread waits in poll(2) for this one descriptor, without the lock. Then it
+takes the lock, and if the connection still wants to read, the transport receives and
+delivers: this is a I{turn}. At its end, the thread sends the data that was written to
+any connection, without blocking. If the kernel does not take all of it, because a peer
+does not read, the main thread sends the rest later, and no thread waits for that peer.
+Nothing is received for a paused connection, and the reactor does not keep the
+connection alive. Before a socket is closed, its thread is made to return from the
+kernel.
 
-The main thread is a readiness loop for all the rest: listening ports, outgoing
+The main thread is a readiness loop for everything else: listening ports, outgoing
 connections until they are made, datagrams, pipes, timers, signals.
 
-Costs. Two context switches a request where an event loop has none, and memory for every
-connection, silent or not. To receive takes two system calls, C{poll} and C{recv}, where
-a C{recv} that waits would be one: some 0.5 microseconds of an echo.
+Costs. Two context switches a request, where an event loop has none, and memory for
+every connection, silent or not. To receive takes two system calls, C{poll} and C{recv};
+a blocking C{recv} would be one, and save some 0.5 microseconds of an echo.
 C{IODEMO_THREADS_MAX} bounds the number of threads (16,000): beyond it, connections wait
-in the listen queue, with a line in the log. C{IODEMO_THREADS_STACK_KIB} is the size of
-a stack (2,048, which is address space, and a page for its table: in less, code that
-recurses, json on deep data for one, ends the process before it ends in a
-C{RecursionError}). As there is one lock, threads gain nothing from a second core; they
-did not in a Python with a global interpreter lock anyway.
+in the backlog, with a line in the log. C{IODEMO_THREADS_STACK_KIB} is the size of a
+stack (2,048, as address space, and one page for its page table). With a smaller stack,
+deep recursion, such as json on deeply nested data, ends the process before it raises
+C{RecursionError}. As there is one lock, threads gain nothing from a second core; they
+would gain nothing from it in a Python with a global interpreter lock either.
 
-If it is a callback of another connection, or a timer, that pauses a connection, its
-thread goes on waiting, and holds the socket open, until data comes or the connection is
-lost. A process or thread to which such a connection was handed, and that is to keep it
-when it is aborted here, must be handed it in a callback of its own.
+When a connection is paused by a timer, or by a callback of another connection, its
+thread keeps waiting, and keeps the socket open, until data comes or the connection is
+lost. Suppose that such a connection was passed to another process or thread, which is
+to keep it after an abort here: then it must be passed in a callback of its own.
 """
 
 from __future__ import annotations
@@ -65,22 +66,23 @@ from twisted.internet.main import CONNECTION_LOST, installReactor
 from twisted.logger import Logger
 from twisted.python import log, threadable
 
-from iodemo.reactors.polling import BoundedReactor, flush, setting
+from iodemo.reactors.polling import BoundedReactor, environmentNumber, flush
 
 
 class ThreadsReactor(BoundedReactor):
     """
     A reactor with a thread for every stream connection.
 
-    @ivar lock: held by whoever runs protocol code.
-    @ivar forked: whether this is a child, forked in a turn that has not ended.
+    @ivar lock: held by the thread that runs protocol code.
+    @ivar forked: whether this is a child process, forked in a turn that has not ended.
     @ivar _holding: whether the main thread holds the lock.
-    @ivar _awoken: whether another has changed what the main thread waits for.
-    @ivar _threads: a thread for each open connection.
-    @ivar _reading: the connections that want to read, and their threads.
-    @ivar _beginning: the threads that begin at the end of this turn.
-    @ivar _unsent: connections that were written to in this turn, in order.
-    @ivar _sending: the one whose data is being sent, at the end of a turn.
+    @ivar _awoken: whether another thread has changed what the main thread waits for,
+        since the main thread last began to wait.
+    @ivar _threads: the threads, one for each open connection.
+    @ivar _reading: the connections that want to read, each with its thread.
+    @ivar _starting: the threads to start at the end of this turn, as keys.
+    @ivar _unsent: the connections that were written to in this turn, in order, as keys.
+    @ivar _sending: the connection whose data is being sent at the end of a turn.
     """
 
     bound = ("IODEMO_THREADS_MAX", 16_000)
@@ -94,11 +96,12 @@ class ThreadsReactor(BoundedReactor):
         self.forked = False
         self._holding = True
         self._awoken = False
-        # 32 is what Python takes at least.
-        self._stackBytes = setting("IODEMO_THREADS_STACK_KIB", 2048, 32) * 1024
+        # threading.stack_size accepts no less than 32 KiB.
+        kib = environmentNumber("IODEMO_THREADS_STACK_KIB", 2048, 32)
+        self._stackBytes = kib * 1024
         self._threads: set[_ConnectionThread] = set()
         self._reading: dict[IReadDescriptor, _ConnectionThread] = {}
-        self._beginning: dict[_ConnectionThread, None] = {}
+        self._starting: dict[_ConnectionThread, None] = {}
         self._unsent: dict[IWriteDescriptor, None] = {}
         self._sending: IWriteDescriptor | None = None
         super().__init__()
@@ -108,15 +111,15 @@ class ThreadsReactor(BoundedReactor):
 
     def beginTurn(self) -> None:
         """
-        Wait until nobody else runs protocol code. It is then this thread that
-        is Twisted's I/O thread.
+        Wait until no other thread runs protocol code. Then this thread becomes
+        Twisted's I/O thread.
         """
         self.lock.acquire()
         threadable.registerAsIOThread()
 
     def endTurn(self) -> None:
         """
-        Send what was written, and let somebody else run.
+        Send what was written, and let another thread run protocol code.
         """
         try:
             self._finishTurn()
@@ -125,14 +128,15 @@ class ThreadsReactor(BoundedReactor):
 
     def _finishTurn(self) -> None:
         """
-        Do what a turn has left to its end.
+        Do the work that is deferred to the end of a turn: send what was written, and
+        start threads.
         """
         self._sendAll()
         if self.forked:
-            self._goOn()
-        for thread in self._beginning:
-            self._begin(thread)
-        self._beginning.clear()
+            self._replaceThreads()
+        for thread in self._starting:
+            self._start(thread)
+        self._starting.clear()
 
     def wait(self, timeout: float | None) -> list[tuple[int, int]]:
         """
@@ -140,9 +144,9 @@ class ThreadsReactor(BoundedReactor):
         """
         self._awoken = False
         if self._holding:
-            if self._unsent or self._beginning or self.forked:
+            if self._unsent or self._starting or self.forked:
                 self._finishTurn()
-                # That may have run anything, so that the timeout is none any more.
+                # That may have run protocol code, which may have changed the timers.
                 timeout = 0
             self._holding = False
             self.lock.release()
@@ -151,7 +155,7 @@ class ThreadsReactor(BoundedReactor):
         finally:
             self.beginTurn()
             self._holding = True
-        # A descriptor may have another owner now: ask again what is so.
+        # A descriptor may have another owner now, so the answer may be stale.
         return super().wait(0) if self._awoken else ready
 
     def run(self, installSignalHandlers: bool = True) -> None:
@@ -159,19 +163,20 @@ class ThreadsReactor(BoundedReactor):
         try:
             super().run(installSignalHandlers)
         finally:
-            # Not if it crashed, as it may be run again; nor if it runs already.
+            # The threads stay after a crash, as the reactor may be run again, and after
+            # a nested run.
             if self._stopped and not self._started:
                 self._endThreads()
 
     def _endThreads(self) -> None:
         """
-        End all threads but those that wait for data of a connection which is still
-        open: they end when some comes, or with the process.
+        End all threads, except those that wait in the kernel for a connection that is
+        still open: these end when data comes, or with the process.
         """
         left = list(self._threads)
         for thread in left:
             thread.end()
-        # Those that wait for a turn find that theirs does not come any more.
+        # A thread that waits for the lock now gets it, and sees that it has to end.
         self.lock.release()
         for thread in left:
             if thread.is_alive() and not thread.waiting.locked():
@@ -180,8 +185,8 @@ class ThreadsReactor(BoundedReactor):
 
     def iterate(self, delay: float = 0.0) -> None:
         """
-        See L{twisted.internet.interfaces.IReactorCore.iterate}. In a connection's
-        thread, the main thread is what serves meanwhile.
+        See L{twisted.internet.interfaces.IReactorCore.iterate}. Called in the thread of
+        a connection, this lets the main thread and the others run meanwhile.
         """
         current = threading.current_thread()
         if isinstance(current, _ConnectionThread) and not current.runsReactor:
@@ -193,8 +198,8 @@ class ThreadsReactor(BoundedReactor):
 
     def _awaken(self) -> None:
         """
-        Have the main thread look again, if it does not run: then it is another
-        that changed what it waits for.
+        Wake the main thread if it waits, as another thread has changed what it waits
+        for.
         """
         if not self._holding and not self._awoken:
             self._awoken = True
@@ -222,11 +227,11 @@ class ThreadsReactor(BoundedReactor):
         super().crash()
         self._awaken()
 
-    # Who is served by whom
+    # Readers and writers: connections by their threads, others by the main thread
 
     def addReader(self, reader: Any) -> None:
         """
-        Serve a connection by its thread, anything else by the main thread.
+        Serve a connection in its own thread, any other reader in the main thread.
         """
         if reader in self._reading:
             return
@@ -243,7 +248,7 @@ class ThreadsReactor(BoundedReactor):
         self._reading[reader] = thread
         thread.resume(reader)
         if not thread.ident:
-            self._beginning[thread] = None
+            self._starting[thread] = None
 
     def removeReader(self, reader: IReadDescriptor) -> None:
         """See L{twisted.internet.interfaces.IReactorFDSet.removeReader}."""
@@ -259,8 +264,9 @@ class ThreadsReactor(BoundedReactor):
 
     def addWriter(self, writer: IWriteDescriptor) -> None:
         """
-        Send at the end of the turn; or, while that is being done, in the main
-        thread, as a producer could go on for ever.
+        Send at the end of the turn. A writer that is added while the turn sends is
+        served by the main thread, as a producer could otherwise prolong the turn
+        without end.
         """
         if writer is self._sending:
             self._sent = False
@@ -287,7 +293,8 @@ class ThreadsReactor(BoundedReactor):
 
     def _sendAll(self) -> None:
         """
-        Send what was written in this turn, as far as the kernel takes it.
+        Send what was written in this turn. The rest, where the kernel does not take
+        all, is left to the main thread.
         """
         while self._unsent:
             writer = next(iter(self._unsent))
@@ -296,7 +303,7 @@ class ThreadsReactor(BoundedReactor):
             try:
                 log.callWithLogger(writer, self.perform, writer, writer.doWrite, False)
             except BaseException:
-                # KeyboardInterrupt. It ends the turn of nobody else.
+                # KeyboardInterrupt: it must not stop the sending of other connections.
                 log.err()
             finally:
                 self._sending = None
@@ -309,9 +316,9 @@ class ThreadsReactor(BoundedReactor):
 
     # Threads
 
-    def _begin(self, thread: _ConnectionThread) -> None:
+    def _start(self, thread: _ConnectionThread) -> None:
         """
-        Start the thread of a connection, unless that has paused, or is closed.
+        Start the thread of a connection, unless the connection is paused or closed.
         """
         connection = thread.connection
         if connection is None or thread.ended:
@@ -326,7 +333,9 @@ class ThreadsReactor(BoundedReactor):
 
     def _refuse(self, connection: IReadDescriptor, why: str) -> None:
         """
-        End a connection that can have no thread.
+        End a connection for which there is no thread.
+
+        @param why: the reason, for the log.
         """
         self._log.warn("refused {connection}: {why}", connection=connection, why=why)
         self.callLater(
@@ -335,30 +344,30 @@ class ThreadsReactor(BoundedReactor):
 
     def _serve(self, selectable: Any, descriptor: int, events: int) -> None:
         """
-        Accept no more connections than there may be threads.
+        Accept no more connections than threads may be started.
         """
         if isinstance(selectable, tcp.Port):
-            room = self.most - len(self._threads)
-            if room < 1:
-                self.overrun(selectable)
+            left = self.most - len(self._threads)
+            if left < 1:
+                self.boundReached(selectable)
                 return
-            selectable.numberAccepts = min(selectable.numberAccepts, room)
+            selectable.numberAccepts = min(selectable.numberAccepts, left)
         super()._serve(selectable, descriptor, events)
 
     def threadEnded(self, thread: _ConnectionThread) -> None:
         """
-        A connection is closed, and its thread is about to be gone. The caller has
-        the lock.
+        A connection is closed, and its thread is about to end. The caller holds the
+        lock.
         """
         self._threads.discard(thread)
-        self.acceptAgain()
+        self.resumeAccepting()
 
     # In a child that was forked in a turn
 
-    def _goOn(self) -> None:
+    def _replaceThreads(self) -> None:
         """
-        Have new threads in the place of those that are the parent's, and a waker
-        that does not wake the parent.
+        Make new threads for the connections, as the parent's threads do not exist in
+        the child, and a new waker, as the inherited one would wake the parent.
         """
         self.forked = False
         current = threading.current_thread()
@@ -374,8 +383,8 @@ class ThreadsReactor(BoundedReactor):
                 connection = successor.connection
                 if connection is not None:
                     self._reading[connection] = successor
-                    self._beginning[successor] = None
-        # That of the parent may be in use, by a thread that is not here.
+                    self._starting[successor] = None
+        # The inherited poll object may be locked by a thread of the parent.
         self._poll = select.poll()
         for descriptor, selectables in self._selectables.items():
             self._watch(selectables[0], descriptor)
@@ -388,7 +397,7 @@ class ThreadsReactor(BoundedReactor):
 
     def runInChild(self) -> None:
         """
-        Run in the thread of a connection, which is the only one of the child.
+        Run the reactor in the thread of a connection, the only thread of the child.
         """
         self.beginTurn()
         self._holding = True
@@ -397,12 +406,14 @@ class ThreadsReactor(BoundedReactor):
 
 class _ConnectionThread(threading.Thread):
     """
-    Waits for one connection, and has it read what has come.
+    The thread of one connection: waits until it can be read, and then calls its
+    C{doRead}.
 
-    @ivar connection: the connection while it wants to read, and else L{None}.
-    @ivar ended: whether there is nothing to wait for any more.
-    @ivar waiting: held while the thread waits in the kernel.
-    @ivar runsReactor: whether this is the only thread of a child that was forked.
+    @ivar connection: the connection while it wants to read, else L{None}.
+    @ivar ended: whether the thread is to end, or has ended.
+    @ivar waiting: a lock that the thread holds while it waits in the kernel.
+    @ivar runsReactor: whether this is the only thread of a forked child, and so runs
+        its reactor.
     """
 
     def __init__(self, reactor: ThreadsReactor, connection: Any) -> None:
@@ -423,9 +434,10 @@ class _ConnectionThread(threading.Thread):
 
     def succeed(self) -> _ConnectionThread | None:
         """
-        Find a successor for this thread, which is gone with the parent.
+        In a forked child, make a successor of this thread, which exists only in the
+        parent.
 
-        @return: it has not begun; L{None} if the connection is closed.
+        @return: a thread that is not started yet; L{None} if the connection is closed.
         """
         owner = self._owner()
         if owner is None or self.ended:
@@ -436,28 +448,28 @@ class _ConnectionThread(threading.Thread):
 
     def _forgotten(self, _: object) -> None:
         """
-        Nobody has the connection any more, nor its socket, which is closed by that.
-        The collector may call this in any thread.
+        The socket was garbage-collected together with its connection, and is closed by
+        that. The collector may call this in any thread.
         """
         if not self.ended:
             self._reactor.callFromThread(self.end)
 
     def resume(self, connection: Any) -> None:
         """
-        Have a connection read what comes. The caller has the lock, here and below.
+        Start to read for a connection. The caller holds the lock, here and below.
         """
         self.connection = connection
         self._resumed.notify()
 
     def pause(self) -> None:
         """
-        Have nothing read until L{resume}.
+        Read nothing until L{resume}.
         """
         self.connection = None
 
     def end(self) -> None:
         """
-        Wait for nothing any more.
+        Let the thread end as soon as it returns from the kernel.
         """
         if self.ended:
             return
@@ -469,16 +481,17 @@ class _ConnectionThread(threading.Thread):
 
     def release(self, its: socket.socket) -> None:
         """
-        Wait for nothing any more, nor in the kernel, as the socket is to be closed.
+        End the thread, and make it return from the kernel, as its socket is about to be
+        closed.
         """
         owner = self._owner()
         self.end()
         if not self.is_alive() or not self.waiting.locked():
             return
-        # Of one that has paused, and is not lost, another process may have the
-        # descriptor: C{shutdown} would be the end for that, too.
+        # A connection that is paused, and not lost, may have been passed to another
+        # process; C{shutdown} would end it there, too.
         if self.connection is not None or owner is None or owner.disconnected:
-            # No packet is sent for it.
+            # SHUT_RD sends no packet.
             with contextlib.suppress(OSError):
                 its.shutdown(socket.SHUT_RD)
             with self.waiting:
@@ -486,7 +499,7 @@ class _ConnectionThread(threading.Thread):
 
     def run(self) -> None:
         """
-        Wait, and have it read, until it is closed.
+        Wait and read, again and again, until the connection is closed.
         """
         reactor = self._reactor
         while self._await():
@@ -502,9 +515,9 @@ class _ConnectionThread(threading.Thread):
 
     def _await(self) -> bool:
         """
-        Wait until the connection wants to read, and there is something to read.
+        Wait until the connection wants to read and there is something to read.
 
-        @return: whether that came, and not the end.
+        @return: whether there is; false if the thread is to end.
         """
         if self.connection is None:
             with self._reactor.lock:
@@ -517,7 +530,7 @@ class _ConnectionThread(threading.Thread):
 
     def _read(self) -> None:
         connection = self.connection
-        # It may have paused, or be closed, since there was something.
+        # It may have been paused or closed since poll returned.
         if connection is None or self.ended:
             return
         try:
@@ -525,13 +538,14 @@ class _ConnectionThread(threading.Thread):
                 connection, self._reactor.perform, connection, connection.doRead, True
             )
         except BaseException:
-            # KeyboardInterrupt, which callWithLogger lets through. It ends no thread.
+            # KeyboardInterrupt, which callWithLogger does not catch: the thread goes
+            # on.
             log.err()
 
     def _runReactor(self) -> None:
         """
-        Run the reactor of a child that was forked in this thread's turn. It does
-        not return: where C{reactor.run} was called is another thread, and gone.
+        Run the reactor of a child that was forked in this thread's turn. It does not
+        return: C{reactor.run} was called in a thread that the child does not have.
         """
         status = 1
         try:
@@ -544,16 +558,16 @@ class _ConnectionThread(threading.Thread):
 
 class _ThreadSocket(socket.socket):
     """
-    The socket of a connection that has a thread: the socket it had before, of another
-    class.
+    The socket of a connection that has a thread. Its class was changed to this one when
+    the thread was made.
     """
 
     __slots__ = ()
 
     def close(self) -> None:
         """
-        Close it, and not only its number: no thread waits for it afterwards. The
-        caller has the lock.
+        Close the socket, after its thread has returned from the kernel: the kernel
+        would keep it open until then. The caller holds the lock.
         """
         thread = _threads.pop(self, None)
         if thread is not None:
@@ -561,7 +575,7 @@ class _ThreadSocket(socket.socket):
         super().close()
 
 
-#: The threads of all sockets that are open.
+#: The threads of all open sockets.
 _threads: weakref.WeakKeyDictionary[socket.socket, _ConnectionThread] = (
     weakref.WeakKeyDictionary()
 )
@@ -569,8 +583,8 @@ _threads: weakref.WeakKeyDictionary[socket.socket, _ConnectionThread] = (
 
 def _isStreamConnection(reader: object) -> bool:
     """
-    Whether this is a stream connection that has been made. While it is being
-    made, its C{doRead} is another than its class's.
+    Whether this is a stream connection that has been made. While Twisted connects it,
+    the object has a C{doRead} of its own instead of the one of its class.
     """
     return (
         isinstance(reader, tcp.Connection)
@@ -581,14 +595,14 @@ def _isStreamConnection(reader: object) -> bool:
 
 def _noticeFork(reactor: ThreadsReactor) -> None:
     """
-    Have a reactor know in a child that it has been forked.
+    Set C{forked} of a reactor after a fork, in the child.
     """
-    known = weakref.ref(reactor)
+    reference = weakref.ref(reactor)
 
     def notice() -> None:
-        its = known()
-        if its is not None:
-            its.forked = True
+        forked = reference()
+        if forked is not None:
+            forked.forked = True
 
     os.register_at_fork(after_in_child=notice)
 

@@ -2,24 +2,23 @@
 """
 Twisted's asyncio reactor on uvloop.
 
-Facts. uvloop is asyncio's event loop written over libuv. Its speed comes from
-transports in C; Twisted brings its own transports, in Python, and asks a loop
-only for C{add_reader}, C{add_writer} and timers. libuv is epoll on Linux, and
-since 1.45 hands its C{epoll_ctl} calls to the kernel in batches through
-io_uring where that is allowed.
+Facts. uvloop is asyncio's event loop over libuv. Its speed comes from transports in C;
+but Twisted has transports of its own, in Python, and uses only C{add_reader},
+C{add_writer} and the timers of a loop. On Linux, libuv uses epoll. Since 1.45 it
+submits its C{epoll_ctl} calls in batches through io_uring, where that is allowed.
 
-Two things differ from the standard library's loop. When a descriptor has an error
-pending, libuv stops watching it, and uvloop calls its reader once more and then
-never again: what the peer sent before a reset, and the reset, could be lost, and a
-UDP port would be deaf after the first ICMP message. And while it runs, uvloop takes
-the wakeup descriptor of the process (C{signal.set_wakeup_fd}) for itself; Twisted
-learns from that of children that end.
+Two things differ from the standard library's loop. When a descriptor has a pending
+error, libuv stops watching it, and uvloop calls the reader once more and then never
+again. Data that the peer sent before a reset could be lost, the reset could go
+unnoticed, and a UDP port would receive nothing after the first ICMP message. And while
+uvloop runs, it takes the wakeup descriptor of the process (C{signal.set_wakeup_fd}), by
+which Twisted learns that a child process has ended.
 
-Decision. L{AsyncioSelectorReactor} is given a uvloop loop that keeps watching
-until it is told to stop, and hears of children from a signal handler.
+Decision. L{AsyncioSelectorReactor} runs on a uvloop loop that keeps watching a
+descriptor until C{remove_reader} is called. A handler of SIGCHLD reaps child processes.
 
-Costs. Two loops' bookkeeping for one, as with C{asyncio}; what is gained is the
-inner of the two. A small object for every C{add_reader}: one a connection.
+Costs. The bookkeeping of two loops, as with C{asyncio}; only the inner loop is faster.
+Each C{add_reader}, one a connection, makes a small object.
 """
 
 from __future__ import annotations
@@ -50,12 +49,13 @@ _WENT_AWAY = ConnectionFdescWentAway("File descriptor lost")
 
 class PersistentLoop(uvloop.Loop):
     """
-    A uvloop loop that watches for reading until it is told to stop.
+    A uvloop loop that watches a descriptor for reading until C{remove_reader}.
 
-    @ivar _watched: by descriptor, who tells that the loop has let go of a callback.
-        One that is removed from here first tells nothing.
-    @ivar _dropped: the callbacks of descriptors that the loop no longer watches,
-        though nobody said so.
+    @ivar _watched: by descriptor, a weak reference to the callback that the loop holds.
+        The reference is called when the loop drops the callback, unless it was removed
+        from here before.
+    @ivar _dropped: the callbacks, by descriptor, that the loop has dropped without
+        C{remove_reader}.
     """
 
     def __init__(self) -> None:
@@ -68,7 +68,8 @@ class PersistentLoop(uvloop.Loop):
     ) -> None:
         """See L{asyncio.loop.add_reader}."""
         self.remove_reader(fd)
-        # The loop alone holds this while it watches: no frame of a traceback does.
+        # Only the loop refers to this object, so its end shows that the loop dropped
+        # it.
         watched = partial(callback, *args)
         super().add_reader(fd, watched)
 
@@ -88,7 +89,7 @@ class PersistentLoop(uvloop.Loop):
         self, fd: Any, callback: Callable[..., Any], *args: Any
     ) -> None:
         """See L{asyncio.loop.add_writer}."""
-        # What is left of the old watch would refuse it.
+        # The loop would refuse the writer while it keeps a rest of the dropped watch.
         self._resume(fd)
         super().add_writer(fd, callback, *args)
 
@@ -120,9 +121,10 @@ class UvloopReactor(AsyncioSelectorReactor):
 
     def _readOrWrite(self, selectable: Any, read: bool) -> None:
         """
-        Let one descriptor read or write; disconnect it if that was the end of it. A
-        C{SystemExit} or C{KeyboardInterrupt} is an exception like others here, as under
-        Twisted's epoll reactor: asyncio would end the loop.
+        Call C{doRead} or C{doWrite} of one selectable; disconnect it if it raises an
+        exception or returns a reason to. C{SystemExit} and C{KeyboardInterrupt} are
+        treated like other exceptions, as under Twisted's epoll reactor: asyncio would
+        end the loop.
         """
         why: BaseException | None
         try:
@@ -145,7 +147,7 @@ class UvloopReactor(AsyncioSelectorReactor):
 
         signal.signal(signal.SIGCHLD, childEnded)
         signal.siginterrupt(signal.SIGCHLD, False)
-        # Those that ended meanwhile.
+        # Children that have ended before the handler was installed.
         reapAllProcesses()
 
 
