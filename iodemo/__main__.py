@@ -1,5 +1,5 @@
 """
-The C{iodemo} command, which C{python -m iodemo} is too.
+The C{iodemo} command, also as C{python -m iodemo}.
 """
 
 import sys
@@ -7,7 +7,8 @@ import sys
 
 def main() -> None:
     """
-    Run it. To import its parts takes a moment, in which SIGINT ends it in one line.
+    Run the command. Its modules are imported here, so that a SIGINT during the import
+    prints one line instead of a traceback.
     """
     try:
         from iodemo.cli.main import run
@@ -15,7 +16,7 @@ def main() -> None:
         run()
     except KeyboardInterrupt:
         print("Interrupted", file=sys.stderr)
-        sys.exit(130)  # as a shell has it for a command that SIGINT ended
+        sys.exit(130)  # 128 + SIGINT, as a shell reports it
 
 
 if __name__ == "__main__":

@@ -1,6 +1,5 @@
 """
-What services and reactors may say to each other, without either knowing which
-the other is.
+Interfaces between services and reactors, so that neither needs to import the other.
 """
 
 from __future__ import annotations
@@ -10,9 +9,9 @@ from zope.interface import Interface
 
 class ISharesNothing(Interface):
     """
-    A reactor whose accepted connections have nothing in common: what the
-    protocol of one writes down, on its factory or elsewhere, no other sees.
+    A reactor whose accepted connections share no state: a change that one protocol
+    makes, to its factory or elsewhere, is invisible to all others.
 
-    A service whose connections have to do with one another cannot be served so,
-    and should say that when it is made.
+    A service whose connections depend on each other, such as a chat, cannot work with
+    it. Its C{makeService} should raise L{SystemExit} with that reason.
     """

@@ -2,20 +2,20 @@
 """
 The table of I/O models: one record a backend.
 
-This table is the only place that lists backends. The command line, the
-laboratory, the reports and the tests all go through it, so that a new reactor
-appears everywhere by one row here and one line in
-C{twisted/plugins/iodemo_reactors.py}. References, which are no reactors but stand in
-the same comparisons, have a row too, and a module in L{iodemo.references}.
+This table is the only place that lists backends. The command line, the comparisons, the
+reports and the tests all read it, so a new reactor appears everywhere with one row here
+and one line in C{twisted/plugins/iodemo_reactors.py}. References, which are servers
+without a reactor of Twisted in the same comparisons, have a row too, and a module in
+L{iodemo.references}.
 
-Two questions classify a model, and both are about a layer, here the kernel's:
+Two questions classify a model. Both are about its system calls:
 
-  - I{blocking}: does the call the program makes wait for the peer? It is a
-    property of the call as its caller sees it.
-  - I{synchronous}: does the call itself bring the result? With readiness
-    (select, poll, epoll) the program is told that it may call, and the call
-    brings the data: non-blocking and synchronous. With completion the program
-    is told that the data is there: non-blocking and asynchronous.
+  - I{blocking}: does the call for one operation wait for the peer? That is a property
+    of the call as its caller sees it.
+  - I{synchronous}: does the call itself return the result? With readiness (select,
+    poll, epoll), the kernel reports that a call will not block, and then the call
+    returns the data: non-blocking and synchronous. With completion, the kernel reports
+    that it has received the data: non-blocking and asynchronous.
 """
 
 from __future__ import annotations
@@ -47,19 +47,19 @@ class Model:
     @ivar name: the backend's short name, as in C{twistd --reactor=NAME}.
     @ivar blocking: whether the kernel call for one operation waits for the peer.
     @ivar synchronous: whether that call itself brings the result.
-    @ivar kernelCalls: what the kernel is asked, in the order of one exchange.
-    @ivar otherCalls: what it may ask besides, for what is no connection: timers, and
-        threads that are told something.
+    @ivar kernelCalls: the system calls of one exchange, in order.
+    @ivar otherCalls: system calls that may come in between, not for a connection but
+        for timers or to wake a thread.
     @ivar description: one sentence for a learner.
-    @ivar kind: C{"reactor"}, or a yardstick that is not one.
-    @ivar module: a reference's, in L{iodemo.references}; that of a reactor is known
-        to Twisted.
-    @ivar needs: the operating system it takes, where that is not Linux.
-    @ivar connectionLimit: how many connections the model can hold at the very
-        most, whatever the machine; L{None} if it sets no limit of its own.
-    @ivar limitReason: why there is such a limit, for somebody who meets it.
-    @ivar breaks: whether a server breaks beyond the limit, which is there to be
-        seen then. Otherwise it lets connections wait, and nothing happens.
+    @ivar kind: C{"reactor"}; or another kind of server to compare reactors with.
+    @ivar module: the module of a reference, in L{iodemo.references}; L{None} for a
+        reactor, whose module its Twisted plugin names.
+    @ivar needs: the operating system it needs, if that is not Linux.
+    @ivar connectionLimit: how many connections the model can hold at most, on any
+        machine; L{None} if it sets no limit of its own.
+    @ivar limitReason: why there is a limit, for a message when it is reached.
+    @ivar breaks: whether a server beyond the limit fails, which a measurement then
+        shows. Otherwise it lets further connections wait, and nothing can be measured.
     """
 
     name: str
@@ -78,10 +78,10 @@ class Model:
 
     def unavailable(self) -> str | None:
         """
-        Say why this backend cannot run here, or L{None} if it can.
+        Why this backend cannot run here; L{None} if it can.
 
-        A backend's module raises L{ImportError} with the reason on import,
-        which is also what C{twistd --help-reactors} goes by.
+        A backend's module raises L{ImportError} with the reason when it is imported;
+        C{twistd --help-reactors} shows the same reason.
         """
         module = self.module or _installers().get(self.name)
         if module is None:
@@ -95,8 +95,8 @@ class Model:
 
     def refuses(self, connections: int) -> str | None:
         """
-        Say why so many connections need not be tried, or L{None} if they may be:
-        because the model holds them, or because it breaks for all to see.
+        Why a measurement with this number of connections is skipped; L{None} if it is
+        not, because the model holds them or because its failure is worth showing.
         """
         limit = self.connectionLimit
         if limit is None or connections <= limit or self.breaks:
@@ -108,14 +108,14 @@ class Model:
         self, calls: Mapping[str, float], architecture: str
     ) -> str | None:
         """
-        Say where C{kernelCalls} is not what a server was seen to ask of the kernel, or
-        L{None} if it is, as far as is known.
+        Where C{kernelCalls} differs from the system calls that a server was seen to
+        make; L{None} if it does not differ, or nothing is known.
 
-        Calls that are made for a connection are not looked for, and neither are those
-        that are no I/O.
+        Only I/O on connections counts: the calls that accept a connection are left out,
+        and so are calls that are no I/O.
 
-        @param calls: system calls a request, by name, of one server or more.
-        @param architecture: of their machine, as in C{uname -m}.
+        @param calls: system calls a request, by name, of one server or several.
+        @param architecture: the architecture of their machine, as in C{uname -m}.
         """
         seen = {name: each for name, each in calls.items() if name in _IO_CALLS}
         if not self.kernelCalls or not seen:
@@ -133,14 +133,15 @@ class Model:
             for name, each in seen.items()
             if name not in named and name not in self.otherCalls and each >= _NOTICED
         ]
-        said = [
+        differences = [
             f"without {', '.join(unseen)}" if unseen else "",
             f"with {', '.join(unnamed)}" if unnamed else "",
         ]
-        return " and ".join(filter(None, said)) or None
+        return " and ".join(filter(None, differences)) or None
 
 
-#: Of these a model says something: waiting, receiving, sending, and who waits for what.
+#: System calls to wait, to receive, to send and to choose what to wait for. A model
+#: lists those of them that it makes.
 _IO_CALLS = frozenset(
     (
         *("select", "pselect6", "poll", "ppoll", "epoll_wait", "epoll_pwait"),
@@ -150,12 +151,12 @@ _IO_CALLS = frozenset(
 )
 _CONNECTION_CALLS = ("accept", "fork", "clone")
 
-# What a function of the C library asks of the kernel, where that has another name; and
-# what it does where the kernel is too young to have kept the first of the kind.
+# The system call behind a function of the C library, if it has another name; and on
+# architectures that never had the older system call, the newer one in its place.
 _LIBC = {"recv": "recvfrom", "send": "sendto", "select": "pselect6"}
 _LIBC_ELSEWHERE = {"poll": "ppoll", "epoll_wait": "epoll_pwait"}
 
-# A call that is made less often than this, of all requests, needs no mention.
+# Calls a request below which an unlisted system call is no contradiction.
 _NOTICED = 0.05
 
 
@@ -180,7 +181,7 @@ MODELS: tuple[Model, ...] = (
         synchronous=True,
         kernelCalls=("accept", "clone", "poll", "recv", "send"),
         description="A thread per connection, as in Apache's worker: each thread "
-        "blocks until its peer has said something, and protocol code runs under one "
+        "blocks until its peer has sent something, and protocol code runs under one "
         "lock.",
         otherCalls=("read", "write"),
         connectionLimit=16_000,
@@ -192,8 +193,8 @@ MODELS: tuple[Model, ...] = (
         blocking=False,
         synchronous=True,
         kernelCalls=("recv", "send", "poll"),
-        description="No multiplexing: every socket is asked in turn, for ever, "
-        "until one does not say EAGAIN; whatever else there is, by a poll of it alone.",
+        description="No multiplexing: the loop calls recv on one socket after another, "
+        "without end, and most return EAGAIN; other descriptors get a poll each.",
     ),
     Model(
         "select",
@@ -201,8 +202,8 @@ MODELS: tuple[Model, ...] = (
         blocking=False,
         synchronous=True,
         kernelCalls=("select", "recv", "send"),
-        description="The kernel is handed three bitmaps of descriptors at every "
-        "call and looks at each.",
+        description="Every call passes three bitmaps of descriptors to the kernel, "
+        "which looks at each descriptor.",
         connectionLimit=1024,
         limitReason="select(2) takes bitmaps of FD_SETSIZE = 1024 bits, so a process "
         "cannot watch descriptor 1024 or above",
@@ -214,7 +215,7 @@ MODELS: tuple[Model, ...] = (
         blocking=False,
         synchronous=True,
         kernelCalls=("poll", "recv", "send"),
-        description="The kernel is handed a list of descriptors at every call and "
+        description="Every call passes a list of descriptors to the kernel, which "
         "looks at each: no limit, and still linear.",
     ),
     Model(
@@ -223,7 +224,8 @@ MODELS: tuple[Model, ...] = (
         blocking=False,
         synchronous=True,
         kernelCalls=("epoll_wait", "recv", "epoll_ctl", "send"),
-        description="The kernel keeps the list and hands out only what is ready.",
+        description="The kernel keeps the list of descriptors, and a call returns only "
+        "the ready ones.",
     ),
     Model(
         "kqueue",
@@ -240,8 +242,8 @@ MODELS: tuple[Model, ...] = (
         blocking=False,
         synchronous=True,
         kernelCalls=("epoll_wait", "recv", "epoll_ctl", "send"),
-        description="Twisted on the standard library's event loop, which is on "
-        "epoll here: two loops' bookkeeping for one.",
+        description="Twisted on the standard library's event loop, which uses epoll "
+        "here: the bookkeeping of two loops.",
     ),
     Model(
         "uvloop",
@@ -250,7 +252,7 @@ MODELS: tuple[Model, ...] = (
         synchronous=True,
         kernelCalls=("epoll_pwait", "recv", "epoll_ctl", "send", "io_uring_enter"),
         description="Twisted's asyncio reactor on uvloop, an event loop in C, which "
-        "hands some of its epoll_ctl calls to the kernel through io_uring.",
+        "makes some of its epoll_ctl calls through io_uring.",
     ),
     Model(
         "proactor",
@@ -258,8 +260,8 @@ MODELS: tuple[Model, ...] = (
         blocking=False,
         synchronous=True,
         kernelCalls=("read", "write", "epoll_wait"),
-        description="Completions made in user space from readiness: asynchronous to "
-        "the program, synchronous to the kernel.",
+        description="User space makes completions from readiness: asynchronous for the "
+        "program, with synchronous system calls.",
     ),
     Model(
         "uring",
@@ -267,8 +269,8 @@ MODELS: tuple[Model, ...] = (
         blocking=False,
         synchronous=False,
         kernelCalls=("io_uring_enter",),
-        description="The kernel does the operation and reports its result: one "
-        "call submits and collects many.",
+        description="The kernel does the operation and reports its result: one system "
+        "call submits many operations and collects many results.",
     ),
     Model(
         "iocp",
@@ -312,24 +314,24 @@ MODELS: tuple[Model, ...] = (
     ),
 )
 
-#: What the others are compared with unless somebody says otherwise: the reactor
-#: that Twisted itself chooses on Linux.
+#: The backend that others are compared with by default: the reactor that Twisted itself
+#: chooses on Linux.
 BASELINE = "epoll"
 
-#: The reference that does least.
+#: The reference that does the least work.
 FLOOR = "c-epoll"
 
 
 class UnknownBackend(LookupError):
-    """No backend of this name. The message lists those there are."""
+    """There is no backend of this name. The message lists the names that exist."""
 
 
 def find(name: str) -> Model:
     """
     The model of one backend.
 
-    A reactor that is in no row here but is installed as a Twisted plugin can be
-    measured too: somebody who writes one need not ask us for a row.
+    A reactor without a row here can be measured too if it is installed as a Twisted
+    plugin.
 
     @raise UnknownBackend: if there is no such backend.
     """
@@ -360,8 +362,8 @@ def available() -> Iterable[Model]:
 
 def _installers() -> dict[str, str]:
     """
-    The reactors installed as Twisted plugins: module name by short name. The
-    first of a name wins, as it does for C{twistd --reactor}.
+    The reactors that are installed as Twisted plugins: module name by short name. If
+    two have the same short name, the first counts, as for C{twistd --reactor}.
     """
     modules: dict[str, str] = {}
     for installer in getReactorTypes():

@@ -1,16 +1,19 @@
 # -*- test-case-name: tests.test_writing -*-
 """
-How iodemo writes files: each is made anew beside its place and renamed.
+How iodemo writes files: each is written under a temporary name beside its place, and
+renamed.
 
-Fact. A folder of results may come from somebody else, and may hold links: to write
-through one is to write wherever its maker chose.
+Fact. A folder of results may come from another user and may contain symbolic links: a
+program that writes to a link writes to the file that the link's maker chose.
 
-Decision. Nothing is opened for writing that is already there. A new file takes the
-place of an old one, so that at every moment the old one is there, or the whole of the
-new one, and so that a second name of the old file (a hard link) keeps its content. A
-symbolic link in that place, or in the place of a folder that iodemo makes, is refused:
-iodemo makes no links, so that somebody else made this one. A directory that the command
-line names may be a link: the user chose it.
+Decision. No existing file is opened for writing. A new file replaces the old one by
+C{rename}, so that at any moment there is either the old file or the whole new one; and
+a hard link to the old file keeps the old content. A symbolic link is refused, if it is
+in the place of a file to be written or of a folder to be made: iodemo makes no links,
+so this one came from another program. A directory named on the command line may be a
+link, as the user chose it.
+
+Cost. Each write makes a file, and waits for C{fsync}.
 """
 
 from __future__ import annotations
@@ -23,15 +26,15 @@ from pathlib import Path
 
 def writeFile(path: Path, content: bytes) -> None:
     """
-    Put a file where there is none, or in the place of another.
+    Write a file, in the place of an old one if there is one.
 
     @raise OSError: if there is a symbolic link or a directory at C{path}, or the
-        directory cannot be written to. What was there is there then.
+        directory cannot be written to. Then an old file is unchanged.
     """
     _refuseLink(path)
     temporary = path.with_name(f".{path.name}.{secrets.token_hex(8)}.part")
     try:
-        # Exclusive, so that this opens nothing that is there, nor follows a link.
+        # O_EXCL: opens no existing file, and follows no link.
         with open(temporary, "xb") as stream:
             try:
                 stream.write(content)
@@ -42,13 +45,13 @@ def writeFile(path: Path, content: bytes) -> None:
                 temporary.unlink(missing_ok=True)
                 raise
     except OSError as error:
-        # The name that the user knows.
+        # Name the path that the user knows, instead of the temporary one.
         raise OSError(error.errno, error.strerror, str(path)) from error
 
 
 def makeDirectory(path: Path) -> None:
     """
-    Make a directory, and those above it, unless it is there.
+    Make a directory and its parents, unless it exists.
 
     @raise OSError: if there is a symbolic link or a file at C{path}, or it cannot be
         made.

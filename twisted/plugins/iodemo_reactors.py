@@ -1,6 +1,6 @@
 """
-The reactors, for C{twistd --reactor}. Declarations only: a plugin module is
-imported by every C{twistd} on the machine.
+The reactors, for C{twistd --reactor}. This file only declares them: every C{twistd} on
+the machine imports it, whatever it runs.
 """
 
 from twisted.application.reactors import Reactor
@@ -10,7 +10,7 @@ threads = Reactor(
     "threads", "iodemo.reactors.threads", "A thread per connection (iodemo)."
 )
 busypoll = Reactor(
-    "busypoll", "iodemo.reactors.busypoll", "Every socket asked in turn (iodemo)."
+    "busypoll", "iodemo.reactors.busypoll", "A recv on every socket in turn (iodemo)."
 )
 uvloop = Reactor(
     "uvloop", "iodemo.reactors.uvloop", "asyncio reactor on uvloop (iodemo)."

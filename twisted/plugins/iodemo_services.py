@@ -1,6 +1,6 @@
 """
-The services, as C{twistd} subcommands. Declarations only: a plugin module is
-imported by every C{twistd} on the machine.
+The services, as C{twistd} subcommands. This file only declares them: every C{twistd} on
+the machine imports it, whatever it runs.
 """
 
 from twisted.application.service import ServiceMaker
@@ -17,6 +17,6 @@ chat = ServiceMaker(
 stream = ServiceMaker(
     "iodemo stream",
     "iodemo.services.stream",
-    "Sends, or swallows, bytes as fast as they go.",
+    "Sends, or discards, bytes as fast as possible.",
     "iodemo-stream",
 )
