@@ -156,7 +156,7 @@ class RoomTests(SynchronousTestCase):
         self.bob.resumeProducing()
         self.ann.dataReceived(b"three\n")
         self.assertEqual(self.heard(self.bob), b"one\ntwo\nthree\n")
-        self.assertEqual(self.bob.owed, b"")
+        self.assertEqual(self.bob.pending, b"")
 
     def test_pausedAgain(self) -> None:
         """
@@ -168,13 +168,13 @@ class RoomTests(SynchronousTestCase):
         said = bytes(range(251)) * 1000
         bob.pauseProducing()
         for start in range(0, len(said), 1000):
-            bob.hear(said[start : start + 1000])
+            bob.deliver(said[start : start + 1000])
         heard = []
         for pauseAfter in (1, 2, 2):
             transport.pauseAfter = pauseAfter
             bob.resumeProducing()
             heard.append(len(transport.value()))
-            self.assertEqual(transport.value() + bob.owed, said)
+            self.assertEqual(transport.value() + bob.pending, said)
         self.assertEqual(heard, [65536, 3 * 65536, len(said)])
 
     def test_over(self) -> None:
@@ -213,11 +213,11 @@ class RoomTests(SynchronousTestCase):
         with capturedLogs() as events:
             for _ in range(10):
                 self.ann.dataReceived(b"123456789\n")
-            self.assertEqual((len(self.bob.owed), events), (100, []))
+            self.assertEqual((len(self.bob.pending), events), (100, []))
             for _ in range(3):
                 self.ann.dataReceived(b"\n")
         self.assertDropped(self.bob, events, "slowly")
-        self.assertEqual(self.bob.owed, b"")
+        self.assertEqual(self.bob.pending, b"")
         self.assertEqual(self.heard(self.cem), b"123456789\n" * 10 + b"\n" * 3)
         # The transport still has its word to say.
         self.bob.stopProducing()

@@ -1,6 +1,8 @@
 # -*- test-case-name: tests.test_references -*-
 """
-Servers without Twisted that do what C{iodemo-echo} does, and no more: what a reactor
-is held against. A module for each, which raises L{ImportError} on import where it
-cannot run, and has the command that starts it.
+Echo servers without Twisted, to compare reactors with. They do the same as
+C{iodemo-echo}, and nothing else.
+
+Each is a module with a function C{command} that returns the command to start it. A
+module that cannot work on this machine raises L{ImportError} when it is imported.
 """

@@ -2,8 +2,8 @@
 """
 An echo on asyncio's own protocols and transports.
 
-As a script, C{python asyncioprotocol.py LOOP PORT}, it is the server itself. It
-imports nothing of iodemo then, and ends by SIGTERM.
+As a script, C{python asyncioprotocol.py LOOP PORT}, this file is the server itself. It
+then imports nothing of iodemo. SIGTERM ends it.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ BACKLOG = 4096
 
 def command(port: int, loop: str = "asyncio") -> list[str]:
     """
-    How to start the server.
+    The command that starts the server.
 
     @param loop: the module that makes its event loop.
     """
@@ -36,7 +36,7 @@ class Echo(asyncio.Protocol):
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """
-        Send small answers at once.
+        Set TCP_NODELAY, so that small answers are sent at once.
         """
         self.transport = cast(asyncio.Transport, transport)
         connection = transport.get_extra_info("socket")
@@ -50,20 +50,20 @@ class Echo(asyncio.Protocol):
 
     def pause_writing(self) -> None:
         """
-        Too much is waiting to be sent: read no more.
+        The transport's buffer is full: stop reading.
         """
         self.transport.pause_reading()
 
     def resume_writing(self) -> None:
         """
-        Read on.
+        The transport's buffer has space again: continue reading.
         """
         self.transport.resume_reading()
 
 
 def serve(loopModule: str, port: str) -> None:
     """
-    Serve until the process is ended.
+    Serve until a signal ends the process.
     """
     loop = importlib.import_module(loopModule).new_event_loop()
     loop.run_until_complete(loop.create_server(Echo, HOST, int(port), backlog=BACKLOG))

@@ -1,10 +1,11 @@
 /*
- * An echo server on epoll, as plain as it gets: the floor to hold a reactor against.
+ * A minimal echo server on epoll, to compare reactors with.
  *
  *     cepoll PORT
  *
- * An exchange is three system calls: epoll_wait, recv, send. What send does not take
- * is kept, and its connection is not read before that is gone. It ends by SIGTERM.
+ * An exchange is three system calls: epoll_wait, recv, send. If send does not take all
+ * bytes, the rest is kept, and the connection is not read until the rest is sent. SIGTERM
+ * ends the server.
  */
 #define _GNU_SOURCE
 #include <arpa/inet.h>
@@ -23,8 +24,8 @@
 
 struct connection {
     int socket;
-    size_t unsent;
-    char *kept;
+    size_t unsent; /* bytes at kept that are not sent yet */
+    char *kept;    /* NULL if all is sent */
 };
 
 static int epoll;
@@ -35,81 +36,82 @@ static void fail(const char *what)
     exit(1);
 }
 
-static void watch(int how, int socket, uint32_t events, void *whose)
+static void watch(int operation, int socket, uint32_t events, void *data)
 {
-    struct epoll_event wanted = {.events = events, .data.ptr = whose};
-    if (epoll_ctl(epoll, how, socket, &wanted) < 0)
+    struct epoll_event event = {.events = events, .data.ptr = data};
+    if (epoll_ctl(epoll, operation, socket, &event) < 0)
         fail("epoll_ctl");
 }
 
-static void drop(struct connection *it)
+static void drop(struct connection *connection)
 {
-    close(it->socket);
-    free(it->kept);
-    free(it);
+    close(connection->socket);
+    free(connection->kept);
+    free(connection);
 }
 
-static void *enough(void *memory)
+static void *checked(void *memory)
 {
     if (!memory)
         fail("malloc");
     return memory;
 }
 
-static void greet(int port)
+static void acceptOne(int port)
 {
-    int on = 1, made = accept4(port, NULL, NULL, SOCK_NONBLOCK);
-    if (made < 0) {
+    int on = 1, accepted = accept4(port, NULL, NULL, SOCK_NONBLOCK);
+    if (accepted < 0) {
         if (errno == EAGAIN || errno == ECONNABORTED || errno == EINTR)
             return;
         fail("accept4");
     }
-    struct connection *it = enough(calloc(1, sizeof *it));
-    it->socket = made;
-    setsockopt(made, IPPROTO_TCP, TCP_NODELAY, &on, sizeof on);
-    watch(EPOLL_CTL_ADD, made, EPOLLIN, it);
+    struct connection *connection = checked(calloc(1, sizeof *connection));
+    connection->socket = accepted;
+    setsockopt(accepted, IPPROTO_TCP, TCP_NODELAY, &on, sizeof on);
+    watch(EPOLL_CTL_ADD, accepted, EPOLLIN, connection);
 }
 
-static void echo(struct connection *it)
+static void echo(struct connection *connection)
 {
     static char bytes[BYTES];
-    ssize_t got = recv(it->socket, bytes, BYTES, 0);
+    ssize_t got = recv(connection->socket, bytes, BYTES, 0);
     if (got < 0 && errno == EAGAIN)
         return;
     if (got <= 0) {
-        drop(it);
+        drop(connection);
         return;
     }
-    ssize_t sent = send(it->socket, bytes, got, MSG_NOSIGNAL);
+    ssize_t sent = send(connection->socket, bytes, got, MSG_NOSIGNAL);
     if (sent == got)
         return;
     if (sent < 0 && errno != EAGAIN) {
-        drop(it);
+        drop(connection);
         return;
     }
     sent = sent < 0 ? 0 : sent;
-    it->unsent = got - sent;
-    it->kept = enough(malloc(it->unsent));
-    memcpy(it->kept, bytes + sent, it->unsent);
-    watch(EPOLL_CTL_MOD, it->socket, EPOLLOUT, it);
+    connection->unsent = got - sent;
+    connection->kept = checked(malloc(connection->unsent));
+    memcpy(connection->kept, bytes + sent, connection->unsent);
+    watch(EPOLL_CTL_MOD, connection->socket, EPOLLOUT, connection);
 }
 
-static void resume(struct connection *it)
+static void resume(struct connection *connection)
 {
-    ssize_t sent = send(it->socket, it->kept, it->unsent, MSG_NOSIGNAL);
+    ssize_t sent =
+        send(connection->socket, connection->kept, connection->unsent, MSG_NOSIGNAL);
     if (sent < 0) {
         if (errno != EAGAIN)
-            drop(it);
+            drop(connection);
         return;
     }
-    it->unsent -= sent;
-    if (it->unsent) {
-        memmove(it->kept, it->kept + sent, it->unsent);
+    connection->unsent -= sent;
+    if (connection->unsent) {
+        memmove(connection->kept, connection->kept + sent, connection->unsent);
         return;
     }
-    free(it->kept);
-    it->kept = NULL;
-    watch(EPOLL_CTL_MOD, it->socket, EPOLLIN, it);
+    free(connection->kept);
+    connection->kept = NULL;
+    watch(EPOLL_CTL_MOD, connection->socket, EPOLLIN, connection);
 }
 
 int main(int count, char **words)
@@ -127,13 +129,13 @@ int main(int count, char **words)
         struct epoll_event ready[EVENTS];
         int readyCount = epoll_wait(epoll, ready, EVENTS, -1);
         for (int i = 0; i < readyCount; i++) {
-            struct connection *it = ready[i].data.ptr;
-            if (!it)
-                greet(port);
-            else if (it->kept)
-                resume(it);
+            struct connection *connection = ready[i].data.ptr;
+            if (!connection)
+                acceptOne(port);
+            else if (connection->kept)
+                resume(connection);
             else
-                echo(it);
+                echo(connection);
         }
     }
 }

@@ -1,6 +1,7 @@
 # -*- test-case-name: tests.test_references -*-
 """
-An echo in C on epoll, compiled on the spot: the floor.
+An echo server in C on epoll: the least work that an echo takes. It is compiled when
+this module is imported.
 """
 
 from __future__ import annotations
@@ -13,21 +14,23 @@ from pathlib import Path
 
 _SOURCE = Path(__file__).with_suffix(".c")
 
-# Where it is compiled to; it goes with this process.
+# The directory of the compiled program; it is removed when this process ends.
 _directory = tempfile.TemporaryDirectory(prefix="iodemo-")
 _PROGRAM = str(Path(_directory.name) / _SOURCE.stem)
 
 
 def command(port: int) -> list[str]:
     """
-    How to start the server.
+    The command that starts the server.
     """
     return [_PROGRAM, str(port)]
 
 
 def _compile() -> None:
     """
-    @raise ImportError: if it cannot be.
+    Compile the server.
+
+    @raise ImportError: if there is no compiler, or it fails.
     """
     compiler = shlex.split(os.environ.get("CC", "")) or ["cc"]
     try:
@@ -44,10 +47,10 @@ def _compile() -> None:
             "name one as in CC=clang"
         ) from error
     except subprocess.CalledProcessError as error:
-        said = error.stderr.strip().splitlines() or [f"exit status {error.returncode}"]
+        lines = error.stderr.strip().splitlines() or [f"exit status {error.returncode}"]
         raise ImportError(
-            f"the C compiler {compiler[0]} cannot compile it ({said[-1]}): the headers "
-            "of the C library may be missing (libc6-dev, glibc-devel)"
+            f"the C compiler {compiler[0]} cannot compile it ({lines[-1]}): the "
+            "headers of the C library may be missing (libc6-dev, glibc-devel)"
         ) from error
 
 

@@ -1,6 +1,6 @@
 # -*- test-case-name: tests.test_references -*-
 """
-The same echo on uvloop, which has asyncio's transports in C.
+The echo of L{iodemo.references.asyncioprotocol} on uvloop, whose transports are in C.
 """
 
 from __future__ import annotations
@@ -15,6 +15,6 @@ if importlib.util.find_spec("uvloop") is None:
 
 def command(port: int) -> list[str]:
     """
-    How to start the server.
+    The command that starts the server.
     """
     return asyncioprotocol.command(port, "uvloop")

@@ -1,11 +1,11 @@
 # -*- test-case-name: tests.test_services -*-
 """
-The services that are measured: one file each, with a protocol, its factory,
-C{Options} and C{makeService}. Here is what they share: C{--listen}, and how a
-mistake is reported.
+The measured services: one file each, with a protocol, its factory, C{Options} and
+C{makeService}. This module has the parts that they share: the option C{--listen}, and
+the way in which errors are reported.
 
-A service knows no reactor and no backend: it keeps to what
-L{twisted.internet.interfaces} promises of any of them.
+A service depends on no particular reactor: it uses only the interfaces of
+L{twisted.internet.interfaces}.
 """
 
 from __future__ import annotations
@@ -31,31 +31,32 @@ from twisted.python import usage
 
 EXAMPLE = "--listen tcp:8007:interface=127.0.0.1"
 
-# What an endpoint's parser says where something is left out is of its own code.
+# An endpoint's parser raises this TypeError if a part of the endpoint is missing.
 _LEFT_OUT = re.compile(r"missing \d+ required positional arguments?: (.+)")
 
 
 class IStreamTransport(ITransport, IConsumer, IPushProducer):
     """
-    What a connection of any kind (TCP, UNIX, TLS) is to a protocol. Twisted has
-    the three interfaces and no name for their sum, which the type checker needs.
+    The transport of a connection of any kind (TCP, UNIX, TLS), as a protocol uses it.
+    Twisted has the three interfaces but no name for their sum, which the type checker
+    needs.
     """
 
     def abortConnection() -> None:
         """
-        Close at once, without sending what is still to be sent.
+        Close at once, without sending the data that is not sent yet.
         """
 
 
 class CannotListen(SystemExit, Exception):
     """
-    A service could not have one of its ports.
+    A service could not listen on one of its ports.
 
-    C{twistd} takes an L{Exception} from a service that starts for a failure to
-    start: it removes its pid file, tells the process that waits for the daemon,
-    and lets the exception go on. The interpreter then takes a L{SystemExit} for
-    what it is: the message on standard error, no traceback, exit status 1. So
-    this is both.
+    This is both an L{Exception} and a L{SystemExit}. C{twistd} treats an L{Exception}
+    from a starting service as a failed start: it removes its pid file, notifies the
+    process that waits for the daemon, and lets the exception propagate. The interpreter
+    then treats a L{SystemExit} as usual: it prints the message on standard error, no
+    traceback, and exits with status 1.
     """
 
 
@@ -64,7 +65,7 @@ class Options(usage.Options):
     The options of every service.
 
     @cvar command: the service's name as a C{twistd} subcommand.
-    @cvar example: options that make sense together.
+    @cvar example: options for an example in the usage message.
     """
 
     command = "iodemo"
@@ -87,9 +88,9 @@ class Options(usage.Options):
         """
         Parse the command line.
 
-        @raise SystemExit: with one line to print, if it is not a good one.
-            C{twistd} answers a L{usage.UsageError} with the whole of its usage,
-            in which nobody finds the line that says what is wrong.
+        @raise SystemExit: with one line to print, if the command line has an error.
+            (For a L{usage.UsageError}, C{twistd} prints its whole usage message, in
+            which the line with the error is hard to find.)
         """
         try:
             super().parseOptions(options)
@@ -100,14 +101,14 @@ class Options(usage.Options):
 
     def getUsage(self, width: int | None = None) -> str:
         """
-        Describe the options, with an example on a line that can be copied.
+        Describe the options, followed by an example on a line of its own.
         """
         usage = super().getUsage(width)
         return f"{usage}\nFor example:\n  twistd -n {self.command} {self.example}\n"
 
     def postOptions(self) -> None:
         """
-        Look at the options together, once all are there.
+        Check the options together, after all of them are parsed.
         """
         if not self["listen"]:
             raise usage.UsageError(f"no --listen: for example, {EXAMPLE}")
@@ -115,13 +116,14 @@ class Options(usage.Options):
 
 def wholeNumber(option: str, most: int) -> Callable[[str], int]:
     """
-    Make the function that reads the value of one option, a number from 1 on.
+    Make the function that parses the value of one option, a whole number.
 
-    @param most: the largest number that makes sense.
+    @param option: its name, for the error message.
+    @param most: the largest number that is accepted; the smallest is 1.
     """
 
     def parse(text: str) -> int:
-        # ValueError is not for us: Options would not name the option then.
+        # Not by ValueError: usage.Options would then not name the option.
         digits = text.isascii() and text.isdigit() and len(text) <= 20
         if digits and 1 <= int(text) <= most:
             return int(text)
@@ -134,12 +136,12 @@ def wholeNumber(option: str, most: int) -> Callable[[str], int]:
 
 class ListeningService(MultiService):
     """
-    Every port of one service, opened while C{twistd} still has the privileges it
-    was started with. To stop is to listen no more: the connections there are get
-    closed by the reactor as it shuts down.
+    The ports of one service. They are opened while C{twistd} still has the privileges
+    with which it was started. When the service stops, it stops to listen; the reactor
+    closes the connections when it shuts down.
 
-    @ivar command: the name under which mistakes are reported.
-    @ivar endpoints: what the ports are, in the user's words.
+    @ivar command: the name that begins error messages.
+    @ivar endpoints: the ports, as the user wrote them.
     """
 
     log = Logger()
@@ -153,12 +155,12 @@ class ListeningService(MultiService):
         """
         Listen.
 
-        @raise CannotListen: if a port cannot be had: in use, not permitted.
+        @raise CannotListen: if a port cannot be opened: in use, or not permitted.
         """
         for endpoint, port in zip(self.endpoints, self, strict=True):
             try:
                 port.privilegedStartService()
-            # An endpoint type may come from anywhere and fail in any way.
+            # Endpoint types are plugins, and may raise any exception.
             except Exception as error:
                 why = (
                     error.socketError if isinstance(error, CannotListenError) else error
@@ -166,16 +168,18 @@ class ListeningService(MultiService):
                 message = (
                     f"{self.command}: cannot listen: {_oneLine(why)} ({endpoint!r})"
                 )
-                # In the log for a daemon, whose standard error is closed by now;
-                # and on standard error, which twistd has made a part of the log.
+                # A daemon's standard error is closed by now, so log the message. Also
+                # print it on the original standard error, which twistd has replaced by
+                # the log.
                 self.log.critical("{message}", message=message)
                 sys.stderr = sys.__stderr__
                 raise CannotListen(message) from None
 
     def startService(self) -> None:
         """
-        Say so, once it is so. Twisted's own line for a port comes before clients
-        can connect, and before the reactor takes signals.
+        Log that the service listens, as soon as the reactor runs. Twisted logs a line
+        of its own for a port, but before the reactor serves clients and handles
+        signals.
         """
         super().startService()
         from twisted.internet import reactor
@@ -190,15 +194,15 @@ class ListeningService(MultiService):
 
 def listeningService(options: Options, factory: IProtocolFactory) -> ListeningService:
     """
-    Make the service that has a factory listen where the options say.
+    Make the service that listens with a factory on the endpoints of the options.
 
-    @raise SystemExit: with one line to print, if an endpoint makes no sense.
+    @raise SystemExit: with one line to print, if an endpoint cannot be parsed.
     """
     service = ListeningService(options.command, options["listen"])
     for endpoint in options["listen"]:
         try:
             port = strports.service(endpoint, factory)
-        # Parsers are plugins and raise what they like, on bad certificates too.
+        # Parsers are plugins and may raise any exception, also on bad certificates.
         except Exception as error:
             raise SystemExit(
                 f"{options.command}: cannot use --listen {endpoint!r}: "
@@ -210,34 +214,37 @@ def listeningService(options: Options, factory: IProtocolFactory) -> ListeningSe
 
 def noDelay(transport: ITransport) -> None:
     """
-    Have small writes sent at once, where the connection is TCP.
+    Set TCP_NODELAY, if the connection is TCP, so that small writes are sent at once.
 
-    What is measured here is round trips, and Nagle's algorithm would add the
-    peer's delayed acknowledgement to them.
+    Round trips are measured, and Nagle's algorithm would add the peer's delayed
+    acknowledgement to them.
     """
-    # Twisted's UNIX transports inherit ITCPTransport, which does not suit them.
+    # Twisted's UNIX transports declare ITCPTransport by inheritance, but have no
+    # TCP_NODELAY.
     if ITCPTransport.providedBy(transport) and not IUNIXTransport.providedBy(transport):
         transport.setTcpNoDelay(True)
 
 
 def renewProducer(transport: IStreamTransport, producer: IPushProducer) -> None:
     """
-    Register a producer again, as each does that is told to resume.
+    Unregister a producer and register it again. Each producer here does that in
+    C{resumeProducing}.
 
-    When a peer closes TLS, Twisted drops what is written from then on, and waits
-    for the producer to finish before it closes the connection. But it does not
-    tell the producer, and one that is paused at that moment is resumed and never
-    stopped: the connection stays for good, and a producer with no end spins. To
-    unregister is to finish; to register with a TLS that is over is to be stopped.
+    When a peer closes TLS, Twisted drops all data that is written afterwards, and waits
+    for the producer to finish before it closes the connection. But it does not notify
+    the producer: a producer that is paused at that moment is resumed, and never
+    stopped. The connection then stays open for good, and an endless producer spins. To
+    unregister counts as finishing; and when a producer is registered with a TLS
+    transport that has ended, Twisted calls its C{stopProducing}.
     """
     transport.unregisterProducer()
     transport.registerProducer(producer, True)
 
 
 def _endpointSaid(error: Exception) -> str:
-    said = _oneLine(error)
-    missing = _LEFT_OUT.search(said)
-    return said if missing is None else f"something is left out: {missing[1]}"
+    message = _oneLine(error)
+    missing = _LEFT_OUT.search(message)
+    return message if missing is None else f"something is left out: {missing[1]}"
 
 
 def _oneLine(error: Exception) -> str:

@@ -1,9 +1,10 @@
 # -*- test-case-name: tests.test_chat -*-
 """
-C{iodemo-chat}: every line goes to everyone in the room, its sender included.
+C{iodemo-chat}: sends every line to all members of the room, also to its sender.
 
-One writer times many readers is where memory goes: a reader who stops reading
-is owed everything the others say. So what a member is owed is bounded.
+Memory is used where one writer has many readers: for a member that stops reading, the
+server keeps all lines of the others. So the bytes that are kept for a member are
+bounded.
 """
 
 from __future__ import annotations
@@ -21,20 +22,20 @@ from iodemo.interfaces import ISharesNothing
 from . import IStreamTransport, listeningService, noDelay, renewProducer, wholeNumber
 from . import Options as BaseOptions
 
-# How much of what a member is owed is written at once. Enough to fill a
-# transport's buffer, after which it says whether it wants more.
+# Bytes of a member's pending data that are written at a time. They fill a transport's
+# buffer, after which the transport pauses the member or not.
 _PIECE = 65536
 
 
 @implementer(IPushProducer)
 class Member(LineOnlyReceiver):
     """
-    Somebody in the room, who is also the producer of what is sent to them: that
-    is how their transport says whether they are reading.
+    A connection in the room. It is also the producer of the data that is sent on it, so
+    that its transport pauses it while the peer does not read.
 
-    @ivar room: where they are.
-    @ivar paused: whether the transport has asked for no more.
-    @ivar owed: what has been said since, at most the room's C{backlog} bytes.
+    @ivar room: its room.
+    @ivar paused: whether the transport has paused it.
+    @ivar pending: the bytes that are not written yet, at most the room's C{backlog}.
     """
 
     delimiter = b"\n"
@@ -45,7 +46,7 @@ class Member(LineOnlyReceiver):
         self.room = room
         self.MAX_LENGTH = room.lineLimit
         self.paused = False
-        self.owed = bytearray()
+        self.pending = bytearray()
 
     def connectionMade(self) -> None:
         """
@@ -60,74 +61,74 @@ class Member(LineOnlyReceiver):
         Leave the room.
         """
         self.room.members.discard(self)
-        self.owed.clear()
+        self.pending.clear()
 
     def lineReceived(self, line: bytes) -> None:
         """
-        Say it to everyone.
+        Send the line to all members.
         """
-        self.room.say(line + self.delimiter)
+        self.room.broadcast(line + self.delimiter)
 
     def lineLengthExceeded(self, line: bytes) -> None:
         """
-        Drop whoever sends a line that is too long, or one that never ends.
+        Drop this member: its line is too long, or never ends.
         """
         self.drop(f"a line over {self.MAX_LENGTH} bytes")
 
-    def hear(self, message: bytes) -> None:
+    def deliver(self, message: bytes) -> None:
         """
-        Be told something, now or when the transport can take it.
+        Send a message to this member, now or when the transport resumes it.
         """
-        # What is owed goes first, even if the pause is over.
-        if not self.paused and not self.owed:
+        # Pending data goes first, even if the transport has resumed this member.
+        if not self.paused and not self.pending:
             self.transport.write(message)
-        elif len(self.owed) + len(message) <= self.room.backlog:
-            self.owed += message
+        elif len(self.pending) + len(message) <= self.room.backlog:
+            self.pending += message
         else:
             self.drop(f"reads too slowly, over {self.room.backlog} bytes behind")
 
     def drop(self, why: str) -> None:
         """
-        Disconnect at once. To close in an orderly way would be to wait for
-        somebody who does not read.
+        Disconnect at once. An orderly close would wait until the peer has read the
+        data, which it may never do.
         """
         self.log.info("dropped {peer}: {why}", peer=self.transport.getPeer(), why=why)
-        # Not later, when the connection is lost: nothing more is for them, and
-        # they are dropped, and logged, once.
+        # Leave the room now instead of in connectionLost, so that no further message
+        # drops, and logs, this member again.
         self.room.members.discard(self)
-        self.owed.clear()
+        self.pending.clear()
         self.transport.abortConnection()
 
     def pauseProducing(self) -> None:
         """
-        The transport has enough: from now on, keep what is said.
+        The transport's buffer is full: keep messages from now on.
         """
         self.paused = True
 
     def resumeProducing(self) -> None:
         """
-        The transport wants more: hand over what is owed, until it has enough.
+        The transport takes data again: write the pending data until it pauses.
         """
         self.paused = False
         renewProducer(self.transport, self)
-        while self.owed and not self.paused:
-            piece = bytes(self.owed[:_PIECE])
-            del self.owed[:_PIECE]
+        while self.pending and not self.paused:
+            piece = bytes(self.pending[:_PIECE])
+            del self.pending[:_PIECE]
             self.transport.write(piece)
 
     def stopProducing(self) -> None:
         """
-        The connection is gone, as L{connectionLost} is about to say.
+        The connection has ended; L{connectionLost} follows.
         """
         self.paused = True
 
 
 class Room(protocol.ServerFactory):
     """
-    Everyone who is connected.
+    All connected members.
 
-    @ivar lineLimit: how many bytes a line may have, its end not counted.
-    @ivar backlog: how many bytes a member may be behind.
+    @ivar lineLimit: the longest line in bytes, without its end.
+    @ivar backlog: the most bytes that are kept for a member that does not read.
     """
 
     noisy = False
@@ -139,17 +140,17 @@ class Room(protocol.ServerFactory):
 
     def buildProtocol(self, addr: object) -> Member:
         """
-        Somebody is at the door.
+        Make the member of a new connection.
         """
         return Member(self)
 
-    def say(self, message: bytes) -> None:
+    def broadcast(self, message: bytes) -> None:
         """
-        Have everyone hear it.
+        Send a message to all members.
         """
-        # A copy, since hearing it may be what drops a member.
+        # A copy, since the delivery may drop a member.
         for member in tuple(self.members):
-            member.hear(message)
+            member.deliver(message)
 
 
 class Options(BaseOptions):
@@ -159,22 +160,22 @@ class Options(BaseOptions):
 
     command = "iodemo-chat"
     longdesc = (
-        "Sends every line to everyone who is connected. There is no time-out: a client "
-        "that is silent keeps its connection for as long as it likes."
+        "Sends every line to all connected clients. There is no time-out: a silent "
+        "client keeps its connection for as long as it likes."
     )
     optParameters = [
         [
             "line-limit",
             None,
             4096,
-            "Longest line, in bytes. Whoever sends a longer one is dropped.",
+            "Longest line, in bytes. A client that sends a longer one is dropped.",
             wholeNumber("line-limit", most=2**20),
         ],
         [
             "backlog",
             None,
             2**20,
-            "How many bytes a slow reader may be behind before being dropped.",
+            "How many bytes a slow client may be behind before it is dropped.",
             wholeNumber("backlog", most=2**30),
         ],
     ]
@@ -184,13 +185,15 @@ def makeService(options: Options) -> IService:
     """
     Make the service C{twistd} runs.
 
-    @raise SystemExit: with one line to print, if nobody could hear anybody.
+    @raise SystemExit: with one line to print, if the reactor's connections share no
+        state, so that no member would receive the lines of another.
     """
     from twisted.internet import reactor
 
     if ISharesNothing.providedBy(reactor):
         raise SystemExit(
-            f"{options.command}: this reactor's connections share no state, so nobody "
-            "would hear anybody: choose another one (see twistd --help-reactors)"
+            f"{options.command}: this reactor's connections share no state, so no "
+            "client would receive the lines of another: choose another reactor (see "
+            "twistd --help-reactors)"
         )
     return listeningService(options, Room(options["line-limit"], options["backlog"]))

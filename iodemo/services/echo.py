@@ -1,6 +1,6 @@
 # -*- test-case-name: tests.test_echo -*-
 """
-C{iodemo-echo}: bytes back.
+C{iodemo-echo}: sends back the bytes that it receives.
 """
 
 from __future__ import annotations
@@ -24,8 +24,8 @@ class Echo(protocol.Protocol):
 
     def connectionMade(self) -> None:
         """
-        Make reading wait for writing. A peer who sends and never reads is then
-        slowed down by TCP; otherwise its bytes would pile up in this process.
+        Register as a producer, so that reading is paused while the peer does not read.
+        TCP then slows the peer down. Otherwise its bytes would pile up in this process.
         """
         noDelay(self.transport)
         self.transport.registerProducer(self, True)
@@ -38,33 +38,34 @@ class Echo(protocol.Protocol):
 
     def pauseProducing(self) -> None:
         """
-        Too much is waiting to be sent: read no more.
+        The transport's buffer is full: stop reading.
         """
         self.transport.pauseProducing()
 
     def resumeProducing(self) -> None:
         """
-        Everything is sent: read on.
+        The transport's buffer is empty: continue reading.
         """
         renewProducer(self.transport, self)
         self.transport.resumeProducing()
 
     def stopProducing(self) -> None:
         """
-        The connection is gone, and nothing comes from it.
+        Do nothing: the connection has ended, and nothing more is received.
         """
 
     def readConnectionLost(self) -> None:
         """
-        The peer has said all it will say, and may still be reading: close once
-        everything is sent. A transport waits for its producer before it closes.
+        The peer has closed its sending side and may still read: close when everything
+        is sent. The transport would wait for its producer before it closes, so
+        unregister it.
         """
         self.transport.unregisterProducer()
         self.transport.loseConnection()
 
     def writeConnectionLost(self) -> None:
         """
-        Not used: this side never closes one direction alone.
+        Not used: this side never closes only its sending direction.
         """
 
 
@@ -84,8 +85,8 @@ class Options(BaseOptions):
 
     command = "iodemo-echo"
     longdesc = (
-        "Sends bytes back. There is no time-out: a client keeps its connection for as "
-        "long as it likes."
+        "Sends back the bytes that it receives. There is no time-out: a client keeps "
+        "its connection for as long as it likes."
     )
 
 

@@ -3,7 +3,7 @@
 C{iodemo-http}: C{twisted.web} with a small page at C{/}, C{/bytes/N} for N bytes
 and, with C{--path}, a directory of files at every other address.
 
-C{twisted.web} takes care of keep-alive, pipelining and TCP_NODELAY.
+C{twisted.web} implements keep-alive and pipelining, and sets TCP_NODELAY.
 """
 
 from __future__ import annotations
@@ -32,8 +32,8 @@ PAGE = (
     b"<body><p>One service, every I/O model.</p></body></html>\n"
 )
 
-# The most that /bytes/N gives: enough to measure bulk throughput with, and not
-# so much that one request occupies the line for hours.
+# The largest N of /bytes/N: enough to measure bulk throughput, and not so much that one
+# request takes hours.
 MOST_BYTES = 2**30
 
 _REFUSAL = b"/bytes/N: N is a whole number from 0 to %d\n" % (MOST_BYTES,)
@@ -42,10 +42,11 @@ _REFUSAL = b"/bytes/N: N is a whole number from 0 to %d\n" % (MOST_BYTES,)
 #: between two requests on one connection. Twisted's own, and nginx's.
 PATIENCE = 60
 
-# One range of bytes (RFC 9110, section 14.1.2): from, to; or the last so many.
+# One range of bytes (RFC 9110, section 14.1.2): the first and the last offset. Without
+# the first, the second is a number of bytes at the end of the file.
 _RANGE = re.compile(rb"bytes=([0-9]*)-([0-9]*)")
 
-# What Python makes of bytes in the name of a file that are no UTF-8.
+# Python's replacement for a byte in the name of a file that is not UTF-8.
 _SURROGATE = re.compile("[\ud800-\udfff]")
 
 _CHUNK = bytes(range(256)) * 256
@@ -54,8 +55,8 @@ _CHUNK = bytes(range(256)) * 256
 @implementer(IPullProducer)
 class Pattern:
     """
-    The body of C{/bytes/N}: the byte at offset k is k % 256. A chunk is written
-    when the connection has room for one, so that the body is never in memory.
+    The body of C{/bytes/N}: the byte at offset k is k % 256. A chunk is written each
+    time the transport resumes the producer, so the whole body is never in memory.
     """
 
     def __init__(self, request: server.Request, size: int) -> None:
@@ -66,7 +67,7 @@ class Pattern:
         """
         Write one chunk, and finish after the last.
         """
-        # Slicing off nothing copies nothing.
+        # A slice of a whole bytes object is the object itself, not a copy.
         chunk = _CHUNK[: self._left]
         self._left -= len(chunk)
         self._request.write(chunk)
@@ -76,7 +77,7 @@ class Pattern:
 
     def stopProducing(self) -> None:
         """
-        The connection is gone: nobody will ask for more.
+        Do nothing: the connection has ended, and no more chunks are needed.
         """
 
 
@@ -89,7 +90,7 @@ class Bytes(Resource):
 
     def render_GET(self, request: server.Request) -> bytes | int:
         """
-        Send N bytes, or none of them to a C{HEAD}.
+        Send N bytes, or only the headers to a C{HEAD}.
         """
         head = request.method == b"HEAD"
         size = _size(b"/".join(request.postpath or ()))
@@ -110,7 +111,9 @@ class Bytes(Resource):
 
 def _size(text: bytes) -> int | None:
     """
-    Read the N of C{/bytes/N}: L{None} if it is not one.
+    Parse the N of C{/bytes/N}.
+
+    @return: L{None} if it is not a whole number up to L{MOST_BYTES}.
     """
     if not text.isdigit() or len(text) > 20:
         return None
@@ -122,17 +125,18 @@ class Files(File):
     """
     A directory of files.
 
-    L{File} refuses every name that would lead out of the directory. Links are
-    followed: whoever may put one there decides what is served. What is neither a file
-    nor a directory is not served: to open a FIFO is to wait for somebody to write into
-    it, and everybody else would wait too.
+    L{File} refuses every name that would lead out of the directory. Symbolic links are
+    followed: a user who may make one in the directory decides what is served. Only
+    files and directories are served: to open a FIFO would block the process, and all
+    its connections, until another process opens the FIFO for writing.
     """
 
     def getChild(self, path: bytes, request: server.Request) -> IResource:
         """
-        The file of a name, if it is the name of a file.
+        The file or directory of a name.
         """
-        # Not found, where File logs a traceback, which anybody could ask for.
+        # For such names File logs a traceback, which any client could cause. Answer
+        # with 404 instead.
         try:
             name = path.decode("utf-8")
         except UnicodeDecodeError:
@@ -146,25 +150,25 @@ class Files(File):
 
     def listNames(self) -> list[str]:
         """
-        The names that can be asked for: those of files and directories, in UTF-8.
+        The names that can be requested: of files and directories, in UTF-8.
         """
         return [name for name in super().listNames() if self._isServed(name)]
 
     def _isServed(self, name: str) -> bool:
         path = os.path.join(self.path, name)
-        isThere = os.path.isfile(path) or os.path.isdir(path)
-        return isThere and _SURROGATE.search(name) is None
+        exists = os.path.isfile(path) or os.path.isdir(path)
+        return exists and _SURROGATE.search(name) is None
 
     def openForReading(self) -> BinaryIO:
         """
-        Open the file, without waiting for anything.
+        Open the file without blocking.
 
-        @raise OSError: EACCES, which L{File} answers with 403, if it is no file.
+        @raise OSError: EACCES, if it is not a regular file; L{File} answers with 403.
         """
         descriptor = -1
         try:
-            # A look before opening, as opening a device may do something; and one
-            # after it, as another may be there by now.
+            # Check the type before open, as to open a device may have an effect, and
+            # again after it, as the file may have been replaced in between.
             if stat.S_ISREG(os.stat(self.path).st_mode):
                 flags = os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC
                 descriptor = os.open(self.path, flags)
@@ -180,40 +184,42 @@ class Files(File):
         self, request: server.Request, fileForReading: BinaryIO
     ) -> StaticProducer:
         """
-        Make what sends the file, or the part of it that was asked for.
+        Make the producer that sends the file, or the requested range of it.
 
-        L{File} takes numbers from a client as they are: it fails beyond the size of the
-        file, and never ends where the edge of a part meets that of its buffer. So it is
-        given one part that exists, or one that does not, which it answers with 416. A
-        request for several parts, or for what is no part, is answered with the whole
-        file, as a server may (RFC 9110, section 14.2).
+        L{File} does not check the numbers of a range: it fails for a range beyond the
+        end of the file, and never ends if the end of a range coincides with the end of
+        its buffer. So the C{Range} header is replaced by one with a range inside the
+        file; or by a range that begins at the end of the file, which L{File} answers
+        with 416. A header with several ranges, or with an invalid one, is removed: the
+        answer is then the whole file, as a server may do (RFC 9110, section 14.2).
         """
-        asked = request.requestHeaders.getRawHeaders(b"range", [])
+        headers = request.requestHeaders.getRawHeaders(b"range", [])
         request.requestHeaders.removeHeader(b"range")
-        # A longer one is of several parts, or of numbers beyond any file's size.
-        match = _RANGE.fullmatch(asked[0]) if len(asked) == 1 else None
+        match = _RANGE.fullmatch(headers[0]) if len(headers) == 1 else None
         if match is not None and any(match.groups()):
-            part = _part(match[1], match[2], self.getFileSize())
-            if part is not None:
-                request.requestHeaders.setRawHeaders(b"range", [part])
+            inside = _rangeInside(match[1], match[2], self.getFileSize())
+            if inside is not None:
+                request.requestHeaders.setRawHeaders(b"range", [inside])
         return super().makeProducer(request, fileForReading)
 
 
-def _part(first: bytes, last: bytes, size: int) -> bytes | None:
+def _rangeInside(first: bytes, last: bytes, size: int) -> bytes | None:
     """
-    A part of a file of C{size} bytes, as a header that is within it, or begins at its
-    end if the part is beyond it.
+    The value of a C{Range} header, limited to a file of C{size} bytes. A range beyond
+    the end of the file becomes one that begins at its end.
 
-    @return: L{None} if it ends before it begins, which is no part.
+    @param first: the first offset, in digits; empty for the last C{last} bytes.
+    @param last: the last offset, in digits; empty for the end of the file.
+    @return: L{None} if the range ends before it begins.
     """
-    # The most digits that the size of a file has; more are a number as good as this.
+    # No file has a size of 20 digits, so 10**20 stands for any longer number.
     begin, end = (
         (int(text) if len(text) < 20 else 10**20) if text else None
         for text in (first.lstrip(b"0") or first[:1], last.lstrip(b"0") or last[:1])
     )
     if begin is None:
         assert end is not None
-        # The last so many.
+        # A number of bytes at the end of the file.
         begin, end = size - min(end, size), size - 1
     elif end is None:
         end = size - 1
@@ -226,16 +232,18 @@ def _part(first: bytes, last: bytes, size: int) -> bytes | None:
 
 class Channel(HTTPChannel):
     """
-    A connection. The time that a request may take to arrive, head and body, begins with
-    its first byte. In L{HTTPChannel} it begins anew with every byte, so that a client
-    that sends one from time to time keeps a connection for ever.
+    A connection. A request, head and body, must arrive within L{PATIENCE} seconds of
+    its first byte. In L{HTTPChannel} the time begins again with every byte, so a client
+    that sends a byte from time to time would keep a connection without limit.
+
+    @ivar _arriving: whether a part of a request has arrived, and not all of it.
     """
 
     _arriving = False
 
     def dataReceived(self, data: bytes) -> None:
         """
-        Begin the time of a request, if these are its first bytes.
+        Start the timer of a request, if these are its first bytes.
         """
         if not self._arriving:
             self._arriving = True
@@ -244,12 +252,12 @@ class Channel(HTTPChannel):
 
     def resetTimeout(self) -> None:
         """
-        Do nothing: L{HTTPChannel} calls this for all that it receives.
+        Do nothing: L{HTTPChannel} calls this whenever it receives something.
         """
 
     def allContentReceived(self) -> None:
         """
-        A request is there.
+        A request has arrived as a whole.
         """
         self._arriving = False
         super().allContentReceived()
@@ -261,7 +269,7 @@ class Site(server.Site):
     """
 
     noisy = False
-    # Not what server.Site has, which becomes HTTP/2 where that is installed, with
+    # Site's own protocol would negotiate HTTP/2 where that is installed, and has
     # another time-out.
     protocol = Channel  # type: ignore[assignment]
 
@@ -270,14 +278,14 @@ class Site(server.Site):
 
     def acceptableProtocols(self) -> list[bytes]:
         """
-        HTTP/1.1 alone, whatever is installed.
+        Only HTTP/1.1, even where HTTP/2 is installed.
         """
         return [b"http/1.1"]
 
     def log(self, request: object) -> None:
         """
-        Keep no access log. A formatted line for each request would be a good
-        part of the work that is measured here, and the same under each reactor.
+        Keep no access log. To format a line for each request would be a large part of
+        the measured work, and the same under each reactor.
         """
 
 
@@ -304,19 +312,20 @@ class Options(BaseOptions):
         f"Serves a small page at /, N bytes at /bytes/N (N up to {MOST_BYTES}) and, "
         "with --path, a directory of files. A client has "
         f"{PATIENCE} seconds for each request, head and body, and may be silent for as "
-        "long between two. A client that does not read its answer is not disconnected."
+        "long between two requests. A client that does not read its answer is not "
+        "disconnected."
     )
     optParameters = [["path", None, None, "The directory to serve files from."]]
 
     def postOptions(self) -> None:
         """
-        Look at the directory.
+        Check the directory.
         """
         super().postOptions()
         if self["path"] is not None:
             if not os.path.isdir(self["path"]):
                 raise usage.UsageError(f"--path {self['path']!r} is not a directory")
-            # twistd changes its directory, to --rundir.
+            # twistd changes its working directory to --rundir.
             self["path"] = os.path.abspath(self["path"])
 
 

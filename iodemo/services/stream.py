@@ -1,10 +1,10 @@
 # -*- test-case-name: tests.test_stream -*-
 """
-C{iodemo-stream}: sends as fast as the reader takes, or swallows what it is
-sent. Bulk throughput is the question here.
+C{iodemo-stream}: sends as fast as the peer reads, or discards what it receives. It is
+for measurements of bulk throughput.
 
-The byte at offset k of the stream is k % 256, so that a reader can tell a
-stream that lost, repeated or reordered something from one that did not.
+The byte at offset k of the stream is k % 256, so that a reader notices lost, repeated
+and reordered data.
 """
 
 from __future__ import annotations
@@ -20,8 +20,9 @@ from zope.interface import implementer
 from . import IStreamTransport, listeningService, noDelay, renewProducer, wholeNumber
 from . import Options as BaseOptions
 
-# A transport that buffers says "pause" after two or three chunks. One that
-# sends at once may never say it, and would keep everybody else waiting.
+# A transport that buffers pauses its producer after two or three chunks. A transport
+# that sends at once may never pause it; without this limit, other connections would
+# wait.
 _CHUNKS_PER_TURN = 16
 
 
@@ -30,11 +31,12 @@ class Stream(protocol.Protocol):
     """
     Sends for as long as it is connected and not paused.
 
-    @ivar source: where chunks and turns come from.
-    @ivar offset: where in the stream the next chunk starts, modulo 256.
-    @ivar paused: whether the transport has asked for no more.
-    @ivar producing: whether chunks are being written further up the stack.
-    @ivar nextTurn: the call that goes on with the stream, if one is due.
+    @ivar source: the factory, which has the chunks and the clock.
+    @ivar offset: the offset of the next chunk in the stream, modulo 256.
+    @ivar paused: whether the transport has paused this producer.
+    @ivar producing: whether a caller further up the stack is writing chunks.
+    @ivar nextTurn: the delayed call that continues the stream; L{None} if there is
+        none.
     """
 
     transport: IStreamTransport
@@ -62,7 +64,7 @@ class Stream(protocol.Protocol):
 
     def resumeProducing(self) -> None:
         """
-        Send, until told to pause or until it is somebody else's turn.
+        Send, until the transport pauses this producer or the turn has ended.
         """
         self.paused = False
         renewProducer(self.transport, self)
@@ -72,7 +74,7 @@ class Stream(protocol.Protocol):
 
     def pauseProducing(self) -> None:
         """
-        Send no more until asked to.
+        Stop sending until L{resumeProducing}.
         """
         self.paused = True
         if self.nextTurn is not None:
@@ -81,7 +83,7 @@ class Stream(protocol.Protocol):
 
     def stopProducing(self) -> None:
         """
-        Send no more.
+        Stop sending for good.
         """
         self.pauseProducing()
 
@@ -103,8 +105,8 @@ class StreamFactory(protocol.ServerFactory):
     """
     Makes a L{Stream} for each connection.
 
-    @ivar size: how many bytes are written at once.
-    @ivar clock: where a stream waits for its next turn.
+    @ivar size: bytes that are written at a time.
+    @ivar clock: the reactor, by which a stream schedules its next turn.
     """
 
     noisy = False
@@ -112,42 +114,44 @@ class StreamFactory(protocol.ServerFactory):
     def __init__(self, size: int, clock: IReactorTime) -> None:
         self.size = size
         self.clock = clock
-        # Chunks start at multiples of gcd(size, 256). Having no byte more than
-        # that takes means that a size like 65536 has one chunk, never copied:
-        # a slice that is all of a bytes object is that object.
+        # Chunks start at multiples of gcd(size, 256). The pattern has no byte more than
+        # they need. So for a size like 65536 the only chunk is the whole pattern, and a
+        # slice of a whole bytes object is the object itself, not a copy.
         length = size + 256 - gcd(size, 256)
         self._pattern = (bytes(range(256)) * (length // 256 + 1))[:length]
 
     def buildProtocol(self, addr: object) -> Stream:
         """
-        Make a stream, which starts at its first byte.
+        Make a stream that starts at offset 0.
         """
         return Stream(self)
 
     def chunk(self, offset: int) -> bytes:
         """
-        The chunk that starts at an offset modulo 256.
+        The chunk of the stream that starts at an offset.
+
+        @param offset: modulo 256.
         """
         return self._pattern[offset : offset + self.size]
 
 
 class Sink(protocol.Protocol):
     """
-    Swallows what it receives. A peer who has sent everything is disconnected,
-    and can take that for the word that everything has arrived.
+    Discards what it receives. When a peer has closed its sending side, the connection
+    is closed, which shows the peer that all its data has arrived.
     """
 
     transport: IStreamTransport
 
     def connectionMade(self) -> None:
         """
-        There is nothing to send, and so nothing to produce.
+        Set TCP_NODELAY as the other services do. There is nothing to send.
         """
         noDelay(self.transport)
 
     def dataReceived(self, data: bytes) -> None:
         """
-        Forget it.
+        Discard the data.
         """
 
 
@@ -167,11 +171,11 @@ class Options(BaseOptions):
 
     command = "iodemo-stream"
     longdesc = (
-        "Sends as fast as the reader takes; or, with --sink, swallows what it is sent. "
-        "There is no time-out: a client that neither reads nor sends keeps its "
-        "connection for as long as it likes."
+        "Sends as fast as the client reads; or, with --sink, discards what it "
+        "receives. There is no time-out: a client that neither reads nor sends keeps "
+        "its connection for as long as it likes."
     )
-    optFlags = [["sink", None, "Swallow instead of sending."]]
+    optFlags = [["sink", None, "Discard what is received instead of sending."]]
     optParameters = [
         [
             "size",
