@@ -1,14 +1,13 @@
 # -*- test-case-name: tests.test_doctor -*-
 """
-What this machine allows, and what to change where it allows too little.
+Checks of what this machine allows, with advice where it allows too little.
 
-Each check asks one question and answers with a L{Finding}. Nothing here needs
-privileges, changes anything or fails: what cannot be learnt (another operating
-system, a container that hides C{/proc}) is the value C{unknown}, and where that
-matters the advice says so.
+Each check answers one question with a L{Finding}. A check needs no privileges, changes
+nothing and never fails: where it cannot learn the answer (on another operating system,
+or in a container that hides C{/proc}), the value is C{unknown}.
 
-Checks read C{/proc} and C{/sys} under a root that can be given, so that tests can
-show them machines that are not this one.
+Checks take the directory that holds C{proc} and C{sys}, so that tests can imitate other
+machines.
 """
 
 from __future__ import annotations
@@ -38,14 +37,14 @@ from iodemo.kernel import (
 )
 from iodemo.process.cores import NOTHING, quota, runDelay, usable
 
-# The widest scenario holds 10,000 idle connections, an end of each in the server
-# and one in the load, next to the busy ones, logs and listening sockets.
+# The largest scenario holds 10,000 idle connections, with one descriptor each in the
+# server and in the load, besides busy connections, logs and listening sockets.
 DESCRIPTORS_NEEDED = 20_000
 # Linux's default range, 32768 to 60999, holds 28,232.
 PORTS_NEEDED = 28_000
-# Of these, what one scenario takes at a time.
+# Local ports that one scenario uses at the same time.
 PORTS_AT_ONCE = 10_000
-# The widest scenario connects 1,000 clients at once.
+# The largest burst of a scenario connects 1,000 clients at the same time.
 BACKLOG_NEEDED = 1_024
 MEMORY_NEEDED_MIB = 512
 STEAL_ALLOWED = 0.01
@@ -58,9 +57,9 @@ class Finding:
     """
     The answer to one question about this machine.
 
-    @ivar name: what was looked at.
-    @ivar value: what is there.
-    @ivar advice: what to change and how, or L{None} if it is fine as it is.
+    @ivar name: the property that was checked.
+    @ivar value: its value.
+    @ivar advice: what to change and how; L{None} if nothing needs to change.
     """
 
     name: str
@@ -75,17 +74,17 @@ def examine(root: Path = SYSTEM) -> list[Finding]:
     """
     Make every check.
 
-    @param root: where C{proc} and C{sys} are to be found.
+    @param root: the directory that holds C{proc} and C{sys}.
     """
     return [check(root) for check in CHECKS]
 
 
-# What the machine is.
+# The system, the interpreter and the machine.
 
 
 def checkKernel(root: Path) -> Finding:
     """
-    Is it Linux, and young enough for every backend?
+    Is it Linux, and new enough for every backend?
     """
     system = platform.system()
     release = kernelRelease(root)
@@ -120,8 +119,7 @@ def checkTwisted(root: Path) -> Finding:
 
 def checkMachine(root: Path) -> Finding:
     """
-    Is it a virtual machine? There is nothing to change, but a result may have to
-    be explained by it.
+    Is it a virtual machine? There is nothing to change, but it may explain a result.
     """
     cpuinfo = readText(root, "proc/cpuinfo") or ""
     flags = re.search(r"^flags\s*:(.*)$", cpuinfo, re.MULTILINE)
@@ -131,12 +129,12 @@ def checkMachine(root: Path) -> Finding:
     return Finding("machine", "virtual" if virtual else "metal (no hypervisor seen)")
 
 
-# What limits a run.
+# Limits on a comparison.
 
 
 def checkDescriptors(root: Path) -> Finding:
     """
-    Can one process hold the connections of the widest scenario?
+    Can one process hold the connections of the largest scenario?
     """
     name = "file descriptors"
     try:
@@ -158,15 +156,16 @@ def checkDescriptors(root: Path) -> Finding:
         )
     elif least < DESCRIPTORS_NEEDED // 2:
         advice = (
-            "fine for comparisons, which raise their own; a server started by hand "
-            f'stops at {soft} connections: ulimit -n "$(ulimit -Hn)" in its shell'
+            "enough for comparisons, which raise the soft limit themselves; a server "
+            f"started by hand stops at {soft} connections: "
+            'ulimit -n "$(ulimit -Hn)" in its shell'
         )
     return Finding(name, f"soft {soft}, hard {hard}", advice)
 
 
 def checkPorts(root: Path) -> Finding:
     """
-    Are there local ports for the load's connections, all to one address?
+    Are there enough local ports for the load's connections to one address?
     """
     name = "local ports"
     ports = integers(readText(root, "proc/sys/net/ipv4/ip_local_port_range"))
@@ -187,13 +186,13 @@ def checkPorts(root: Path) -> Finding:
         )
     elif waiting > count - PORTS_AT_ONCE:
         value += f", {waiting:,} of closed connections"
-        advice = "closed connections keep their ports for a minute: wait so long"
+        advice = "closed connections keep their ports for a minute: wait that long"
     return Finding(name, value, advice)
 
 
 def checkBacklog(root: Path) -> Finding:
     """
-    Does the kernel keep as many connections waiting as come at once?
+    Can the backlog of a listening socket hold all connections that come at once?
     """
     name = "listen backlog"
     values = integers(readText(root, "proc/sys/net/core/somaxconn"))
@@ -210,7 +209,7 @@ def checkBacklog(root: Path) -> Finding:
 
 def checkMemory(root: Path) -> Finding:
     """
-    Do server and load fit in memory, without swapping?
+    Do server and load fit in memory without swapping?
     """
     meminfo = readText(root, "proc/meminfo") or ""
     available = re.search(r"^MemAvailable:\s*(\d+) kB$", meminfo, re.MULTILINE)
@@ -229,7 +228,7 @@ def checkMemory(root: Path) -> Finding:
 
 def checkLoopback(root: Path) -> Finding:
     """
-    Can a process reach another on this machine? IPv6 is nice to have.
+    Can a process connect to another on this machine? IPv6 is optional.
     """
     reached = [
         address
@@ -268,7 +267,7 @@ def checkIoUring(root: Path) -> Finding:
     return Finding("io_uring", "usable" if refusal is None else "not usable", refusal)
 
 
-# What disturbs a measurement.
+# Disturbances of a measurement.
 
 
 def checkCores(root: Path) -> Finding:
@@ -293,7 +292,7 @@ def checkCores(root: Path) -> Finding:
 
 def checkQuota(root: Path) -> Finding:
     """
-    Does a container's CPU quota stop the server in the middle of a round?
+    Can a CPU quota stop the server in the middle of a round?
     """
     name = "CPU quota"
     found = quota(root)
@@ -302,17 +301,16 @@ def checkQuota(root: Path) -> Finding:
     advice = None
     if found.cores < 2:
         advice = (
-            "server and load together use two cores, and one that has used up its "
-            "share is stopped for the rest of the period: allow at least two "
-            "(--cpus=2), better none less than the machine has"
+            "server and load together use two cores, and a process that has used up "
+            "the quota is stopped for the rest of the period: allow at least two cores "
+            "(--cpus=2), or better, set no quota"
         )
     return Finding(name, f"{found.cores:g} cores", advice)
 
 
 def checkRunDelay(root: Path) -> Finding:
     """
-    Was this process itself kept from running, by whatever it may be? That shows a quota
-    that cannot be seen.
+    Did this process wait for a core? That may be due to a quota that cannot be read.
     """
     name = "run delay"
     delay = runDelay(root)
@@ -322,23 +320,23 @@ def checkRunDelay(root: Path) -> Finding:
     advice = None
     if waited > DELAY_ALLOWED:
         advice = (
-            "this process was ready to run and had no core: a CPU quota stops it, one "
-            "outside of this container too, or other programs have the cores: end "
-            "them, or see CPU quota"
+            "this process was ready to run and had no core: either a CPU quota stops "
+            "it (of this container, or outside of it; see CPU quota), or other "
+            "programs use the cores; end those"
         )
     return Finding(name, f"{waited:.0%} of the time since it was started", advice)
 
 
 def checkGovernor(root: Path) -> Finding:
     """
-    Does the clock rate change while we measure?
+    Does the clock rate of the cores change during a measurement?
     """
     files = root.glob("sys/devices/system/cpu/cpu*/cpufreq/scaling_governor")
     governors = {(readText(file) or UNKNOWN).strip() for file in files}
     advice = None
     if governors - {"performance"}:
         advice = (
-            "the clock rate follows the load, which favours busy backends: "
+            "the clock rate follows the load, and that favours busy backends: "
             "cpupower frequency-set -g performance"
         )
     value = ", ".join(sorted(governors))
@@ -349,12 +347,12 @@ def checkSteal(root: Path) -> Finding:
     """
     Does the host take cores away from this virtual machine?
 
-    Counted since boot: steal is only counted while somebody here wants to run, so
-    that a short look at an idle machine would see none.
+    It is counted since boot. The kernel counts steal only while a process is ready to
+    run, so a short observation of an idle machine would find none.
     """
     name = "CPU steal"
     line = re.match(r"cpu +(.*)", readText(root, "proc/stat") or "")
-    # user nice system idle iowait irq softirq steal; what follows is in user.
+    # user nice system idle iowait irq softirq steal; the rest is contained in user.
     ticks = integers(line[1] if line else None)[:8]
     if len(ticks) < 8 or not sum(ticks):
         return Finding(name, UNKNOWN)
@@ -362,15 +360,15 @@ def checkSteal(root: Path) -> Finding:
     advice = None
     if steal > STEAL_ALLOWED:
         advice = (
-            "the host gives this machine's cores to others, at moments that no "
-            "program here can see: measure elsewhere, or use more --rounds"
+            "the host gives this machine's cores to other machines, and no program "
+            "here can see when: measure elsewhere, or use more --rounds"
         )
     return Finding(name, f"{steal:.2%} since boot", advice)
 
 
 def checkLoad(root: Path) -> Finding:
     """
-    Is something else running?
+    Are other programs running?
     """
     name = "load average"
     first = re.match(r"\d+\.\d+", readText(root, "proc/loadavg") or "")
@@ -380,18 +378,18 @@ def checkLoad(root: Path) -> Finding:
     advice = None
     if load > usable() / 2:
         advice = (
-            "something else is running, or was in the last minute: look with 'top', "
-            "end it or wait"
+            "other programs run, or ran in the last minute: find them with 'top', and "
+            "end them or wait"
         )
     return Finding(name, f"{load:g} over the last minute", advice)
 
 
-# What is good to have.
+# Optional tools.
 
 
 def checkDriver(root: Path) -> Finding:
     """
-    Is the hot loop of the load compiled?
+    Is the inner loop of the load compiled?
     """
     name = "load"
     if find_spec("iodemo.load.fast"):
@@ -399,18 +397,17 @@ def checkDriver(root: Path) -> Finding:
     return Finding(
         name,
         "in Python",
-        "it works, and uses a third more CPU time than if it were compiled: install a "
-        "C compiler and the headers of Python (on Debian and Ubuntu, gcc and "
-        "python3-dev), then iodemo again with "
-        "'pip install --force-reinstall --no-deps iodemo'",
+        "it works, but uses a third more CPU time than compiled: install a C compiler "
+        "and the headers of Python (on Debian and Ubuntu, gcc and python3-dev), then "
+        "iodemo again with 'pip install --force-reinstall --no-deps iodemo'",
     )
 
 
 def checkStrace(root: Path) -> Finding:
     """
-    Can system calls be seen, where perf does not see them?
+    Can strace count system calls, where perf is not allowed to?
     """
-    purpose = "counts a backend's system calls where perf may not"
+    purpose = "counts a backend's system calls where perf is not allowed to"
     finding = _tool("strace", ["strace"], purpose, "strace")
     scope = integers(readText(root, "proc/sys/kernel/yama/ptrace_scope"))
     if finding.advice is not None or not scope or not hasattr(os, "geteuid"):
@@ -419,15 +416,15 @@ def checkStrace(root: Path) -> Finding:
     advice = None
     if scope[0] > 0 and os.geteuid() != 0:
         advice = (
-            "this user's strace sees only what it has started itself: as root, "
-            "sysctl -w kernel.yama.ptrace_scope=0"
+            "this user's strace can trace only programs that it has started itself: as "
+            "root, sysctl -w kernel.yama.ptrace_scope=0"
         )
     return Finding(finding.name, value, advice)
 
 
 def checkPerf(root: Path) -> Finding:
     """
-    Can the kernel's counters be read, by this user?
+    Can this user read the kernel's counters?
     """
     finding = _tool("perf", ["perf"], "counts a backend's system calls", "perf")
     if finding.advice is not None:
@@ -439,15 +436,15 @@ def checkPerf(root: Path) -> Finding:
     advice = None
     if values[0] > 1 and os.geteuid() != 0:
         advice = (
-            "this user does not see the kernel's part, where network I/O spends its "
-            "time: as root, sysctl -w kernel.perf_event_paranoid=1"
+            "this user's perf does not count in the kernel, where network I/O spends "
+            "its time: as root, sysctl -w kernel.perf_event_paranoid=1"
         )
     return Finding(finding.name, value, advice)
 
 
 def checkWrk(root: Path) -> Finding:
     """
-    Is there another load for HTTP to check ours by?
+    Is there another load for HTTP, to check the results of iodemo's own?
     """
     return _tool("wrk", ["wrk"], "a second opinion on HTTP", "wrk")
 
@@ -457,16 +454,16 @@ def checkCompiler(root: Path) -> Finding:
     Can extensions in C be built?
     """
     names = ["cc", "gcc", "clang"]
-    return _tool("C compiler", names, "builds extensions and C yardsticks", "gcc")
+    return _tool("C compiler", names, "builds extensions and the C reference", "gcc")
 
 
 def _tool(name: str, commands: list[str], purpose: str, package: str) -> Finding:
     """
     Look for an optional program.
 
-    @param commands: the names it may go by.
-    @param purpose: what it does for somebody who compares backends.
-    @param package: what holds it, in most distributions.
+    @param commands: its possible names.
+    @param purpose: its use in a comparison, for the advice.
+    @param package: the package that contains it, in most distributions.
     """
     for command in commands:
         if path := shutil.which(command):

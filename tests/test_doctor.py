@@ -262,7 +262,7 @@ class ProcessTests(MachineTests):
         The soft limit is what a server has that is started by hand.
         """
         finding = self.limits(1024, 20_000)
-        self.assertAdvice(finding, "fine for comparisons", "1,024", "ulimit -n")
+        self.assertAdvice(finding, "enough for comparisons", "1,024", "ulimit -n")
 
     def test_oneCore(self) -> None:
         """
