@@ -26,7 +26,7 @@ from iodemo.conformance.conforming import (
 from iodemo.conformance.finding import UnknownReactor, findReactor
 from iodemo.conformance.inside import normalised
 from iodemo.conformance.page import pageLines
-from iodemo.conformance.running import Job, Observer, Outcome, run
+from iodemo.conformance.running import Job, JobObserver, Outcome, run
 from iodemo.conformance.showing import show
 from iodemo.conformance.verdict import Verdict, judge
 from tests import broken_reactors
@@ -277,7 +277,7 @@ class ShowTests(SynchronousTestCase):
                 "all 2 1 0 1 3 0 0 1",
             ],
         )
-        for line in ("a: 1 != 2", "1 test: a reason", "That took 1 min 30 s."):
+        for line in ("a: 1 != 2", "1 test: a reason", "The tests took 1 min 30 s."):
             self.assertIn(line, lines)
         self.assertEqual(lines[-2], "x fails 1 of the tests that epoll passes.")
 
@@ -302,7 +302,7 @@ class JobTests(SynchronousTestCase):
         """
         job = Job("x.XReactor", "m")
         for event in events:
-            job.heard(json.dumps(event).encode())
+            job.eventReceived(json.dumps(event).encode())
         return job
 
     def test_ended(self) -> None:
@@ -317,7 +317,7 @@ class JobTests(SynchronousTestCase):
             {"ended": 1, "outcome": "passed", "reason": ""},
             {"finished": True},
         )
-        self.assertTrue(job.over)
+        self.assertTrue(job.ended)
         self.assertEqual(job.outcomes, {"m.a": Outcome("failed", "no")})
 
     def test_left(self) -> None:
@@ -332,11 +332,11 @@ class JobTests(SynchronousTestCase):
             {"left": True},
         ]
         job = self.job(*events)
-        self.assertEqual((job.start, job.left, job.over), (1, True, False))
-        job.heard(b'{"tests": ["m.a", "m.b"]}')
+        self.assertEqual((job.start, job.left, job.ended), (1, True, False))
+        job.eventReceived(b'{"tests": ["m.a", "m.b"]}')
         self.assertFalse(job.left)
         last = self.job({"tests": ["m.a"]}, *events[1:])
-        self.assertTrue(last.over)
+        self.assertTrue(last.ended)
         self.assertEqual(last.outcomes, {"m.a": Outcome("failed", "no")})
 
     def test_lost(self) -> None:
@@ -345,17 +345,17 @@ class JobTests(SynchronousTestCase):
         another process.
         """
         job = self.job({"tests": ["m.a", "m.b"]}, {"began": 0})
-        job.lost("hung")
+        job.processLost("hung")
         self.assertEqual(job.outcomes, {"m.a": Outcome("errored", "hung")})
-        self.assertEqual((job.start, job.over), (1, False))
+        self.assertEqual((job.start, job.ended), (1, False))
 
     def test_lostLast(self) -> None:
         """
         After the last test, there is nothing more to do.
         """
         job = self.job({"tests": ["m.a"]}, {"began": 0})
-        job.lost("hung")
-        self.assertTrue(job.over)
+        job.processLost("hung")
+        self.assertTrue(job.ended)
 
     def test_lostBetween(self) -> None:
         """
@@ -366,11 +366,11 @@ class JobTests(SynchronousTestCase):
             {"began": 0},
             {"ended": 0, "outcome": "passed", "reason": ""},
         )
-        job.lost("died")
-        self.assertEqual((job.start, job.over), (1, False))
-        job.heard(b'{"tests": ["m.a", "m.b"]}')
-        job.lost("died")
-        self.assertTrue(job.over)
+        job.processLost("died")
+        self.assertEqual((job.start, job.ended), (1, False))
+        job.eventReceived(b'{"tests": ["m.a", "m.b"]}')
+        job.processLost("died")
+        self.assertTrue(job.ended)
         self.assertEqual(job.outcomes["m.b"], Outcome("errored", "died"))
 
     def test_lostAtOnce(self) -> None:
@@ -378,8 +378,8 @@ class JobTests(SynchronousTestCase):
         A module that cannot be loaded is over.
         """
         job = self.job()
-        job.lost("died")
-        self.assertTrue(job.over)
+        job.processLost("died")
+        self.assertTrue(job.ended)
         self.assertEqual(job.outcomes, {"m": Outcome("errored", "died")})
 
     def test_lostAfterwards(self) -> None:
@@ -391,14 +391,14 @@ class JobTests(SynchronousTestCase):
             {"began": 0},
             {"ended": 0, "outcome": "passed", "reason": ""},
         )
-        job.lost("hung")
-        self.assertTrue(job.over)
+        job.processLost("hung")
+        self.assertTrue(job.ended)
         self.assertEqual(
             job.outcomes, {"m.a": PASSED, "m (no test)": Outcome("errored", "hung")}
         )
 
 
-class _Simultaneous(Observer):
+class _Simultaneous(JobObserver):
     """
     @ivar seen: the modules that were run at a time.
     """
@@ -408,12 +408,12 @@ class _Simultaneous(Observer):
         self._running: list[str] = []
 
     def began(self, job: Job) -> None:
-        """See L{Observer.began}."""
+        """See L{JobObserver.began}."""
         self._running.append(job.module)
         self.seen.add(" and ".join(sorted(self._running)))
 
     def ended(self, job: Job) -> None:
-        """See L{Observer.ended}."""
+        """See L{JobObserver.ended}."""
         self._running.remove(job.module)
 
 
@@ -426,7 +426,7 @@ class RealTests(SynchronousTestCase):
         """
         Judge a reactor by a small module.
         """
-        return conform(name, Observer(), full, [SMALL], limit)[0]
+        return conform(name, JobObserver(), full, [SMALL], limit)[0]
 
     def broken(self, name: str, limit: float = 60) -> Conformance:
         """
@@ -520,7 +520,12 @@ class RealTests(SynchronousTestCase):
         Where the control cannot load the tests, there is no verdict.
         """
         error = self.assertRaises(
-            CannotJudge, conform, "poll", Observer(), False, ["twisted.test.test_none"]
+            CannotJudge,
+            conform,
+            "poll",
+            JobObserver(),
+            False,
+            ["twisted.test.test_none"],
         )
         self.assertIn("twisted.test.test_none", str(error))
 
@@ -535,7 +540,7 @@ class RealTests(SynchronousTestCase):
         self.addCleanup(os.chmod, os.devnull, stat.S_IMODE(before))
         module = "twisted.test.test_logfile"
         job = Job("twisted.internet.pollreactor.PollReactor", module, True)
-        run([job], 60, Observer())
+        run([job], 60, JobObserver())
         test = f"{module}.LogFileTests.test_cantChangeFileMode"
         self.assertEqual(job.outcomes[test].kind, "skipped")
         self.assertEqual(os.stat(os.devnull).st_mode, before)

@@ -1,16 +1,32 @@
 """
-Any reactor against Twisted's own reactor tests, with Twisted's epoll reactor as
-the control in the same environment.
+Any reactor run against Twisted's own reactor tests, with Twisted's epoll reactor as the
+control in the same environment.
 
-Twisted writes its reactor tests once, as C{ReactorBuilder} classes, and stamps
-them out for a list of reactors of its own. Here that list has one entry: the
-reactor somebody asks about. A test that this reactor fails and the control
-passes says something about the reactor; one that both fail says something about
-the machine, or about the user who runs it.
+Twisted has one set of reactor tests, as C{ReactorBuilder} classes, and makes from them
+a test case for each reactor in a list. Here that list has one entry: the reactor to be
+judged. A test that it fails and the control passes is about the reactor. A test that
+both fail is about the machine, or the user's privileges.
 
-  - L{iodemo.conformance.finding}: the class behind a name
-  - L{iodemo.conformance.inside}: the process the tests run in
-  - L{iodemo.conformance.running}: those processes, and what they report
-  - L{iodemo.conformance.verdict}: what it means
-  - L{iodemo.conformance.conforming}: all of these together
+Glossary:
+
+  - I{subject}: the reactor to be judged.
+  - I{control}: the reactor whose outcomes it is compared with.
+  - I{stamped}: made from a C{ReactorBuilder} class, for one reactor.
+  - I{outcome}: how one test ended: passed, failed, errored or skipped.
+  - I{exception}: a test that a reactor is documented to fail, with the reason. The
+    reactor's module lists them as C{CONFORMANCE_EXCEPTIONS}.
+  - I{job}: one module of tests under one reactor.
+  - I{orders}: the task of a process that runs tests.
+  - I{verdict}: the comparison of the subject's outcomes with the control's.
+
+Modules:
+
+  - L{iodemo.conformance.finding}: finds the class of a reactor by name
+  - L{iodemo.conformance.inside}: is the process that runs tests
+  - L{iodemo.conformance.reporting}: reports the outcomes from that process
+  - L{iodemo.conformance.running}: starts such processes and reads their reports
+  - L{iodemo.conformance.verdict}: compares the outcomes
+  - L{iodemo.conformance.conforming}: does all of these for one reactor
+  - L{iodemo.conformance.showing}: prints a verdict, and the progress of the tests
+  - L{iodemo.conformance.page}: writes the page of all backends' verdicts
 """

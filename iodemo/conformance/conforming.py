@@ -1,6 +1,6 @@
 # -*- test-case-name: tests.test_conform -*-
 """
-Hold a reactor against Twisted's tests.
+Judge a reactor by Twisted's tests.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ import twisted
 from twisted.python.modules import getModule
 
 from iodemo.conformance.finding import Subject, findReactor
-from iodemo.conformance.running import LIMIT, Job, Observer, run
+from iodemo.conformance.running import LIMIT, Job, JobObserver, run
 from iodemo.conformance.verdict import Outcomes, Verdict, judge
 
 #: The reactor that Twisted itself chooses on Linux.
@@ -23,12 +23,12 @@ CONTROL = "epoll"
 
 class Conformance(Verdict):
     """
-    A verdict, and what it is about.
+    A verdict, with the reactor and the environment that it is about.
 
-    @ivar interfaces: the reactor interfaces that its class declares.
-    @ivar missing_interfaces: those that the control declares and it does not.
+    @ivar interfaces: the reactor interfaces that the reactor's class declares.
+    @ivar missing_interfaces: the interfaces that only the control declares.
     @ivar full: whether all of Twisted's tests were run.
-    @ivar seconds: how long that took.
+    @ivar seconds: how long the tests took.
     """
 
     reactor: str
@@ -43,13 +43,13 @@ class Conformance(Verdict):
 
 
 class CannotJudge(Exception):
-    """There is no verdict. The message says why, and what to do."""
+    """There is no verdict. The message has the reason and what to do about it."""
 
 
 def reactorModules() -> list[str]:
     """
-    The modules of Twisted's reactor tests: those which stamp out test cases for a
-    list of reactors. (Some turn out not to: they test how that is done.)
+    The modules of Twisted's reactor tests, which stamp test cases. (A few contain the
+    call without stamping any: they test how test cases are stamped.)
     """
     package = getModule("twisted.internet.test")
     return sorted(
@@ -74,7 +74,7 @@ def _isTests(module: str) -> bool:
 
 def conform(
     name: str,
-    observer: Observer,
+    observer: JobObserver,
     full: bool = False,
     modules: Sequence[str] | None = None,
     limit: float = LIMIT,
@@ -84,31 +84,32 @@ def conform(
     Judge one reactor.
 
     @param name: a short name, or a class.
-    @param full: install the reactor, and run the whole of Twisted's tests.
-    @param modules: the modules of tests, if not all that belong to this.
+    @param observer: an object to be called when a job begins or ends.
+    @param full: install the reactor, and run all of Twisted's tests.
+    @param modules: the modules of tests; by default all reactor tests, or all tests.
     @param limit: seconds for one test.
-    @param control: what the control did with these modules, if that is known.
-    @return: the verdict, and what the control did.
-    @raise UnknownReactor: if there is no such reactor, or not here.
-    @raise CannotJudge: if it cannot be made, or the tests cannot be run.
+    @param control: the control's outcomes in these modules, if they are known.
+    @return: the verdict, and the control's outcomes.
+    @raise UnknownReactor: if there is no such reactor, or it cannot run here.
+    @raise CannotJudge: if the reactor cannot be made, or the tests cannot be run.
     """
     began = time.monotonic()
     subject, standard = findReactor(name), findReactor(CONTROL)
     build = Job(subject.dottedName, "")
-    run([build], limit, Observer())
+    run([build], limit, JobObserver())
     if build.unbuilt is not None:
         raise CannotJudge(f"{name} cannot be made here: {build.unbuilt}")
     for outcome in build.outcomes.values():
         raise CannotJudge(f"{name} cannot be made here: {outcome.reason}")
     if not full and find_spec("hamcrest") is None:
         raise CannotJudge("Twisted's reactor tests import it: pip install PyHamcrest")
-    watching = observer if full else _Demanding(standard, observer)
+    watching = observer if full else _ControlChecker(standard, observer)
     if modules is None:
         modules = allModules() if full else reactorModules()
     jobs = [Job(subject.dottedName, module, full) for module in modules]
     controls = [Job(standard.dottedName, module, full) for module in modules]
     if control is None:
-        # In turns, so that both meet the machine in the same state.
+        # Interleaved, so that both run on the machine in the same state.
         pairs = zip(controls, jobs, strict=True)
         run([job for pair in pairs for job in pair], limit, watching)
     else:
@@ -132,25 +133,25 @@ def conform(
     }, control
 
 
-class _Demanding(Observer):
+class _ControlChecker(JobObserver):
     """
-    Goes on only as long as the control can load the tests. Where it cannot,
-    nothing would be said about any reactor, and the silence taken for praise.
+    Stops the run if the control cannot load a module of tests. Its tests would then be
+    missing from the verdict, and the reactor would seem to conform.
     """
 
-    def __init__(self, standard: Subject, observer: Observer) -> None:
-        self._standard = standard
+    def __init__(self, control: Subject, observer: JobObserver) -> None:
+        self._control = control
         self._observer = observer
 
     def began(self, job: Job) -> None:
-        """See L{Observer.began}."""
+        """See L{JobObserver.began}."""
         self._observer.began(job)
 
     def ended(self, job: Job) -> None:
-        """See L{Observer.ended}."""
+        """See L{JobObserver.ended}."""
         self._observer.ended(job)
         problem = job.outcomes.get(job.module)
-        if problem is not None and job.reactor == self._standard.dottedName:
+        if problem is not None and job.reactor == self._control.dottedName:
             raise CannotJudge(
                 f"{job.module} cannot be loaded ({problem.reason}): "
                 "pip install 'twisted[test]' installs what Twisted's tests need"

@@ -1,6 +1,6 @@
 # -*- test-case-name: tests.test_conform -*-
 """
-The reactor class behind a name.
+Find the class of a reactor by its name.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from iodemo import models
 
 
 class UnknownReactor(LookupError):
-    """No such reactor, or it cannot be used here. The message says which."""
+    """There is no such reactor, or it cannot be used here. The message says why."""
 
 
 @dataclass(frozen=True)
@@ -29,10 +29,11 @@ class Subject:
     """
     A reactor to be judged.
 
-    @ivar name: as somebody asked for it.
-    @ivar dottedName: its class.
-    @ivar interfaces: what the class declares, by name, sorted.
-    @ivar exceptions: its documented exceptions: reason by test, or by pattern.
+    @ivar name: its name, as the user wrote it.
+    @ivar dottedName: its class, with the module.
+    @ivar interfaces: the names of the interfaces that the class declares, sorted.
+    @ivar exceptions: its documented exceptions: the reason by name of a test, or by
+        pattern.
     """
 
     name: str
@@ -47,7 +48,7 @@ def findReactor(name: str) -> Subject:
 
     @param name: a short name, as in C{twistd --reactor}, or a class, as in
         C{package.module.ClassReactor}.
-    @raise UnknownReactor: if there is none, or none that can be used here.
+    @raise UnknownReactor: if there is none, or it cannot be used here.
     """
     reactor = _named(name) if "." in name else _installed(name)
     module = sys.modules[reactor.__module__]
@@ -66,13 +67,13 @@ def findReactor(name: str) -> Subject:
 
 
 def _named(name: str) -> type[Any]:
-    # As twistd does, so that a reactor in the working directory is found.
+    # twistd does the same, so that a reactor in the working directory is found.
     if os.getcwd() not in sys.path:
         sys.path.insert(0, os.getcwd())
     try:
         reactor = namedAny(name)
     except Exception as error:
-        # Importing it ran code from outside: there is no telling what that raises.
+        # The import ran code from outside, which may raise any exception.
         raise UnknownReactor(
             f"no class {name!r}: {' '.join(str(error).split())}"
         ) from error
@@ -115,8 +116,8 @@ def _installed(name: str) -> type[Any]:
 
 def moduleOf(name: str) -> str:
     """
-    The module of a reactor that is installed as a plugin: the first of that name,
-    as for C{twistd --reactor}.
+    The module of a reactor that is installed as a plugin. If two have the same name,
+    the first counts, as for C{twistd --reactor}.
     """
     return next(
         installer.moduleName

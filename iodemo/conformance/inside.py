@@ -1,19 +1,19 @@
 # -*- test-case-name: tests.test_conform -*-
 """
-The process that Twisted's tests run in: one module of them, one reactor.
+The process that runs one module of Twisted's tests under one reactor.
 
-It is told all it needs as one JSON object on its command line (L{Orders}), and
-writes what happens to a pipe, a JSON object a line, as it happens: the reader
-knows at any time which test is running, also when that test never ends or takes
-the process with it.
+Its command line has its orders as one JSON object (L{Orders}). It writes an event to a
+pipe, as a line with a JSON object, whenever a test begins or ends. So the reader knows
+at any time which test is running, also when that test never ends or kills the process.
 
-  - C{{"tests": [ID, ...]}}: what there is, in the order it is run
+  - C{{"tests": [ID, ...]}}: all tests, in the order in which they are run
   - C{{"began": INDEX}}
   - C{{"ended": INDEX, "outcome": OUTCOME, "reason": TEXT}}
-  - C{{"left": true}}: after a test that went wrong, which may leave behind what
-    trial would charge to the next: that one wants another process
-  - C{{"stray": TEXT}}: an error that was logged outside of any test
-  - C{{"unbuilt": TEXT}}: no such reactor can be made
+  - C{{"left": true}}: the process exits after a test that failed or errored: trial
+    could blame the next test for what this one left behind, so the next needs a new
+    process
+  - C{{"stray": TEXT}}: an error was logged while no test was running
+  - C{{"unbuilt": TEXT}}: the reactor cannot be made
   - C{{"finished": true}}
 """
 
@@ -30,8 +30,8 @@ from typing import Any, Literal, TypedDict
 
 OutcomeKind = Literal["passed", "failed", "errored", "skipped"]
 
-# It has the file mode of /dev/null changed, and expects to be refused. For root it is
-# changed: nobody else on the machine could write there any more.
+# This test tries to change the file mode of /dev/null, and expects to be refused. Root
+# is not refused, and afterwards no other user could write to /dev/null.
 _HARMFUL = "twisted.test.test_logfile.LogFileTests.test_cantChangeFileMode"
 
 _SEVERITY: dict[OutcomeKind, int] = {
@@ -44,14 +44,14 @@ _SEVERITY: dict[OutcomeKind, int] = {
 
 class Orders(TypedDict):
     """
-    What to run.
+    The tests to run.
 
     @ivar reactor: the reactor's class.
-    @ivar module: the module of tests; the empty string to build a reactor only.
+    @ivar module: the module of tests; an empty string only makes the reactor.
     @ivar start: the index of the first test to run.
-    @ivar seconds: how long a test may run its reactor if it does not say.
-    @ivar whole: whether to install the reactor and run all tests of the module,
-        rather than those stamped out for a reactor.
+    @ivar seconds: how long a test may run its reactor, unless the test sets a time-out.
+    @ivar whole: whether to install the reactor and run all tests of the module, instead
+        of only the stamped ones.
     @ivar path: C{sys.path}.
     @ivar events: the descriptor of the pipe.
     """
@@ -67,16 +67,18 @@ class Orders(TypedDict):
 
 def main(argument: str) -> None:
     """
-    Do as ordered, and leave without asking threads and exit functions: they are
-    the reactor's, and may wait for ever.
+    Execute orders, and exit without waiting for threads and exit functions: the
+    reactor's may never end.
+
+    @param argument: the orders, in JSON.
     """
     orders: Orders = json.loads(argument)
     sys.path[:] = orders["path"]
-    # Some tests look at it.
+    # Some tests read it.
     sys.argv[:] = ["trial"]
     events = Events(orders["events"])
-    # The leash has raised the soft limit. Some tests open all that they may, and
-    # select cannot watch more than this.
+    # iodemo.process.guard has raised the soft limit. Some tests open as many files as
+    # allowed, and select cannot watch descriptors from 1024 on.
     _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     soft = 1024 if hard == resource.RLIM_INFINITY else min(1024, hard)
     resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
@@ -90,7 +92,7 @@ def main(argument: str) -> None:
 
 class Events:
     """
-    Where what happens is written to.
+    The writing end of the pipe.
     """
 
     def __init__(self, descriptor: int) -> None:
@@ -103,7 +105,7 @@ class Events:
         Write one event.
         """
         if os.getpid() != self._pid:
-            # A child of some test that ran away and takes itself for the parent.
+            # A test forked this process, which continues as if it were the parent.
             os._exit(1)
         data = json.dumps(event).encode() + b"\n"
         while data:
@@ -112,9 +114,9 @@ class Events:
 
 def normalised(test: str, reactor: str) -> str:
     """
-    The name of a test without that of the reactor it was stamped out for.
+    The name of a test without the name of the reactor for which it was stamped.
 
-    @param reactor: its class.
+    @param reactor: the reactor's class.
     """
     shortName = reactor.rpartition(".")[2]
     return test.replace(f"_{shortName}Tests.", ".")
@@ -132,8 +134,8 @@ def _run(orders: Orders, events: Events) -> None:
 
     from iodemo.conformance.reporting import StreamingReporter
 
-    # The modules make their classes from this when they are imported. There is
-    # no public way (twisted#7303).
+    # The modules stamp their test cases from this list when they are imported. There is
+    # no public way to set it (twisted#7303).
     ReactorBuilder._reactors = [name]
     unbuilt: list[str] = []
     factory = _factory(name, unbuilt)
@@ -141,7 +143,8 @@ def _run(orders: Orders, events: Events) -> None:
     loader = runner.TestLoader()
     test: Any
     for test in _iterateTests(loader.loadByName(orders["module"])):
-        # Some that are for one reactor only have a list of their own.
+        # Tests for one particular reactor have a list of their own, and are not
+        # stamped.
         isStamped = normalised(test.id(), name) != test.id()
         if isinstance(test, ReactorBuilder) and isStamped:
             type(test).reactorFactory = factory  # type: ignore[assignment]  # has self
@@ -151,7 +154,7 @@ def _run(orders: Orders, events: Events) -> None:
         if test.id() == _HARMFUL and os.geteuid() == 0:
             test.skip = "for root it would change the file mode of /dev/null"
         if acquireAttribute(getattr(test, "_parents", []), "timeout", None) is None:
-            # Twisted's default is two minutes, which is longer than we wait.
+            # Twisted's default is two minutes, longer than the limit for one test.
             test.timeout = orders["seconds"]
     events.send(tests=[normalised(test.id(), name) for test in tests])
 
@@ -176,11 +179,11 @@ def _build(orders: Orders, events: Events) -> None:
 
 def _factory(name: str, unbuilt: list[str]) -> Callable[[Any], Any]:
     """
-    How tests make their reactors.
+    Make the function by which tests make their reactors.
 
-    C{ReactorBuilder} skips a test whose reactor cannot be made. That is right for
-    a list of reactors of which some may not be there, and would here let one pass
-    that fails to start. So the reason is put down in C{unbuilt}.
+    C{ReactorBuilder} skips a test whose reactor cannot be made. That is right for a
+    list of reactors of which some may not be available; but here it would hide that the
+    subject cannot be made. So the reason is appended to C{unbuilt}.
     """
     from twisted.internet.asyncioreactor import AsyncioSelectorReactor
     from twisted.python.reflect import namedAny
@@ -196,8 +199,8 @@ def _factory(name: str, unbuilt: list[str]) -> Callable[[Any], Any]:
             unbuilt.append(_described(error))
             raise
         if isOnAsyncio:
-            # As in twisted.internet.test.reactormixins: without a loop of their
-            # own, tests would be handed what earlier ones have left behind.
+            # twisted.internet.test.reactormixins does the same. Without a loop of its
+            # own, a test would get the calls that earlier tests left behind.
             loop = reactor._asyncioEventloop
             asyncio.set_event_loop(loop)
             case.addCleanup(asyncio.set_event_loop, before)
@@ -209,7 +212,7 @@ def _factory(name: str, unbuilt: list[str]) -> Callable[[Any], Any]:
 
 def _currentLoop() -> asyncio.AbstractEventLoop | None:
     with warnings.catch_warnings():
-        # It is only wanted back, and none is as good.
+        # The loop is only needed to restore it afterwards; it may be None.
         warnings.simplefilter("ignore", DeprecationWarning)
         try:
             return asyncio.get_event_loop()
@@ -219,7 +222,7 @@ def _currentLoop() -> asyncio.AbstractEventLoop | None:
 
 def _install(name: str) -> None:
     """
-    Make it the reactor of the process.
+    Make a reactor, and install it as the reactor of the process.
     """
     from twisted.internet.asyncioreactor import AsyncioSelectorReactor
     from twisted.internet.main import installReactor
@@ -244,7 +247,9 @@ def worse(one: OutcomeKind, other: OutcomeKind) -> OutcomeKind:
 
 def lastLine(text: str) -> str:
     """
-    The last line of a text that has something in it, fit to be printed.
+    The last line of a text that is not empty, with unprintable characters replaced.
+
+    @return: at most 500 characters.
     """
     lines = [line.strip() for line in text.splitlines() if line.strip()] or [""]
     return "".join(c if c.isprintable() else "?" for c in lines[-1])[:500]

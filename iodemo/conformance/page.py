@@ -48,15 +48,17 @@ _COLUMNS = (
     "conforms",
 )
 _COLUMNS_NOTE = """\
-*shared*: of those that failed, how many fail under {control}, too. *exceptions*: how
-many are documented, with their reason, below. The names of tests there are without
-``twisted.internet.test.`` What can differ where these tests do not look is in
+*shared*: how many of the failed tests fail under {control}, too. *exceptions*: how many
+are documented below, with the reason. Below, the names of tests are without
+``twisted.internet.test.`` Differences that these tests do not cover are in
 ``docs/choosing.rst``, under *Known differences*."""
 
 
 def main(path: str) -> None:
     """
-    Judge every backend there is, and write the page.
+    Judge every backend that can run here, and write the page.
+
+    @param path: the file to write.
     """
     console = Console(stderr=True)
     found: list[Conformance] = []
@@ -98,8 +100,9 @@ def pageLines(
     """
     The lines of the page.
 
-    @param found: the verdicts, one at least.
-    @param absent: the backends that are not here, each with the reason.
+    @param found: the verdicts, at least one.
+    @param absent: the backends that cannot run here, each with the reason.
+    @param when: the day of the run.
     """
     yield _INTRODUCTION.format(when=when.isoformat(), **found[0])
     yield from _listTable(_COLUMNS, [_row(each) for each in found])
@@ -147,9 +150,9 @@ def _row(one: Conformance) -> tuple[str, ...]:
 
 def _byReason(remarks: Sequence[tuple[str, str, str]]) -> Iterator[str]:
     """
-    Tests in lists, each under the backend and the reason that they have in common.
+    Lists of tests, one for each backend and reason.
 
-    @param remarks: backend, test and reason of each.
+    @param remarks: a backend, a test and the reason, for each.
     """
     grouped: dict[tuple[str, str], list[str]] = {}
     for backend, test, reason in remarks:
@@ -168,7 +171,7 @@ def _listTable(headings: Sequence[str], rows: Sequence[Sequence[str]]) -> Iterat
 
 def _plain(text: str) -> str:
     """
-    A text as it is, in which reStructuredText would find markup.
+    Escape the markup of reStructuredText in a text.
     """
     for character in "\\*`|_":
         text = text.replace(character, "\\" + character)

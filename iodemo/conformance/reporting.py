@@ -1,6 +1,6 @@
 # -*- test-case-name: tests.test_conform -*-
 """
-A reporter for trial that says what happens when it happens.
+A reporter for trial that sends each outcome at once.
 """
 
 from __future__ import annotations
@@ -15,13 +15,13 @@ from iodemo.conformance.inside import OutcomeKind, lastLine, worse
 
 class StreamingReporter(TestResult):
     """
-    Sends an event (see L{iodemo.conformance.inside}) for each test that begins,
-    and each that ends.
+    Sends an event (see L{iodemo.conformance.inside}) when a test begins, and when it
+    ends.
 
-    It accumulates nothing: failures keep alive what they have seen.
+    It keeps no failures: each would keep alive the objects in its traceback.
 
-    @ivar _index: of the test that is running, or comes next.
-    @ivar _unbuilt: why reactors could not be made since somebody last looked.
+    @ivar _index: the index of the test that is running, or of the next one.
+    @ivar _unbuilt: the reasons why reactors could not be made in this test.
     """
 
     def __init__(
@@ -32,7 +32,10 @@ class StreamingReporter(TestResult):
         unbuilt: list[str],
     ) -> None:
         """
-        @param leave: what to do after a test that went wrong.
+        @param send: the function that sends an event, given as keyword arguments.
+        @param leave: called after a test that failed or errored.
+        @param start: the index of the first test to run.
+        @param unbuilt: the list to which the reactor factory appends reasons.
         """
         super().__init__()
         self._send = send

@@ -1,10 +1,10 @@
 # -*- test-case-name: tests.test_conform -*-
 """
-The processes that the tests run in, and what they report.
+Run tests in processes of their own, and read their reports.
 
-A module of tests has a process of its own. A test that hangs, or that takes its
-process with it, is one that errored, and the rest of its module goes on in a new
-process. So it does after any test that failed or errored.
+Each module of tests has its own process. A test that hangs, or that ends its process,
+counts as errored. After such a test, and after any that failed or errored, the rest of
+the module runs in a new process.
 """
 
 from __future__ import annotations
@@ -30,13 +30,14 @@ from iodemo.process.child import Child
 #: Seconds for one test.
 LIMIT = 60.0
 
-#: How many processes run tests at a time. More would disturb each other's timing.
+#: How many processes run tests at the same time. More would disturb each other's
+#: timing.
 SIMULTANEOUS = 2
 
 
 class Outcome(NamedTuple):
     """
-    What became of a test, and if it did not pass, why.
+    How a test ended, and the reason if it did not pass.
     """
 
     kind: OutcomeKind
@@ -45,14 +46,16 @@ class Outcome(NamedTuple):
 
 class Job:
     """
-    The tests of one module under one reactor, over as many processes as it takes.
+    The tests of one module under one reactor, in one process or several.
 
     @ivar reactor: the reactor's class.
-    @ivar outcomes: what became of each test.
-    @ivar start: the first test that has not begun.
-    @ivar over: whether all have ended, one way or another.
-    @ivar left: whether the process has left the rest to another.
-    @ivar unbuilt: why no reactor can be made.
+    @ivar module: the module; an empty string only makes the reactor.
+    @ivar whole: whether all tests of the module are run, not only the stamped ones.
+    @ivar outcomes: the outcome of each test that has ended, by name.
+    @ivar start: the index of the first test that has not begun.
+    @ivar ended: whether all tests have ended.
+    @ivar left: whether the process has exited and left the rest to a new one.
+    @ivar unbuilt: why the reactor cannot be made; L{None} if it can.
     """
 
     def __init__(self, reactor: str, module: str, whole: bool = False) -> None:
@@ -61,16 +64,18 @@ class Job:
         self.whole = whole
         self.outcomes: dict[str, Outcome] = {}
         self.start = 0
-        self.over = False
+        self.ended = False
         self.left = False
         self.unbuilt: str | None = None
         self._tests: list[str] | None = None
         self._running: str | None = None
         self._progressed = False
 
-    def heard(self, line: bytes) -> None:
+    def eventReceived(self, line: bytes) -> None:
         """
-        Take note of an event.
+        Note an event of the process.
+
+        @param line: see L{iodemo.conformance.inside}.
         """
         event = json.loads(line)
         if "tests" in event:
@@ -89,21 +94,23 @@ class Job:
         elif "left" in event:
             assert self._tests is not None
             self.left = True
-            self.over = self.start == len(self._tests)
+            self.ended = self.start == len(self._tests)
         elif "stray" in event:
             self._record(f"{self.module} (no test)", Outcome("errored", event["stray"]))
         elif "unbuilt" in event:
             self.unbuilt = event["unbuilt"]
         else:
-            self.over = True
+            self.ended = True
 
-    def lost(self, reason: str) -> None:
+    def processLost(self, reason: str) -> None:
         """
-        The process has ended, or was ended, with tests to do.
+        The process has died, or was killed, before all tests had ended.
+
+        @param reason: how, for the outcome of the test that was running.
         """
         if self._tests is None:
             self._record(self.module, Outcome("errored", reason))
-            self.over = True
+            self.ended = True
             return
         if self._running is not None:
             self._record(self._running, Outcome("errored", reason))
@@ -111,36 +118,36 @@ class Job:
         elif self.start == len(self._tests):
             self._record(f"{self.module} (no test)", Outcome("errored", reason))
         elif not self._progressed:
-            # Whatever it is, it would happen again.
+            # The process has not begun any test. A new one would end in the same way.
             self._record(self._tests[self.start], Outcome("errored", reason))
             self.start += 1
-        self.over = self.start == len(self._tests)
+        self.ended = self.start == len(self._tests)
 
     def _record(self, test: str, outcome: Outcome) -> None:
-        # A name may come twice. Then the worse counts.
+        # Two tests may have the same name. Then the worse outcome counts.
         before = self.outcomes.get(test)
         if before is None or worse(before.kind, outcome.kind) != before.kind:
             self.outcomes[test] = outcome
 
 
-class Observer:
+class JobObserver:
     """
-    Somebody who waits for the jobs. This one does nothing about it.
+    Its methods are called as jobs proceed. They do nothing here.
     """
 
     def began(self, job: Job) -> None:
-        """A process was started for this job, possibly another one."""
+        """A process was started for this job, the first or a further one."""
 
     def ended(self, job: Job) -> None:
-        """It is over."""
+        """All tests of the job have ended."""
 
 
-def run(jobs: Sequence[Job], limit: float, observer: Observer) -> None:
+def run(jobs: Sequence[Job], limit: float, observer: JobObserver) -> None:
     """
     Do the jobs.
 
-    No two that run the same module at a time: there are tests that want something
-    of which the machine has one, such as a network device by its name.
+    Two jobs with the same module never run at the same time: some tests need a resource
+    that the machine has once, such as a network device with a certain name.
 
     @param limit: seconds for one test.
     """
@@ -159,7 +166,7 @@ def run(jobs: Sequence[Job], limit: float, observer: Observer) -> None:
                         continue
                     running.remove(process)
                     process.close()
-                    if process.job.over:
+                    if process.job.ended:
                         observer.ended(process.job)
                     else:
                         waiting.appendleft(process.job)
@@ -184,9 +191,9 @@ class _Process:
             "reactor": job.reactor,
             "module": job.module,
             "start": job.start,
-            # Before we lose patience: a test that gives up by itself says more,
-            # and costs no process. A reactor test takes a second, but others, which
-            # start many processes, ten on a busy machine.
+            # Shorter than the limit: a test that times out by itself reports more, and
+            # needs no new process. A reactor test takes a second; other tests, which
+            # start many processes, take ten on a busy machine.
             "seconds": limit / 2 if job.whole else limit / 6,
             "whole": job.whole,
             "path": [str(Path(each).absolute()) for each in sys.path],
@@ -207,21 +214,23 @@ class _Process:
 
     def attend(self) -> bool:
         """
-        Read what it says.
+        Read the events of the process, and see whether it has ended or hangs.
 
-        @return: whether it is of no further use.
+        @return: whether the process is no longer needed.
         """
         ended = self.child.ended
         self._read()
-        if self.job.over or self.job.left:
+        if self.job.ended or self.job.left:
             return True
         if ended:
             how = self.child.failure or "exit status 0"
             words = self.child.lastWords()
-            self.job.lost(f"the process ended: {how}" + (f": {words}" if words else ""))
+            self.job.processLost(
+                f"the process ended: {how}" + (f": {words}" if words else "")
+            )
             return True
         if time.monotonic() > self.deadline:
-            self.job.lost(f"hung: nothing happened for {self._limit:g} s")
+            self.job.processLost(f"hung: nothing happened for {self._limit:g} s")
             return True
         return False
 
@@ -230,15 +239,14 @@ class _Process:
             while data := os.read(self.events, 1 << 16):
                 *lines, self._unread = (self._unread + data).split(b"\n")
                 for line in lines:
-                    self.job.heard(line)
+                    self.job.eventReceived(line)
                     self.deadline = time.monotonic() + self._limit
 
     def close(self) -> None:
         """
-        End it, and what its tests have left behind.
+        Kill the process, and all that its tests have started.
         """
-        # Some of that is in sessions of its own, where the child's end of its
-        # session does not reach.
+        # Processes in sessions of their own are not in the child's process group.
         with suppress(psutil.NoSuchProcess):
             for each in psutil.Process(self.child.pid).children(recursive=True):
                 with suppress(psutil.NoSuchProcess):
@@ -249,7 +257,7 @@ class _Process:
 
 def _next(waiting: Iterable[Job], running: Sequence[_Process]) -> list[Job]:
     """
-    The jobs to begin now.
+    The jobs to begin now: of different modules, and at most L{SIMULTANEOUS} in all.
     """
     modules = {process.job.module for process in running}
     jobs = []

@@ -1,6 +1,6 @@
 # -*- test-case-name: tests.test_conform -*-
 """
-What a person sees of a verdict, and of the time it takes.
+Print a verdict, and the progress of the tests.
 """
 
 from __future__ import annotations
@@ -16,17 +16,18 @@ from rich.table import Table
 from rich.text import Text
 
 from iodemo.conformance.conforming import Conformance
-from iodemo.conformance.running import Job, Observer
+from iodemo.conformance.running import Job, JobObserver
 from iodemo.conformance.verdict import Counts, ModuleCounts, Remark
 
 _COLUMNS = ("passed", "failed", "errored", "skipped")
 
 
-class ConformanceProgress(Observer):
+class ConformanceProgress(JobObserver):
     """
-    On a terminal a bar with the time left; elsewhere a line for every module.
+    On a terminal, shows a bar with the time left; elsewhere, prints a line for every
+    module.
 
-    @ivar _jobs: how many there will be.
+    @ivar _jobs: the number of jobs.
     """
 
     def __init__(self, console: Console, jobs: int) -> None:
@@ -59,11 +60,11 @@ class ConformanceProgress(Observer):
         self._bar.stop()
 
     def began(self, job: Job) -> None:
-        """See L{Observer.began}."""
+        """See L{JobObserver.began}."""
         self._bar.update(self._task, description=_title(job))
 
     def ended(self, job: Job) -> None:
-        """See L{Observer.ended}."""
+        """See L{JobObserver.ended}."""
         self._done += 1
         self._bar.advance(self._task)
         if self._console.is_terminal:
@@ -99,7 +100,8 @@ def show(conformance: Conformance, console: Console) -> None:
 
 def _table(conformance: Conformance) -> Table:
     """
-    A row for each module; of all Twisted's tests, for each package of them.
+    The numbers of outcomes: a row for each module or, if all of Twisted's tests were
+    run, for each package.
     """
     full = conformance["full"]
     table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0))
@@ -166,17 +168,17 @@ def _lines(conformance: Conformance) -> Iterator[Text]:
         yield Text(f"\n{control} skips:")
     for reason, count in reasons.most_common():
         tests = "1 test" if count == 1 else f"{count} tests"
-        yield Text(f"  {tests}: {reason or 'it does not say why'}")
+        yield Text(f"  {tests}: {reason or 'no reason given'}")
     missing = conformance["missing_interfaces"]
     yield Text(f"\nDeclares {', '.join(conformance['interfaces']) or 'no interface'}")
     if missing:
         yield Text(f"and not {', '.join(missing)}, which {control} does")
-    yield Text(f"\nThat took {_duration(conformance['seconds'])}.")
+    yield Text(f"\nThe tests took {_duration(conformance['seconds'])}.")
     name = conformance["reactor"]
     if conformance["conforms"]:
         yield Text(f"{name} fails nothing that {control} passes{_but(conformance)}.")
     elif not conformance["failures"]:
-        yield Text(f"Nothing was tested: {control} passes none of this.")
+        yield Text(f"Nothing was tested: {control} passes none of these tests.")
     else:
         count = len(conformance["failures"])
         yield Text(f"{name} fails {count} of the tests that {control} passes.")

@@ -1,6 +1,6 @@
 # -*- test-case-name: tests.test_conform -*-
 """
-What the outcomes say about a reactor.
+Compare the outcomes of a reactor with those of the control.
 """
 
 from __future__ import annotations
@@ -11,12 +11,12 @@ from typing import TypedDict
 
 from iodemo.conformance.running import Outcome
 
-#: What became of each test, by module.
+#: The outcome of each test, by module and name.
 Outcomes = Mapping[str, Mapping[str, Outcome]]
 
 
 class Counts(TypedDict):
-    """How many tests had which outcome."""
+    """The number of tests with each outcome."""
 
     passed: int
     failed: int
@@ -28,7 +28,7 @@ class ModuleCounts(Counts):
     """
     One module of tests.
 
-    @ivar control: the same of the control.
+    @ivar control: the numbers of the control.
     """
 
     module: str
@@ -36,7 +36,7 @@ class ModuleCounts(Counts):
 
 
 class Remark(TypedDict):
-    """A test, and what there is to say about it."""
+    """A test, and the reason of its outcome."""
 
     test: str
     reason: str
@@ -44,17 +44,19 @@ class Remark(TypedDict):
 
 class Verdict(TypedDict):
     """
-    What the outcomes say.
+    The comparison of two reactors' outcomes.
 
-    @ivar failures: what the reactor fails, the control passes, and no exception
-        allows.
-    @ivar exceptions: likewise, but for an exception: its reason.
-    @ivar unneeded_exceptions: exceptions that nothing needed.
-    @ivar skips: what the reactor skips and the control passes.
-    @ivar control_skips: what the control skips.
-    @ivar unjudged: what the reactor fails and the control skips.
-    @ivar shared: what both fail.
-    @ivar conforms: whether there are no failures, and there were tests.
+    @ivar modules: the numbers of outcomes, by module.
+    @ivar failures: the tests that the reactor fails and the control passes, without an
+        exception.
+    @ivar exceptions: the tests that the reactor fails and the control passes, with an
+        exception; the reason is that of the exception.
+    @ivar unneeded_exceptions: the exceptions that apply to no failed test.
+    @ivar skips: the tests that the reactor skips and the control passes.
+    @ivar control_skips: the tests that the control skips.
+    @ivar unjudged: the tests that the reactor fails and the control skips.
+    @ivar shared: the tests that both fail.
+    @ivar conforms: whether the control passes some tests, and there are no failures.
     """
 
     modules: list[ModuleCounts]
@@ -74,7 +76,7 @@ def judge(
     """
     Compare a reactor with the control.
 
-    @param exceptions: reason by name of a test, or by a pattern of L{fnmatch}.
+    @param exceptions: the reason by name of a test, or by a pattern of L{fnmatch}.
     """
     verdict: Verdict = {
         "modules": [],
@@ -98,8 +100,8 @@ def judge(
             _judgeTest(
                 test,
                 outcomes.get(test, _NOT_RUN),
-                # What only the reactor reports, such as an error outside of any
-                # test, did not happen to the control.
+                # An outcome that only the reactor has, such as an error outside of any
+                # test, did not happen under the control.
                 controls.get(test, Outcome("passed")),
                 exceptions,
                 needed,
