@@ -1,9 +1,8 @@
 """
-Make C{.venv}, the environment all other scripts run in: C{scripts/setup} calls
-this with the extras to install.
+Make C{.venv}, the virtual environment of all other scripts. C{scripts/setup} calls this
+with the extras to install.
 
-When nothing that decides its content has changed since, it does nothing and
-says nothing.
+If nothing that determines its content has changed, it does nothing and prints nothing.
 """
 
 from __future__ import annotations
@@ -22,20 +21,20 @@ ROOT = Path(__file__).resolve().parent.parent
 VENV = ROOT / ".venv"
 PYTHON = VENV / "bin" / "python"
 
-# Two stamps, each written when its step is over, so that an interrupted step is
-# done again and a finished one is not.
+# Two stamp files, each written when its step has ended: an interrupted step is
+# repeated, and a finished one is not.
 MADE = VENV / "iodemo-made"
 INSTALLED = VENV / "iodemo-installed"
 
 
 def main(extras: set[str]) -> None:
     """
-    Bring C{.venv} up to date, alone.
+    Bring C{.venv} up to date, under a lock.
 
-    @param extras: what to install beside the base, as in C{iodemo[dev]}. What is
-        installed already stays.
+    @param extras: the extras to install, as in C{iodemo[dev]}. Extras that are already
+        installed stay.
     """
-    # This file is the lock: it is always there, and C{.venv} may be remade.
+    # This file serves as the lock: it always exists, while C{.venv} may be made again.
     with open(__file__, "rb") as lock:
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -43,7 +42,7 @@ def main(extras: set[str]) -> None:
             say("waiting for another script that is setting up .venv")
             fcntl.flock(lock, fcntl.LOCK_EX)
         except OSError:
-            pass  # A file system without locks: nothing worse than no lock.
+            pass  # The file system has no locks: go on without one.
         if read(MADE) != interpreter() or not os.access(PYTHON, os.X_OK):
             make()
         present = read(INSTALLED).split()
@@ -54,18 +53,18 @@ def main(extras: set[str]) -> None:
 
 def interpreter() -> str:
     """
-    What C{.venv} is tied to: the Python it was made from, and its own place.
+    The identity of C{.venv}: the Python that it was made from, and its own path.
     """
     return f"{sys.version}\n{sys.base_prefix}\n{ROOT}\n"
 
 
 def requirements() -> str:
     """
-    A digest of the files that say what has to be installed, and of what else decides
-    that.
+    A digest of all that determines what has to be installed: the files that declare it,
+    the sources of the extensions, and whether those can be compiled.
     """
     digest = hashlib.sha256()
-    # The last two are compiled when it is installed, if that can be done here.
+    # The extensions are compiled during the installation, if a compiler is found.
     headers = Path(sysconfig.get_path("include"), "Python.h")
     compilers = [name for name in ("cc", "gcc", "clang") if shutil.which(name)]
     digest.update(f"{compilers} {headers.exists()}\n".encode())
@@ -77,16 +76,16 @@ def requirements() -> str:
 
 def make() -> None:
     """
-    Make an empty C{.venv} in the place of whatever is there.
+    Make an empty C{.venv}, in the place of an old one.
     """
     if importlib.util.find_spec("ensurepip") is None:
         fail(
             f"{sys.executable} cannot make virtual environments (it has no "
-            "ensurepip): install what it lacks, on Debian and Ubuntu with "
+            "ensurepip): on Debian and Ubuntu, install that with "
             "'apt install python3-venv'"
         )
     say("setting up .venv (once, about a minute)")
-    # Not sys.executable: that may be the one in the .venv about to be cleared.
+    # sys.executable may be in the .venv that is about to be cleared.
     python = getattr(sys, "_base_executable", sys.executable)
     if subprocess.call([python, "-m", "venv", "--clear", str(VENV)]):
         fail("no .venv: Python's venv module failed, see above")
@@ -95,12 +94,12 @@ def make() -> None:
 
 def install(extras: list[str], digest: str) -> None:
     """
-    Install this checkout, editable, and all it needs.
+    Install this checkout as an editable package, with its dependencies.
     """
     names = f"[{','.join(extras)}]" if extras else ""
     say(f"installing iodemo{names} into .venv")
-    # The pip that comes with the first releases of Python 3.10 cannot install a
-    # package editable that has no setup.py.
+    # The pip of the first releases of Python 3.10 cannot install an editable package
+    # without setup.py.
     pip = [str(PYTHON), "-m", "pip", "-qq", "--disable-pip-version-check", "install"]
     for wanted in (["pip>=21.3"], ["--editable", f"{ROOT}{names}"]):
         if subprocess.call([*pip, *wanted], stdin=subprocess.DEVNULL):
@@ -114,7 +113,7 @@ def install(extras: list[str], digest: str) -> None:
 
 def read(path: Path) -> str:
     """
-    A file's text, or none if there is no such file.
+    A file's text; empty if there is no such file.
     """
     try:
         return path.read_text()
@@ -124,14 +123,14 @@ def read(path: Path) -> str:
 
 def say(text: str) -> None:
     """
-    Tell whoever waits what is going on, out of the way of a script's output.
+    Print a line of progress on standard error, apart from a script's output.
     """
     print(f"iodemo: {text}", file=sys.stderr, flush=True)
 
 
 def fail(text: str) -> None:
     """
-    Give up, with one line why.
+    Exit with a one-line reason.
     """
     sys.exit(f"iodemo: {text}")
 
