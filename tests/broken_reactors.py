@@ -1,6 +1,5 @@
 """
-Reactors that go wrong at C{callLater(0, ...)}, each in its own way, and otherwise
-do what poll's does.
+Reactors on poll(2) that fail in C{callLater(0, ...)}, each in its own way.
 """
 
 from __future__ import annotations
@@ -13,7 +12,7 @@ from twisted.internet.base import DelayedCall
 from twisted.internet.pollreactor import PollReactor
 from twisted.python import log
 
-#: Of all of them. Tests put something in.
+#: The reactors of all these classes. Tests add to it.
 CONFORMANCE_EXCEPTIONS: dict[str, str] = {}
 
 
@@ -26,20 +25,23 @@ class _BrokenReactor(PollReactor):
         return super().callLater(delay, callable, *args, **kw)
 
     def goWrong(self) -> None:
-        """To be said."""
+        """Fail in the way of this class."""
         raise NotImplementedError
 
 
 class FailingReactor(_BrokenReactor):
-    """Raises."""
+    """Raises an exception."""
 
     def goWrong(self) -> None:
         """Raise."""
-        raise ValueError("this reactor knows no now\nand says so")
+        raise ValueError("this reactor fails\nat once")
 
 
 class HauntingReactor(_BrokenReactor):
-    """Raises, and has the next of its kind in the process log an error."""
+    """
+    Raises an exception, and makes the next reactor of its kind in the process log an
+    error.
+    """
 
     haunted = False
 
@@ -55,26 +57,26 @@ class HauntingReactor(_BrokenReactor):
 
 
 class HangingReactor(_BrokenReactor):
-    """Waits for ever."""
+    """Blocks without end."""
 
     def goWrong(self) -> None:
-        """Wait."""
+        """Block."""
         threading.Event().wait()
 
 
 class CrashingReactor(_BrokenReactor):
-    """Takes the process with it."""
+    """Kills its process."""
 
     def goWrong(self) -> None:
-        """Die."""
+        """Kill the process."""
         os.abort()
 
 
 class LeavingReactor(_BrokenReactor):
-    """Ends the process as if all were well."""
+    """Ends its process with exit status 0."""
 
     def goWrong(self) -> None:
-        """Leave."""
+        """Exit."""
         os._exit(0)
 
 

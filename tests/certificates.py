@@ -1,5 +1,5 @@
 """
-Servers with certificates to throw away, and their clients.
+Temporary certificates for servers, and clients that trust them.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ __all__ = ["startTLS", "tlsEndpoint", "writeCertificate"]
 
 def writeCertificate(directory: Path) -> Path:
     """
-    Write a key and its certificate in one file.
+    Write a key and its certificate to one file.
     """
     path = directory / "certificate.pem"
     path.write_bytes(makeCertificate())
@@ -24,7 +24,7 @@ def writeCertificate(directory: Path) -> Path:
 
 def startTLS(connection: socket.socket, certificate: Path) -> ssl.SSLSocket:
     """
-    Start TLS as a client who trusts nothing but this certificate.
+    Start TLS as a client that trusts only this certificate.
     """
     context = ssl.create_default_context(cafile=str(certificate))
     return context.wrap_socket(connection, server_hostname="127.0.0.1")

@@ -1,9 +1,9 @@
 """
 C{twistd} as a child process, for tests.
 
-Nothing here sleeps: a service says in its log when it listens, and every wait
-ends in an error after L{TIMEOUT}, which is generous and decides nothing else. It is for
-what hangs: a machine may be slow, and busy with other things.
+Nothing here sleeps: a service logs when it listens, and every wait ends in an error
+after L{TIMEOUT}. The time-out is long, as a machine may be slow or busy; it only ends a
+test that hangs, and decides nothing else.
 """
 
 from __future__ import annotations
@@ -28,8 +28,8 @@ from twisted.trial.unittest import SkipTest, SynchronousTestCase
 TIMEOUT = 600.0
 TWISTD = str(Path(sys.executable).with_name("twistd"))
 
-# Passing a listening socket on as systemd does: as descriptor 3, meant for this
-# very process.
+# A program that passes on a listening socket in the way of systemd: as descriptor 3,
+# for the process that it becomes.
 _AS_SYSTEMD = """\
 import os, sys
 os.dup2(int(sys.argv[1]), 3)
@@ -40,8 +40,8 @@ os.execv(sys.argv[2], sys.argv[2:])
 
 def makeDirectory(test: SynchronousTestCase) -> Path:
     """
-    Make a directory that goes with the test. Its path is short, as those of
-    UNIX sockets must be.
+    Make a directory that is removed with the test. Its path is short, as the paths of
+    UNIX sockets are limited.
     """
     directory = tempfile.mkdtemp()
     test.addCleanup(shutil.rmtree, directory)
@@ -50,9 +50,9 @@ def makeDirectory(test: SynchronousTestCase) -> Path:
 
 def allowFiles(test: SynchronousTestCase, count: int) -> None:
     """
-    Let this process, and those it starts, open so many files until the test ends.
+    Let this process and its children open this number of files, until the test ends.
 
-    @raise SkipTest: if this user may not.
+    @raise SkipTest: if the user may not raise the limit.
     """
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     unlimited = resource.RLIM_INFINITY
@@ -65,7 +65,7 @@ def allowFiles(test: SynchronousTestCase, count: int) -> None:
 
 def quoted(path: Path) -> str:
     """
-    A path as a part of an endpoint string.
+    Escape a path for an endpoint string.
     """
     return quoteStringArgument(str(path))
 
@@ -89,10 +89,10 @@ def runTwistd(
 
 class Child:
     """
-    A service in a child process that listens, and ends with the test.
+    A service in a child process, which ends with the test.
 
     @ivar directory: its working directory.
-    @ivar log: what it has logged, as far as it has been read.
+    @ivar log: the part of its log that has been read.
     """
 
     def __init__(
@@ -147,7 +147,7 @@ class Child:
 
     def await_(self, phrase: bytes) -> None:
         """
-        Wait until it has logged something.
+        Wait until the log contains a text.
         """
         while phrase not in self.log:
             if not self.readLog(TIMEOUT):
@@ -156,7 +156,9 @@ class Child:
 
     def readLog(self, timeout: float = 0.0) -> bool:
         """
-        Read what there is of its log: whether there was more.
+        Read the rest of the log.
+
+        @return: whether there was more.
         """
         assert self._process.stdout is not None
         if not select.select([self._process.stdout], [], [], timeout)[0]:
@@ -167,7 +169,9 @@ class Child:
 
     def stop(self) -> int:
         """
-        Ask it to end, and wait: its exit status. Its whole log is there then.
+        Send SIGTERM, and wait. Afterwards C{log} is the whole log.
+
+        @return: its exit status.
         """
         self._process.send_signal(signal.SIGTERM)
         stdout, stderr = self._process.communicate(timeout=TIMEOUT)
@@ -178,7 +182,7 @@ class Child:
 
     def kill(self) -> None:
         """
-        End it by force, if it has not ended.
+        Kill the process, if it has not ended.
         """
         self._process.kill()
         self._process.communicate(timeout=TIMEOUT)
@@ -186,14 +190,15 @@ class Child:
 
 def exchange(connection: socket.socket, data: bytes, shutdown: bool = False) -> bytes:
     """
-    Send and receive at the same time, as much as was sent.
+    Send and receive at the same time, as many bytes as are sent.
 
-    @param shutdown: whether to end sending with the data, and receiving only
-        with the peer's end.
+    @param shutdown: whether to shut down the sending side after the data, and to
+        receive until the peer closes.
     """
     received = bytearray()
     left = memoryview(data)
-    # Not blocking, where select says a socket is ready and TLS says it is not.
+    # The socket is non-blocking, since select may report it as ready while TLS has no
+    # data yet.
     connection.setblocking(False)
     while shutdown or left or len(received) < len(data):
         readable, writable, _ = select.select(
@@ -220,7 +225,7 @@ def exchange(connection: socket.socket, data: bytes, shutdown: bool = False) -> 
 
 def receive(connection: socket.socket, size: int) -> bytes:
     """
-    Receive so many bytes, or fewer if the peer ends.
+    Receive this number of bytes, or fewer if the peer closes.
     """
     received = bytearray()
     while len(received) < size:

@@ -1,5 +1,6 @@
 """
-Tests for C{docs/api_reference.py}: where the API reference finds what others document.
+Tests for C{docs/api_reference.py}: links from the API reference to the documentation of
+other projects.
 """
 
 from __future__ import annotations
@@ -27,7 +28,7 @@ class InstalledTests(SynchronousTestCase):
 
     def setUp(self) -> None:
         """
-        Import it as Sphinx and pydoctor do.
+        Import it in the way of Sphinx and pydoctor.
         """
         self.patch(sys, "path", [str(_DOCS), *sys.path])
         module: Any = importlib.import_module("api_reference")
@@ -35,8 +36,8 @@ class InstalledTests(SynchronousTestCase):
 
     def test_twisted(self) -> None:
         """
-        A class or an interface of Twisted's has a page, what it has a place on that,
-        and a function one on the page of its module.
+        A class or an interface of Twisted has a page, an attribute has a place on the
+        page of its class, and a function has one on the page of its module.
         """
         for name, expected in (
             ("twisted.internet.tcp.Port", "twisted.internet.tcp.Port.html"),
@@ -54,7 +55,7 @@ class InstalledTests(SynchronousTestCase):
 
     def test_short(self) -> None:
         """
-        A docstring may leave out the module of Twisted's commonest names.
+        A docstring may name the most common classes of Twisted without their module.
         """
         self.assertEqual(
             self.link("IReactorTCP.listenTCP"),
@@ -63,7 +64,7 @@ class InstalledTests(SynchronousTestCase):
 
     def test_python(self) -> None:
         """
-        What is Python's is in its library's pages.
+        A name of the standard library has a place on a page of its documentation.
         """
         for name, expected in (
             ("socket.socket.send", "socket.html#socket.socket.send"),
@@ -82,14 +83,14 @@ class InstalledTests(SynchronousTestCase):
 
     def test_compiled(self) -> None:
         """
-        A module that is compiled has the page of its package.
+        A compiled module has the page of its package.
         """
         self.assertEqual(self.link("iodemo.completion.ring"), "iodemo.completion.html")
 
     def test_nothing(self) -> None:
         """
-        What is not there, or has come there from elsewhere, has no page: pydoctor
-        warns, and warnings are errors.
+        A name that does not exist, or was imported from elsewhere, has no page:
+        pydoctor warns, and warnings are errors.
         """
         for name in ("socket.socket.sned", "IReactorTCP.listenUDP", "implementer"):
             self.assertIs(self.link(name), None, name)

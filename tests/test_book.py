@@ -1,5 +1,6 @@
 """
-Tests for L{iodemo.report.book}: what the pages of C{docs/} draw on.
+Tests for L{iodemo.report.book}: the measured numbers and figures on the pages of
+C{docs/}.
 """
 
 from __future__ import annotations
@@ -42,14 +43,14 @@ class QuotedTests(SynchronousTestCase):
 
     def test_ratio(self) -> None:
         """
-        A ratio of two backends is said with its interval.
+        A ratio of two backends is quoted with its interval.
         """
         said = book.quoted(_run(), "idle idle=1000: uring/epoll")
         self.assertRegex(said, r"^3\.00 times \(2\.\d\d to 3\.\d\d\)$")
 
     def test_bound(self) -> None:
         """
-        Where the load was the limit it is a bound, or nothing.
+        Where the load was the limit, a ratio is quoted as a bound, or not at all.
         """
         run = _run()
         run["cells"][1]["load_limited"] = True
@@ -67,7 +68,7 @@ class QuotedTests(SynchronousTestCase):
 
     def test_value(self) -> None:
         """
-        A value is said in its unit.
+        A value is quoted with its unit.
         """
         for asked, expected in (
             ("idle idle=1000: uring", "150,000 a second"),
@@ -79,7 +80,7 @@ class QuotedTests(SynchronousTestCase):
 
     def test_multiplexer(self) -> None:
         """
-        What a multiplexer takes is a time.
+        The value of a multiplexer is a time.
         """
         run = _run()
         for each in run["cells"][0]["rounds"]:
@@ -89,7 +90,8 @@ class QuotedTests(SynchronousTestCase):
 
     def test_refused(self) -> None:
         """
-        What was not measured, or more than once, is an error that says so.
+        A value that was not measured, or was measured more than once, is an error, and
+        its message has the reason.
         """
         for asked, expected in (
             ("idle: uring/epoll", "at 2 points"),
@@ -111,8 +113,8 @@ class WriteTests(SynchronousTestCase):
 
     def test_written(self) -> None:
         """
-        Each figure is there for a browser and for print, and as a page that shows it;
-        and the results are, from which the text quotes.
+        Each figure is written for a browser, for print, and as a page that shows it.
+        The results are copied, too: the text quotes from them.
         """
         run = _run()
         directory = makeDirectory(self) / "measured"
@@ -133,7 +135,7 @@ class WriteTests(SynchronousTestCase):
 
     def test_text(self) -> None:
         """
-        What comes from a results file is text, whatever it looks like.
+        A text from a results file is shown as text, even if it looks like markup.
         """
         run = _run()
         run["cells"][4]["reason"] = "|x|_ `y`_ **z** :raw:`<b>` file_ a@b.c \\ end"
@@ -145,7 +147,7 @@ class WriteTests(SynchronousTestCase):
 
     def test_machine(self) -> None:
         """
-        It is said when and where a run was made.
+        The pages show when and on which machine a run was made.
         """
         said = book.machine(_run())
         for expected in ("Measured on 20", " cores", ", Linux 6.18.5, CPython 3.11.7"):
@@ -153,7 +155,9 @@ class WriteTests(SynchronousTestCase):
 
     def shown(self, page: Path, more: str = "") -> str:
         """
-        A page as HTML, with what docutils has to say of it.
+        Render a page.
+
+        @return: the HTML, and the warnings of docutils.
         """
         html = publish_string(
             page.read_text() + more,
@@ -170,13 +174,13 @@ class WriteTests(SynchronousTestCase):
 
 class PagesTests(SynchronousTestCase):
     """
-    Tests for the commands on the pages that are said to measure, on the machine of the
-    reader, what a page shows.
+    Tests for the commands on the pages by which a reader can measure, on another
+    machine, the numbers of a page.
     """
 
     def setUp(self) -> None:
         """
-        Find the pages, and the newest results.
+        Find the pages and the newest results.
         """
         runs = sorted((_ROOT / "results").glob("*/results.json"))
         self.pages = sorted((_ROOT / "docs").glob("*.rst"))
@@ -186,7 +190,7 @@ class PagesTests(SynchronousTestCase):
 
     def test_commands(self) -> None:
         """
-        What such a command measures has every number and every figure of its page.
+        Such a command measures every number and every figure of its page.
         """
         checked = []
         for page in self.pages:
@@ -218,8 +222,8 @@ _ROOT = Path(__file__).resolve().parents[1]
 
 def _commandsFor(page: str) -> Iterator[list[str]]:
     """
-    The comparisons in code blocks below a paragraph that speaks of a machine, but for
-    those that host a plugin of the reader's.
+    The comparisons in code blocks below a paragraph about a machine, except for
+    comparisons of a plugin of the reader's.
     """
     paragraph = ""
     for block in re.split(r"\n\n+", page):
@@ -237,8 +241,8 @@ def _commandsFor(page: str) -> Iterator[list[str]]:
 
 def _measures(command: list[str], cell: files.Cell) -> bool:
     """
-    Whether a comparison has a cell: its scenario is named, and so is its backend, if
-    any is.
+    Whether a comparison measures a cell: it names the scenario and, if it names
+    backends, the backend.
     """
     options = dict(itertools.pairwise(command))
     backends = options.get("--backends", cell["backend"])

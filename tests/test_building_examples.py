@@ -1,5 +1,5 @@
 """
-The examples that the book shows, C{docs/examples}, run as a reader would run them.
+The examples of the book, C{docs/examples}, run in the way of a reader.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from .children import TIMEOUT, Child, exchange, receive
 
 _EXAMPLES = Path(__file__).parents[1] / "docs" / "examples"
 
-# A regular file, which epoll refuses, and then no longer.
+# Watch a regular file, which epoll refuses, and then stop watching it.
 _FILE = """\
 import tempfile
 from iodemo.reactors.polling import READABLE
@@ -29,7 +29,7 @@ with tempfile.TemporaryFile() as file:
     assert reactor.wait(0) == []
 """
 
-# A descriptor that is closed while it is watched, and another of the same number.
+# Close a descriptor while it is watched, and watch another of the same number.
 _AGAIN = """\
 import os
 import signal
@@ -49,12 +49,12 @@ assert reactor.wait(None) == [(second[0], READABLE)]
 
 class ExampleTestCase(SynchronousTestCase):
     """
-    Child processes find the examples, and their plugins.
+    Child processes can import the examples and their plugins.
     """
 
     def setUp(self) -> None:
         """
-        Put the examples on the path of child processes.
+        Put the examples on the module path of child processes.
         """
         earlier = os.environ.get("PYTHONPATH")
         if earlier is None:
@@ -73,7 +73,7 @@ class SelectorsReactorTests(ExampleTestCase):
 
     def test_echo(self) -> None:
         """
-        It serves connections beside each other, on real sockets, and ends well.
+        It serves several connections at the same time, on real sockets, and ends well.
         """
         child = Child(self, "iodemo-echo", reactor="selectors")
         sent = os.urandom(1 << 20)
@@ -84,14 +84,15 @@ class SelectorsReactorTests(ExampleTestCase):
 
     def test_regularFile(self) -> None:
         """
-        A descriptor that cannot be watched is always ready, and no more once that is
-        not asked.
+        A descriptor that the kernel refuses to watch counts as always ready, until it
+        is removed.
         """
         self._execute(_FILE)
 
     def test_numberInUseAgain(self) -> None:
         """
-        A descriptor that has the number of one that was closed meanwhile is watched.
+        A descriptor is watched even if it has the number of one that was closed
+        meanwhile.
         """
         self._execute(_AGAIN)
 
@@ -106,7 +107,8 @@ class ShoutTests(ExampleTestCase):
 
     def test_lines(self) -> None:
         """
-        It sends every line back in capitals, in whatever pieces it comes.
+        It sends back every line in capitals, whatever the pieces in which it was
+        received.
         """
         child = Child(self, "shout")
         with child.connect() as connection:

@@ -25,11 +25,11 @@ from .transports import OverTransport
 
 class ChatTransport(StringTransport):
     """
-    A transport that tells an abort from a close, and can pause its producer
-    after any number of writes.
+    A transport that distinguishes an abort from a close, and can pause its producer
+    after some number of writes.
 
     @ivar aborted: whether it has been aborted.
-    @ivar pauseAfter: how many more writes it takes before it pauses.
+    @ivar pauseAfter: how many more writes it accepts before it pauses.
     """
 
     aborted = False
@@ -37,7 +37,7 @@ class ChatTransport(StringTransport):
 
     def write(self, data: bytes) -> None:
         """
-        Take it.
+        Accept the data.
         """
         super().write(data)
         if self.pauseAfter is not None:
@@ -48,7 +48,7 @@ class ChatTransport(StringTransport):
 
     def abortConnection(self) -> None:
         """
-        Remember it.
+        Note the abort.
         """
         self.aborted = True
 
@@ -60,14 +60,14 @@ class RoomTests(SynchronousTestCase):
 
     def setUp(self) -> None:
         """
-        Have three members in a room.
+        Make a room with three members.
         """
         self.room = Room(lineLimit=10, backlog=100)
         self.ann, self.bob, self.cem = (self.enter() for _ in range(3))
 
     def enter(self) -> Member:
         """
-        Somebody comes in.
+        Add a member to the room.
         """
         member = self.room.buildProtocol(None)
         member.makeConnection(ChatTransport())
@@ -75,7 +75,7 @@ class RoomTests(SynchronousTestCase):
 
     def heard(self, member: Member) -> bytes:
         """
-        What somebody has been sent.
+        The data that was sent to a member.
         """
         return _transport(member).value()
 
@@ -89,7 +89,7 @@ class RoomTests(SynchronousTestCase):
 
     def test_everyone(self) -> None:
         """
-        A line goes to everyone, the one who said it included, and as it was.
+        A line goes unchanged to all members, its sender included.
         """
         self.ann.dataReceived(b"hi\r\n\n\xff\0\n")
         for member in (self.ann, self.bob, self.cem):
@@ -97,7 +97,8 @@ class RoomTests(SynchronousTestCase):
 
     def test_pieces(self) -> None:
         """
-        A line is a line when its end is there, and is not mixed with another's.
+        A line is sent on when its end has arrived, and not mixed with a line of another
+        member.
         """
         self.ann.dataReceived(b"he")
         self.bob.dataReceived(b"bob\n")
@@ -106,7 +107,7 @@ class RoomTests(SynchronousTestCase):
 
     def test_leaves(self) -> None:
         """
-        Who has left hears nothing, and what they began to say is never said.
+        A member that has left receives nothing, and its unfinished line is not sent.
         """
         self.ann.dataReceived(b"what I wa")
         self.ann.connectionLost(Failure(ConnectionDone()))
@@ -117,7 +118,7 @@ class RoomTests(SynchronousTestCase):
 
     def test_lineLimit(self) -> None:
         """
-        A line may be as long as the limit.
+        A line may have as many bytes as the limit allows.
         """
         self.ann.dataReceived(b"0123456789\n")
         self.assertEqual(self.heard(self.bob), b"0123456789\n")
@@ -125,7 +126,7 @@ class RoomTests(SynchronousTestCase):
 
     def test_lineTooLong(self) -> None:
         """
-        Somebody with a longer line is dropped, and nobody else.
+        A member that sends a longer line is dropped, and no other.
         """
         with capturedLogs() as events:
             self.ann.dataReceived(b"before\n0123456789X\nafter\n")
@@ -135,7 +136,7 @@ class RoomTests(SynchronousTestCase):
 
     def test_endlessLine(self) -> None:
         """
-        So is somebody whose line does not end.
+        A member whose line does not end is dropped, too.
         """
         with capturedLogs() as events:
             self.ann.dataReceived(b"0123456789")
@@ -145,8 +146,8 @@ class RoomTests(SynchronousTestCase):
 
     def test_paused(self) -> None:
         """
-        Who does not read is sent nothing until they do, and then everything in
-        its order.
+        A paused member is sent nothing; after it is resumed, it is sent everything, in
+        order.
         """
         self.bob.pauseProducing()
         for line in (b"one\n", b"two\n"):
@@ -160,7 +161,8 @@ class RoomTests(SynchronousTestCase):
 
     def test_pausedAgain(self) -> None:
         """
-        A pause in the middle of what is owed leaves the rest for later.
+        If a member is paused again while its pending data is written, the rest stays
+        pending.
         """
         bob = Room(lineLimit=10, backlog=2**20).buildProtocol(None)
         transport = ChatTransport()
@@ -179,8 +181,8 @@ class RoomTests(SynchronousTestCase):
 
     def test_over(self) -> None:
         """
-        Resumed by a transport that is over, a member lets go of it, and is sent
-        nothing of what they were owed.
+        A member that is resumed by a closed transport unregisters, and is sent none of
+        its pending data.
         """
         dan = self.room.buildProtocol(None)
         transport = OverTransport()
@@ -194,11 +196,11 @@ class RoomTests(SynchronousTestCase):
 
     def test_order(self) -> None:
         """
-        What is said while older words are being handed over comes after them.
+        A line that is sent while pending data is written comes after that data.
         """
         self.bob.pauseProducing()
         self.ann.dataReceived(b"one\n")
-        # As if a transport let others speak within a write.
+        # Imitates a transport that lets other members send within a write.
         self.bob.paused = False
         self.ann.dataReceived(b"two\n")
         self.bob.resumeProducing()
@@ -206,8 +208,8 @@ class RoomTests(SynchronousTestCase):
 
     def test_tooFarBehind(self) -> None:
         """
-        Who is further behind than the backlog allows is dropped, once, and what
-        they were owed is forgotten. Nobody else notices.
+        A member with more pending data than the backlog allows is dropped, once, and
+        its pending data is discarded. The others are not affected.
         """
         self.bob.pauseProducing()
         with capturedLogs() as events:
@@ -219,14 +221,14 @@ class RoomTests(SynchronousTestCase):
         self.assertDropped(self.bob, events, "slowly")
         self.assertEqual(self.bob.pending, b"")
         self.assertEqual(self.heard(self.cem), b"123456789\n" * 10 + b"\n" * 3)
-        # The transport still has its word to say.
+        # The transport calls the producer once more.
         self.bob.stopProducing()
         self.bob.connectionLost(Failure(ConnectionDone()))
         self.assertEqual(self.room.members, {self.ann, self.cem})
 
     def assertDropped(self, member: Member, events: object, reason: str) -> None:
         """
-        Check that somebody is out, with one line in the log that says why.
+        Check that a member has left, and that one line in the log has the reason.
         """
         assert isinstance(events, list)
         self.assertTrue(_transport(member).aborted)
@@ -251,13 +253,13 @@ class ChatChildTests(SynchronousTestCase):
 
     def test_twoEndpoints(self) -> None:
         """
-        There is one room, over TCP and TLS.
+        TCP and TLS clients are in the same room.
         """
         certificate = writeCertificate(makeDirectory(self))
         child = Child(self, "iodemo-chat", "--listen", tlsEndpoint(certificate))
         plainPort, tlsPort = child.ports
         with socket.create_connection(("127.0.0.1", plainPort), TIMEOUT) as plain:
-            # Who has heard themselves is in the room.
+            # Each client that has received its own line is in the room.
             self.assertEqual(exchange(plain, b"plain\r\n"), b"plain\r\n")
             connection = socket.create_connection(("127.0.0.1", tlsPort), TIMEOUT)
             with startTLS(connection, certificate) as tls:
@@ -268,7 +270,7 @@ class ChatChildTests(SynchronousTestCase):
 
     def test_lineTooLong(self) -> None:
         """
-        Whoever sends an endless line is disconnected; the others stay.
+        A client that sends an endless line is disconnected; the others stay connected.
         """
         child = Child(self, "iodemo-chat", "--line-limit", "100")
         with child.connect() as one, child.connect() as other:
@@ -282,16 +284,16 @@ class ChatChildTests(SynchronousTestCase):
 
     def test_slowReader(self) -> None:
         """
-        Whoever does not read is dropped, with a line in the log; the others
-        have every line.
+        A client that does not read is dropped, with a line in the log; the others
+        receive every line.
         """
         child = Child(self, "iodemo-chat", "--backlog", "65536")
         with child.connect() as slow:
-            # Who has heard themselves is in the room.
+            # Each client that has received its own line is in the room.
             self.assertEqual(exchange(slow, b"slow\n"), b"slow\n")
             lines = (b"x" * 4000 + b"\n") * 8
             with child.connect() as other:
-                # Less at a time than what a member may be behind: this one reads.
+                # Fewer bytes at a time than the backlog: this client reads.
                 for _ in range(2**28 // len(lines)):
                     if b"reads too slowly" in child.log:
                         break

@@ -27,7 +27,8 @@ POINT = parameters(10, 1000)
 
 def run(uring: float = 90_000.0) -> Results:
     """
-    Two points: epoll and poll at both, uring at one, where select fails.
+    A run of two points: epoll and poll are measured at both, uring at one, and select
+    fails.
     """
     return results(
         [
@@ -48,7 +49,7 @@ class ParseTests(SynchronousTestCase):
 
     def test_ratio(self) -> None:
         """
-        A claim is about the throughput everywhere, unless it says otherwise.
+        A claim is about throughput at all points by default.
         """
         claim = parse("uring/epoll >= 2")
         self.assertEqual((claim.backend, claim.baseline), ("uring", "epoll"))
@@ -58,7 +59,7 @@ class ParseTests(SynchronousTestCase):
 
     def test_where(self) -> None:
         """
-        Before the colon are names, points and the metric, in any order.
+        Before the colon, backends, points and the metric may come in any order.
         """
         claim = parse("active=10 idle, latency_us.p99.9 idle=1e4: c-epoll/epoll<.5")
         self.assertEqual(claim.names, ("idle",))
@@ -68,7 +69,7 @@ class ParseTests(SynchronousTestCase):
 
     def test_bad(self) -> None:
         """
-        What is no claim is refused with the reason.
+        A text that is not a claim is refused with a reason.
         """
         for text, reason in (
             ("", "no claim such as"),
@@ -91,20 +92,20 @@ class CheckTests(SynchronousTestCase):
     """
 
     def check(self, text: str) -> None:
-        """Hold a claim against what L{run} measures."""
+        """Check a claim against the plan of L{run}."""
         cells = run()["cells"]
         parse(text).check(cells, [cell["backend"] for cell in cells])
 
     def test_good(self) -> None:
         """
-        Scenarios, services and points that there are can be named.
+        A claim may name every scenario, service and point that is measured.
         """
         for where in ("", "echo:", "idle:", "echo idle:", "active=100 idle=0:"):
             self.check(f"{where} uring/epoll >= 2")
 
     def test_bad(self) -> None:
         """
-        What is not measured is named, with what is.
+        An error names the part of a claim that is not measured, and the names that are.
         """
         for text, reason in (
             ("urng/epoll > 2", "'urng' is not measured, but poll, epoll, select, ur"),
@@ -128,13 +129,13 @@ class DecideTests(SynchronousTestCase):
     """
 
     def answers(self, text: str, measured: Results | None = None) -> list[Answer]:
-        """What a run says at each point."""
+        """The decision at each point of a run."""
         decisions = decide(parse(text), measured or run())
         return [decision.answer for decision in decisions]
 
     def test_onTheInterval(self) -> None:
         """
-        It is the interval that has to be where the claim says, not the ratio.
+        The interval decides whether a claim holds, not the ratio.
         """
         (decision,) = decide(parse("idle: uring/epoll > 0"), run())
         assert decision.interval is not None and decision.ratio is not None
@@ -160,8 +161,8 @@ class DecideTests(SynchronousTestCase):
 
     def test_everywhere(self) -> None:
         """
-        A claim is made for every point that is not excluded, and holds if it does at
-        each of them.
+        A claim is about every point that it does not exclude, and holds if it holds at
+        all of them.
         """
         for claim, answers, answer in (
             ("echo: poll/epoll >= 0.9", ["held", "refuted"], "refuted"),
@@ -178,7 +179,7 @@ class DecideTests(SynchronousTestCase):
 
     def test_metric(self) -> None:
         """
-        Any metric that is measured can be claimed.
+        A claim may be about any measured metric.
         """
         self.assertEqual(
             self.answers("idle latency_us.p99: uring/epoll < 0.5"), ["held"]
@@ -188,7 +189,7 @@ class DecideTests(SynchronousTestCase):
 
     def test_noNumber(self) -> None:
         """
-        Without a number there is no decision, but a reason.
+        Without a number there is a reason instead of a decision.
         """
         measured = run()
         for each in measured["cells"][-1]["rounds"]:
@@ -206,7 +207,7 @@ class DecideTests(SynchronousTestCase):
 
     def test_fewRounds(self) -> None:
         """
-        Two rounds decide nothing, however far apart.
+        Two rounds decide nothing, however different the results are.
         """
         measured = run()
         del measured["cells"][-1]["rounds"][2:]
@@ -216,7 +217,7 @@ class DecideTests(SynchronousTestCase):
 
     def test_loadLimited(self) -> None:
         """
-        A lower bound can show that a backend is faster, and not that it is not.
+        A lower bound can show that a backend is faster, but not that it is not.
         """
         measured = run()
         uring, epoll = measured["cells"][-1], measured["cells"][-2]
@@ -243,7 +244,7 @@ class DecisionsTableTests(SynchronousTestCase):
     """
 
     def terminal(self, text: str, measured: Results) -> str:
-        """What is printed in 80 columns, but for blanks at the ends of lines."""
+        """The printed table in 80 columns, without blanks at the ends of lines."""
         claim = parse(text)
         stream = io.StringIO()
         table = DecisionsTable(claim, decide(claim, measured), measured)
@@ -252,7 +253,7 @@ class DecisionsTableTests(SynchronousTestCase):
 
     def test_each(self) -> None:
         """
-        Each point has a line with its answer and its interval, and a reason below.
+        Each point has a line with its decision and its interval, and a reason below.
         """
         measured = run()
         measured["cells"][-1]["load_limited"] = True
@@ -260,7 +261,7 @@ class DecisionsTableTests(SynchronousTestCase):
 
     def test_advice(self) -> None:
         """
-        More rounds are advised where they could decide it.
+        More rounds are recommended where they could lead to a decision.
         """
         said = self.terminal("idle idle=1000: poll/epoll >= 0.28", fourBackends())
         self.assertIn("More rounds (--rounds) narrow an interval.", said)
@@ -269,7 +270,7 @@ class DecisionsTableTests(SynchronousTestCase):
 
     def test_noMarkup(self) -> None:
         """
-        A reason is shown as it is.
+        Markup in a reason is shown literally.
         """
         measured = run()
         measured["cells"][2]["reason"] = "[bold red]x[/]"

@@ -33,7 +33,7 @@ from tests import broken_reactors
 from tests.children import TIMEOUT
 from tests.test_cli import CommandTestCase
 
-#: Two tests, of which the first is the one that broken reactors go wrong at.
+#: A module of two tests. Broken reactors fail in the first.
 SMALL = "twisted.internet.test.test_time"
 FIRST = f"{SMALL}.TimeTestsBuilder.test_delayedCallStopsReactor"
 SECOND = f"{SMALL}.TimeTestsBuilder.test_distantDelayedCall"
@@ -60,7 +60,7 @@ class NameTests(SynchronousTestCase):
 
     def test_normalised(self) -> None:
         """
-        The reactor's name is taken out of the class, and nothing else is.
+        The reactor's name is removed from the name of the test class, and nothing else.
         """
         self.assertEqual(
             normalised(
@@ -74,7 +74,7 @@ class NameTests(SynchronousTestCase):
 
     def test_shortName(self) -> None:
         """
-        A short name is that of C{twistd --reactor}.
+        A short name means the same reactor as for C{twistd --reactor}.
         """
         subject = findReactor("poll")
         self.assertEqual(subject.dottedName, "twisted.internet.pollreactor.PollReactor")
@@ -83,15 +83,14 @@ class NameTests(SynchronousTestCase):
 
     def test_dottedName(self) -> None:
         """
-        A class is named by its module.
+        A dotted name is the name of a class.
         """
         name = "twisted.internet.epollreactor.EPollReactor"
         self.assertEqual(findReactor(name).dottedName, name)
 
     def test_unknown(self) -> None:
         """
-        What is no reactor, or cannot be used, is refused with one line that names
-        it.
+        A name without a usable reactor is refused with one line that contains the name.
         """
         for name in (
             "nonsense",
@@ -108,7 +107,8 @@ class NameTests(SynchronousTestCase):
 
     def test_modules(self) -> None:
         """
-        Twisted's reactor tests are found by looking, and so are all its tests.
+        The modules of Twisted's reactor tests are found by their content, and the
+        modules of all its tests by their names.
         """
         names = {each.rpartition("_")[2] for each in reactorModules()}
         self.assertLessEqual(
@@ -126,7 +126,7 @@ class VerdictTests(SynchronousTestCase):
 
     def test_conforms(self) -> None:
         """
-        A reactor conforms that passes what the control passes.
+        A reactor that passes every test that the control passes conforms.
         """
         verdict = verdictOf({"a": PASSED}, {"a": PASSED})
         self.assertTrue(verdict["conforms"])
@@ -146,7 +146,7 @@ class VerdictTests(SynchronousTestCase):
 
     def test_failure(self) -> None:
         """
-        One that fails what the control passes does not.
+        A reactor that fails a test that the control passes does not conform.
         """
         verdict = verdictOf({"a": FAILED, "b": PASSED}, {"a": PASSED, "b": PASSED})
         self.assertFalse(verdict["conforms"])
@@ -154,7 +154,7 @@ class VerdictTests(SynchronousTestCase):
 
     def test_shared(self) -> None:
         """
-        What both fail, each in its way, is not held against the reactor.
+        A test that both fail, for whatever reasons, does not count against the reactor.
         """
         verdict = verdictOf(
             {"a": FAILED, "b": PASSED},
@@ -166,7 +166,7 @@ class VerdictTests(SynchronousTestCase):
 
     def test_skipped(self) -> None:
         """
-        What either skips is told, and is no failure.
+        A test that either skips is listed, and is no failure.
         """
         skipped = Outcome("skipped", "not provided")
         verdict = verdictOf(
@@ -182,8 +182,8 @@ class VerdictTests(SynchronousTestCase):
 
     def test_exceptions(self) -> None:
         """
-        A documented exception, by name or by pattern, allows a failure; one that
-        nothing needed is told.
+        A documented exception, by name or by pattern, permits a failure; an exception
+        that applies to no failure is listed.
         """
         verdict = verdictOf(
             {"m.A.x": FAILED, "m.B.y": FAILED, "m.B.z": PASSED},
@@ -204,7 +204,7 @@ class VerdictTests(SynchronousTestCase):
 
     def test_notRun(self) -> None:
         """
-        A test that the reactor did not get to run is one it fails.
+        A test that was not run under the reactor counts as failed.
         """
         verdict = verdictOf({}, {"a": PASSED})
         self.assertEqual(
@@ -213,7 +213,7 @@ class VerdictTests(SynchronousTestCase):
 
     def test_onlyReactor(self) -> None:
         """
-        So is an error that only the reactor reports.
+        So does an error that only the reactor reports.
         """
         verdict = verdictOf({"a": PASSED, "m (no test)": FAILED}, {"a": PASSED})
         self.assertEqual(
@@ -222,7 +222,7 @@ class VerdictTests(SynchronousTestCase):
 
     def test_nothing(self) -> None:
         """
-        Where nothing was tested, nothing is said for the reactor.
+        Without any test, the reactor does not conform.
         """
         self.assertFalse(verdictOf({}, {})["conforms"])
 
@@ -265,8 +265,8 @@ class ShowTests(SynchronousTestCase):
 
     def test_modules(self) -> None:
         """
-        There is a row for each module and one for all, then what went wrong, what
-        was skipped and why, the time it took, and the verdict.
+        The table has a row for each module and one for all. After it come the failures,
+        the skipped tests with reasons, the duration and the verdict.
         """
         lines = self.shown(False)
         self.assertEqual(
@@ -283,7 +283,7 @@ class ShowTests(SynchronousTestCase):
 
     def test_packages(self) -> None:
         """
-        Of all of Twisted's tests, there is a row for each package.
+        For all of Twisted's tests, the table has a row for each package.
         """
         self.assertEqual(
             self.shown(True)[2:4],
@@ -298,7 +298,7 @@ class JobTests(SynchronousTestCase):
 
     def job(self, *events: dict[str, object]) -> Job:
         """
-        A job that has heard of some events.
+        A job that has received some events.
         """
         job = Job("x.XReactor", "m")
         for event in events:
@@ -307,7 +307,7 @@ class JobTests(SynchronousTestCase):
 
     def test_ended(self) -> None:
         """
-        The worse outcome counts where a name comes twice.
+        If two tests have the same name, the worse outcome counts.
         """
         job = self.job(
             {"tests": ["m.a", "m.a"]},
@@ -322,8 +322,8 @@ class JobTests(SynchronousTestCase):
 
     def test_left(self) -> None:
         """
-        After a test that went wrong, the next begins in another process, if there
-        is one.
+        After a test that failed, the next test runs in a new process, if there is a
+        next test.
         """
         events: list[dict[str, object]] = [
             {"tests": ["m.a", "m.b"]},
@@ -341,8 +341,8 @@ class JobTests(SynchronousTestCase):
 
     def test_lost(self) -> None:
         """
-        A test that takes its process with it has errored; the next one begins in
-        another process.
+        A test during which the process dies has errored; the next test runs in a new
+        process.
         """
         job = self.job({"tests": ["m.a", "m.b"]}, {"began": 0})
         job.processLost("hung")
@@ -351,7 +351,7 @@ class JobTests(SynchronousTestCase):
 
     def test_lostLast(self) -> None:
         """
-        After the last test, there is nothing more to do.
+        If the process dies in the last test, the job has ended.
         """
         job = self.job({"tests": ["m.a"]}, {"began": 0})
         job.processLost("hung")
@@ -359,7 +359,7 @@ class JobTests(SynchronousTestCase):
 
     def test_lostBetween(self) -> None:
         """
-        A process that comes to no test twice is not started a third time.
+        If two processes die before they begin a test, the test has errored.
         """
         job = self.job(
             {"tests": ["m.a", "m.b"]},
@@ -375,7 +375,7 @@ class JobTests(SynchronousTestCase):
 
     def test_lostAtOnce(self) -> None:
         """
-        A module that cannot be loaded is over.
+        A module during whose import the process dies has ended.
         """
         job = self.job()
         job.processLost("died")
@@ -384,7 +384,7 @@ class JobTests(SynchronousTestCase):
 
     def test_lostAfterwards(self) -> None:
         """
-        What happens after the last test counts too.
+        An error after the last test counts, too.
         """
         job = self.job(
             {"tests": ["m.a"]},
@@ -400,7 +400,7 @@ class JobTests(SynchronousTestCase):
 
 class _Simultaneous(JobObserver):
     """
-    @ivar seen: the modules that were run at a time.
+    @ivar seen: the sets of modules that ran at the same time.
     """
 
     def __init__(self) -> None:
@@ -419,7 +419,7 @@ class _Simultaneous(JobObserver):
 
 class RealTests(SynchronousTestCase):
     """
-    Real tests of Twisted's, in real processes.
+    Real tests of Twisted, in real processes.
     """
 
     def conform(self, name: str, limit: float = 60, full: bool = False) -> Conformance:
@@ -430,8 +430,8 @@ class RealTests(SynchronousTestCase):
 
     def broken(self, name: str, limit: float = 60) -> Conformance:
         """
-        Judge one of the broken reactors, which the second test does not tell from
-        a good one.
+        Judge one of the broken reactors. The second test of the module passes under
+        each.
         """
         outcome = self.conform(f"{broken_reactors.__name__}.{name}", limit)
         self.assertFalse(outcome["conforms"])
@@ -444,7 +444,8 @@ class RealTests(SynchronousTestCase):
 
     def test_good(self) -> None:
         """
-        poll's reactor conforms, asyncio's and our own do, by either kind of test.
+        The reactors poll, asyncio and busypoll conform, by reactor tests and by all
+        tests of a module.
         """
         for name in ("poll", "asyncio", "busypoll"):
             for full in (False, True):
@@ -454,21 +455,21 @@ class RealTests(SynchronousTestCase):
 
     def test_failing(self) -> None:
         """
-        A failure has the last line of its reason.
+        The reason of a failure is the last line of its message.
         """
         outcome = self.broken("FailingReactor")
-        self.assertEqual(outcome["failures"][0]["reason"], "ValueError: and says so")
+        self.assertEqual(outcome["failures"][0]["reason"], "ValueError: at once")
 
     def test_haunting(self) -> None:
         """
-        What a test that went wrong leaves behind is charged to no other.
+        An error that a failed test leaves behind does not count against the next test.
         """
         outcome = self.broken("HauntingReactor")
         self.assertEqual(outcome["failures"][0]["reason"], "ValueError: as asked")
 
     def test_excused(self) -> None:
         """
-        The exceptions beside the reactor are its exceptions.
+        The exceptions in the reactor's module permit its failures.
         """
         self.patch(
             broken_reactors,
@@ -487,28 +488,29 @@ class RealTests(SynchronousTestCase):
 
     def test_hanging(self) -> None:
         """
-        A test that hangs is known by name, and the rest goes on without it.
+        A test that hangs is reported by name, and the rest of the module still runs.
         """
         outcome = self.broken("HangingReactor", limit=10)
         self.assertIn("hung", outcome["failures"][0]["reason"])
 
     def test_crashing(self) -> None:
         """
-        So is one that takes the process with it.
+        So is a test that kills its process.
         """
         outcome = self.broken("CrashingReactor")
         self.assertIn("SIGABRT", outcome["failures"][0]["reason"])
 
     def test_leaving(self) -> None:
         """
-        Also with exit status 0.
+        A test that ends its process is reported even if the exit status is 0.
         """
         outcome = self.broken("LeavingReactor")
         self.assertIn("exit status 0", outcome["failures"][0]["reason"])
 
     def test_unmakeable(self) -> None:
         """
-        A reactor that cannot be made is not judged by the tests that this skips.
+        For a reactor that cannot be made there is no verdict, as its tests would be
+        skipped.
         """
         error = self.assertRaises(
             CannotJudge, self.conform, "tests.broken_reactors.UnmakeableReactor"
@@ -517,7 +519,7 @@ class RealTests(SynchronousTestCase):
 
     def test_unloadable(self) -> None:
         """
-        Where the control cannot load the tests, there is no verdict.
+        If the control cannot load the tests, there is no verdict.
         """
         error = self.assertRaises(
             CannotJudge,
@@ -531,8 +533,8 @@ class RealTests(SynchronousTestCase):
 
     def test_harmless(self) -> None:
         """
-        The test that takes /dev/null from everybody when root runs it is skipped
-        for root.
+        The test that would change the file mode of /dev/null for root is skipped for
+        root.
         """
         if os.geteuid() != 0:
             raise SkipTest("only root can do harm")
@@ -547,7 +549,7 @@ class RealTests(SynchronousTestCase):
 
     def test_simultaneous(self) -> None:
         """
-        Two processes run at a time, and never the same module.
+        Two processes run at the same time, and never with the same module.
         """
         observer = _Simultaneous()
         modules = [SMALL, "twisted.internet.test.test_fdset"]
@@ -558,7 +560,7 @@ class RealTests(SynchronousTestCase):
 
     def test_page(self) -> None:
         """
-        The page is reStructuredText without complaint, and has a row for everybody.
+        The page is valid reStructuredText, and has a row for every backend.
         """
         found = [
             self.conform("poll"),
@@ -582,12 +584,12 @@ class RealTests(SynchronousTestCase):
 
 class CommandTests(CommandTestCase):
     """
-    The command.
+    Tests for the command C{iodemo conform}.
     """
 
     def test_json(self) -> None:
         """
-        All of Twisted's reactor tests under poll: it conforms, and says so.
+        poll passes all of Twisted's reactor tests, and the JSON shows that it conforms.
         """
         status, output, _ = self.run_("conform", "--reactor", "poll", "--json")
         outcome = json.loads(output)
@@ -604,7 +606,7 @@ class CommandTests(CommandTestCase):
 
     def test_unknown(self) -> None:
         """
-        An unknown name ends in one line.
+        An unknown name is an error of one line.
         """
         status, output, errors = self.run_("conform", "--reactor", "nonsense")
         self.assertEqual((status, output), (1, ""))
@@ -613,13 +615,13 @@ class CommandTests(CommandTestCase):
 
     def test_interrupted(self) -> None:
         """
-        Ctrl-C ends it, and whatever it has started.
+        Ctrl-C ends the command and all processes that it has started.
         """
         process = self.start(
             "conform", "--reactor", "tests.broken_reactors.HangingReactor"
         )
         assert process.stderr is not None
-        # The first module is over, and others run.
+        # The first module has ended, and others run.
         self.assertIn("tests", process.stderr.readline())
         process.send_signal(signal.SIGINT)
         process.communicate(timeout=TIMEOUT)

@@ -1,6 +1,7 @@
 # -*- test-case-name: tests.test_cores -*-
 """
-Tests for L{iodemo.process.cores}: on machines made of a few files, and on this one.
+Tests for L{iodemo.process.cores}: on imitated machines, made of a few files, and on
+this one.
 """
 
 from __future__ import annotations
@@ -20,7 +21,7 @@ V1 = (
     "33 31 0:30 / /sys/fs/cgroup/cpu,cpuacct rw - cgroup cgroup rw,cpu,cpuacct\n"
     "34 31 0:31 / /sys/fs/cgroup/unified rw - cgroup2 cgroup2 rw\n"
 )
-# As a container has it that sees the path of its group, and not the groups above.
+# The mounts of a container that sees the path of its group, but not the groups above.
 V1_BELOW = (
     "33 31 0:30 /docker/c1 /sys/fs/cgroup/cpu,cpuacct ro - cgroup cgroup "
     "rw,cpu,cpuacct\n"
@@ -35,9 +36,10 @@ class QuotaTests(SynchronousTestCase):
 
     def look(self, group: str | None, mounts: str | None, **files: str) -> Quota:
         """
-        Look for quotas where there are these groups.
+        Look for quotas in these control groups.
 
-        @param files: by their paths below C{/sys/fs/cgroup}, with C{__} for a slash.
+        @param files: the contents by path below C{/sys/fs/cgroup}, with C{__} for a
+            slash.
         """
         root = Path(self.mktemp())
         paths = {f"sys/fs/cgroup/{name}": text for name, text in files.items()}
@@ -53,7 +55,7 @@ class QuotaTests(SynchronousTestCase):
 
     def test_none(self) -> None:
         """
-        Where no group has a quota up to the root of all, there is none.
+        If no group up to the real root has a quota, there is none.
         """
         for mounts in (V2, None):
             self.assertEqual(
@@ -66,7 +68,7 @@ class QuotaTests(SynchronousTestCase):
 
     def test_nested(self) -> None:
         """
-        The strictest of nested quotas counts, wherever it is; a group may have none.
+        The strictest of nested quotas counts, at whatever level; a group may have none.
         """
         for above, below in (("50000 100000", NONE), ("150000 100000", "5000 10000")):
             found = self.look(
@@ -78,7 +80,8 @@ class QuotaTests(SynchronousTestCase):
 
     def test_version1(self) -> None:
         """
-        So it is in version 1, where the CPU controller has a hierarchy of its own.
+        The same holds in version 1, where the CPU controller has a hierarchy of its
+        own.
         """
         group = "9:name=systemd:/x\n4:cpu,cpuacct:/a/b\n3:cpuset:/\n0::/x\n"
         top, cpu = "cpu,cpuacct/release_agent", "cpu,cpuacct/a/cpu.cfs_"
@@ -92,19 +95,19 @@ class QuotaTests(SynchronousTestCase):
 
     def test_hidden(self) -> None:
         """
-        What is above the uppermost group that can be seen may have a quota, too.
+        A group above the uppermost visible group may have a quota, too.
         """
         hidden = Quota(None, hidden=True)
-        # The root of a container's own view.
+        # The view of a container, with its own group as the root.
         inside = {"cgroup.events": "populated 1\n", "cpu.max": NONE}
         self.assertEqual(self.look("0::/\n", V2, **inside), hidden)
         inside["cpu.max"] = "75000 100000\n"
         self.assertEqual(self.look("0::/\n", V2, **inside), Quota(0.75, hidden=True))
-        # A group outside of it, one whose folder is not there, and no mount.
+        # A group outside of the mount, a group without a folder, and no mount.
         self.assertEqual(self.look("0::/../b\n", V2, x=""), hidden)
         self.assertEqual(self.look("0::/a\n", V2, x=""), hidden)
         self.assertEqual(self.look("0::/\n", "nothing\n"), hidden)
-        # Version 1, with the path as the host has it and a mount that begins there.
+        # Version 1, with the path of the host and a mount that begins there.
         group = "4:cpu,cpuacct:/docker/c1\n"
         cpu = "cpu,cpuacct/cpu.cfs_"
         files = {f"{cpu}quota_us": "20000\n", f"{cpu}period_us": "100000\n"}
@@ -115,7 +118,7 @@ class QuotaTests(SynchronousTestCase):
 
     def test_garbage(self) -> None:
         """
-        What is no quota leaves that unknown.
+        A file without a valid quota leaves the quota unknown.
         """
         for text in ("", "x y", "100000", "0 0", "1 2 3", "-5 100000"):
             found = self.look("0::/\n", V2, **{"cpu.max": text})
@@ -129,7 +132,7 @@ class DelayTests(SynchronousTestCase):
 
     def test_contended(self) -> None:
         """
-        A process that shares its core waits for it.
+        A process that shares its core has run delay.
         """
         before = runDelay()
         if before is None:
@@ -151,7 +154,7 @@ class DelayTests(SynchronousTestCase):
 
     def test_waking(self) -> None:
         """
-        The time that a core takes to wake up is no wait for it.
+        The time that a core takes to wake up does not count as waiting.
         """
         before, after = Delay(1.0, 1.0, 0), Delay(1.5, 1.1, 10_000)
         self.assertEqual(after.since(before), 0.5)
@@ -159,7 +162,7 @@ class DelayTests(SynchronousTestCase):
 
     def test_unknown(self) -> None:
         """
-        A kernel that does not count, or hides it, is known by that.
+        If the kernel does not count run delay, or hides it, it is unknown.
         """
         for text in (None, "0 0 0\n", "1 2\n", "x y z\n"):
             root = Path(self.mktemp())

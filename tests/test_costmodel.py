@@ -23,7 +23,7 @@ def cell(
     backend: str = "poll",
 ) -> Cell:
     """
-    A cell whose server took so much CPU time for a request, and these calls.
+    A cell whose server took this CPU time and made these system calls for a request.
     """
     made = okCell("x", backend, parameters(active, idle), 1000.0, calls=calls)
     made["summary"]["server_cpu_us_per_request"]["median"] = cpu
@@ -32,7 +32,7 @@ def cell(
 
 def cells(a: float, b: float, c: float, backend: str = "poll") -> list[Cell]:
     """
-    The cells of a server for which the model is true.
+    The cells of a server to which the model applies exactly.
     """
     found = []
     for active, idle in POINTS:
@@ -55,7 +55,7 @@ class FitTests(SynchronousTestCase):
 
     def assertTerms(self, fit: costmodel.Fit, **terms: float) -> None:
         """
-        Check the coefficients, and that they lie in their spans.
+        Check the coefficients, and that each lies in its range.
         """
         self.assertEqual(set(fit.terms), set(terms))
         for name, value in terms.items():
@@ -65,7 +65,7 @@ class FitTests(SynchronousTestCase):
 
     def test_exact(self) -> None:
         """
-        Where the model is true, it is found, and no point is off.
+        If the model applies exactly, the fit finds the coefficients without error.
         """
         fit = costmodel.fit(cells(10, 0.2, 3))
         self.assertTerms(fit, a=10, b=0.2, c=3)
@@ -77,7 +77,7 @@ class FitTests(SynchronousTestCase):
 
     def test_noise(self) -> None:
         """
-        With noise it is found about, and the error says how much noise there is.
+        With noise the fit is approximate, and the error shows the amount of noise.
         """
         noisy = cells(10, 0.2, 3)
         chance = random.Random(3)
@@ -93,8 +93,9 @@ class FitTests(SynchronousTestCase):
 
     def test_whatCannotBe(self) -> None:
         """
-        Who has a thread for each connection watches none, and who polls them one by
-        one pays for that in calls.
+        A server with a thread for each connection watches none, so it has no cost a
+        watched connection; a server that polls connections one by one has that cost in
+        its calls.
         """
         for backend in ("threads", "busypoll"):
             fit = costmodel.fit(cells(10, 0, 3, backend))
@@ -102,7 +103,8 @@ class FitTests(SynchronousTestCase):
 
     def test_sameCalls(self) -> None:
         """
-        Where a request takes as many calls everywhere, their price is not known.
+        If a request takes the same number of calls at all points, the cost of a call is
+        unknown.
         """
         same = [
             cell(active, idle, 20.0, {"recvfrom": 1.0, "sendto": 1.0}, "fork")
@@ -114,7 +116,8 @@ class FitTests(SynchronousTestCase):
 
     def test_hangsOnOne(self) -> None:
         """
-        A point that alone decides what a call costs is left out, and the price too.
+        If a single point determines the cost of a call, that point and the cost are
+        left out.
         """
         several = [
             each for each in cells(10, 0.2, 0) if each["parameters"]["active"] > 1
@@ -131,7 +134,7 @@ class FitTests(SynchronousTestCase):
 
     def test_lessThanNothing(self) -> None:
         """
-        No price is less than nothing: calls are not told from the rest then.
+        A cost is never negative: the cost of calls is then not separated from the rest.
         """
         fit = costmodel.fit(cells(50, 0.2, -3))
         self.assertNotIn("c", fit.terms)
@@ -139,8 +142,8 @@ class FitTests(SynchronousTestCase):
 
     def test_tooFew(self) -> None:
         """
-        Few points are no fit; those without numbers, and those that two scenarios have
-        in common, are not two.
+        Too few points give no fit. Points without numbers do not count, and a point
+        that two scenarios have in common counts once.
         """
         few = cells(10, 0.2, 3)[: costmodel.FEWEST_CELLS - 1]
         uncounted = okCell("x", "poll", parameters(77), 1.0)

@@ -43,8 +43,8 @@ POINT = parameters(10, 1000)
 
 def terminal(old: Results, new: Results, width: int) -> str:
     """
-    The table as it is piped to a file C{width} columns wide, but for the length of
-    rules and blanks at the ends of lines.
+    The table in C{width} columns, as written to a file, with rules shortened and
+    without blanks at the ends of lines.
     """
     stream = io.StringIO()
     table = ChangesTable(old, new, difference(old, new))
@@ -55,7 +55,7 @@ def terminal(old: Results, new: Results, width: int) -> str:
 
 def pair() -> tuple[Results, Results]:
     """
-    Two runs between which everything happens.
+    Two runs that show every kind of change.
     """
     old = results(
         [
@@ -88,7 +88,7 @@ class DifferenceTests(SynchronousTestCase):
     """
 
     def change(self, old: Cell, new: Cell, metric: str = "throughput") -> Change:
-        """The only change of that metric between two cells."""
+        """The only change of a metric between two cells."""
         found = difference(results([old]), results([new]))
         self.assertEqual(found["unpaired"], [])
         (change,) = (each for each in found["changes"] if each["metric"] == metric)
@@ -96,8 +96,8 @@ class DifferenceTests(SynchronousTestCase):
 
     def test_ratio(self) -> None:
         """
-        A change is the ratio of the new to the old, with its interval and verdict,
-        in each metric that is compared.
+        A change is the ratio of the new value to the old one, with its interval and
+        verdict, for each compared metric.
         """
         old = okCell("idle", "epoll", POINT, 10_000.0)
         new = okCell("idle", "epoll", POINT, 20_000.0)
@@ -116,7 +116,7 @@ class DifferenceTests(SynchronousTestCase):
 
     def test_same(self) -> None:
         """
-        A run and itself cannot be told apart.
+        A run does not differ from itself.
         """
         found = difference(fourBackends(), fourBackends())
         self.assertTrue(found["changes"])
@@ -126,7 +126,7 @@ class DifferenceTests(SynchronousTestCase):
 
     def test_noise(self) -> None:
         """
-        What the baseline of either run differs from itself is no difference.
+        A change within the noise of the baseline of either run is no difference.
         """
         runs = [results([okCell("idle", "epoll", POINT, n)]) for n in (1e3, 1.3e3)]
         for noisy in range(2):
@@ -138,7 +138,7 @@ class DifferenceTests(SynchronousTestCase):
 
     def test_unpaired(self) -> None:
         """
-        What has no number in one of them is said, with the reason.
+        A value that only one run has is listed, with the reason.
         """
         old, new = pair()
         found = {
@@ -161,8 +161,8 @@ class DifferenceTests(SynchronousTestCase):
 
     def test_samePoint(self) -> None:
         """
-        Points differ if anything that was asked does; that one version had no such
-        parameter yet is no difference.
+        Two points differ if any parameter differs. A parameter that an older version
+        does not have makes no difference.
         """
         for name, value in (
             *(("active", 11), ("idle", 5), ("payload", 65), ("rate", 1.0)),
@@ -182,7 +182,8 @@ class DifferenceTests(SynchronousTestCase):
 
     def test_extremes(self) -> None:
         """
-        What the format allows and no machine measures gives a finite ratio or none.
+        Extreme numbers, which the format allows but no machine measures, give a finite
+        ratio or none.
         """
         extremes: tuple[Any, ...] = (0, 0.0, 5e-324, 1.0, 1e308, 2**62)
         keys = ("requests", "throughput", "server_cpu_us_per_request")
@@ -207,7 +208,8 @@ class DifferingTests(SynchronousTestCase):
 
     def test_each(self) -> None:
         """
-        What differs is named, with what it was and is.
+        Each property of the machine or the versions that differs is named, with the old
+        and the new value.
         """
         old = environment()
         for name, value in (
@@ -223,7 +225,7 @@ class DifferingTests(SynchronousTestCase):
 
     def test_cores(self) -> None:
         """
-        Other cores are another machine, as one core for server and load is.
+        Other cores count as another machine; so does one core for both server and load.
         """
         old = environment()
         for pinning, said in (
@@ -238,7 +240,7 @@ class DifferingTests(SynchronousTestCase):
 
     def test_versions(self) -> None:
         """
-        Other versions are no other machine.
+        Other versions do not count as another machine.
         """
         old, new = environment(), environment()
         new["twisted"], new["date"] = "27.1.0", "2027-01-01"
@@ -247,7 +249,7 @@ class DifferingTests(SynchronousTestCase):
 
     def test_oneLine(self) -> None:
         """
-        Whatever a file says, it is said on one line.
+        A text from a file is shown on one line, whatever it contains.
         """
         old, new = environment(), environment()
         new["cpu"] = "long\n" * 1000
@@ -258,7 +260,7 @@ class DifferingTests(SynchronousTestCase):
 
 class PlansDifferingTests(SynchronousTestCase):
     """
-    Tests for L{plansDiffering}, and for what is said of plans that are the same.
+    Tests for L{plansDiffering}, and for the remarks about equal plans.
     """
 
     def setUp(self) -> None:
@@ -268,8 +270,9 @@ class PlansDifferingTests(SynchronousTestCase):
 
     def test_same(self) -> None:
         """
-        More rounds, backends and points, and another baseline, do not change what was
-        done at a point. What bears on how sure a difference is, is said.
+        More rounds, backends and points, and another baseline, do not change how a
+        point is measured. There is a remark about those that affect the certainty of a
+        difference.
         """
         self.assertEqual(difference(self.old, self.new)["different"], [])
         more = self.new["plan"]
@@ -292,7 +295,7 @@ class PlansDifferingTests(SynchronousTestCase):
 
     def test_each(self) -> None:
         """
-        What was done otherwise is named, once for all points where it was.
+        Each difference in how points were measured is named once, with all its points.
         """
         (point,) = self.old["plan"]["points"]
         further: Any = {**point, "parameters": parameters(10, 100)}
@@ -314,7 +317,7 @@ class PlansDifferingTests(SynchronousTestCase):
 
     def test_older(self) -> None:
         """
-        That a file says nothing of its plan, is said if the other does.
+        If only one file has a plan, that is mentioned.
         """
         del self.old["plan"]
         self.assertEqual(plansDiffering(self.old, self.new), [])
@@ -337,7 +340,7 @@ class ChangesTableTests(SynchronousTestCase):
 
     def test_nothingIsCut(self) -> None:
         """
-        Whatever the width, no line is longer and no letter is lost.
+        At any width, no line is longer than that and no letter is lost.
         """
         old, new = twelveBackends(), twelveBackends()
         new["cells"][0]["backend"] = "a-name-that-goes-on-" + "and-on-" * 6 + "ends"
@@ -349,7 +352,7 @@ class ChangesTableTests(SynchronousTestCase):
 
     def test_noMarkup(self) -> None:
         """
-        What a file says is shown as it is.
+        Markup in a text from a file is shown literally.
         """
         old, new = pair()
         hostile = "[bold red]x[/] <b>"
@@ -359,7 +362,7 @@ class ChangesTableTests(SynchronousTestCase):
 
     def test_incomplete(self) -> None:
         """
-        A run that did not end says so.
+        If a run is incomplete, the table has a remark about it.
         """
         old, new = pair()
         old["complete"] = False
@@ -367,7 +370,7 @@ class ChangesTableTests(SynchronousTestCase):
 
     def test_nothingInCommon(self) -> None:
         """
-        Runs without a point in common are told apart in words.
+        For runs without a common point, there is a sentence instead of a table.
         """
         old = results([okCell("idle", "epoll", POINT, 1.0)])
         text = terminal(old, results([]), 80)

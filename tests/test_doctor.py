@@ -1,6 +1,6 @@
 # -*- test-case-name: tests.test_doctor -*-
 """
-Tests for L{iodemo.doctor}: on machines made of a few files, and on this one.
+Tests for L{iodemo.doctor}: on imitated machines, made of a few files, and on this one.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from tests.children import TIMEOUT
 
 ROOT = Path(__file__).resolve().parent.parent
 
-# A machine with nothing to complain of.
+# The files of a machine on which every check is satisfied.
 HEALTHY = {
     "proc/sys/kernel/osrelease": "6.1.0-37-amd64\n",
     "proc/sys/kernel/io_uring_disabled": "0\n",
@@ -47,12 +47,13 @@ HEALTHY = {
 
 class MachineTests(SynchronousTestCase):
     """
-    Base of tests that look at machines made of files.
+    Base of tests with imitated machines.
     """
 
     def machine(self, files: dict[str, str] | None = None) -> Path:
         """
-        A healthy machine, but for some files of its own.
+        Make a machine on which every check is satisfied, except for some files of its
+        own.
         """
         root = Path(self.mktemp())
         for name, text in (HEALTHY | (files or {})).items():
@@ -63,13 +64,13 @@ class MachineTests(SynchronousTestCase):
 
     def assertFine(self, finding: Finding) -> None:
         """
-        There is nothing to change.
+        Check that there is no advice.
         """
         self.assertIsNone(finding.advice, finding)
 
     def assertAdvice(self, finding: Finding, *parts: str) -> None:
         """
-        There is something to change, and each of these is said about it.
+        Check that there is advice, and that it contains each of these texts.
         """
         for part in parts:
             self.assertIn(part, finding.advice or "", finding)
@@ -77,7 +78,7 @@ class MachineTests(SynchronousTestCase):
 
 class FileTests(MachineTests):
     """
-    Checks that read a file or two.
+    Tests for checks that read one or two files.
     """
 
     def look(self, check: Check, name: str, text: str) -> Finding:
@@ -89,7 +90,7 @@ class FileTests(MachineTests):
 
     def test_oldKernel(self) -> None:
         """
-        A kernel before 6.1 lacks what C{uring} needs; 6.1 does not.
+        A kernel before 6.1 is too old for C{uring}; 6.1 is not.
         """
         name = "proc/sys/kernel/osrelease"
         finding = self.look(doctor.checkKernel, name, "5.15.0-91-generic\n")
@@ -107,7 +108,7 @@ class FileTests(MachineTests):
 
     def test_fewPorts(self) -> None:
         """
-        A narrow range of ports is reported with the setting that widens it.
+        A narrow range of ports is reported, with the setting that widens it.
         """
         name = "proc/sys/net/ipv4/ip_local_port_range"
         finding = self.look(doctor.checkPorts, name, "40000\t50000\n")
@@ -116,7 +117,7 @@ class FileTests(MachineTests):
 
     def test_portsInUse(self) -> None:
         """
-        Ports that closed connections keep are not there to be had.
+        Ports that closed connections still hold are not available.
         """
         text = "TCP: inuse 1 orphan 0 tw 20000 alloc 2 mem 1\n"
         finding = self.look(doctor.checkPorts, "proc/net/sockstat", text)
@@ -125,7 +126,7 @@ class FileTests(MachineTests):
 
     def test_shortBacklog(self) -> None:
         """
-        Linux's old limit of 128 waiting connections is too few.
+        Linux's old limit of 128 waiting connections is too low.
         """
         name = "proc/sys/net/core/somaxconn"
         finding = self.look(doctor.checkBacklog, name, "128\n")
@@ -133,7 +134,7 @@ class FileTests(MachineTests):
 
     def test_littleMemory(self) -> None:
         """
-        Memory counts as what is available, not as what there is.
+        The available memory counts, not the total.
         """
         text = "MemTotal: 16000000 kB\nMemAvailable: 102400 kB\n"
         finding = self.look(doctor.checkMemory, "proc/meminfo", text)
@@ -152,8 +153,8 @@ class FileTests(MachineTests):
 
     def test_hiddenQuota(self) -> None:
         """
-        A container that sees no quota may have one; it shows in what this process was
-        kept from running.
+        A container that sees no quota may have one; the run delay of this process shows
+        it.
         """
         name = "sys/fs/cgroup/cgroup.events"
         finding = self.look(doctor.checkQuota, name, "populated 1\n")
@@ -167,7 +168,7 @@ class FileTests(MachineTests):
 
     def test_governor(self) -> None:
         """
-        One core that changes its clock rate is enough to say so.
+        One core with a changing clock rate is enough for advice.
         """
         name = "sys/devices/system/cpu/cpu1/cpufreq/scaling_governor"
         finding = self.look(doctor.checkGovernor, name, "powersave\n")
@@ -176,8 +177,8 @@ class FileTests(MachineTests):
 
     def test_steal(self) -> None:
         """
-        More than one per cent of stolen time is too much. Time of guests is in
-        the user's time already and is not counted twice.
+        More than one per cent of stolen time is too much. The time of guests is
+        contained in the user's time, and is not counted twice.
         """
         text = "cpu  400 0 100 480 0 0 0 20 400 0\n"
         finding = self.look(doctor.checkSteal, "proc/stat", text)
@@ -193,7 +194,7 @@ class FileTests(MachineTests):
 
     def test_load(self) -> None:
         """
-        A busy machine is reported as such.
+        On a busy machine there is advice.
         """
         self.patch(doctor, "usable", lambda: 2)
         text = "1.50 0.20 0.30 1/90 4242\n"
@@ -203,7 +204,7 @@ class FileTests(MachineTests):
 
     def test_virtual(self) -> None:
         """
-        A virtual machine is named as such, with nothing to be done about it.
+        A virtual machine is reported, without advice.
         """
         text = "processor\t: 0\nflags\t\t: fpu hypervisor vme\n"
         finding = self.look(doctor.checkMachine, "proc/cpuinfo", text)
@@ -214,7 +215,7 @@ class FileTests(MachineTests):
 
     def test_garbage(self) -> None:
         """
-        Files with something else in them leave the answer unknown.
+        If a file has unexpected content, the answer is unknown.
         """
         machine = self.machine()
         for name in HEALTHY:
@@ -231,7 +232,7 @@ class ProcessTests(MachineTests):
 
     def limits(self, soft: int, hard: int) -> Finding:
         """
-        What is said about limits on file descriptors.
+        The finding about limits on file descriptors.
         """
         import resource
 
@@ -240,7 +241,8 @@ class ProcessTests(MachineTests):
 
     def test_fewDescriptors(self) -> None:
         """
-        Too low a hard limit is advised on, with a way for each kind of login.
+        If the hard limit is too low, the advice has a way to raise it for each kind of
+        login.
         """
         finding = self.limits(1024, 4096)
         self.assertEqual(finding.value, "soft 1,024, hard 4,096")
@@ -248,7 +250,7 @@ class ProcessTests(MachineTests):
 
     def test_enoughDescriptors(self) -> None:
         """
-        The hard limit decides what comparisons can do.
+        The hard limit decides whether comparisons can run.
         """
         import resource
 
@@ -259,14 +261,14 @@ class ProcessTests(MachineTests):
 
     def test_lowSoftLimit(self) -> None:
         """
-        The soft limit is what a server has that is started by hand.
+        The soft limit applies to a server that is started by hand.
         """
         finding = self.limits(1024, 20_000)
         self.assertAdvice(finding, "enough for comparisons", "1,024", "ulimit -n")
 
     def test_oneCore(self) -> None:
         """
-        With one core, server and load cannot be kept apart.
+        With one core, server and load cannot be separated.
         """
         self.patch(os, "sched_getaffinity", lambda process: {3})
         finding = doctor.checkCores(self.machine())
@@ -275,14 +277,14 @@ class ProcessTests(MachineTests):
 
     def test_twoCores(self) -> None:
         """
-        Two cores are enough.
+        Two cores are enough: there is no advice.
         """
         self.patch(os, "sched_getaffinity", lambda process: {0, 3})
         self.assertFine(doctor.checkCores(self.machine()))
 
     def test_noLoopback(self) -> None:
         """
-        Without 127.0.0.1 nothing can be measured.
+        Without 127.0.0.1, nothing can be measured.
         """
 
         def refuse(*args: Any, **options: Any) -> socket.socket:
@@ -295,7 +297,7 @@ class ProcessTests(MachineTests):
 
     def test_onlyOldLoopback(self) -> None:
         """
-        Nobody needs IPv6 here.
+        IPv6 is not needed.
         """
         create = socket.create_server
 
@@ -310,8 +312,7 @@ class ProcessTests(MachineTests):
 
     def test_noTools(self) -> None:
         """
-        For each tool that is not there it is said what it is good for and how to
-        get it.
+        For each missing tool, the advice says what it is for and how to install it.
         """
         self.patch(shutil, "which", lambda command: None)
         for check, package in (
@@ -326,7 +327,7 @@ class ProcessTests(MachineTests):
 
     def test_tools(self) -> None:
         """
-        A tool that is there is fine, a compiler by any of its names.
+        For an installed tool there is no advice; a compiler may have any of its names.
         """
         self.patch(
             shutil,
@@ -340,7 +341,7 @@ class ProcessTests(MachineTests):
 
     def test_driver(self) -> None:
         """
-        A load that is not compiled works, and says how it could be.
+        A load that is not compiled works; the advice says how to compile it.
         """
         self.patch(doctor, "find_spec", lambda name: None)
         finding = doctor.checkDriver(self.machine())
@@ -353,8 +354,8 @@ class ProcessTests(MachineTests):
 
     def test_straceForbidden(self) -> None:
         """
-        C{strace} may be there and see nothing that others have started, unless root
-        runs it.
+        C{strace} may be installed but not allowed to trace programs that others have
+        started, unless root runs it.
         """
         self.patch(shutil, "which", lambda command: f"/opt/{command}")
         self.assertEqual(
@@ -370,7 +371,8 @@ class ProcessTests(MachineTests):
 
     def test_perfForbidden(self) -> None:
         """
-        C{perf} may be there and see nothing of the kernel, unless root runs it.
+        C{perf} may be installed but not allowed to count in the kernel, unless root
+        runs it.
         """
         self.patch(shutil, "which", lambda command: f"/opt/{command}")
         machine = self.machine({"proc/sys/kernel/perf_event_paranoid": "2\n"})
@@ -385,12 +387,12 @@ class ProcessTests(MachineTests):
 
 class IoUringTests(MachineTests):
     """
-    What is said about io_uring, for each answer a kernel may give.
+    Tests for the advice about io_uring, for each error of the kernel.
     """
 
     def refusal(self, code: int, files: dict[str, str] | None = None) -> str:
         """
-        What is said about an C{errno}.
+        The advice for an C{errno}.
         """
         failed = ("io_uring_setup", code) if code else None
         self.patch(kernel, "_tryRing", lambda: failed)
@@ -400,28 +402,28 @@ class IoUringTests(MachineTests):
 
     def assertSaid(self, text: str, *parts: str) -> None:
         """
-        Each of these is said.
+        Check that a text contains each of these.
         """
         for part in parts:
             self.assertIn(part, text)
 
     def test_usable(self) -> None:
         """
-        With a ring to be had on a young enough kernel, nothing is said.
+        If a ring can be made and the kernel is new enough, there is no advice.
         """
         self.patch(kernel, "_tryRing", lambda: None)
         self.assertIsNone(kernel.ioUringRefusal(self.machine()))
 
     def test_tooOld(self) -> None:
         """
-        A ring of an old kernel is not what the backend needs.
+        An old kernel makes a ring, but lacks features that the backend needs.
         """
         files = {"proc/sys/kernel/osrelease": "5.10.0-28-amd64\n"}
         self.assertSaid(self.refusal(0, files), "Linux 5.10.0-28-amd64", "6.1")
 
     def test_missing(self) -> None:
         """
-        ENOSYS has one meaning on an old kernel and others on a new one.
+        ENOSYS has different causes on an old kernel and on a new one.
         """
         old = {"proc/sys/kernel/osrelease": "4.19.0\n"}
         self.assertSaid(self.refusal(errno.ENOSYS, old), "ENOSYS", "4.19.0 is too old")
@@ -430,8 +432,8 @@ class IoUringTests(MachineTests):
 
     def test_disabled(self) -> None:
         """
-        EPERM from the administrator's switch names its position and how to turn
-        it.
+        For EPERM by the administrator's switch, the advice has its value and how to
+        change it.
         """
         for value, who in (("1", "kernel.io_uring_group"), ("2", "all users")):
             files = {"proc/sys/kernel/io_uring_disabled": f"{value}\n"}
@@ -444,8 +446,8 @@ class IoUringTests(MachineTests):
 
     def test_forbidden(self) -> None:
         """
-        EPERM with the switch open comes from a filter, which is named if it is
-        known to be there.
+        For EPERM with the switch open, a filter is the cause. It is named if it is
+        known to exist.
         """
         filtered = self.refusal(errno.EPERM, {"proc/self/status": "Seccomp:\t2\n"})
         self.assertSaid(
@@ -456,7 +458,7 @@ class IoUringTests(MachineTests):
 
     def test_others(self) -> None:
         """
-        Every other error says its name and something to do or to look for.
+        For every other error, the advice has its name and something to do or to check.
         """
         for code, part in (
             (errno.EACCES, "SELinux"),
@@ -469,7 +471,7 @@ class IoUringTests(MachineTests):
 
     def test_finding(self) -> None:
         """
-        The finding carries the sentence as its advice.
+        The finding has the refusal as its advice.
         """
         refusal = self.refusal(errno.EACCES)
         self.assertEqual(
@@ -480,7 +482,7 @@ class IoUringTests(MachineTests):
     @skipUnless(platform.system() == "Linux", "there is io_uring on Linux only")
     def test_returned(self) -> None:
         """
-        Asking the real kernel leaves no ring behind.
+        The check on the real kernel leaves no ring open.
         """
         before = os.listdir("/proc/self/fd")
         for _ in range(3):
@@ -491,8 +493,7 @@ class IoUringTests(MachineTests):
     @skipUnless(platform.system() == "Linux", "there is seccomp on Linux only")
     def test_realFilter(self) -> None:
         """
-        Under a seccomp filter like that of a container, it is the filter that is
-        blamed.
+        Under a seccomp filter like that of a container, the advice names the filter.
         """
         code = """
 import ctypes, struct
@@ -512,13 +513,15 @@ print(kernel.ioUringRefusal())
         if installed != "0":
             raise SkipTest("no seccomp filter can be installed here")
         if "io_uring_disabled" in refusal:
-            raise SkipTest("here the administrator is asked before the filter")
+            raise SkipTest("kernel.io_uring_disabled refuses before the filter does")
         self.assertSaid(refusal, "EPERM: a seccomp filter refuses it")
 
 
 def runPython(code: str) -> str:
     """
-    Run code in a process of its own, and return what it printed.
+    Run code in a process of its own.
+
+    @return: its output.
     """
     result = subprocess.run(
         [sys.executable, "-c", code],
@@ -535,12 +538,12 @@ def runPython(code: str) -> str:
 
 class ExamineTests(MachineTests):
     """
-    All checks together, wherever they run.
+    Tests for all checks together, on any machine.
     """
 
     def assertWhole(self, findings: list[Finding]) -> None:
         """
-        There is a finding from each check, each with something to read.
+        Check that each check has a finding with a name and a value.
         """
         self.assertEqual(len(findings), len(doctor.CHECKS))
         self.assertEqual(len({finding.name for finding in findings}), len(findings))
@@ -558,8 +561,7 @@ class ExamineTests(MachineTests):
 
     def test_nothingToSee(self) -> None:
         """
-        It works where C{/proc} and C{/sys} are hidden, and says what it could not
-        see.
+        Without C{/proc} and C{/sys}, the checks work, and report what is unknown.
         """
         root = Path(self.mktemp())
         findings = doctor.examine(root)
@@ -581,8 +583,7 @@ class ExamineTests(MachineTests):
 
     def test_elsewhere(self) -> None:
         """
-        It works on another operating system, and asks it nothing that only Linux
-        would understand.
+        On another operating system, the checks work, and make no Linux system call.
         """
 
         def missing(process: int) -> set[int]:
@@ -601,13 +602,13 @@ class ExamineTests(MachineTests):
 
     def test_unprivileged(self) -> None:
         """
-        It works for a user who may do nothing.
+        The checks work for a user without any privilege.
         """
         code = """
 import dataclasses, json, os, pwd
 from iodemo import doctor
 if os.getuid() == 0:
-    # Python itself may be where nobody may read: load all of it that is needed.
+    # The user below may not be allowed to read Python's files: load all modules now.
     doctor.examine()
     nobody = pwd.getpwnam("nobody")
     os.setgroups([])

@@ -20,7 +20,8 @@ from .certificates import startTLS, tlsEndpoint, writeCertificate
 from .children import TIMEOUT, Child, exchange, makeDirectory, quoted
 from .transports import OverTransport
 
-# Not periodic in any power of two, so that no shift of it looks the same.
+# Test data that is not periodic in any power of two, so that a shifted copy is
+# different.
 DATA = bytes(range(251)) * 4178
 
 
@@ -31,7 +32,7 @@ class EchoTests(SynchronousTestCase):
 
     def setUp(self) -> None:
         """
-        Connect one.
+        Connect an echo protocol.
         """
         protocol = EchoFactory().buildProtocol(None)
         assert isinstance(protocol, Echo)
@@ -41,14 +42,14 @@ class EchoTests(SynchronousTestCase):
 
     def test_interfaces(self) -> None:
         """
-        It is what it says it is.
+        It provides the interfaces that it declares.
         """
         verifyObject(IHalfCloseableProtocol, self.echo)
         verifyObject(IPushProducer, self.echo)
 
     def test_back(self) -> None:
         """
-        Bytes come back.
+        It sends back bytes.
         """
         for data in (b"a", b"", b"\0\xff\r\n"):
             self.echo.dataReceived(data)
@@ -56,7 +57,7 @@ class EchoTests(SynchronousTestCase):
 
     def test_backpressure(self) -> None:
         """
-        It stops reading while its transport has enough to send.
+        It stops reading while its transport's buffer is full.
         """
         self.assertTrue(self.transport.streaming)
         for _ in range(2):
@@ -68,7 +69,7 @@ class EchoTests(SynchronousTestCase):
 
     def test_over(self) -> None:
         """
-        Resumed by a transport that is over, it lets go of it.
+        If it is resumed by a closed transport, it unregisters.
         """
         transport = OverTransport()
         self.echo.makeConnection(transport)
@@ -79,8 +80,8 @@ class EchoTests(SynchronousTestCase):
 
     def test_halfClose(self) -> None:
         """
-        When the peer has sent everything, it closes once it has too: a transport
-        waits for a producer, so there must be none.
+        When the peer has closed its sending side, it closes after everything is sent.
+        It must unregister first: a transport waits for its producer.
         """
         self.echo.dataReceived(b"last")
         self.echo.readConnectionLost()
@@ -97,15 +98,15 @@ class EchoChildTests(SynchronousTestCase):
 
     def assertEchoes(self, connection: socket.socket) -> None:
         """
-        Check that about a megabyte comes back as it was.
+        Check that about a megabyte comes back unchanged.
         """
         with connection:
             self.assertEqual(exchange(connection, DATA), DATA)
 
     def test_tcp(self) -> None:
         """
-        Over TCP; and a peer who sends all of it, and says so, gets all of it,
-        and the end.
+        Over TCP, also with a peer that shuts down its sending side: it receives all its
+        data, and then the end.
         """
         child = Child(self, "iodemo-echo")
         self.assertEchoes(child.connect())
@@ -144,7 +145,7 @@ class EchoChildTests(SynchronousTestCase):
 
     def test_systemd(self) -> None:
         """
-        On a socket it is given already listening.
+        On a listening socket that it inherits.
         """
         with socket.create_server(("127.0.0.1", 0)) as listener:
             Child(
@@ -154,20 +155,20 @@ class EchoChildTests(SynchronousTestCase):
                 systemdSocket=listener,
             )
             address = listener.getsockname()
-        # Only the child can accept it now.
+        # Only the child has the listening socket now.
         self.assertEchoes(socket.create_connection(address, TIMEOUT))
 
     def test_neverReads(self) -> None:
         """
-        A peer who sends and does not read is made to wait; once it reads, it
-        has everything there was.
+        A peer that sends and does not read is blocked; when it reads, it receives all
+        data.
         """
         child = Child(self, "iodemo-echo")
         total = 2**28
         sent = 0
         with child.connect() as client:
-            # That a write waits is all there is to be seen. On a machine that
-            # is too slow this proves less, and does not fail.
+            # A blocked write is the only visible effect. On a machine that is too slow
+            # this test proves less, but does not fail.
             client.settimeout(2)
             with self.assertRaises(TimeoutError):
                 while sent < total:

@@ -1,5 +1,5 @@
 """
-Tests for C{docs/examples}: what the book shows.
+Tests for C{docs/examples}, the examples of the book.
 """
 
 from __future__ import annotations
@@ -38,8 +38,8 @@ def example(name: str) -> Any:
 
 class _Contended(socket.socket):
     """
-    A socket that somebody else reads, too, and is quicker once: what the first receive
-    would have brought is gone when it is made.
+    A socket that another reader uses, too. That reader is faster once: the data for the
+    first receive is gone when it is made.
 
     @ivar afterwards: called when that receive has found nothing.
     """
@@ -48,7 +48,7 @@ class _Contended(socket.socket):
 
     def recv(self, *arguments: Any) -> bytes:
         """
-        Receive, if the other reader has left something.
+        Receive, unless the other reader has taken the data.
         """
         afterwards, self.afterwards = self.afterwards, None
         if afterwards is None:
@@ -65,7 +65,7 @@ class _Contended(socket.socket):
 
 class PatternsTests(SynchronousTestCase):
     """
-    Tests for C{patterns.py}: the same receive, in four ways.
+    Tests for C{patterns.py}: the same receive in four ways.
     """
 
     def setUp(self) -> None:
@@ -79,7 +79,9 @@ class PatternsTests(SynchronousTestCase):
 
     def inAThread(self, receive: Callable[[socket.socket], bytes]) -> bytes:
         """
-        What is received by a thread, of what is sent once it runs.
+        Receive in a thread, and send once the thread runs.
+
+        @return: the received data.
         """
         received: list[bytes] = []
         runs = threading.Event()
@@ -99,7 +101,7 @@ class PatternsTests(SynchronousTestCase):
 
     def test_blockInCall(self) -> None:
         """
-        The call returns with what comes, and not before.
+        The blocking call returns when data comes, and not before.
         """
         self.assertEqual(self.inAThread(self.patterns.blockInCall), b"said")
         self.assertTrue(self.ours.getblocking())
@@ -120,14 +122,14 @@ class PatternsTests(SynchronousTestCase):
 
     def test_waitUntilReady(self) -> None:
         """
-        It waits for a socket that does not block.
+        It waits until a non-blocking socket is ready.
         """
         self.assertEqual(self.inAThread(self.patterns.waitUntilReady), b"said")
         self.assertFalse(self.ours.getblocking())
 
     def test_readyForNothing(self) -> None:
         """
-        It waits again if somebody else has taken what a socket was ready for.
+        It waits again if another reader has taken the data.
         """
         self.peer.sendall(b"taken")
         ours = _Contended(fileno=self.ours.detach())
@@ -152,7 +154,7 @@ class PatternsTests(SynchronousTestCase):
 
     def test_main(self) -> None:
         """
-        It runs by itself, as the page says.
+        The program runs by itself, as the page describes.
         """
         said = subprocess.run(
             [sys.executable, str(_EXAMPLES / "patterns.py")],
@@ -171,7 +173,7 @@ class ThreadsTests(SynchronousTestCase):
 
     def test_reset(self) -> None:
         """
-        A connection that its peer resets ends without a word.
+        A connection that its peer resets ends without output.
         """
         with socket.create_server(("127.0.0.1", 0)) as port:
             peer = socket.create_connection(port.getsockname(), TIMEOUT)
@@ -184,7 +186,8 @@ class ThreadsTests(SynchronousTestCase):
 
     def test_serve(self) -> None:
         """
-        Connections are served whatever others do, and the server ends with its port.
+        Each connection is served independently of the others, and the server ends with
+        its port.
         """
         port = socket.create_server(("127.0.0.1", 0))
         self.addCleanup(port.close)
@@ -209,12 +212,12 @@ class ThreadsTests(SynchronousTestCase):
 
 class LayersTests(SynchronousTestCase):
     """
-    Tests for the table in C{docs/patterns.rst} of what is done at which layer.
+    Tests for the table of layers in C{docs/patterns.rst}.
     """
 
     def test_kernel(self) -> None:
         """
-        Of each reactor it says what the table of models says of the kernel's calls.
+        The table agrees with the table of models about each reactor's system calls.
         """
         page = (_EXAMPLES.parent / "patterns.rst").read_text()
         rows = re.findall(r"\* - Twisted: ([\w, ]+)\n +- (\d)", page)
@@ -225,7 +228,7 @@ class LayersTests(SynchronousTestCase):
 
 def _way(model: Model) -> int:
     """
-    Which of the four ways it is to the kernel.
+    The number of the way, from 1 to 4, in which a model makes its system calls.
     """
     if model.blocking:
         return 1

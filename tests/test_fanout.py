@@ -16,10 +16,10 @@ from tests.test_flow import FlowTestCase
 
 class Room:
     """
-    What C{iodemo-chat} is, in threads.
+    A chat service like C{iodemo-chat}, in threads.
 
-    @ivar say: what the room makes of the number of a line, and of the line, for a
-        member.
+    @ivar say: returns the text that a member receives, given the number of a line and
+        the line.
     """
 
     def __init__(
@@ -32,7 +32,7 @@ class Room:
 
     def serve(self, connection: socket.socket) -> None:
         """
-        Pass on what a member says, until it leaves.
+        Pass on the lines of a member, until it leaves.
         """
         with self.lock:
             self.members.append(connection)
@@ -49,20 +49,20 @@ class Room:
 
     def tell(self, member: socket.socket, line: bytes) -> None:
         """
-        Have a member hear a line.
+        Send a line to a member.
         """
-        with contextlib.suppress(OSError):  # it has left, and is about to be told
+        with contextlib.suppress(OSError):  # it has left, and is about to be removed
             member.sendall(line)
 
 
 class ChatTests(FlowTestCase):
     """
-    Tests for L{Chat} and what drives it.
+    Tests for L{Chat} and the loop that drives it.
     """
 
     def test_lines(self) -> None:
         """
-        Lines are as long as asked, end where they end, and are never the same.
+        Lines have the given length, end with a newline, and are all different.
         """
         exchange = exchangeOf("chat", 64, "h")
         lines = [turn.request for _ in range(100) for turn in exchange.turns()]
@@ -80,10 +80,11 @@ class ChatTests(FlowTestCase):
 
     def test_measured(self) -> None:
         """
-        A line counts as often as it is heard, and until all have heard it.
+        A line counts once for each member that receives it, and its latency ends with
+        the last.
         """
         self.patch(Chat, "VERIFIED", 40_000)
-        # More than come at once, and some who never speak.
+        # More members than connect at once, and some that never send.
         measured = self.load("chat", Room().serve, active=30, idle=10)
         self.assertGreater(measured["requests"], 0)
         self.assertEqual(measured["requests"] % 40, 0)
@@ -93,7 +94,7 @@ class ChatTests(FlowTestCase):
 
     def test_pieces(self) -> None:
         """
-        A line may come in pieces.
+        A line may be received in pieces.
         """
         self.patch(Chat, "VERIFIED", 40_000)
 
@@ -131,7 +132,7 @@ class ChatTests(FlowTestCase):
 
     def test_wrong(self) -> None:
         """
-        A line that is changed, said twice or kept back fails the load.
+        A line that is changed, repeated or missing fails the load.
         """
         self.patch(Chat, "VERIFIED", 40_000)
         for say, reason in (
@@ -154,7 +155,8 @@ class ChatTests(FlowTestCase):
 
     def test_notARoom(self) -> None:
         """
-        A server that closes is none, nor is one where members hear themselves alone.
+        A server that closes the connection is no chat service, nor is one in which each
+        member receives only its own lines.
         """
 
         def alone(connection: socket.socket) -> None:
@@ -168,7 +170,7 @@ class ChatTests(FlowTestCase):
 
     def test_oneProcess(self) -> None:
         """
-        Members in several processes are refused.
+        A load with members in several processes is refused.
         """
         address = self.listen(Room().serve)
         error = self.assertRaises(LoadFailed, self.loadAt, "chat", address, processes=2)

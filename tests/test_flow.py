@@ -23,13 +23,13 @@ PATTERN = bytes(range(256)) * 256
 
 
 def sendPattern(connection: socket.socket) -> None:
-    """Send as C{iodemo-stream} does, until the peer goes."""
+    """Send the pattern of C{iodemo-stream}, until the peer closes."""
     while True:
         connection.sendall(PATTERN)
 
 
 def swallow(connection: socket.socket) -> None:
-    """Take what there is, until the peer has sent all."""
+    """Receive all data, until the peer has closed its sending side."""
     while connection.recv(PIECE):
         pass
 
@@ -41,7 +41,9 @@ class FlowTestCase(Driving, SynchronousTestCase):
 
     def load(self, kind: str, serve: Serve, **more: Any) -> Round:
         """
-        What a load of a kind measures.
+        Run a load of a kind against a server in a thread.
+
+        @return: its result.
         """
         return self.loadAt(kind, self.listen(serve), **more)
 
@@ -55,7 +57,9 @@ class FlowTestCase(Driving, SynchronousTestCase):
         **more: Any,
     ) -> Round:
         """
-        The same of a server that is there.
+        Run a load of a kind against a server that already runs.
+
+        @return: its result.
         """
         exchange = exchangeOf(kind, 64, "localhost")
         asked = {"seconds": 0.1, "warmup": 0.02, **more}
@@ -66,19 +70,20 @@ class FlowTestCase(Driving, SynchronousTestCase):
 
     def refused(self, kind: str, serve: Serve, **more: Any) -> str:
         """
-        Why a load gives no number.
+        The reason for which a load gives no result.
         """
         return str(self.assertRaises(LoadFailed, self.load, kind, serve, **more))
 
 
 class StreamTests(FlowTestCase):
     """
-    Tests for L{Stream} and what drives it.
+    Tests for L{Stream} and the loop that drives it.
     """
 
     def test_pieces(self) -> None:
         """
-        A piece is whole when all of it is there, and wrong from the first wrong byte.
+        A piece is complete when all its bytes have arrived, and wrong from its first
+        wrong byte.
         """
         exchange = Stream()
         turn, _ = exchange.turns()
@@ -95,7 +100,7 @@ class StreamTests(FlowTestCase):
 
     def test_measured(self) -> None:
         """
-        What is received is counted in pieces, and in bytes.
+        Received data is counted in pieces and in bytes.
         """
         measured = self.load("stream", sendPattern)
         self.assertGreater(measured["requests"], 0)
@@ -106,8 +111,8 @@ class StreamTests(FlowTestCase):
 
     def test_anyCut(self) -> None:
         """
-        However the bytes come, they are the same pieces; other connections may be idle,
-        and in other processes.
+        The same pieces are counted, however the bytes are cut. Other connections may be
+        idle, also in other processes.
         """
 
         def serve(connection: socket.socket) -> None:
@@ -120,7 +125,7 @@ class StreamTests(FlowTestCase):
 
     def test_wrong(self) -> None:
         """
-        A byte that is lost fails the load, before the measurement or in it.
+        A lost byte fails the load, before the measurement or during it.
         """
         for right in (1, 100, 1000):
 
@@ -131,14 +136,14 @@ class StreamTests(FlowTestCase):
                     connection.sendall(PATTERN[1:])
 
             self.patch(Stream, "VERIFIED", 8 * PIECE)
-            # Long enough for any machine, and over when it fails.
+            # Long enough for any machine; the test ends earlier, when the load fails.
             said = self.refused("stream", serve, seconds=60)
             self.assertIn("wrong answer on ", said)
             self.assertIn("byte 0 of a piece is 0x01, and 0x00 is to be there", said)
 
     def test_ended(self) -> None:
         """
-        So does a server that closes, or falls silent.
+        A server that closes, or stops sending, fails the load.
         """
         said = self.refused("stream", lambda connection: connection.sendall(PATTERN))
         self.assertIn("the server closed verifying connection", said)
@@ -156,7 +161,7 @@ class StreamTests(FlowTestCase):
 
     def test_slow(self) -> None:
         """
-        A piece that takes longer than the window is in the latencies.
+        A piece that takes longer than the window is counted in the latencies.
         """
         self.patch(Stream, "VERIFIED", PIECE)
         self.patch(driver.Driver, "RAMP", 1)
@@ -178,12 +183,12 @@ class StreamTests(FlowTestCase):
 
 class SinkTests(FlowTestCase):
     """
-    Tests for L{Sink} and what drives it.
+    Tests for L{Sink} and the loop that drives it.
     """
 
     def test_measured(self) -> None:
         """
-        What is sent is counted in pieces, and in bytes; and it is sent.
+        Sent data is counted in pieces and in bytes, and arrives.
         """
         taken: dict[str, int] = {}
         lock = threading.Lock()
@@ -202,14 +207,14 @@ class SinkTests(FlowTestCase):
 
     def test_slow(self) -> None:
         """
-        A piece that is taken after the window is in the latencies.
+        A piece that is accepted after the window is counted in the latencies.
         """
         begun, over = self.when("_begin"), self.when("_drain")
         lock = threading.Lock()
         first: list[socket.socket] = []
 
         def serve(connection: socket.socket) -> None:
-            # Soon full.
+            # A small receive buffer, which is full soon.
             connection.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, PIECE)
             while connection.recv(PIECE):
                 if not begun.is_set():
@@ -219,14 +224,14 @@ class SinkTests(FlowTestCase):
                 if first[0] is connection:
                     over.wait(30)
 
-        # Before the window, the kernel takes as much as it has room for.
+        # Before the window, the kernel accepts data until its buffers are full.
         measured = self.load("sink", serve, active=3, warmup=1.0, seconds=0.3)
         self.assertEqual((measured["late"], measured["unanswered"]), (3, 0))
         self.assertGreater(measured["latency_us"]["max"], 0.3e6)
 
     def test_saysNothing(self) -> None:
         """
-        A server that answers, even at the end, is no sink.
+        A server that sends anything, even at the end, is no sink.
         """
 
         def serve(connection: socket.socket) -> None:
@@ -242,8 +247,8 @@ class SinkTests(FlowTestCase):
 
     def test_ended(self) -> None:
         """
-        So is one that closes before all has arrived, does not close then, or does not
-        take it.
+        A server that closes before all data has arrived, or does not close afterwards,
+        or does not read, is no sink.
         """
 
         def drop(connection: socket.socket) -> None:
@@ -259,7 +264,7 @@ class SinkTests(FlowTestCase):
             done.wait()
 
         address = self.listen(stay)
-        # Before the server is waited for.
+        # Before the load waits for the server to close.
         self.addCleanup(done.set)
         said = str(
             self.assertRaises(LoadFailed, self.loadAt, "sink", address, patience=0.1)

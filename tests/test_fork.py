@@ -1,6 +1,6 @@
 """
-Tests for L{iodemo.reactors.fork}: what is its own. What it has in common with
-other reactors is tested in L{tests.conformance}.
+Tests for the peculiarities of L{iodemo.reactors.fork}. L{tests.conformance} tests the
+behaviour that it shares with other reactors.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ class ForkTestCase(BackendTestCase):
 
     def visit(self, child: Child | Host) -> socket.socket:
         """
-        Connect to a service, and be answered.
+        Connect to a service, and wait for an answer.
         """
         connection = child.connect()
         self.addCleanup(connection.close)
@@ -45,7 +45,7 @@ class ForkTestCase(BackendTestCase):
     @contextmanager
     def watching(self, pids: list[int]) -> Iterator[None]:
         """
-        Check that processes end that are there at the beginning.
+        Check that all processes that exist at the beginning have ended at the end.
         """
         descriptors = [os.pidfd_open(pid) for pid in pids]
         try:
@@ -60,20 +60,21 @@ class ForkTestCase(BackendTestCase):
 
 class ProcessTests(ForkTestCase):
     """
-    Tests for the processes there are.
+    Tests for the processes of the reactor.
     """
 
     def test_descriptors(self) -> None:
         """
-        A child has the socket of its connection, and no other of the parent's or
-        of another child; the parent has none of theirs.
+        A child has the socket of its own connection, and no other socket of the parent
+        or of another child; the parent has none of the children's.
         """
         child = self.serve()
         before = descriptorsOf(child.pid)
         held = _sockets(child.pid)
         for _ in range(3):
             self.visit(child)
-        # A child may have answered before the parent has closed what is the child's.
+        # A child may answer before the parent has closed its copy of the child's
+        # socket.
         eventually(
             lambda: descriptorsOf(child.pid) == before,
             lambda: (before, descriptorsOf(child.pid)),
@@ -83,13 +84,13 @@ class ProcessTests(ForkTestCase):
         self.assertEqual([len(each) for each in own], [1, 1, 1])
         self.assertEqual(len(set().union(*own)), 3)
         for pid in pids:
-            # What the children have in common is the way to the log.
+            # All children share the socket of the log.
             self.assertEqual(len(_sockets(pid) & held), 1)
 
     def test_noProcess(self) -> None:
         """
-        If no more processes can be had, connections are refused with a line in the log
-        that says so.
+        If no more processes can be started, connections are refused, with a line in the
+        log.
         """
         expected = ("log",) * 3
         with self.host("shortage.unforkable", room=2, expecting=expected) as host:
@@ -99,7 +100,7 @@ class ProcessTests(ForkTestCase):
 
     def test_parentKilled(self) -> None:
         """
-        Children whose parent is killed end too, and their peers see that.
+        If the parent is killed, its children end too, and their peers see the end.
         """
         child = self.serve()
         connections = [self.visit(child) for _ in range(3)]
@@ -110,8 +111,8 @@ class ProcessTests(ForkTestCase):
 
     def test_childKilled(self) -> None:
         """
-        A child that is killed takes its own connection with it, and no other. The
-        log says so.
+        If a child is killed, its own connection ends, and no other. The log has a line
+        about it.
         """
         child = self.serve()
         connection = self.visit(child)
@@ -127,8 +128,8 @@ class ProcessTests(ForkTestCase):
 
     def test_rude(self) -> None:
         """
-        What a protocol does to its process it does to its connection, and to no
-        other: to leave, to be killed, to stop the reactor.
+        A protocol that exits, kills its process or stops the reactor ends its own
+        connection, and no other.
         """
         with self.host("processes.rude") as host:
             other = self.visit(host)
@@ -143,7 +144,7 @@ class ProcessTests(ForkTestCase):
 
     def test_hanging(self) -> None:
         """
-        A child that does not end when it is asked to is ended.
+        A child that does not end after SIGTERM is killed.
         """
         with self.host("processes.rude", grace=0.1) as host:
             connection = self.visit(host)
@@ -156,13 +157,13 @@ class ProcessTests(ForkTestCase):
 
 class ChildTests(ForkTestCase):
     """
-    Tests for what a child has of its parent, and what it can do.
+    Tests for the state and the abilities of a child.
     """
 
     def test_parentsOwn(self) -> None:
         """
-        The parent's timers, readers, triggers, threads and signal handlers do not
-        run in a child, also when that ends; and go on in the parent.
+        The parent's timers, readers, triggers, threads and signal handlers do not run
+        in a child, not even when it ends; and they still work in the parent.
         """
         with self.host("processes.parent") as host:
             client = host.connect()
@@ -184,8 +185,8 @@ class ChildTests(ForkTestCase):
 
     def test_able(self) -> None:
         """
-        A child can do whatever a reactor can: use threads, spawn processes,
-        connect, listen, resolve names. In between, it serves.
+        A child can use the whole reactor: threads, processes, outgoing connections,
+        ports and the resolver. It serves its connection in between.
         """
         with (
             socket.create_server(("127.0.0.1", 0)) as server,
@@ -193,7 +194,7 @@ class ChildTests(ForkTestCase):
         ):
             server.settimeout(TIMEOUT)
             client = self.visit(host)
-            # Until there was a thread, or a timer, it waits in recv in between.
+            # Until it starts a thread or a timer, it waits in recv in between.
             for question in (b"call", b"process", b"output", b"thread"):
                 client.sendall(question)
                 self.assertEqual(client.recv(10), question)
@@ -208,7 +209,7 @@ class ChildTests(ForkTestCase):
 
     def test_blocks(self) -> None:
         """
-        With nothing else to wait for, a child waits in C{recv}.
+        A child that waits for nothing else is blocked in C{recv}.
         """
         child = self.serve()
         self.visit(child)
@@ -229,8 +230,8 @@ class ChildTests(ForkTestCase):
 
     def test_stopListening(self) -> None:
         """
-        If a child stops listening, the parent does not, and a UNIX socket stays
-        where it is.
+        If a child stops listening, the parent goes on, and the file of a UNIX socket
+        stays.
         """
         with self.host("processes.closing", path="socket") as host:
             host.await_("listening")
@@ -242,8 +243,8 @@ class ChildTests(ForkTestCase):
 
     def test_printed(self) -> None:
         """
-        What is printed is printed once: what the parent has not written yet when a
-        child is made, and what the child has not when it ends.
+        Printed text appears once: text that the parent has not flushed when a child is
+        forked, and text that a child has not flushed when it ends.
         """
         with (
             mock.patch.dict(os.environ, PYTHONUNBUFFERED=""),
@@ -257,9 +258,9 @@ class ChildTests(ForkTestCase):
 
     def test_log(self) -> None:
         """
-        What children log, the parent does: once, in order, as much as is bearable,
-        and with a failure that can be given to another process. A thread of the
-        parent's that logs when a child is made does not keep that from it.
+        The parent logs the events of its children: once each, in order, shortened if
+        they are too long, and with the failure if that can be pickled. It does so even
+        if a thread of the parent was logging when the child was forked.
         """
         visits = 20
         errors = ("ZeroDivisionError", "ZeroDivisionError", "log", "log")
@@ -296,6 +297,6 @@ class ChildTests(ForkTestCase):
 
 def _sockets(pid: int) -> set[str]:
     """
-    The sockets of a process.
+    The descriptors of a process that are sockets.
     """
     return {each.split()[1] for each in descriptorsOf(pid) if "socket:" in each}

@@ -1,5 +1,5 @@
 """
-Results files from outside, as random as they come: each is refused in one line, or
+Tests with results files from outside, made at random: each is refused in one line, or
 shown.
 """
 
@@ -37,13 +37,13 @@ from tests.results_examples import (
     skippedCell,
 )
 
-#: How often each command is tried, unless more is asked for.
+#: How often each command is tried by default.
 EXAMPLES = int(os.environ.get("IODEMO_RESULTS_EXAMPLES", "15"))
 
-#: Numbers that the format allows, and what arithmetic has trouble with.
+#: Numbers that the format allows and that are difficult in calculations.
 NUMBERS = (0, 1, 3, 1e-30, 1e-9, 0.5, 1.0, 100, 1e9, 1e15, 2**53, 2**63 - 1)
 
-#: What may stand in the place of anything.
+#: Values to put in the place of any other.
 VALUES: tuple[Any, ...] = (
     *NUMBERS,
     *(-1, -0.5, 2**63, 5e-324, 1e308, 10**400, float("nan"), float("inf")),
@@ -54,11 +54,10 @@ VALUES: tuple[Any, ...] = (
     *("ok", "failed", "faster", "throughput", "latency_us.p99", "us_per_call"),
 )
 
-#: What stands for lists within each other, deeper than anything can follow that walks
-#: through them.
+#: Replaced by lists nested so deeply that no recursive function can process them.
 DEEP = "<deep>"
 
-#: Commands, with the file that is not to be trusted as FILE, and one that is.
+#: The commands. FILE stands for the hostile file, GOOD for a well-formed one.
 SHOWING = (
     ("report", "FILE", "--output", "out"),
     ("report", "GOOD", "FILE", "--output", "out"),
@@ -79,7 +78,7 @@ CLAIMS = (
 
 def _ofScenario(name: str) -> list[Cell]:
     """
-    The cells of one scenario, few and various.
+    A few different cells of one scenario.
     """
     made = {
         "pipes": fivePipes,
@@ -117,7 +116,7 @@ def _run(names: list[str]) -> Results:
     """
     cells = [cell for name in names for cell in _ofScenario(name)]
     if {"rate", "shares"} <= {*names}:
-        # They are of one scenario, and may not have the same point twice.
+        # Cells of one scenario have different points.
         cells = [
             *{
                 json.dumps(cell["parameters"]) + cell["backend"]: cell for cell in cells
@@ -142,7 +141,7 @@ def _run(names: list[str]) -> Results:
 
 def _places(value: Any, keys: tuple[Any, ...] = ()) -> Iterator[tuple[Any, ...]]:
     """
-    Where there is something in it, each as the keys that lead there.
+    The path of each value in a file, as a list of keys.
     """
     if keys:
         yield keys
@@ -154,8 +153,8 @@ def _places(value: Any, keys: tuple[Any, ...] = ()) -> Iterator[tuple[Any, ...]]
 @st.composite
 def hostileRuns(draw: st.DrawFn) -> Any:
     """
-    Runs in which some values are others, are there twice, or are not there. Most of
-    them are still of the format, as a file that is refused tries little.
+    Runs in which some values are replaced, repeated or removed. Most still match the
+    format, as a file that is refused tests little.
     """
     chosen = st.lists(st.sampled_from(SCENARIOS), min_size=1, max_size=2, unique=True)
     run: Any = copy.deepcopy(_run(draw(chosen)))
@@ -192,17 +191,18 @@ def hostileRuns(draw: st.DrawFn) -> Any:
 
 class HostileResultsTests(SynchronousTestCase):
     """
-    Every command that reads results.
+    Tests for every command that reads results.
     """
 
     def setUp(self) -> None:
-        # Half of the time would be taken by one format of what is the same figure.
+        # One format of figures is enough: to draw each in two would take half of the
+        # time.
         self.patch(Chart, "png", lambda self: b"")
         self.good = json.dumps(_run(["idle"]))
 
     def shown(self, run: Any, arguments: tuple[str, ...]) -> None:
         """
-        See that a command refuses a run in one line, or does what it is for.
+        Check that a command refuses a run in one line, or succeeds.
         """
         with tempfile.TemporaryDirectory() as name:
             directory = Path(name)
@@ -232,7 +232,7 @@ class HostileResultsTests(SynchronousTestCase):
 
     def wholesome(self, page: str) -> None:
         """
-        See that a page is one, and nothing in it is run.
+        Check that a page is well-formed, and that no text of the file is executed.
         """
         root = ElementTree.fromstring(page.split("\n", 1)[1])
         tags = {each.tag.rpartition("}")[2] for each in root.iter()}
@@ -241,7 +241,7 @@ class HostileResultsTests(SynchronousTestCase):
 
     def eachHostile(self, commands: tuple[tuple[str, ...], ...], times: int) -> None:
         """
-        Try random runs with commands.
+        Run commands on random runs.
         """
 
         @settings(
@@ -260,19 +260,19 @@ class HostileResultsTests(SynchronousTestCase):
 
     def test_shown(self) -> None:
         """
-        What draws: C{report}, of one run and of several, and of the book's.
+        Commands that draw: C{report}, of one run, of several, and for the book.
         """
         self.eachHostile(SHOWING, 1)
 
     def test_compared(self) -> None:
         """
-        What compares: C{diff}, with a run that is as it should be and with itself.
+        Commands that compare: C{diff}, with a well-formed run and with the same file.
         """
         self.eachHostile(DECIDING, 4)
 
     def test_decided(self) -> None:
         """
-        What decides: C{--require}.
+        Commands that decide: C{--require}.
         """
         commands = tuple((*SHOWING[0], "--require", claim) for claim in CLAIMS)
         self.eachHostile(commands, 1)

@@ -1,5 +1,5 @@
 """
-The program about kernel AIO that the chapter on asynchronous I/O shows.
+Tests for the program about kernel AIO in the chapter on asynchronous I/O.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ PROGRAM = Path(__file__).parent.parent / "docs/examples/kernel_aio.py"
 
 class KernelAIOTests(SynchronousTestCase):
     """
-    What the chapter says of it is so.
+    Tests for the statements of the chapter.
     """
 
     if platform.system() != "Linux" or platform.machine() not in ("x86_64", "aarch64"):
@@ -26,7 +26,7 @@ class KernelAIOTests(SynchronousTestCase):
 
     def setUp(self) -> None:
         """
-        Load it, if the kernel has what it is about.
+        Load the program, if the kernel has kernel AIO.
         """
         self.program: dict[str, Any] = runpy.run_path(str(PROGRAM))
         try:

@@ -18,7 +18,7 @@ from tests.children import TIMEOUT
 
 class ModelsTests(SynchronousTestCase):
     """
-    Tests for the table and what is asked of it.
+    Tests for the table and its functions.
     """
 
     def test_names(self) -> None:
@@ -32,7 +32,7 @@ class ModelsTests(SynchronousTestCase):
 
     def test_unavailable(self) -> None:
         """
-        What cannot run here has a reason in one line; what can, twistd finds.
+        A backend that cannot run here has a one-line reason; twistd finds one that can.
         """
         for model in models.MODELS:
             reason = model.unavailable()
@@ -42,7 +42,7 @@ class ModelsTests(SynchronousTestCase):
 
     def test_twistdAgrees(self) -> None:
         """
-        Every available reactor is one that twistd can install.
+        twistd can install every available reactor.
         """
         code = (
             "import sys; from twisted.application.reactors import installReactor; "
@@ -57,8 +57,8 @@ class ModelsTests(SynchronousTestCase):
 
     def test_reason(self) -> None:
         """
-        The reason is what the backend's module says on import, in one line, and
-        the system it needs.
+        The reason is the import error of the backend's module, in one line, with the
+        system that it needs.
         """
         model = models.Model("x", "Reactor", False, True, (), "", needs="a BSD")
         self.assertEqual(model.unavailable(), "not written yet")
@@ -71,7 +71,7 @@ class ModelsTests(SynchronousTestCase):
 
     def test_refuses(self) -> None:
         """
-        Beyond its limit a model is not tried, unless it breaks there.
+        Beyond its limit a model is not measured, unless it fails there.
         """
         model = models.Model("x", "Reactor", False, True, (), "")
         self.assertIsNone(model.refuses(10**9))
@@ -85,8 +85,9 @@ class ModelsTests(SynchronousTestCase):
 
     def test_contradiction(self) -> None:
         """
-        What is seen is held against what the table says: calls by any name that the C
-        library has for them there, without those of a connection or of no I/O.
+        The observed system calls are compared with those of the table. A call may have
+        any name that the C library uses for it on the architecture. Calls that accept a
+        connection, or that are no I/O, do not count.
         """
         for name, seen, said in (
             ("epoll", "epoll_wait recvfrom epoll_ctl sendto", None),
@@ -117,8 +118,8 @@ class ModelsTests(SynchronousTestCase):
 
     def test_foreignReactor(self) -> None:
         """
-        A reactor of another project is a backend without a row; a nameless one is
-        none, and of two of one name the first is meant, as by twistd.
+        A reactor from another project is a backend without a row. A plugin without a
+        name is none. Of two with the same name, the first counts, as for twistd.
         """
         reactors = [
             Reactor("shiny", "twisted.internet.pollreactor", ""),
@@ -132,7 +133,7 @@ class ModelsTests(SynchronousTestCase):
 
     def test_unknown(self) -> None:
         """
-        Somebody who asks for what is not there is told what is.
+        For an unknown name, the error lists the known ones.
         """
         error = self.assertRaises(models.UnknownBackend, models.find, "no-such")
         self.assertIn("choose from", str(error))

@@ -27,7 +27,7 @@ Change = Callable[[list[int], list[int]], list[int]]
 
 def available() -> Iterator[str]:
     """
-    The backends that run here and have a multiplexer.
+    The backends that can run here and have a multiplexer.
     """
     return (each.name for each in models.available() if each.name in MULTIPLEXERS)
 
@@ -36,8 +36,10 @@ def changed(
     multiplexer: Multiplexer, change: Change, watched: list[int]
 ) -> Multiplexer:
     """
-    A multiplexer that names what C{change} makes of those it watches and those that
-    are ready.
+    A multiplexer whose answers a function changes.
+
+    @param change: takes the watched and the ready descriptors, and returns the
+        descriptors to report.
     """
 
     def ready(answer: Any) -> list[int]:
@@ -53,15 +55,14 @@ class MeasureTests(SynchronousTestCase):
 
     def test_whichThereAre(self) -> None:
         """
-        There is one for every backend that has a multiplexer of its own, and for no
-        other name.
+        Every backend with a multiplexer of its own has one here, and no other name has.
         """
         self.assertLessEqual({"select", "poll", "epoll", "proactor"}, set(available()))
         self.assertLessEqual(set(MULTIPLEXERS), {model.name for model in models.MODELS})
 
     def test_round(self) -> None:
         """
-        Whatever the number of those that are ready, what is measured adds up.
+        For any number of ready pipes, the measured numbers are consistent.
         """
         for name in available():
             for count, active in ((10, 1), (130, 7), (130, 130)):
@@ -79,7 +80,7 @@ class MeasureTests(SynchronousTestCase):
                 )
                 self.assertGreater(measured["us_per_call"], 0)
                 latency = measured["latency_us"]
-                # Of the whole, a part.
+                # A part is less than the whole.
                 self.assertLess(measured["us_per_call"], latency["p50"])
                 self.assertLessEqual(latency["p50"], latency["p99"])
                 self.assertLessEqual(latency["p99"], latency["max"])
@@ -87,7 +88,7 @@ class MeasureTests(SynchronousTestCase):
 
     def test_leastIsOne(self) -> None:
         """
-        One operation is measured however short the time.
+        At least one operation is measured, however short the time is.
         """
         for name in available():
             with program.opened(3) as opened:
@@ -96,7 +97,7 @@ class MeasureTests(SynchronousTestCase):
 
     def test_everyPipe(self) -> None:
         """
-        Each pipe is chosen as often as any other, in an order that changes.
+        Each pipe is chosen equally often, in changing order.
         """
         choices = program._choices(list(range(6)), 2)
         rounds = [[next(choices) for _ in range(3)] for _ in range(20)]
@@ -106,7 +107,7 @@ class MeasureTests(SynchronousTestCase):
 
     def test_again(self) -> None:
         """
-        The same pipe is found when it is ready again at once, and so is the next.
+        A pipe that is ready again at once is reported, and so is the next.
         """
         for name in available():
             with program.opened(3) as opened:
@@ -116,8 +117,8 @@ class MeasureTests(SynchronousTestCase):
 
     def test_wrong(self) -> None:
         """
-        A multiplexer that names what is not ready, the same one twice, or none at all
-        has no number, whichever it is.
+        If a multiplexer reports a pipe that is not ready, or the same one twice, or
+        none at all, there is no result.
         """
         changes: list[tuple[Change, str]] = [
             (lambda watched, ready: watched, "is not ready, and was named"),
@@ -135,7 +136,8 @@ class MeasureTests(SynchronousTestCase):
 
     def test_partly(self) -> None:
         """
-        One that names some at a time is asked until it has named all.
+        A multiplexer that reports a part of the ready pipes is called until it has
+        reported all.
         """
         for name in available():
             with program.opened(7) as opened:
@@ -155,7 +157,7 @@ class MeasureTests(SynchronousTestCase):
 
     def test_wrongByte(self) -> None:
         """
-        A pipe with anything but the byte just written has no number.
+        If a pipe has any byte but the one that was written, there is no result.
         """
         for name in available():
             with program.opened(5) as opened:
@@ -168,7 +170,7 @@ class MeasureTests(SynchronousTestCase):
 
     def test_verified(self) -> None:
         """
-        Every pipe is found before anything is timed.
+        Every pipe has been reported before the measurement begins.
         """
         for name in available():
             with program.opened(250) as opened:
@@ -189,7 +191,7 @@ class MeasureTests(SynchronousTestCase):
 
     def test_closed(self) -> None:
         """
-        No descriptor is left of the pipes and of what watched them.
+        All descriptors of the pipes and of the multiplexer are closed.
         """
         for name in available():
             gc.collect()
@@ -201,7 +203,7 @@ class MeasureTests(SynchronousTestCase):
 
     def test_tooMany(self) -> None:
         """
-        Of pipes that cannot all be had none is left.
+        If not all pipes can be opened, those that were opened are closed.
         """
         soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
         before = os.listdir("/proc/self/fd")
@@ -217,7 +219,7 @@ class MeasureTests(SynchronousTestCase):
 
 class ProgramTests(SynchronousTestCase):
     """
-    The program, as the laboratory runs it.
+    Tests for the program that a comparison runs.
     """
 
     def run_(self, *arguments: str) -> tuple[int, str, str]:
@@ -244,7 +246,7 @@ class ProgramTests(SynchronousTestCase):
 
     def test_beyondSelect(self) -> None:
         """
-        What select cannot watch ends the program with the reason.
+        If select cannot watch the descriptors, the program ends with that reason.
         """
         allowFiles(self, 1200)
         status, output, errors = self.run_("select", "1100", "1", "0.01")
@@ -253,7 +255,7 @@ class ProgramTests(SynchronousTestCase):
 
     def test_wrong(self) -> None:
         """
-        A multiplexer that is wrong ends it with what is wrong, and no number.
+        If a multiplexer is wrong, the program ends with the error and without a result.
         """
         code = (
             "from iodemo.bench import multiplexer\n"

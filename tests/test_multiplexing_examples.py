@@ -1,6 +1,6 @@
 """
-Tests for C{docs/examples/multiplexing.py}: the code that the chapter on multiplexing
-shows, and what it says of the kernel without showing code.
+Tests for C{docs/examples/multiplexing.py}, the code of the chapter on multiplexing, and
+for the chapter's statements about the kernel.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ _DOCS = Path(__file__).parent.parent / "docs"
 
 def _example() -> ModuleType:
     """
-    The module, which is in no package.
+    The module, which belongs to no package.
     """
     path = _DOCS / "examples" / "multiplexing.py"
     if not path.exists():
@@ -39,18 +39,19 @@ def _example() -> ModuleType:
 
 class ExampleTests(SynchronousTestCase):
     """
-    Tests for the code that is shown.
+    Tests for the code.
     """
 
     def setUp(self) -> None:
         """
-        Find it.
+        Load the module.
         """
         self.example: Any = _example()
 
     def test_loops(self) -> None:
         """
-        Each loop brings what arrived on every socket, and ends when all have.
+        Each loop returns the data of every socket, and ends when all sockets have
+        ended.
         """
         for loop in ("withSelect", "withPoll", "withEpoll"):
             pairs = [socket.socketpair() for _ in range(5)]
@@ -62,7 +63,8 @@ class ExampleTests(SynchronousTestCase):
             for each, data in getattr(self.example, loop)(list(ours)):
                 arrived[ours[each]] += data
                 following = ours[each] + 1
-                # One after the other, so that it has to wait for each.
+                # Data is sent on one socket after the other, so that the loop waits for
+                # each.
                 if following < len(pairs) and not arrived[following]:
                     pairs[following][1].sendall(b"%d" % following)
                 pairs[ours[each]][1].close()
@@ -70,10 +72,10 @@ class ExampleTests(SynchronousTestCase):
 
     def test_readyForNothing(self) -> None:
         """
-        A loop goes on when a socket that was ready has nothing any more. Here two
-        descriptors share one socket: both are ready, and the receive on the first
-        takes what the second was ready for. Nothing more comes on them until another
-        socket has been served.
+        A loop continues if a socket that was ready has no data any more. Here two
+        descriptors share one socket: both are ready, and the receive on the first takes
+        the data of the second. More data comes on them only after another socket has
+        been served.
         """
         for loop in ("withSelect", "withPoll", "withEpoll"):
             ours, peer = socket.socketpair()
@@ -81,7 +83,7 @@ class ExampleTests(SynchronousTestCase):
             watched = [ours, ours.dup(), other]
             for each in (*watched, peer, others):
                 self.addCleanup(each.close)
-                # A receive that waited would end in a TimeoutError.
+                # A blocking receive would end in a TimeoutError.
                 each.settimeout(TIMEOUT)
             peer.sendall(b"once")
             brought = []
@@ -98,39 +100,40 @@ class ExampleTests(SynchronousTestCase):
 
     def test_triggers(self) -> None:
         """
-        A level is told for as long as there is data, an edge once.
+        A level-triggered descriptor is reported as long as there is data, an
+        edge-triggered one once.
         """
         self.assertEqual(self.example.timesReported(0), 2)
         self.assertEqual(self.example.timesReported(select.EPOLLET), 1)
 
     def test_duplicate(self) -> None:
         """
-        epoll goes on naming a closed descriptor whose file is still open.
+        epoll still reports a closed descriptor if its file is still open.
         """
         self.assertTrue(self.example.reportsClosed())
 
 
 class TrapTests(SynchronousTestCase):
     """
-    Tests for what the chapter says of the kernel and of CPython.
+    Tests for the statements about the kernel and CPython.
     """
 
     def setUp(self) -> None:
         """
-        Skip where there is no epoll.
+        Skip on a system without epoll.
         """
         _example()
 
     def test_descriptorOutOfRange(self) -> None:
         """
-        CPython refuses to select descriptor 1,024.
+        CPython's select refuses descriptor 1,024.
         """
         error = self.assertRaises(ValueError, select.select, [1024], (), ())
         self.assertEqual(str(error), "filedescriptor out of range in select()")
 
     def test_regularFile(self) -> None:
         """
-        epoll refuses a regular file, which poll calls ready at once.
+        epoll refuses a regular file, which poll reports as ready at once.
         """
         with open(__file__) as file, select.epoll() as poller:
             error = self.assertRaises(OSError, poller.register, file, select.EPOLLIN)
@@ -142,8 +145,7 @@ class TrapTests(SynchronousTestCase):
 
     def test_closedDescriptor(self) -> None:
         """
-        poll reports a descriptor that is not open, and epoll cannot be told to forget
-        one.
+        poll reports a descriptor that is not open, while epoll cannot remove it.
         """
         reading, writing = os.pipe()
         self.addCleanup(os.close, writing)
@@ -160,7 +162,7 @@ class TrapTests(SynchronousTestCase):
 
     def test_hangUp(self) -> None:
         """
-        epoll tells of a hang-up whether or not it was asked to.
+        epoll reports a hang-up even if EPOLLHUP is not registered.
         """
         reading, writing = os.pipe()
         self.addCleanup(os.close, reading)
@@ -172,8 +174,8 @@ class TrapTests(SynchronousTestCase):
 
     def test_registeringAsksNoKernel(self) -> None:
         """
-        Python's poll object keeps its list itself: a descriptor that cannot be open is
-        registered without an error, which epoll's registration is.
+        Python's poll object keeps its list itself, without a system call: it registers
+        a descriptor that cannot be open without an error, and epoll refuses it.
         """
         select.poll().register(10**6, select.POLLIN)
         with select.epoll() as poller:

@@ -1,11 +1,11 @@
 # -*- test-case-name: tests.test_packaging -*-
 """
-Tests for what is installed, and for what importing it brings along.
+Tests for the installed files, and for side effects of imports.
 
-The wheel, the source distribution and both kinds of installation are made from a
-copy of the checkout, which they would otherwise litter, and without the network:
-the build uses what is installed here, and a new environment borrows its
-dependencies from the one that runs the tests.
+The wheel, the source distribution and both kinds of installation are made from a copy
+of the checkout, so that no files are left in it, and without the network: the build
+uses the packages that are installed here, and a new environment links to the
+dependencies of the one that runs the tests.
 """
 
 from __future__ import annotations
@@ -32,22 +32,22 @@ EXTENSIONS = (
 )
 TWISTD = "from twisted.scripts.twistd import run; run()"
 SHIPPED = (".py", ".pyi", ".xhtml", ".css", ".c")
-# What is made from other files, and only ever by who installs.
+# Suffixes of files that are made from others, and only during an installation.
 MADE = (".so", *(f"{name}.c" for name in EXTENSIONS))
-# What no import of a declaration or of a service may bring along: choosing the
-# reactor is twistd's, and everybody's twistd imports our declarations.
+# Modules that no import of a declaration or of a service may load. twistd chooses the
+# reactor, and every twistd of a user imports the declarations.
 REACTORS = "[m for m in sys.modules if re.fullmatch(r'twisted.*reactor', m)]"
 HEAVY = "[m for m in sys.modules if m in ('matplotlib', 'numpy', 'rich', 'click')]"
 
 
 def run(*command: str | Path, cwd: Path, **variables: str) -> str:
     """
-    Run a command to its end, as if from somebody's shell. It waits for nothing but the
-    processor, for as long as a compiler takes here.
+    Run a command to its end, as from a user's shell. There is no time-out: a compiler
+    may take long.
 
-    @param variables: of the environment, beside what is there.
-    @return: what it wrote, if it succeeded.
-    @raise AssertionError: with what it wrote, if it failed.
+    @param variables: environment variables, besides the existing ones.
+    @return: its output.
+    @raise AssertionError: with its output, if it failed.
     """
     environment = {
         name: value
@@ -72,14 +72,15 @@ def run(*command: str | Path, cwd: Path, **variables: str) -> str:
 
 def temporary() -> Path:
     """
-    A new directory below trial's.
+    Make a new directory below trial's.
     """
     return Path(tempfile.mkdtemp(dir=os.getcwd()))
 
 
 def copyCheckout() -> Path:
     """
-    Copy what a commit of the checkout would hold, and litter as twistd leaves it.
+    Copy the files that a commit of the checkout would have, and the caches that twistd
+    leaves in it.
     """
     copy = temporary()
     sources = [path for path in ROOT.iterdir() if path.is_file()]
@@ -99,7 +100,7 @@ def copyCheckout() -> Path:
 @functools.cache
 def build() -> tuple[Path, Path]:
     """
-    Build a source distribution of the checkout, and from that alone a wheel.
+    Build a source distribution of the checkout, and a wheel from that.
 
     @return: the wheel and the source distribution.
     """
@@ -133,32 +134,32 @@ class Environment:
 
     def __init__(self) -> None:
         self._directory = temporary()
-        # Links, as "python -m venv" would make: copies of Python need not run.
+        # Symbolic links, as "python -m venv" makes: a copy of Python may not run.
         venv.create(self._directory, with_pip=False, symlinks=True)
         purelib = "import sysconfig; print(sysconfig.get_path('purelib'))"
         self.sitePackages = Path(self.python("-c", purelib).strip()).resolve()
-        # A directory named in a .pth file is searched, but its own .pth files are
-        # not read: an editable iodemo over there stays out of sight.
+        # Python searches a directory that a .pth file names, but does not read the .pth
+        # files in it: an editable iodemo there is not found.
         borrowed = [path for path in sys.path if path.endswith("-packages")]
         (self.sitePackages / "borrowed.pth").write_text("\n".join(borrowed))
 
     def python(self, *arguments: str | Path, **variables: str) -> str:
         """
-        Run its Python, in a directory that has nothing to do with the checkout.
+        Run its Python, in a directory outside of the checkout.
         """
         python = self._directory / "bin" / "python"
         return run(python, *arguments, cwd=self._directory, **variables)
 
     def install(self, *what: str | Path, **variables: str) -> None:
         """
-        Install something and nothing that it depends on.
+        Install a package without its dependencies.
         """
         options = ["--no-deps", "--ignore-installed", "--no-build-isolation"]
         self.python("-m", "pip", "install", *options, *what, **variables)
 
     def script(self, name: str, *arguments: str) -> str:
         """
-        Run a script that was installed here.
+        Run a script that was installed in this environment.
         """
         script = self._directory / "bin" / name
         return run(script, *arguments, cwd=self._directory)
@@ -166,7 +167,7 @@ class Environment:
 
 class DistributionTests(SynchronousTestCase):
     """
-    What is built holds what is needed, and no more.
+    Tests for the content of distributions.
     """
 
     def test_wheel(self) -> None:
@@ -185,7 +186,7 @@ class DistributionTests(SynchronousTestCase):
 
     def test_source(self) -> None:
         """
-        The source distribution holds all that a wheel is built from, and the
+        The source distribution has all files from which the wheel is built, and the
         licence.
         """
         _, source = build()
@@ -199,8 +200,8 @@ class DistributionTests(SynchronousTestCase):
 
     def test_namespace(self) -> None:
         """
-        The checkout's C{twisted} is not a package: as one it would hide Twisted
-        from whoever works in the checkout.
+        The checkout's C{twisted} is not a package: it would hide Twisted in the
+        checkout.
         """
         self.assertTrue((ROOT / "twisted" / "plugins").is_dir())
         self.assertEqual(list((ROOT / "twisted").rglob("__init__.py")), [])
@@ -208,12 +209,12 @@ class DistributionTests(SynchronousTestCase):
 
 class InstallationTests(SynchronousTestCase):
     """
-    Installed, the services are subcommands of C{twistd}.
+    Tests for installations: the services are subcommands of C{twistd}.
     """
 
     def check(self, environment: Environment, place: Path) -> None:
         """
-        Everything works, and from the place it was installed in.
+        Check that everything works, and is imported from the place of the installation.
         """
         where = (
             "import iodemo, twisted.plugins.iodemo_services as plugin\n"
@@ -235,7 +236,7 @@ class InstallationTests(SynchronousTestCase):
 
     def test_wheel(self) -> None:
         """
-        They are found after the wheel was installed.
+        The services are found after an installation of the wheel.
         """
         wheel, _ = build()
         environment = Environment()
@@ -244,7 +245,7 @@ class InstallationTests(SynchronousTestCase):
 
     def test_editable(self) -> None:
         """
-        They are found in a checkout that was installed editable.
+        The services are found in a checkout that was installed as editable.
         """
         checkout = copyCheckout()
         environment = Environment()
@@ -253,8 +254,8 @@ class InstallationTests(SynchronousTestCase):
 
     def test_noCompiler(self) -> None:
         """
-        Without a compiler it is installed all the same: the reactor that needs its
-        extension says what is missing and what to do, and the load is in Python.
+        Without a compiler, the installation succeeds: the reactor that needs its
+        extension gives the reason and what to do, and the load runs in Python.
         """
         environment = Environment()
         environment.install(copyCheckout(), CC="false")
@@ -272,12 +273,12 @@ class InstallationTests(SynchronousTestCase):
 
 class ImportTests(SynchronousTestCase):
     """
-    Importing has no side effects that others would suffer from.
+    Tests for side effects of imports.
     """
 
     def imported(self, module: str, what: str) -> str:
         """
-        What a new Python has loaded after it imported a module.
+        The modules that a new Python has loaded after an import.
 
         @param what: an expression over C{sys.modules}.
         """
@@ -296,8 +297,8 @@ class ImportTests(SynchronousTestCase):
 
     def test_plugins(self) -> None:
         """
-        The declarations import neither a reactor nor anything slow: each
-        C{twistd} on the machine imports them.
+        The declarations load neither a reactor nor a slow module, as each C{twistd} on
+        the machine imports them.
         """
         files = (ROOT / "twisted" / "plugins").glob("*.py")
         modules = [f"twisted.plugins.{file.stem}" for file in files]
@@ -308,7 +309,7 @@ class ImportTests(SynchronousTestCase):
 
     def test_reactorSeen(self) -> None:
         """
-        These tests would see a reactor.
+        The tests above would notice a reactor.
         """
         loaded = self.imported("twisted.internet.reactor", REACTORS)
         self.assertIn("'twisted.internet.reactor'", loaded)

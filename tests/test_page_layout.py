@@ -1,5 +1,6 @@
 """
-That no column of a report is lost, on a wide page, a narrow one and a phone.
+Tests that every column of a report can be seen, on a wide page, a narrow one and a
+phone.
 """
 
 from __future__ import annotations
@@ -35,7 +36,7 @@ _WIDTHS = (1400, 1024, 961, 800, 390, 320)
 
 _BROWSERS = ("chromium", "chromium-browser", "google-chrome")
 
-# What of each table does not fit into what it scrolls in, and of the page itself.
+# Script that measures how many pixels of each table, and of the page, are out of sight.
 _MEASURING = """
 <html><body><pre></pre><script>
 const page = %s, widths = %s, found = {};
@@ -68,7 +69,7 @@ measure(0);
 
 def wide() -> Results:
     """
-    A run with as many points in a table as any has, long names and long numbers.
+    A run with the most points that any has in a table, and with long names and numbers.
     """
     cells = [*sweep(), *fivePipes(), *ratedCells()]
     for index, idle in enumerate((0, 5, 50, 500, 5000, 50_000, 500_000)):
@@ -84,7 +85,7 @@ class LayoutTests(SynchronousTestCase):
     """
 
     def setUp(self) -> None:
-        # What is looked at here are tables.
+        # Only tables are tested here.
         self.patch(figures, "drawn", lambda results: [])
         self.directory = Path(self.mktemp()).absolute()
         self.text = report.write([wide()], self.directory).read_text(encoding="utf-8")
@@ -92,7 +93,7 @@ class LayoutTests(SynchronousTestCase):
 
     def test_scrolls(self) -> None:
         """
-        Every table is in something that scrolls, within reach of the keyboard.
+        Every table is in an element that scrolls, and that the keyboard can reach.
         """
         scrolling = [
             each for each in self.root.iter("div") if each.get("class") == "scroll"
@@ -105,7 +106,8 @@ class LayoutTests(SynchronousTestCase):
 
     def test_cards(self) -> None:
         """
-        Where a row is a card, each value has the heading of its column beside it.
+        Where a row is shown as a card, each value has the heading of its column beside
+        it.
         """
         cards = 0
         for table in self.root.iter("table"):
@@ -126,8 +128,8 @@ class LayoutTests(SynchronousTestCase):
 
     def test_noise(self) -> None:
         """
-        What is said of noise takes no more room than a verdict: whose it is, is said
-        once for the row.
+        A note about noise is no wider than a verdict: its backend is named once for the
+        row.
         """
         rows = [
             row
@@ -145,7 +147,7 @@ class LayoutTests(SynchronousTestCase):
     def test_browser(self) -> None:
         """
         In a browser, no verdict is out of sight at any width, and no page is wider than
-        its window: the tables of all numbers alone scroll.
+        its window: only the tables of all numbers scroll.
         """
         browser = next(filter(None, map(shutil.which, _BROWSERS)), None)
         if browser is None:

@@ -1,5 +1,5 @@
 """
-The program about POSIX AIO that the chapter on asynchronous I/O shows.
+Tests for the program about POSIX AIO in the chapter on asynchronous I/O.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ def output(idle: int) -> str:
 
 class PosixAIOTests(SynchronousTestCase):
     """
-    What the chapter says of it is so.
+    Tests for the statements of the chapter.
     """
 
     if not _isGlibc or ctypes.sizeof(ctypes.c_void_p) != 8:

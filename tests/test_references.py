@@ -1,5 +1,5 @@
 """
-Tests for L{iodemo.references}: each is held to what C{iodemo-echo} is.
+Tests for L{iodemo.references}: each behaves like C{iodemo-echo}.
 """
 
 from __future__ import annotations
@@ -22,14 +22,14 @@ REFERENCES = [model for model in models.MODELS if model.kind == "reference"]
 
 class ReferencesTests(SynchronousTestCase):
     """
-    What every reference does.
+    Tests for every reference.
     """
 
     def serve(self, model: models.Model) -> tuple[str, int]:
         """
         Start a reference.
 
-        @return: where it listens.
+        @return: its address.
         """
         reason = model.unavailable()
         if reason is not None:
@@ -51,7 +51,7 @@ class ReferencesTests(SynchronousTestCase):
 
     def connect(self, address: tuple[str, int]) -> socket.socket:
         """
-        Connect, until the end of the test.
+        Connect; the connection is closed with the test.
         """
         connected = socket.create_connection(address, children.TIMEOUT)
         self.addCleanup(connected.close)
@@ -59,7 +59,7 @@ class ReferencesTests(SynchronousTestCase):
 
     def echoes(self, model: models.Model) -> None:
         """
-        Bytes come back, of every connection its own, in both directions at once.
+        Each connection gets its own bytes back, in both directions at the same time.
         """
         address = self.serve(model)
         connections = [self.connect(address) for _ in range(20)]
@@ -70,7 +70,7 @@ class ReferencesTests(SynchronousTestCase):
             self.assertEqual(children.receive(connection, len(said)), said)
         much = os.urandom(4 << 20)
         self.assertEqual(children.exchange(connections[0], much), much)
-        # Somebody who goes without a word is no harm to the others.
+        # A client that closes without a word does not affect the others.
         connections[0].close()
         self.assertEqual(children.exchange(connections[1], b"x"), b"x")
         self.assertTrue(self.server.stop())
@@ -78,12 +78,11 @@ class ReferencesTests(SynchronousTestCase):
 
     def waits(self, model: models.Model) -> None:
         """
-        Who sends and does not read is made to wait, and nothing is lost of what they
-        sent.
+        A peer that sends and does not read is blocked, and none of its data is lost.
         """
         connection = self.connect(self.serve(model))
         sent = bytearray()
-        # As of iodemo-echo, that a write waits is all there is to be seen.
+        # As for iodemo-echo, a blocked write is the only visible effect.
         connection.settimeout(2)
         with self.assertRaises(TimeoutError):
             while len(sent) < 1 << 28:
@@ -112,14 +111,14 @@ for each in REFERENCES:
 
 class UnavailableTests(SynchronousTestCase):
     """
-    What cannot run has a reason that says what to do.
+    The reason of a reference that cannot run says what to do.
     """
 
     def reason(self, name: str, code: str = "", **variables: str) -> str:
         """
-        Why a reference cannot run in a process of its own.
+        The reason why a reference cannot run, in a process of its own.
 
-        @param code: run before the question is asked.
+        @param code: runs before the reference is imported.
         """
         ask = f"from iodemo import models; print(models.find({name!r}).unavailable())"
         return subprocess.run(
@@ -134,14 +133,14 @@ class UnavailableTests(SynchronousTestCase):
 
     def test_noUvloop(self) -> None:
         """
-        Without uvloop, how to have it.
+        Without uvloop, the reason says how to install it.
         """
         said = self.reason("uvloop-protocol", "sys.modules['uvloop'] = None")
         self.assertIn("pip install 'iodemo[uvloop]'", said)
 
     def test_noCompiler(self) -> None:
         """
-        Without a compiler, or with one that cannot compile, which, and what is
+        Without a compiler, or with one that fails, the reason names it and what may be
         missing.
         """
         said = self.reason("c-epoll", CC="no-such-compiler -O3")

@@ -1,6 +1,6 @@
 # -*- test-case-name: tests.test_services -*-
 """
-Tests for what the services share: options, ports, and mistakes.
+Tests for the parts that the services share: options, ports and error messages.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ class OptionsTests(SynchronousTestCase):
 
     def test_listen(self) -> None:
         """
-        C{--listen} may be given several times, in both its forms.
+        C{--listen} may be given several times, in its long and its short form.
         """
         options = Options()
         options.parseOptions(["--listen", "tcp:1", "-l", "tcp:2", "--listen=tcp:3"])
@@ -47,7 +47,7 @@ class OptionsTests(SynchronousTestCase):
 
     def test_listenOfEach(self) -> None:
         """
-        What one command line says is not in another's options.
+        Each parsed command line has its own list of endpoints.
         """
         Options().parseOptions(["-l", "tcp:1"])
         other = Options()
@@ -56,14 +56,15 @@ class OptionsTests(SynchronousTestCase):
 
     def test_numbers(self) -> None:
         """
-        Numbers are read up to the largest that makes sense.
+        Numbers are accepted up to the largest that makes sense.
         """
         parse = wholeNumber("size", most=1000)
         self.assertEqual([parse(text) for text in ("1", "07", "1000")], [1, 7, 1000])
 
     def test_badNumbers(self) -> None:
         """
-        What is not a number from 1 on is refused with the option's name.
+        A value that is not a whole number from 1 on is refused, and the message names
+        the option.
         """
         for text in (
             "0",
@@ -100,13 +101,13 @@ class NoDelayTests(SynchronousTestCase):
 
     def test_unix(self) -> None:
         """
-        A UNIX transport is left alone, though Twisted's claim to be TCP too.
+        A UNIX transport is left alone, although Twisted's declares that it is TCP.
         """
         self.assertEqual(self._told(ITCPTransport, IUNIXTransport), [])
 
     def test_neither(self) -> None:
         """
-        So is a transport that is neither.
+        A transport of neither kind is left alone.
         """
         self.assertEqual(self._told(), [])
 
@@ -130,8 +131,8 @@ class ListeningServiceTests(TestCase):
 
     async def test_privileged(self) -> None:
         """
-        Ports are open before C{twistd} gives up its privileges, and can be had
-        again once the service has stopped.
+        Ports are open before C{twistd} gives up its privileges, and can be opened again
+        when the service has stopped.
         """
         path = makeDirectory(self) / "socket"
         for _ in range(2):
@@ -144,8 +145,8 @@ class ListeningServiceTests(TestCase):
 
     def test_cannotListen(self) -> None:
         """
-        A port that cannot be had is a failure to C{twistd}, which wants an
-        L{Exception}, and an exit to the interpreter.
+        A port that cannot be opened is an L{Exception} for C{twistd}, and a
+        L{SystemExit} for the interpreter.
         """
         self.patch(sys, "stderr", sys.stderr)
         missing = makeDirectory(self) / "missing" / "socket"
@@ -165,7 +166,7 @@ class ListeningServiceTests(TestCase):
 
 class PluginTests(SynchronousTestCase):
     """
-    Tests for what C{twistd} is told about the services.
+    Tests for the declarations of the services as C{twistd} plugins.
     """
 
     def test_commands(self) -> None:
@@ -180,7 +181,7 @@ class PluginTests(SynchronousTestCase):
 
     def test_noReactor(self) -> None:
         """
-        To import a service is not to choose a reactor.
+        The import of a service does not choose a reactor.
         """
         program = (
             "import sys\n"
@@ -197,7 +198,7 @@ class PluginTests(SynchronousTestCase):
 
     def test_help(self) -> None:
         """
-        C{--help} explains the options, with an example that can be copied.
+        C{--help} explains the options, with an example on a line of its own.
         """
         directory = makeDirectory(self)
         for command in COMMANDS:
@@ -209,18 +210,18 @@ class PluginTests(SynchronousTestCase):
 
 class MistakeTests(SynchronousTestCase):
     """
-    Tests for mistakes, each made with a real C{twistd}.
+    Tests for users' mistakes, each with a real C{twistd}.
     """
 
     def setUp(self) -> None:
         """
-        Have a directory to run in.
+        Make a directory to run in.
         """
         self.directory = makeDirectory(self)
 
     def assertRefused(self, reason: str, *arguments: str) -> None:
         """
-        Check that C{twistd} says one line, with the reason in it, and ends.
+        Check that C{twistd} prints one line with the reason, and ends.
         """
         answer = runTwistd("-n", *arguments, directory=self.directory)
         command = next(word for word in arguments if word.startswith("iodemo-"))
@@ -234,14 +235,14 @@ class MistakeTests(SynchronousTestCase):
 
     def test_noListen(self) -> None:
         """
-        A service that would listen nowhere says how to say where.
+        Without C{--listen}, the message explains it.
         """
         for command in COMMANDS:
             self.assertRefused("--listen tcp:8007:interface=127.0.0.1", command)
 
     def test_options(self) -> None:
         """
-        Options that are not there, or lack their value, or are not options.
+        Unknown options, options without a value, and arguments that are no options.
         """
         for command in COMMANDS:
             self.assertRefused("--bogus", command, "--listen", "tcp:0", "--bogus")
@@ -250,7 +251,7 @@ class MistakeTests(SynchronousTestCase):
 
     def test_values(self) -> None:
         """
-        Values that make no sense.
+        Values that are not accepted.
         """
         listen = ("--listen", "tcp:0")
         self.assertRefused("--size", "iodemo-stream", *listen, "--size", "0")
@@ -264,7 +265,7 @@ class MistakeTests(SynchronousTestCase):
 
     def test_endpoints(self) -> None:
         """
-        Endpoint strings that are not: the line has the string in it.
+        Invalid endpoints: the line contains the endpoint.
         """
         left = "something is left out: 'port' (for example, "
         self.assertRefused(left, "iodemo-echo", "--listen", "tcp")
@@ -278,12 +279,12 @@ class MistakeTests(SynchronousTestCase):
             "systemd:domain=INET:index=0",
         ):
             self.assertRefused(repr(endpoint), "iodemo-echo", "--listen", endpoint)
-        # The second of two, too.
+        # The second of two endpoints, too.
         self.assertRefused("'nonsense'", "iodemo-echo", "-l", "tcp:0", "-l", "nonsense")
 
     def test_ports(self) -> None:
         """
-        Ports that cannot be had.
+        Ports that cannot be opened.
         """
         missing = f"unix:{quoted(self.directory / 'missing' / 'socket')}"
         for endpoint in ("tcp:99999", missing):
@@ -291,7 +292,7 @@ class MistakeTests(SynchronousTestCase):
 
     def test_portInUse(self) -> None:
         """
-        A port that somebody else has.
+        A port that another process uses.
         """
         for command in COMMANDS:
             endpoint = _occupied(self)
@@ -300,10 +301,10 @@ class MistakeTests(SynchronousTestCase):
 
     def test_portInUseDaemon(self) -> None:
         """
-        A daemon that cannot have its port tells whoever starts it, and its log,
-        and leaves no pid file.
+        If the port of a daemon is in use, the parent process prints the error, the log
+        has it, and no pid file is left.
         """
-        # Whoever holds the other end is a process that has not ended.
+        # If a process has not ended, it still has the other end of this pipe.
         ours, theirs = os.pipe()
         self.addCleanup(os.close, ours)
         try:
@@ -335,16 +336,16 @@ class ChildTests(SynchronousTestCase):
 
     def test_stop(self) -> None:
         """
-        Told to end, a service closes its connections, ends by the signal, and
-        leaves nothing behind.
+        After SIGTERM, a service closes its connections, ends by the signal, and leaves
+        no files.
         """
         for command in COMMANDS:
             child = Child(self, command)
             with child.connect() as client:
                 self.assertEqual(os.listdir(child.directory), ["twistd.pid"])
                 self.assertEqual(child.stop(), -signal.SIGTERM)
-                # To the end: of a stream there is something to be read. And a
-                # connection that was not accepted yet is reset.
+                # Receive to the end, as a stream has sent data. A connection that was
+                # not accepted yet is reset.
                 with contextlib.suppress(ConnectionResetError):
                     while client.recv(65536):
                         pass
