@@ -22,7 +22,7 @@ class IntervalTests(SynchronousTestCase):
 
     def test_median(self) -> None:
         """
-        The middle is the median, and lies in the interval.
+        The middle of the interval is the median.
         """
         found = statistics.interval([5.0, 1.0, 3.0, 2.0, 4.0])
         self.assertEqual(found["median"], 3.0)
@@ -31,7 +31,7 @@ class IntervalTests(SynchronousTestCase):
 
     def test_one(self) -> None:
         """
-        One round has no spread.
+        The interval of one round has no width.
         """
         self.assertEqual(
             statistics.interval([7.0]), {"median": 7.0, "low": 7.0, "high": 7.0}
@@ -39,14 +39,14 @@ class IntervalTests(SynchronousTestCase):
 
     def test_threeIsTheWholeRange(self) -> None:
         """
-        With three rounds the interval is all they span.
+        The interval of three rounds is their range.
         """
         found = statistics.interval([10.0, 30.0, 20.0])
         self.assertEqual((found["low"], found["high"]), (10.0, 30.0))
 
     def test_narrowerWithMore(self) -> None:
         """
-        More rounds of the same spread say more.
+        More rounds with the same spread give a narrower interval.
         """
         generator = numpy.random.default_rng(1)
         few, many = (
@@ -73,7 +73,7 @@ class IntervalTests(SynchronousTestCase):
 
     def test_nothingToCompareWith(self) -> None:
         """
-        There is no ratio to nothing.
+        If the other value is 0, there is no ratio.
         """
         self.assertIsNone(statistics.ratio([1.0], [0.0]))
 
@@ -95,8 +95,8 @@ class VerdictTests(SynchronousTestCase):
 
     def test_indistinguishable(self) -> None:
         """
-        An interval with 1 in it, too few rounds, or next to no difference: no
-        difference is called.
+        There is no difference if the interval contains 1, if there are too few rounds,
+        or if the ratio is almost 1.
         """
         for ratio, rounds in (
             ((1.2, 0.9, 1.5), 9),
@@ -124,14 +124,15 @@ class VerdictTests(SynchronousTestCase):
 
     def test_band(self) -> None:
         """
-        The band is as wide as the interval is on its wider side.
+        The band is as wide as the interval on its wider side.
         """
         self.assertEqual(statistics.band(0.8, 1.1), 1.25)
         self.assertEqual(statistics.band(0.95, 1.1), 1.1)
         self.assertEqual(statistics.band(0.0, 1.1), math.inf)
 
 
-#: Rounds of a server, as factors: as many as asked for.
+#: A function that returns the rounds of a server, as factors of a common value, given
+#: their number.
 Drawn = Callable[[numpy.random.Generator, int], list[float]]
 
 
@@ -141,19 +142,19 @@ def steady(generator: numpy.random.Generator, size: int) -> list[float]:
 
 
 def skewed(generator: numpy.random.Generator, size: int) -> list[float]:
-    """Noise that only ever makes it slower."""
+    """Noise that only makes a server slower."""
     return list(100 * numpy.exp(-0.1 * generator.exponential(size=size)))
 
 
 def twofold(generator: numpy.random.Generator, size: int) -> list[float]:
-    """A machine that runs at a quarter less for one round in three."""
+    """The noise of a machine that is slower by a quarter in one of three rounds."""
     slow = numpy.where(generator.random(size) < 1 / 3, 0.75, 1.0)
     return list(100 * slow * numpy.exp(0.02 * generator.normal(size=size)))
 
 
 class FalseAlarmTests(SynchronousTestCase):
     """
-    How often a verdict is wrong, on rounds made up from noise.
+    Tests for the frequency of wrong verdicts, on rounds with artificial noise.
     """
 
     TRIALS = 200
@@ -162,8 +163,8 @@ class FalseAlarmTests(SynchronousTestCase):
         self, drawn: Drawn, rounds: int, ratio: float = 1.0, controlled: bool = True
     ) -> float:
         """
-        How often a server is called different from another that is C{ratio} times
-        slower.
+        The fraction of comparisons that find a difference, between a server and another
+        that is C{ratio} times slower.
         """
         generator = numpy.random.default_rng(7)
         called = 0
@@ -179,8 +180,8 @@ class FalseAlarmTests(SynchronousTestCase):
 
     def test_interval(self) -> None:
         """
-        The interval alone calls equal servers different one time in eight with three
-        rounds, and one in twenty with five or more.
+        By the interval alone, equal servers are found to differ one time in eight with
+        three rounds, and one in twenty with five or more.
         """
         for drawn in (steady, skewed, twofold):
             for rounds, allowed in ((3, 0.125), (5, 0.05), (10, 0.05)):
@@ -189,7 +190,7 @@ class FalseAlarmTests(SynchronousTestCase):
 
     def test_controlled(self) -> None:
         """
-        With a control it is less than one in twenty with three rounds already.
+        With a control, that is less than one in twenty already with three rounds.
         """
         for drawn in (steady, skewed, twofold):
             for rounds in (3, 5, 10):
@@ -197,7 +198,7 @@ class FalseAlarmTests(SynchronousTestCase):
 
     def test_differences(self) -> None:
         """
-        A server that is half as fast again is called faster nearly every time.
+        A server that is faster by half is found to be faster nearly every time.
         """
         for rounds in (3, 5, 10):
             self.assertGreater(self.called(steady, rounds, 1.5), 0.95, rounds)
@@ -210,21 +211,22 @@ class SpreadTests(SynchronousTestCase):
 
     def test_fraction(self) -> None:
         """
-        It is the standard deviation over the mean, whatever the unit.
+        The spread is the standard deviation divided by the mean, whatever the unit.
         """
         self.assertAlmostEqual(statistics.spread([90.0, 100.0, 110.0]), 0.1)
         self.assertAlmostEqual(statistics.spread([9.0, 10.0, 11.0]), 0.1)
 
     def test_none(self) -> None:
         """
-        One round does not spread, nor do those of a server that did nothing.
+        One round has no spread, and neither have the rounds of a server that did
+        nothing.
         """
         for values in ([5.0], [0.0, 0.0], [1e308, 1e308]):
             self.assertEqual(statistics.spread(values), 0.0)
 
 
 def exampleRound() -> Round:
-    """A round as a server would have it."""
+    """A round with the values of a real server."""
     return okCell("idle", "epoll", parameters(10), 50_000)["rounds"][0]
 
 
@@ -235,7 +237,7 @@ class MetricsTests(SynchronousTestCase):
 
     def test_perRequest(self) -> None:
         """
-        Totals of a window become amounts a request.
+        Totals of a window become amounts per request.
         """
         one = exampleRound()
         found = statistics.metrics([one, one])
@@ -254,8 +256,8 @@ class MetricsTests(SynchronousTestCase):
 
     def test_all(self) -> None:
         """
-        A whole round, with what only those of pipes and of chat have, has them all, and
-        no other.
+        A round with all keys, including those of a multiplexer and of chat, has all
+        metrics, and no other.
         """
         one = exampleRound()
         one["latency_last_us"] = one["latency_us"]
@@ -270,7 +272,7 @@ class MetricsTests(SynchronousTestCase):
 
     def test_nothingServed(self) -> None:
         """
-        There is no amount per request without one.
+        Without a request, there is no amount per request.
         """
         one = exampleRound()
         one["requests"] = 0
@@ -278,8 +280,8 @@ class MetricsTests(SynchronousTestCase):
 
     def test_waiting(self) -> None:
         """
-        The time of a window that is not CPU time is waiting; on two cores there may be
-        less than none of it.
+        The time of a window that is not CPU time is waiting. On two cores, CPU time may
+        exceed the window, and waiting is then less than 0.
         """
         one, other, unknown = exampleRound(), exampleRound(), exampleRound()
         one["throughput"], one["server_cpu_us_per_request"] = 10_000, 60.0
@@ -291,7 +293,7 @@ class MetricsTests(SynchronousTestCase):
 
     def test_countedOnce(self) -> None:
         """
-        System calls are counted in one round, and known from that.
+        System calls are counted in a single round; the metric exists with that.
         """
         one, other = exampleRound(), exampleRound()
         self.assertNotIn("syscalls_per_request", statistics.metrics([one, other]))
@@ -301,7 +303,7 @@ class MetricsTests(SynchronousTestCase):
 
     def test_missing(self) -> None:
         """
-        A metric that one round lacks is not summed up from the others.
+        A metric that one round lacks is not calculated from the others.
         """
         one, other = exampleRound(), exampleRound()
         other["server_rss_kib"] = None

@@ -33,8 +33,8 @@ def pattern(size: int) -> bytes:
 
 class TurnClock(Clock):
     """
-    A clock on which a turn takes a second. On L{Clock} a call in no time that
-    makes another is a loop without end.
+    A clock that schedules each call at least a second later. On L{Clock}, a call with a
+    delay of 0 that schedules another would loop without end.
     """
 
     def callLater(
@@ -45,18 +45,18 @@ class TurnClock(Clock):
         **kw: object,
     ) -> IDelayedCall:
         """
-        Call it in a turn to come.
+        Schedule a call in a later turn.
         """
         return super().callLater(max(delay, 1), callable, *args, **kw)
 
 
 class PausingTransport(StringTransport):
     """
-    A transport that pauses its producer after some writes, and may resume it
-    before the write returns.
+    A transport that pauses its producer after some writes, and may resume it before the
+    write returns.
 
-    @ivar patience: how many writes are taken before each pause.
-    @ivar resumes: whether to resume at once.
+    @ivar patience: how many writes it accepts before each pause.
+    @ivar resumes: whether it resumes at once.
     """
 
     patience = 1
@@ -66,7 +66,7 @@ class PausingTransport(StringTransport):
 
     def write(self, data: bytes) -> None:
         """
-        Take it.
+        Accept the data.
         """
         self.depth += 1
         if self.depth > 1:
@@ -87,7 +87,7 @@ class StreamTests(SynchronousTestCase):
 
     def connect(self, transport: StringTransport, size: int = 1000) -> Stream:
         """
-        Connect one, on a clock of its own.
+        Connect a stream, on a clock of its own.
         """
         self.clock = TurnClock()
         self.transport = transport
@@ -97,7 +97,7 @@ class StreamTests(SynchronousTestCase):
 
     def assertStreamed(self, size: int) -> None:
         """
-        Check what has been sent, and that it is so much.
+        Check the content and the length of the data that was sent.
         """
         self.assertEqual(len(self.transport.value()), size)
         self.assertEqual(self.transport.value(), pattern(size))
@@ -113,8 +113,8 @@ class StreamTests(SynchronousTestCase):
 
     def test_turns(self) -> None:
         """
-        On a transport that always takes more, it sends some chunks a turn, and
-        lets others have theirs.
+        On a transport that never pauses, a stream sends some chunks a turn, so that
+        others get theirs.
         """
         for size in (1, 255, 256, 257, 1000, 65536):
             self.connect(StringTransport(), size)
@@ -126,7 +126,7 @@ class StreamTests(SynchronousTestCase):
 
     def test_chunks(self) -> None:
         """
-        The usual sizes are never copied.
+        With the usual sizes, no chunk is a copy.
         """
         source = StreamFactory(65536, Clock())
         self.assertIs(source.chunk(0), source.chunk(0))
@@ -134,8 +134,8 @@ class StreamTests(SynchronousTestCase):
 
     def test_pauseBetweenTurns(self) -> None:
         """
-        Paused while it waits for its turn, it gives the turn up; resumed, it
-        goes on where it was.
+        If it is paused while it waits for its turn, the turn is cancelled; after it is
+        resumed, it continues where it stopped.
         """
         stream = self.connect(StringTransport())
         stream.pauseProducing()
@@ -146,7 +146,7 @@ class StreamTests(SynchronousTestCase):
 
     def test_pauseWithinTurn(self) -> None:
         """
-        Paused by a write, it writes no more until resumed.
+        If a write pauses it, it writes nothing until it is resumed.
         """
         transport = PausingTransport()
         transport.patience = 3
@@ -158,8 +158,8 @@ class StreamTests(SynchronousTestCase):
 
     def test_resumedWithinWrite(self) -> None:
         """
-        Paused and resumed before a write returns, it neither writes within the
-        write nor has two turns.
+        If it is paused and resumed before a write returns, it does not write within
+        that write, and it has one turn, not two.
         """
         transport = PausingTransport()
         transport.resumes = True
@@ -169,7 +169,7 @@ class StreamTests(SynchronousTestCase):
 
     def test_resumedTwice(self) -> None:
         """
-        Resumed though not paused, it keeps to its turns.
+        If it is resumed without a pause, it has no additional turn.
         """
         stream = self.connect(StringTransport())
         stream.resumeProducing()
@@ -178,7 +178,7 @@ class StreamTests(SynchronousTestCase):
 
     def test_ends(self) -> None:
         """
-        Stopped, or disconnected, or both, it leaves no call behind.
+        When it is stopped, disconnected or both, no call is left behind.
         """
         done = Failure(ConnectionDone())
         stream = self.connect(StringTransport())
@@ -191,7 +191,7 @@ class StreamTests(SynchronousTestCase):
 
     def test_over(self) -> None:
         """
-        Resumed by a transport that is over, it writes nothing more.
+        If it is resumed by a closed transport, it writes nothing more.
         """
         transport = OverTransport()
         stream = self.connect(transport)
@@ -210,7 +210,7 @@ class SinkTests(SynchronousTestCase):
 
     def test_swallows(self) -> None:
         """
-        Nothing comes back.
+        A sink sends nothing back.
         """
         sink = SinkFactory().buildProtocol(None)
         assert isinstance(sink, Sink)
@@ -229,11 +229,12 @@ class StreamChildTests(SynchronousTestCase):
 
     def test_tcp(self) -> None:
         """
-        Two readers at a time have a stream each.
+        Two readers at the same time have a stream each.
         """
         child = Child(self, "iodemo-stream", "--size", "1000")
         with child.connect() as one, child.connect() as other:
-            # The size is a multiple of 256: each part looks like the first.
+            # The size of each part is a multiple of 256, so each part looks like the
+            # first.
             for client in (one, other, one):
                 self.assertEqual(receive(client, self.size), pattern(self.size))
         child.stop()
@@ -277,7 +278,8 @@ class StreamChildTests(SynchronousTestCase):
 
     def test_sink(self) -> None:
         """
-        What is sent is swallowed; whoever has sent everything sees the end.
+        A sink discards what it receives; a peer that has shut down its sending side
+        sees the end.
         """
         child = Child(self, "iodemo-stream", "--sink")
         with child.connect() as client:

@@ -1,6 +1,6 @@
 """
-Tests for L{iodemo.reactors.threads}: what is its own. What it has in common with
-other reactors is tested in L{tests.conformance}.
+Tests for the peculiarities of L{iodemo.reactors.threads}. L{tests.conformance} tests
+the behaviour that it shares with other reactors.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from iodemo.models import find
 from .children import TIMEOUT, exchange, makeDirectory, receive, runTwistd
 from .conformance.stamping import BackendTestCase
 
-#: A stack, in KiB, of which few fit anywhere.
+#: The size of a stack, in KiB, so large that only a few fit into the address space.
 _LARGE = 1024 * 1024
 
 
@@ -27,8 +27,8 @@ class ThreadsTests(BackendTestCase):
 
     def test_noThread(self) -> None:
         """
-        If no more threads can be had, connections are refused with a line in the log
-        that says so.
+        If no more threads can be started, connections are refused, with a line in the
+        log.
         """
         with (
             mock.patch.dict(os.environ, IODEMO_THREADS_STACK_KIB=str(_LARGE)),
@@ -44,7 +44,7 @@ class ThreadsTests(BackendTestCase):
 
     def test_outgoing(self) -> None:
         """
-        So is an outgoing connection if there are as many as there may be.
+        An outgoing connection beyond the bound is refused, too.
         """
         with (
             socket.create_server(("127.0.0.1", 0)) as server,
@@ -68,7 +68,7 @@ class ThreadsTests(BackendTestCase):
 
     def test_iterate(self) -> None:
         """
-        A protocol that runs the reactor itself to wait for something gets it, and
+        A protocol that calls C{reactor.iterate} to wait for an event gets it, and
         others are served meanwhile.
         """
         with self.host("shortage.waiting") as host:
@@ -80,7 +80,7 @@ class ThreadsTests(BackendTestCase):
 
     def test_settings(self) -> None:
         """
-        What is no number, or is too small a one, is refused with a sentence.
+        A value that is not a whole number, or too small, is refused with one sentence.
         """
         for name, value, least in (
             ("IODEMO_THREADS_MAX", "many", 1),

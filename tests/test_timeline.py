@@ -1,5 +1,5 @@
 """
-Tests for C{docs/timeline.csv}, which the timeline is drawn from and shows as a table.
+Tests for C{docs/timeline.csv}, the source of the timeline's figure and table.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ _KINDS = {"readiness", "signal", "completion", "writing"}
 
 def _first(written: str) -> date:
     """
-    The first day of a year, a month, or a day.
+    The first day of a year, a month or a day.
     """
     return date.fromisoformat((written + "-01-01")[:10])
 
@@ -30,7 +30,7 @@ class TimelineTests(SynchronousTestCase):
 
     def setUp(self) -> None:
         """
-        Read them.
+        Read the rows.
         """
         if not _FILE.exists():
             raise SkipTest("the pages are not here")
@@ -40,7 +40,7 @@ class TimelineTests(SynchronousTestCase):
 
     def test_complete(self) -> None:
         """
-        Each says when, what, of which kind, and where.
+        Each row has a date, a kind, an event and a place.
         """
         for row in self.rows:
             self.assertEqual(list(row), ["Date", "Kind", "What", "Where", "Source"])
@@ -51,7 +51,7 @@ class TimelineTests(SynchronousTestCase):
 
     def test_sources(self) -> None:
         """
-        Each has a source that can be followed, and no markup that is half a link.
+        Each row has a source with a link, and no incomplete markup.
         """
         for row in self.rows:
             links = re.findall(r"`[^`<>]+ <(https?://[^\s<>`]+)>`__", row["Source"])
@@ -60,14 +60,14 @@ class TimelineTests(SynchronousTestCase):
 
     def test_order(self) -> None:
         """
-        They are in the order in which they happened.
+        The rows are in chronological order.
         """
         dates = [_first(row["Date"]) for row in self.rows]
         self.assertEqual(dates, sorted(dates))
 
     def test_whatPagesRestOn(self) -> None:
         """
-        Every version of Linux that the chapter on asynchronous I/O rests on is there.
+        Every version of Linux that the chapter on asynchronous I/O mentions has a row.
         """
         page = (_FILE.parent / "aio.rst").read_text()
         ours = page[: page.index("\nMeasurements by others\n")]
@@ -81,7 +81,7 @@ class TimelineTests(SynchronousTestCase):
 
     def test_outline(self) -> None:
         """
-        What the outline asks for is there, in its order.
+        Every event of the outline has a row, in the same order.
         """
         whole = [row["What"] for row in self.rows]
         places = [

@@ -1,5 +1,5 @@
 """
-Tests for L{iodemo.load.tracing}: real processes, counted by what is here.
+Tests for L{iodemo.load.tracing}: real processes, counted by the tools of this machine.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from iodemo.load import tracing
 from iodemo.load.tracing import OTHER, CannotTrace, Trace
 from tests.children import TIMEOUT
 
-# Answers each byte with one, in another thread every time, and in a child once.
+# A program that answers each byte, from a new thread each time, and once from a child.
 _ANSWERS = """
 import os, sys, threading
 def answer():
@@ -39,12 +39,12 @@ while True:
 
 class TracingTests(SynchronousTestCase):
     """
-    What is counted, by perf and by strace alike.
+    Tests for counts, by perf and by strace alike.
     """
 
     def answering(self, how: str = "alone") -> subprocess.Popen[bytes]:
         """
-        Start somebody who answers.
+        Start a process that answers.
         """
         process = subprocess.Popen(
             [sys.executable, "-c", _ANSWERS, how],
@@ -66,7 +66,7 @@ class TracingTests(SynchronousTestCase):
 
     def ask(self, process: subprocess.Popen[bytes], times: int) -> None:
         """
-        Ask, one after the other.
+        Send requests, one after the other.
         """
         assert process.stdin is not None and process.stdout is not None
         for _ in range(times):
@@ -77,7 +77,7 @@ class TracingTests(SynchronousTestCase):
         self, way: Callable[[Sequence[int]], Trace], process: subprocess.Popen[bytes]
     ) -> Trace:
         """
-        Begin to count in one of the ways, if it is here.
+        Begin to count with one of the tools, if it is installed.
         """
         pids = [process.pid]
         pids += [each.pid for each in psutil.Process(process.pid).children()]
@@ -88,8 +88,8 @@ class TracingTests(SynchronousTestCase):
 
     def counts(self, way: Callable[[Sequence[int]], Trace]) -> None:
         """
-        Every call is counted, of threads that come later and of children too, and
-        nobody is left who counts.
+        Every call is counted, also of later threads and of children, and the counting
+        process has ended afterwards.
         """
         for how in ("alone", "threads", "fork"):
             process = self.answering(how)
@@ -98,7 +98,7 @@ class TracingTests(SynchronousTestCase):
                 self.ask(process, 50)
                 calls = trace.end()
             self.assertEqual(calls["write"], 50, how)
-            # It may have begun the next already.
+            # The server may have begun the next call already.
             self.assertIn(calls["read"], (49, 50, 51), how)
             self.ask(process, 1)
         names = {child.name() for child in psutil.Process().children()}
@@ -118,13 +118,14 @@ class TracingTests(SynchronousTestCase):
 
     def test_begin(self) -> None:
         """
-        By whatever is here.
+        By the tool that is installed.
         """
         self.counts(tracing.begin)
 
     def test_other(self) -> None:
         """
-        What there are too many threads to have a counter for, is counted all the same.
+        Calls for which there are too few counters, as there are many threads, are
+        counted nevertheless.
         """
         self.patch(tracing, "_MOST_COUNTERS", 2)
         process = self.answering()
@@ -136,7 +137,7 @@ class TracingTests(SynchronousTestCase):
 
     def test_abandoned(self) -> None:
         """
-        A count that is not brought to its end does not go on.
+        A count that is abandoned does not go on.
         """
         for way in (tracing._Perf, tracing._Strace):
             process = self.answering()
@@ -149,7 +150,7 @@ class TracingTests(SynchronousTestCase):
 
     def test_gone(self) -> None:
         """
-        Who counted and is gone has no count.
+        If the counting process has been killed, there is no count.
         """
         for way in (tracing._Perf, tracing._Strace):
             process = self.answering()
@@ -160,7 +161,8 @@ class TracingTests(SynchronousTestCase):
 
     def test_killed(self) -> None:
         """
-        What counts ends with the process that started it, also where that is killed.
+        The counting process ends with the process that started it, also if that is
+        killed.
         """
         code = (
             "from iodemo.load.tracing import Trace\n"
@@ -182,12 +184,12 @@ class TracingTests(SynchronousTestCase):
 
 class CannotTraceTests(SynchronousTestCase):
     """
-    Why nothing can be counted.
+    Tests for the reasons why calls cannot be counted.
     """
 
     def test_nothingHere(self) -> None:
         """
-        Neither perf nor strace is there.
+        Neither perf nor strace is installed.
         """
         self.patch(os, "environ", {**os.environ, "PATH": ""})
         error = self.assertRaises(CannotTrace, tracing.begin, [os.getpid()])
@@ -195,7 +197,7 @@ class CannotTraceTests(SynchronousTestCase):
 
     def test_nobodyThere(self) -> None:
         """
-        There is no such process.
+        There is no process of that number.
         """
         error = self.assertRaises(CannotTrace, tracing.begin, [2**22 + 1])
         self.assertRegex(str(error), r"\Aperf: .+; strace: .+")

@@ -30,8 +30,8 @@ class PersistentLoopTests(SynchronousTestCase):
     def setUp(self) -> None:
         self.loop = PersistentLoop()
         self.addCleanup(self.loop.close)
-        # Each datagram to a port where nobody listens brings back an error, which
-        # is pending on the socket until somebody reads.
+        # Each datagram to a port without a socket causes an error, which is pending on
+        # the sending socket until it is read.
         self.socket = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
         self.addCleanup(self.socket.close)
         self.socket.setblocking(False)
@@ -42,7 +42,7 @@ class PersistentLoopTests(SynchronousTestCase):
 
     def refuse(self) -> None:
         """
-        Read an error, and bring about the next.
+        Read an error, and cause the next.
         """
         self.assertRaises(ConnectionRefusedError, self.socket.recv, 1)
         self.refused += 1
@@ -61,7 +61,7 @@ class PersistentLoopTests(SynchronousTestCase):
 
     def test_errors(self) -> None:
         """
-        A descriptor that had an error is watched as before.
+        A descriptor that had an error is still watched.
         """
         self.loop.add_reader(self.socket.fileno(), self.refuse)
         self.socket.send(b"x")
@@ -70,7 +70,7 @@ class PersistentLoopTests(SynchronousTestCase):
 
     def test_writer(self) -> None:
         """
-        One can write to it, too.
+        It can be watched for writing, too.
         """
 
         def writable() -> None:
@@ -87,7 +87,7 @@ class PersistentLoopTests(SynchronousTestCase):
 
     def test_removed(self) -> None:
         """
-        Who is removed by its own callback stays so.
+        A reader that its own callback removes stays removed.
         """
 
         def read() -> None:
@@ -103,12 +103,12 @@ class PersistentLoopTests(SynchronousTestCase):
 
 class AbsenceTests(SynchronousTestCase):
     """
-    Tests for a Python without uvloop.
+    Tests without uvloop.
     """
 
     def test_reason(self) -> None:
         """
-        twistd lists the reactor with the reason, and what to install.
+        twistd lists the reactor with the reason, and with what to install.
         """
         program = (
             "import sys\n"

@@ -1,5 +1,5 @@
 """
-Tests for L{iodemo.writing}, and that all of iodemo writes by it.
+Tests for L{iodemo.writing}, and tests that all of iodemo writes by it.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ SECRET = b"nobody may write over this"
 
 class WritingTestCase(SynchronousTestCase):
     """
-    A directory to write into, and something outside of it.
+    Base of tests with a directory to write to, and a file outside of it.
     """
 
     def setUp(self) -> None:
@@ -37,7 +37,7 @@ class WritingTestCase(SynchronousTestCase):
 
     def refuses(self, write: Callable[[], object], path: Path) -> None:
         """
-        See that nothing is written, as there is a link, and that this is said.
+        Check that a link is refused with an error, and that nothing is written.
         """
         before = sorted(os.listdir(path.parent))
         error = self.assertRaises(OSError, write)
@@ -66,7 +66,7 @@ class WriteFileTests(WritingTestCase):
 
     def test_new(self) -> None:
         """
-        A file is made with the permissions that any new file has, and alone.
+        A new file has the usual permissions, and no temporary file is left.
         """
         before = os.umask(0o027)
         self.addCleanup(os.umask, before)
@@ -77,7 +77,8 @@ class WriteFileTests(WritingTestCase):
 
     def test_replaced(self) -> None:
         """
-        It takes the place of another, of which whoever has it open keeps the content.
+        A file replaces another, and a process that has the old one open keeps its
+        content.
         """
         self.path.write_bytes(b"old")
         with open(self.path, "rb") as old:
@@ -87,7 +88,7 @@ class WriteFileTests(WritingTestCase):
 
     def test_link(self) -> None:
         """
-        A symbolic link is refused, to a file, to nothing, and to a directory.
+        A symbolic link to a file, to nothing or to a directory is refused.
         """
         for target in (self.secret, self.elsewhere / "nothing", self.elsewhere):
             self.path.symlink_to(target)
@@ -96,7 +97,7 @@ class WriteFileTests(WritingTestCase):
 
     def test_hardLink(self) -> None:
         """
-        Another name of the file that was there keeps its content.
+        A hard link to the old file keeps its content.
         """
         os.link(self.secret, self.path)
         self.write()
@@ -105,7 +106,7 @@ class WriteFileTests(WritingTestCase):
 
     def test_fifo(self) -> None:
         """
-        Nothing that is there is opened: a FIFO, whose reader never comes, is replaced.
+        An existing file is not opened: a FIFO without a reader is replaced.
         """
         os.mkfifo(self.path)
         self.write()
@@ -113,7 +114,7 @@ class WriteFileTests(WritingTestCase):
 
     def test_failure(self) -> None:
         """
-        Where it cannot be written, what was there stays, and nothing beside it.
+        If a write fails, the old file is unchanged, and no temporary file is left.
         """
         self.path.mkdir()
         error = self.assertRaises(IsADirectoryError, self.write)
@@ -122,7 +123,7 @@ class WriteFileTests(WritingTestCase):
 
     def test_directory(self) -> None:
         """
-        A directory is made if it is not there, and in no case through a link.
+        A directory is made if it does not exist, and never through a link.
         """
         below = self.directory / "a" / "b"
         for _ in range(2):
@@ -139,12 +140,12 @@ class WriteFileTests(WritingTestCase):
 
 class EverythingTests(WritingTestCase):
     """
-    Whatever iodemo writes of a run, it writes through no link.
+    Tests that iodemo writes no file of a run through a link.
     """
 
     def setUp(self) -> None:
         super().setUp()
-        # Little, as it is drawn again for each file there is.
+        # Few figures, as they are drawn again for each file.
         cell = okCell("idle", "epoll", parameters(10), 1000)
         for metric in [*cell["summary"]]:
             if metric.startswith(("latency", "server_rss", "context")):
@@ -172,7 +173,7 @@ class EverythingTests(WritingTestCase):
 
     def test_results(self) -> None:
         """
-        Results.
+        The results.
         """
         path = self.directory / file.FILE_NAME
         self.assertEqual(self.each(lambda: file.write(self.run_, path)), 1)
@@ -186,7 +187,7 @@ class EverythingTests(WritingTestCase):
 
     def test_book(self) -> None:
         """
-        What the pages of the book show.
+        The figures and numbers of the book's pages.
         """
         pages = self.directory / "measured"
         self.assertGreaterEqual(self.each(lambda: book.write(self.run_, pages)), 4)

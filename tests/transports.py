@@ -1,5 +1,5 @@
 """
-Transports in memory that do what Twisted's own test transport does not.
+Transports in memory with behaviour that Twisted's own test transport lacks.
 """
 
 from __future__ import annotations
@@ -10,15 +10,15 @@ from twisted.internet.testing import StringTransport
 
 class OverTransport(StringTransport):
     """
-    A transport that, as TLS does when the peer has closed it, stops whatever
-    producer is registered once that is so.
+    A transport that stops any producer that is registered after its end, as TLS does
+    when the peer has closed it.
     """
 
     over = False
 
     def registerProducer(self, producer: IProducer, streaming: bool) -> None:
         """
-        Take the producer, or stop it.
+        Keep the producer, or stop it.
         """
         if self.over:
             producer.stopProducing()

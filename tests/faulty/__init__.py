@@ -1,3 +1,3 @@
 """
-A twistd plugin that fails in one chosen way, to be caught at it.
+A twistd plugin that fails in a chosen way, which the load has to detect.
 """

@@ -1,5 +1,5 @@
 """
-An echo with a fault. L{FAULTS} lists them.
+An echo service with one of the faults in L{FAULTS}.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from twisted.python import usage
 
 
 class Faulty(protocol.Protocol):
-    """Echoes what its fault leaves of it."""
+    """Sends back what it receives, changed by its fault."""
 
     transport: ITCPTransport
     fault: str
@@ -30,7 +30,7 @@ class Faulty(protocol.Protocol):
         FAULTS[self.fault](self, data)
 
     def corrupt(self, data: bytes) -> None:
-        """One byte in a million, at random, comes back wrong."""
+        """Sends back one byte in a million, at random, wrong."""
         spoiled = bytearray(data)
         for offset in range(len(spoiled)):
             if random.random() < 1e-6:
@@ -38,33 +38,33 @@ class Faulty(protocol.Protocol):
         self.transport.write(bytes(spoiled))
 
     def corruptHttp(self, data: bytes) -> None:
-        """A web server that spoils one byte in a million."""
+        """A web server that corrupts one byte in a million."""
         page = b"HTTP/1.1 200 OK\r\nContent-Length: 65536\r\n\r\n" + bytes(65536)
         for _ in range(data.count(b"\r\n\r\n")):
             self.corrupt(page)
 
     def repeat(self, data: bytes) -> None:
-        """The answer comes twice."""
+        """Sends the answer twice."""
         self.transport.write(data * 2)
 
     def swallow(self, data: bytes) -> None:
-        """No answer comes."""
+        """Sends no answer."""
 
     def hangUp(self, data: bytes) -> None:
-        """The connection is closed instead of an answer."""
+        """Closes the connection instead of an answer."""
         self.transport.loseConnection()
 
     def die(self, data: bytes) -> None:
-        """The server kills itself."""
+        """Kills its process."""
         os.kill(os.getpid(), signal.SIGKILL)
 
     def outlive(self, data: bytes) -> None:
-        """The server is right, and ignores SIGTERM."""
+        """Answers correctly, and ignores SIGTERM."""
         signal.signal(signal.SIGTERM, signal.SIG_IGN)
         self.transport.write(data)
 
     def serve(self, data: bytes) -> None:
-        """No fault at all."""
+        """Has no fault."""
         self.transport.write(data)
 
 
@@ -81,7 +81,7 @@ FAULTS: dict[str, Callable[[Faulty, bytes], None]] = {
 
 
 class Options(usage.Options):
-    """Which fault, and where to listen."""
+    """The fault, and the endpoint."""
 
     optParameters = [
         ["fault", None, "none", "One of FAULTS."],

@@ -1,13 +1,13 @@
 """
 Python imports this module when it starts (L{site}), in each process of
 C{scripts/sanitize}. It forces a garbage collection at every allocation of a container.
-In some of the collections it uses the rings that reactors have, as a finalizer may.
+In some of the collections it uses the rings of the reactors, as a finalizer may.
 
-Facts. CPython collects garbage within the allocation of a list, a tuple, an exception
-or a frame (up to 3.11; later only between bytecodes). Finalizers, callbacks of weak
-references and C{gc.callbacks} run there, and may call anything. A collection is due
-when more objects than the threshold were allocated: below zero it always is; zero turns
-collection off.
+Facts. CPython collects garbage during the allocation of a list, a tuple, an exception
+or a frame (up to 3.11; later versions only between bytecodes). Finalizers, callbacks of
+weak references and C{gc.callbacks} run there, and may call any function. A collection
+is due when more objects than a threshold were allocated. If the threshold is below 0, a
+collection is always due; 0 turns collection off.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ MUCH = 0.01
 #: Whether the tests themselves run here. They count the descriptors of the processes
 #: that they start, and a queue may have one more.
 TESTS = "twisted.trial" in sys.orig_argv
-#: The ring runs below code of these files, and only below it.
+#: A ring is used only if a function of these files is on the stack.
 IODEMO = str(Path(__file__).parents[2] / "iodemo")
 
 
@@ -143,8 +143,8 @@ class Intruder:
 
 def intrude(uring: Any) -> None:
     """
-    Give the queues that L{iodemo.reactors.uring} makes an intruder each, whose
-    operations they do not count.
+    Give each queue that L{iodemo.reactors.uring} makes an intruder. The queue does not
+    count the intruder's operations.
     """
     queue: Any = uring.RingQueue
 
@@ -164,7 +164,7 @@ def intrude(uring: Any) -> None:
 
 def report(wrong: str) -> None:
     """
-    Write a report where C{scripts/sanitize} looks for reports.
+    Write a report to the directory that C{scripts/sanitize} checks.
     """
     name = f"intruder.{os.getpid()}"
     with Path(os.environ["IODEMO_REPORTS"], name).open("a") as file:
