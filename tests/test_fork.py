@@ -93,7 +93,7 @@ class ProcessTests(ForkTestCase):
         log.
         """
         expected = ("log",) * 3
-        with self.host("shortage.unforkable", room=2, expecting=expected) as host:
+        with self.host("shortage.unforkable", spare=2, expecting=expected) as host:
             self.refusesOthers(host, "warning")
         for event in host.told("warning"):
             self.assertRegex(event["text"], "^refused a connection: .*Resource temp")

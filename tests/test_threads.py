@@ -32,7 +32,7 @@ class ThreadsTests(BackendTestCase):
         """
         with (
             mock.patch.dict(os.environ, IODEMO_THREADS_STACK_KIB=str(_LARGE)),
-            self.host("shortage.confined", room=_LARGE * 1024 * 5 // 2) as host,
+            self.host("shortage.confined", spare=_LARGE * 1024 * 5 // 2) as host,
         ):
             inside = self.refusesOthers(host, "connectionLost")
             inside.pop().close()

@@ -18,7 +18,7 @@ from iodemo.writing import makeDirectory, writeFile
 from tests.results_examples import okCell, parameters
 from tests.results_examples import results as example
 
-SECRET = b"nobody may write over this"
+SECRET = b"never write over this"
 
 
 class WritingTestCase(SynchronousTestCase):

@@ -1,5 +1,5 @@
 """
-A program under a backend, in a child process, as the test sees it.
+A program that runs in a child process under a backend, as a test uses it.
 """
 
 from __future__ import annotations
@@ -27,11 +27,10 @@ _ROOT = str(Path(__file__).parents[2])
 
 class Host:
     """
-    A child process that runs one of L{tests.conformance.programs}, and what it
-    has told.
+    A child process that runs one of L{tests.conformance.programs}, and its events.
 
     @ivar directory: its working directory.
-    @ivar events: what it has told so far, each a JSON object with an C{event}.
+    @ivar events: the events so far, each a JSON object with the key C{event}.
     """
 
     def __init__(
@@ -58,7 +57,7 @@ class Host:
             env={**os.environ, "PYTHONPATH": os.pathsep.join([_ROOT, *sys.path])},
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
-            # A group of its own: with it end the children it may have.
+            # A process group of its own, so that its children can be killed with it.
             start_new_session=True,
         )
         test.addCleanup(self._end)
@@ -66,14 +65,14 @@ class Host:
     @property
     def errors(self) -> list[str]:
         """
-        The types of the errors that have been logged.
+        The types of the logged errors.
         """
         return [str(event["type"]) for event in self.told("error")]
 
     @property
     def port(self) -> int:
         """
-        The first port it listens on.
+        The first port on which it listens.
         """
         return int(self.await_("listening")["port"])
 
@@ -86,14 +85,16 @@ class Host:
 
     def told(self, event: str) -> list[dict[str, Any]]:
         """
-        What it has told of one kind.
+        All events of one kind.
         """
         self._read(0)
         return [each for each in self.events if each["event"] == event]
 
     def await_(self, event: str, count: int = 1) -> dict[str, Any]:
         """
-        Wait until it has told something, so many times: the last of them.
+        Wait for a number of events of one kind.
+
+        @return: the last of them.
         """
         while True:
             told = self.told(event)
@@ -104,7 +105,7 @@ class Host:
 
     def connect(self, receiveBuffer: int | None = None) -> socket.socket:
         """
-        Connect to its first port. The connection ends with the test.
+        Connect to its first port. The connection is closed with the test.
 
         @param receiveBuffer: as in L{connectTo}.
         """
@@ -114,14 +115,14 @@ class Host:
 
     def permit(self, what: str) -> None:
         """
-        Let it go on with something: see L{programs.whenPermitted}.
+        Permit the program to continue: see L{programs.whenPermitted}.
         """
         (self.directory / what).touch()
 
     def finish(self) -> None:
         """
-        Ask it to end, if it has not, and check that it does so well, with all
-        its children.
+        Send SIGTERM, if the process has not ended, and check that it and all its
+        children end well.
         """
         if not self.told("ended"):
             os.kill(self.pid, signal.SIGTERM)
@@ -133,8 +134,10 @@ class Host:
 
     def _read(self, patience: float) -> bool:
         """
-        Read what it tells: whether there was more. All of its processes have
-        this pipe, so its end is the end of them all.
+        Read its events. All of its processes have this pipe, so the pipe ends when all
+        of them have ended.
+
+        @return: whether there was more.
         """
         assert self._process.stdout is not None
         descriptor = self._process.stdout.fileno()
@@ -149,7 +152,7 @@ class Host:
 
     def _end(self) -> None:
         assert self._process.stdout is not None
-        # While the leader is not waited for, the group's number is its own.
+        # The group's number cannot be reused before the leader is reaped.
         if self._process.returncode is None:
             os.killpg(self.pid, signal.SIGKILL)
             self._process.wait(TIMEOUT)
@@ -158,8 +161,9 @@ class Host:
 
 def keepBusy(host: Host, event: str, count: int) -> None:
     """
-    Talk on many connections until the host, which sends back what it receives, has
-    told something so many times. Only then may it start with what leads to that.
+    Exchange data on many connections until the host, which sends back what it receives,
+    has reported a number of events. The host is permitted to start only after the first
+    exchange.
     """
     connections = [host.connect() for _ in range(CONNECTIONS)]
     said = [pattern(size) for size in (1, 1000, 10000)]
@@ -173,9 +177,10 @@ def keepBusy(host: Host, event: str, count: int) -> None:
 
 def eventually(condition: Callable[[], bool], what: Callable[[], object]) -> None:
     """
-    Wait for what gives no notice, such as a count in /proc.
+    Wait for a condition that causes no event, such as a count in /proc.
 
-    @param what: what to show if it does not come.
+    @param what: returns a description of the state, for the error if the condition does
+        not come.
     """
     deadline = time.monotonic() + TIMEOUT
     while not condition():
@@ -186,14 +191,14 @@ def eventually(condition: Callable[[], bool], what: Callable[[], object]) -> Non
 
 def descriptorsOf(pid: int) -> list[str]:
     """
-    What the descriptors of a process refer to, one each.
+    The files of a process's descriptors, one for each.
     """
     held = []
     for descriptor in Path(f"/proc/{pid}/fd").iterdir():
         try:
             held.append(f"{descriptor.name}: {descriptor.readlink()}")
         except FileNotFoundError:
-            continue  # closed while we looked
+            continue  # closed in the meantime
     return sorted(held)
 
 
@@ -206,7 +211,7 @@ def threadsOf(pid: int) -> list[int]:
 
 def childrenOf(pid: int) -> list[int]:
     """
-    The children of a process, zombies among them.
+    The children of a process, including zombies.
     """
     children = []
     for task in Path(f"/proc/{pid}/task").iterdir():
@@ -215,13 +220,13 @@ def childrenOf(pid: int) -> list[int]:
                 int(child) for child in (task / "children").read_text().split()
             ]
         except (FileNotFoundError, ProcessLookupError):
-            continue  # the thread ended while we looked
+            continue  # the thread ended in the meantime
     return sorted(children)
 
 
 def memoryOf(pid: int) -> int:
     """
-    Bytes of memory that a process and its children have of their own.
+    The private memory of a process and its children, in bytes.
     """
     private = 0
     for process in (pid, *childrenOf(pid)):

@@ -1,5 +1,5 @@
 """
-Many blocking-style clients at once, in one thread of the test.
+Many clients at the same time, in one thread of the test.
 """
 
 from __future__ import annotations
@@ -11,17 +11,17 @@ import struct
 from ..children import TIMEOUT
 from .sizes import SLOW_PIECE, SLOW_PIECES
 
-# How long nobody may get on before the slow readers are let read. It decides
-# nothing but how often they are.
+# Seconds without progress after which the slow readers read. It only decides how often
+# they read.
 _LULL = 0.005
 
 
 class Peer:
     """
-    One connection, which says all it has to say and checks what it is told.
+    One connection, which sends messages and checks the data that it receives.
 
     @ivar connection: its socket.
-    @ivar received: how many bytes it has been told.
+    @ivar received: how many bytes it has received.
     """
 
     def __init__(
@@ -33,11 +33,11 @@ class Peer:
         slowReader: bool = False,
     ) -> None:
         """
-        @param messages: what it says, each with a call of its own.
-        @param expected: what it must be told.
-        @param slowWriter: whether it says it in small pieces.
-        @param slowReader: whether it reads nothing as long as anybody gets on
-            without that, and small pieces then.
+        @param messages: the messages, each sent by a call of its own.
+        @param expected: the data that it has to receive.
+        @param slowWriter: whether it sends in small pieces.
+        @param slowReader: whether it reads nothing as long as any peer makes progress,
+            and then reads in small pieces.
         """
         connection.setblocking(False)
         self.connection = connection
@@ -57,7 +57,7 @@ class Peer:
     @property
     def wants(self) -> int:
         """
-        What it waits for: events of L{selectors}, 0 if it has finished.
+        The events of L{selectors} that it waits for; 0 if it has finished.
         """
         writing = bool(self._left) or self._turn < len(self._pieces)
         reading = self.received < len(self._expected)
@@ -65,7 +65,7 @@ class Peer:
 
     def write(self) -> None:
         """
-        Say what the connection takes of one message.
+        Send as much of one message as the connection takes.
         """
         if not self._left:
             self._left = memoryview(self._pieces[self._turn])
@@ -74,7 +74,7 @@ class Peer:
 
     def read(self) -> None:
         """
-        Listen, and check.
+        Receive, and check the data.
         """
         data = self.connection.recv(SLOW_PIECE if self.slowReader else 65536)
         self._check(data)
@@ -96,7 +96,7 @@ class Peer:
 
 def converse(peers: list[Peer]) -> None:
     """
-    Have all of them get done with what they have to do.
+    Run all of the peers until they have finished.
     """
     with selectors.DefaultSelector() as selector:
         for peer in peers:
@@ -106,7 +106,8 @@ def converse(peers: list[Peer]) -> None:
         while selector.get_map():
             ready = selector.select(_LULL)
             if not ready:
-                # Whoever is slow reads now, or nothing ever happens again.
+                # No peer makes progress: now the slow ones read, or nothing would ever
+                # happen again.
                 for key in list(selector.get_map().values()):
                     selector.modify(key.fileobj, key.data.wants, key.data)
                 ready = selector.select(TIMEOUT)
@@ -139,9 +140,9 @@ def connectTo(port: int, receiveBuffer: int | None = None) -> socket.socket:
     """
     Connect to a port of this machine.
 
-    @param receiveBuffer: how many bytes the kernel shall keep for us, about. It
-        has to be said before the connection is made: a window that shrinks is
-        opened by timers only.
+    @param receiveBuffer: the approximate size of the kernel's receive buffer in bytes.
+        It is set before the connection is made: after a window has shrunk, only timers
+        open it again.
     """
     client = socket.socket()
     try:
@@ -158,7 +159,7 @@ def connectTo(port: int, receiveBuffer: int | None = None) -> socket.socket:
 
 def reset(connection: socket.socket) -> None:
     """
-    Close with a reset, as a client that crashes does.
+    Close with a reset, as the kernel does for a client that crashes.
     """
     connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
     connection.close()
@@ -166,7 +167,7 @@ def reset(connection: socket.socket) -> None:
 
 def receiveAll(connection: socket.socket) -> bytes:
     """
-    Receive until the peer ends.
+    Receive until the peer has closed.
     """
     received = bytearray()
     while piece := connection.recv(65536):
@@ -176,7 +177,7 @@ def receiveAll(connection: socket.socket) -> bytes:
 
 def pattern(size: int) -> bytes:
     """
-    Bytes of which the one at offset k is k % 251: a prime, so that no block of
-    them is repeated at a multiple of its own size.
+    Test data: the byte at offset k is k % 251. As 251 is a prime, no block is repeated
+    at a multiple of its own size.
     """
     return (bytes(range(251)) * (size // 251 + 1))[:size]

@@ -1,8 +1,9 @@
 """
-How much of everything there is in these tests.
+The sizes of everything in these tests.
 
-Chosen so that all tests take a backend some twenty seconds of one core: enough
-connections, bytes and calls for what goes wrong now and then to go wrong.
+With these sizes, all tests together take some twenty seconds of one core for a backend.
+There are enough connections, bytes and calls to meet failures that happen only now and
+then.
 """
 
 from __future__ import annotations
@@ -12,37 +13,38 @@ import os
 KIB = 1024
 MIB = 1024 * KIB
 
-#: Connections that talk at once, and how many of them are slow.
+#: Connections that exchange data at the same time; some of them are slow.
 CONNECTIONS = 30
-#: Messages a connection sends, of a size between 1 byte and this.
+#: Messages that a connection sends, and the size of the largest in bytes.
 MESSAGES = 6
 LARGEST_MESSAGE = MIB
-#: What slow readers and writers move at a time; how often a reader does before it
-#: is slow again; what the kernel keeps for it meanwhile.
+#: Bytes that slow readers and writers move at a time; how often a reader reads before
+#: it is slow again; and the size of its kernel's receive buffer.
 SLOW_PIECE = 4 * KIB
 SLOW_PIECES = 15
 SLOW_BUFFER = 16 * KIB
 
-#: What is written at once just before a connection is closed.
+#: Bytes that are written at once just before a connection is closed.
 LAST_WORDS = 4 * MIB
 
-#: What a producer has to send. What may be in memory while nobody reads is
-#: less by far: a buffer of each kernel socket, and one in the process.
+#: Bytes that a producer has to send. Far fewer may be in memory while the peer does not
+#: read: a buffer of each kernel socket, and one in the process.
 PRODUCED = 32 * MIB
 PRODUCED_AT_ONCE = 64 * KIB
 MOST_IN_MEMORY = 14 * MIB
-#: What a process may have received, and keep, that does not read.
+#: Bytes that a process that does not read may have received and kept.
 MOST_RECEIVED = 2 * MIB
 
-#: Connections that come and go, this many at a time.
+#: Connections that are made and closed, and how many at a time.
 VISITS = 2000
 VISITS_AT_ONCE = 100
-#: The same where each costs a process.
+#: The same where each connection costs a process.
 VISITS_OF_PROCESSES = 500
-#: How many come after those, to see that memory does not grow; 0 is as many again.
+#: How many are made after those, to see that memory does not grow; 0 is the same number
+#: again.
 VISITS_AFTER = int(os.environ.get("IODEMO_VISITS", "0"))
-#: By how much it may: what is there by chance, and where a connection has a stack
-#: also as deep as the deepest of those that are kept for the next one.
+#: By how many bytes memory may grow: a random part, and where each connection has a
+#: stack, the depth of the deepest of the stacks that are kept for later connections.
 MOST_GROWTH = MIB
 MOST_GROWTH_OF_STACKS = 8 * MIB
 
@@ -52,14 +54,15 @@ EMPTY_PIECES = 200
 #: Connections that wait to be accepted.
 WAITING = 20
 
-#: Connections whose peers read nothing, and bytes of memory for each of them at most:
-#: a transport's buffer, what it has received, and what the kernel holds meanwhile.
+#: Connections whose peers read nothing, and the most bytes of memory for each: a
+#: transport's buffer, the received data, and the kernel's buffers.
 STALLED = 60
 MOST_OF_STALLED = 512 * KIB
-#: And what may be left of all of them when they are gone: also stacks of threads.
+#: The most bytes that may remain of all of them when they are closed, including stacks
+#: of threads.
 MOST_LEFT_OF_STALLED = 24 * MIB
 
-#: Connections that are held at once, and the same where each costs a process.
+#: Connections that are open at the same time, and the same where each costs a process.
 HELD = 2000
 HELD_OF_PROCESSES = 500
 
@@ -67,32 +70,33 @@ HELD_OF_PROCESSES = 500
 TIMERS = 1000
 TIMERS_WITHIN = 0.5
 
-#: Threads that call the reactor, and how often each does.
+#: Threads that call the reactor, and how many calls each makes.
 CALLERS = 4
 CALLS = 500
 
-#: Connections that try to catch the reactor in two callbacks at once, and what
-#: they send it: bytes one by one, each answered.
+#: Connections that try to make the reactor run two callbacks at the same time, and the
+#: bytes that each sends: one by one, each answered.
 INTRUDERS = 50
 INTRUSIONS = 30
 
-#: Connections there are descriptors for, and how many come beyond them.
-ROOM = 20
+#: Connections for which there are descriptors, and how many more connect.
+ADMITTED = 20
 SURPLUS = 20
 
-#: Peers that vanish while they are sent something, of each of three kinds.
+#: Peers that disappear while they receive data, for each of three kinds.
 VANISHING = 10
-#: Connections that are reset all at once; and where each costs a thread or a process.
+#: Connections that are reset at the same moment; and where each costs a thread or a
+#: process.
 DROPPED = 10_000
 DROPPED_OF_THREADS = 2000
 DROPPED_OF_PROCESSES = 200
 
-#: Child processes, how many of them at a time, and the bytes each is given: more
-#: than a pipe holds.
+#: Child processes, how many of them run at a time, and the bytes on each one's standard
+#: input: more than a pipe holds.
 CHILDREN = 50
 CHILDREN_AT_ONCE = 10
 GIVEN = 200 * KIB
-#: Signals of each kind that all of them send, and how many are sent one by one after
-#: that.
+#: Signals of each kind that all of them send together, and how many are sent one by one
+#: afterwards.
 SIGNALS = 5000
 SIGNALS_ALONE = 20

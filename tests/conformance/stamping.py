@@ -1,5 +1,5 @@
 """
-From one test class to one for each backend.
+Make a test class for each backend from one test class.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ _Test = TypeVar("_Test", bound=SynchronousTestCase)
 
 class BackendTestCase(SynchronousTestCase):
     """
-    Tests of whatever backend a subclass is stamped for.
+    Base of tests under a backend; a subclass is stamped for each.
 
     @cvar model: the backend.
     """
@@ -42,7 +42,7 @@ class BackendTestCase(SynchronousTestCase):
         systemdSocket: socket.socket | None = None,
     ) -> Child:
         """
-        Run one of the services under the backend, as C{twistd}.
+        Run one of the services under the backend, by C{twistd}.
         """
         return Child(
             self,
@@ -58,8 +58,8 @@ class BackendTestCase(SynchronousTestCase):
         self, program: str, expecting: tuple[str, ...] = (), **arguments: Any
     ) -> Iterator[Host]:
         """
-        Run one of the programs under the backend, in a child process that is
-        asked to end afterwards, and must end well.
+        Run one of the programs under the backend, in a child process that is ended
+        afterwards, and must end well.
 
         @param program: as in C{"closing.serveHalfClose"}.
         @param expecting: the types of the errors that must be in its log.
@@ -71,11 +71,11 @@ class BackendTestCase(SynchronousTestCase):
 
     def refusesOthers(self, host: Host, lost: str) -> list[socket.socket]:
         """
-        Fill a host that has room for two connections: others are refused, nothing is
-        left of them, and those two notice nothing.
+        Make as many connections as a host serves, which are two, and more. The others
+        are refused, nothing is left of them, and the two are not affected.
 
-        @param lost: the event that tells of one that was refused.
-        @return: the two.
+        @param lost: the event of a refused connection.
+        @return: the two connections.
         """
         inside = [host.connect() for _ in range(2)]
         for each in inside:
@@ -92,11 +92,12 @@ class BackendTestCase(SynchronousTestCase):
         )
         return inside
 
-    def room(self, most: int, mostProcesses: int) -> int:
+    def capacity(self, most: int, mostProcesses: int) -> int:
         """
-        How many connections a test can have at once: as many as it wants at the very
-        most, this process may open and the backend serve; and another number where
-        each costs a process. It comes by hundreds.
+        How many connections a test can have at the same time, a multiple of 100.
+
+        @param most: the number that the test wants.
+        @param mostProcesses: the number where each costs a process.
         """
         if sharesNothing(self.model):
             return mostProcesses
@@ -109,7 +110,7 @@ class BackendTestCase(SynchronousTestCase):
     @contextmanager
     def randomness(self) -> Iterator[random.Random]:
         """
-        A source of randomness that says its seed if the test fails.
+        A source of random numbers. If the test fails, its seed is printed.
         """
         seed = int(
             os.environ.get("IODEMO_SEED") or random.SystemRandom().getrandbits(32)
@@ -122,16 +123,16 @@ class BackendTestCase(SynchronousTestCase):
 
 def stamped(builder: type[_Test]) -> None:
     """
-    Decorate a test class: in its place, its module gets one for each backend.
+    Decorate a test class: its module gets a class for each backend instead.
 
-    The class itself is gone then, so that trial does not take it for a test.
+    The class itself is removed, so that trial does not run it as a test.
     """
     _stamp(builder, _chosen())
 
 
 def stampedFor(*names: str) -> Callable[[type[_Test]], None]:
     """
-    The same, for some backends that have in common what others have not.
+    Like L{stamped}, for some backends that have a property in common.
     """
     models = [model for model in _chosen() if model.name in names]
     return functools.partial(_stamp, models=models)
@@ -155,8 +156,8 @@ def _stamp(builder: type[_Test], models: list[Model]) -> None:
 
 def sharedState(test: Callable[[_Test], None]) -> Callable[[_Test], None]:
     """
-    Decorate a test in which one connection notices another within the process:
-    it is skipped where by its nature none can.
+    Decorate a test in which one connection affects another within the process: it is
+    skipped for a model whose connections share no state.
     """
 
     @functools.wraps(test)
@@ -172,8 +173,8 @@ def sharedState(test: Callable[[_Test], None]) -> Callable[[_Test], None]:
 @functools.cache
 def sharesNothing(model: Model) -> bool:
     """
-    Whether a connection is alone with its protocol's state in this model: a
-    reactor says so of itself, in a process in which it may be installed.
+    Whether the connections of a model share no state. Its reactor declares that, which
+    is found in a process in which the reactor may be installed.
     """
     program = (
         "import sys\n"

@@ -1,7 +1,7 @@
 """
-Tests for connections that come and go: whatever they took is given back.
+Tests for many short connections: all their resources are freed.
 
-A leak too small for a few thousand of them shows after more::
+A small leak shows only after more connections than by default::
 
     IODEMO_BACKENDS=uring IODEMO_VISITS=1000000 scripts/test \
         tests.conformance.test_churn
@@ -42,9 +42,9 @@ class ChurnTests(BackendTestCase):
 
     def test_visits(self) -> None:
         """
-        After many connections, ended in each way, some before a word was said,
-        the process has the descriptors and the threads that it had before, and
-        no children, not even dead ones. It could be asked meanwhile who is there.
+        After many connections, ended in each way, some before any data was sent, the
+        process has the same descriptors and threads as before, and no children, not
+        even zombies. In the meantime the list of connections could always be read.
         """
         visits = VISITS_OF_PROCESSES if sharesNothing(self.model) else VISITS
         with self.host("visits.watched") as host:
@@ -61,12 +61,12 @@ class ChurnTests(BackendTestCase):
                 lambda: len(threadsOf(host.pid)) == len(threads),
                 lambda: (threads, threadsOf(host.pid)),
             )
-            # It serves as it did.
+            # The server still works.
             _visit(host.port, _close, 1)
 
     def test_memory(self) -> None:
         """
-        Once it has served so many, it takes no memory for those that come after.
+        After many connections, further ones do not increase the server's memory.
         """
         visits = VISITS_OF_PROCESSES if sharesNothing(self.model) else VISITS
         with self.host("visits.echo") as host:
@@ -84,7 +84,7 @@ class ChurnTests(BackendTestCase):
 
     def assertLeft(self, host: Host, descriptors: list[str]) -> None:
         """
-        Check that a process gets back to as many descriptors, and has no children.
+        Check that a process has as many descriptors as before, and no children.
         """
         eventually(
             lambda: len(descriptorsOf(host.pid)) == len(descriptors),
@@ -95,7 +95,7 @@ class ChurnTests(BackendTestCase):
 
 def _visit(port: int, leave: Callable[[socket.socket], None], count: int) -> None:
     """
-    Come with so many connections at once, say something, and leave.
+    Make many connections at the same time, send something on each, and close.
     """
     with contextlib.ExitStack() as stack:
         connections = [stack.enter_context(connectTo(port)) for _ in range(count)]
@@ -110,12 +110,12 @@ def _close(connection: socket.socket) -> None:
 
 def _halfClose(connection: socket.socket) -> None:
     """
-    End in the orderly way, and wait for the peer to do so too.
+    Shut down the sending side, and wait until the peer closes.
     """
     connection.shutdown(socket.SHUT_WR)
     select.select([connection], [], [])
     connection.close()
 
 
-#: How a visit ends.
+#: The ways in which a visit ends.
 _WAYS: list[Callable[[socket.socket], None]] = [_close, reset, _halfClose]

@@ -1,5 +1,5 @@
 """
-Tests for how connections end: in one direction, in both, at once, by mistake.
+Tests for the end of connections: in one direction, in both, by a reset, by an error.
 """
 
 from __future__ import annotations
@@ -17,13 +17,13 @@ from .stamping import BackendTestCase, stamped
 @stamped
 class HalfCloseTests(BackendTestCase):
     """
-    Tests for connections that are over in one direction only.
+    Tests for connections that have ended in one direction only.
     """
 
     def test_byClient(self) -> None:
         """
-        A peer that has said everything is heard to the end and has its answer.
-        The protocol is told once of each end, in order.
+        If a peer shuts down its sending side, all its data is delivered, and it gets
+        its answer. The protocol is called once for each end, in order.
         """
         with self.host("closing.answer") as host:
             client = host.connect()
@@ -43,8 +43,8 @@ class HalfCloseTests(BackendTestCase):
 
     def test_byServer(self) -> None:
         """
-        A protocol that has said everything still hears what the peer says, and
-        writes nothing any more.
+        If a protocol shuts down its sending side, it still receives the peer's data,
+        and further writes are discarded.
         """
         with self.host("closing.greet") as host:
             client = host.connect()
@@ -66,7 +66,7 @@ class HalfCloseTests(BackendTestCase):
 
     def test_notHalfCloseable(self) -> None:
         """
-        To a protocol that knows of no half, the end of one is the end of both.
+        For a protocol without half-close, the end of one direction is the end of both.
         """
         with self.host("closing.echo") as host:
             client = host.connect()
@@ -80,7 +80,7 @@ class HalfCloseTests(BackendTestCase):
 
     def told(self, host: Host) -> list[str]:
         """
-        What has happened to the connection, in order.
+        The events of the connection, in order.
         """
         return [
             " ".join(map(str, event.values()))
@@ -92,12 +92,13 @@ class HalfCloseTests(BackendTestCase):
 @stamped
 class ResetTests(BackendTestCase):
     """
-    Tests for connections that one side ends at once.
+    Tests for connections that one side resets.
     """
 
     def test_whileIdle(self) -> None:
         """
-        A client that resets the connection is gone, once; nobody else is.
+        If a client resets the connection, it is lost once; other connections are not
+        affected.
         """
         with self.host("closing.echo") as host:
             other, client = host.connect(), host.connect()
@@ -112,7 +113,7 @@ class ResetTests(BackendTestCase):
 
     def test_whileWriting(self) -> None:
         """
-        So is one that resets it in the middle of what it is sent.
+        So it is if the client resets while it receives data.
         """
         with self.host("closing.lastWords") as host:
             for _ in range(3):
@@ -127,15 +128,15 @@ class ResetTests(BackendTestCase):
             host.await_("connectionLost", 4)
         *earlier, last = _reasons(host)
         self.assertEqual(last, "ConnectionDone")
-        # The error is told to one call only. Where a reset and a write meet, stock
-        # Twisted reads an end instead now and then.
+        # The kernel reports the error to one call only. If a write gets it, stock
+        # Twisted then sometimes reads an end of file instead.
         self.assertEqual(len(earlier), 3)
         self.assertLessEqual(set(earlier), {"ConnectionLost", "ConnectionDone"})
 
     def test_byServer(self) -> None:
         """
-        A server that aborts sends no more of what it had to say: its client is
-        reset, and its protocol is told once.
+        If a server aborts, it sends no more data: its client is reset, and its protocol
+        loses the connection once.
         """
         with self.host("closing.lastWords") as host:
             client = host.connect(receiveBuffer=4096)
@@ -146,8 +147,8 @@ class ResetTests(BackendTestCase):
 
     def test_afterwards(self) -> None:
         """
-        To a protocol that has aborted nothing is told any more but that its connection
-        is lost, whatever it asks for and its peer has sent.
+        After a protocol has aborted, only its C{connectionLost} is called, whatever it
+        requests and its peer has sent.
         """
         count = 20
         with self.host("closing.abort") as host:
@@ -168,8 +169,8 @@ class CloseTests(BackendTestCase):
 
     def test_lastWords(self) -> None:
         """
-        Everything written before a connection is closed arrives, with a peer
-        that is slow to read it too.
+        All data that is written before a connection is closed arrives, also at a slow
+        reader.
         """
         with self.host("closing.lastWords") as host:
             client = host.connect(receiveBuffer=4096)
@@ -180,8 +181,8 @@ class CloseTests(BackendTestCase):
 
     def test_afterwards(self) -> None:
         """
-        To write once more after that does no harm: what was written before
-        arrives. The rest may.
+        A write after C{loseConnection} does no harm: the data that was written before
+        arrives. The later data may arrive or not.
         """
         with self.host("closing.lastWords") as host:
             client = host.connect()
@@ -194,7 +195,7 @@ class CloseTests(BackendTestCase):
 
     def test_shutDownBehindItsBack(self) -> None:
         """
-        A protocol that shuts its socket down ends its connection, and is told so.
+        If a protocol shuts down its socket, its connection is lost.
         """
         with self.host("closing.behindItsBack") as host:
             client = host.connect()
@@ -205,7 +206,8 @@ class CloseTests(BackendTestCase):
 
     def test_logged(self) -> None:
         """
-        What is logged at the end of a connection has its name, whoever ends it.
+        A log event about the end of a connection has the name of the connection,
+        whichever side ends it.
         """
         with self.host("closing.lastWords") as host:
             host.connect().close()
@@ -220,7 +222,7 @@ class CloseTests(BackendTestCase):
 
     def test_atShutdown(self) -> None:
         """
-        Told to end, a reactor tells every protocol that its connection is lost.
+        When the reactor is stopped, every protocol loses its connection.
         """
         with self.host("closing.echo") as host:
             clients = [host.connect() for _ in range(3)]
@@ -233,9 +235,9 @@ class CloseTests(BackendTestCase):
 
     def test_exception(self) -> None:
         """
-        A protocol that raises an exception loses its connection, and is told
-        so; the exception is logged, and nobody else notices. That it recurses
-        without end is one more exception.
+        A protocol that raises an exception loses its connection. The exception is
+        logged, and other connections are not affected. Endless recursion is one such
+        exception.
         """
         errors = ("RecursionError", "ZeroDivisionError")
         with self.host("closing.fragile", expecting=errors) as host:
@@ -252,6 +254,6 @@ class CloseTests(BackendTestCase):
 
 def _reasons(host: Host) -> list[str]:
     """
-    Why connections were lost, in order.
+    The reasons of lost connections, in order.
     """
     return [event["reason"] for event in host.told("connectionLost")]

@@ -1,5 +1,5 @@
 """
-Tests for many connections at once, and for one too many.
+Tests for many connections at the same time, and for one beyond the bound.
 """
 
 from __future__ import annotations
@@ -16,11 +16,11 @@ from .peers import Peer, connectTo, converse
 from .sizes import HELD, HELD_OF_PROCESSES, VISITS_AT_ONCE
 from .stamping import BackendTestCase, stamped, stampedFor
 
-#: What bounds the number of connections, by backend; what there is for each of them;
-#: and how to count that, by process id.
+#: By backend: the variable that bounds the number of connections, the unit of the
+#: bound, and a function that counts the units of a process.
 _BOUNDED: dict[str, tuple[str, str, Callable[[int], int]]] = {
     "fork": ("IODEMO_FORK_MAX", "processes", lambda pid: len(childrenOf(pid))),
-    # One thread more is the main one.
+    # The main thread does not count.
     "threads": ("IODEMO_THREADS_MAX", "threads", lambda pid: len(threadsOf(pid)) - 1),
 }
 
@@ -33,11 +33,11 @@ class CrowdTests(BackendTestCase):
 
     def test_held(self) -> None:
         """
-        Each of many connections is answered while all are open, together and one by
-        one; as many as there may be, where a number is set. When the service ends,
-        which needs no force, each peer sees that.
+        While many connections are open, each is answered, all together and one by one;
+        up to the bound, where there is one. When the service ends, which it does
+        without SIGKILL, each peer sees the end.
         """
-        count = self.room(HELD, HELD_OF_PROCESSES)
+        count = self.capacity(HELD, HELD_OF_PROCESSES)
         bounds = {variable: str(count) for variable, _, _ in _BOUNDED.values()}
         with mock.patch.dict(os.environ, bounds):
             child = self.twistd(
@@ -64,13 +64,13 @@ class CrowdTests(BackendTestCase):
 @stampedFor(*_BOUNDED)
 class BoundTests(BackendTestCase):
     """
-    Tests for backends that need something for each connection, and have so many of
-    that and no more.
+    Tests for backends that need a process or thread for each connection, with a bound
+    on their number.
     """
 
     def test_each(self) -> None:
         """
-        There is one for each connection, and it ends with that.
+        There is one for each connection, and it ends with the connection.
         """
         _, _, number = _BOUNDED[self.model.name]
         child = self.twistd("iodemo-echo")
@@ -85,8 +85,8 @@ class BoundTests(BackendTestCase):
 
     def test_late(self) -> None:
         """
-        One connection too many waits, with one line in the log, until another
-        ends; those that are served notice nothing of it.
+        A connection beyond the bound waits, with one line in the log, until another
+        ends; the served connections are not affected.
         """
         variable, unit, number = _BOUNDED[self.model.name]
         with mock.patch.dict(os.environ, {variable: "5"}):
@@ -99,7 +99,7 @@ class BoundTests(BackendTestCase):
             child.await_(f"5 {unit} are the most ({variable})".encode())
             for connection in connections:
                 self.assertEqual(exchange(connection, b"still"), b"still")
-            # One that has served its connection may be about to end.
+            # A process or thread whose connection has ended may still be ending itself.
             eventually(lambda: number(child.pid) == 5, lambda: number(child.pid))
             self.assertEqual(select.select([late], [], [], 0)[0], [])
             connections.pop(0).close()
@@ -114,7 +114,7 @@ class BoundTests(BackendTestCase):
 
     def visit(self, child: Child) -> socket.socket:
         """
-        Connect to a service, and be answered.
+        Connect to a service, and wait for an answer.
         """
         connection = child.connect()
         self.addCleanup(connection.close)

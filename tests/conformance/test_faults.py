@@ -1,6 +1,6 @@
 """
-Tests for what a server must survive: want of descriptors, peers that vanish, and
-signals and child processes while it is busy.
+Tests for faults that a server must survive: a lack of descriptors, peers that
+disappear, and signals and child processes while it is busy.
 """
 
 from __future__ import annotations
@@ -13,12 +13,12 @@ from ..children import receive
 from .hosting import Host, descriptorsOf, eventually, keepBusy
 from .peers import Peer, converse, reset
 from .sizes import (
+    ADMITTED,
     CHILDREN,
     DROPPED,
     DROPPED_OF_PROCESSES,
     DROPPED_OF_THREADS,
     GIVEN,
-    ROOM,
     SIGNALS,
     SIGNALS_ALONE,
     SURPLUS,
@@ -27,7 +27,7 @@ from .sizes import (
 )
 from .stamping import BackendTestCase, sharedState, stamped, stampedFor
 
-# The share of a core that only somebody who never waits takes, however busy the
+# The share of a core that only a process that never waits uses, however busy the
 # machine is.
 _SPINNING = 0.2
 
@@ -35,19 +35,18 @@ _SPINNING = 0.2
 @stamped
 class CrowdTests(BackendTestCase):
     """
-    Tests for a server that cannot have as many descriptors as clients come.
+    Tests for a server with fewer descriptors than clients.
     """
 
     @sharedState
     def test_crowd(self) -> None:
         """
-        Those who are in are served; those for whom there is no room are closed or
-        wait, and the process does not compute because of them. When somebody
-        leaves, somebody else is served.
+        Connected clients are served. Further ones are closed or wait, and do not cause
+        the process to spin. When a client leaves, another is served.
         """
-        with self.host("faults.crowded", room=ROOM, reserved=True) as host:
+        with self.host("faults.crowded", admitted=ADMITTED, reserved=True) as host:
             empty = host.await_("empty")["share"]
-            inside = [host.connect() for _ in range(ROOM)]
+            inside = [host.connect() for _ in range(ADMITTED)]
             converse([Peer(each, [b"hello"], b"hello") for each in inside])
             most = len(descriptorsOf(host.pid))
             surplus = [host.connect() for _ in range(SURPLUS)]
@@ -57,7 +56,7 @@ class CrowdTests(BackendTestCase):
             converse([Peer(each, [b"still"], b"still") for each in inside])
             host.permit("measure")
             full = host.await_("full")["share"]
-            # Busy polling computes all the time, also in an empty room.
+            # Busy polling always spins, even without any connection.
             if empty < _SPINNING:
                 self.assertLess(full, _SPINNING)
             for each in surplus:
@@ -65,32 +64,32 @@ class CrowdTests(BackendTestCase):
                 with contextlib.suppress(BlockingIOError, ConnectionError):
                     self.assertEqual(each.recv(1), b"")
                 each.close()
-            left = inside[ROOM // 2 :]
-            for each in inside[: ROOM // 2]:
+            left = inside[ADMITTED // 2 :]
+            for each in inside[: ADMITTED // 2]:
                 each.close()
             eventually(
-                lambda: len(descriptorsOf(host.pid)) == most - ROOM + len(left),
+                lambda: len(descriptorsOf(host.pid)) == most - ADMITTED + len(left),
                 lambda: (most, descriptorsOf(host.pid)),
             )
-            left += [host.connect() for _ in range(ROOM - len(left))]
+            left += [host.connect() for _ in range(ADMITTED - len(left))]
             converse([Peer(each, [b"hello"], b"hello") for each in left])
 
 
 @stampedFor("proactor", "uring")
 class WaitingCrowdTests(BackendTestCase):
     """
-    Tests for reactors that do not compute without end, as Twisted's own do, when
-    they cannot even get rid of those for whom they have no descriptors.
+    Tests for reactors that do not spin, as Twisted's own do, when they have no
+    descriptor even to refuse a connection.
     """
 
     def test_crowd(self) -> None:
         """
-        Those wait, and are served when others have left.
+        The further clients wait, and are served when others have left.
         """
-        with self.host("faults.crowded", room=ROOM, reserved=False) as host:
-            inside = [host.connect() for _ in range(ROOM)]
+        with self.host("faults.crowded", admitted=ADMITTED, reserved=False) as host:
+            inside = [host.connect() for _ in range(ADMITTED)]
             converse([Peer(each, [b"hello"], b"hello") for each in inside])
-            waiting = [host.connect() for _ in range(ROOM)]
+            waiting = [host.connect() for _ in range(ADMITTED)]
             for each in waiting:
                 each.sendall(b"hello")
             converse([Peer(each, [b"still"], b"still") for each in inside])
@@ -104,14 +103,14 @@ class WaitingCrowdTests(BackendTestCase):
 @stamped
 class VanishingTests(BackendTestCase):
     """
-    Tests for peers that are gone all of a sudden.
+    Tests for peers that disappear suddenly.
     """
 
     def test_whileSending(self) -> None:
         """
-        Those who vanish in the middle of what they are sent, by whom they are sent
-        it alike: each end is told once, producers are stopped, others are served,
-        and nothing is kept of any.
+        Peers disappear while they receive data, from each kind of sender. Each loss is
+        reported once, producers are stopped, other connections are served, and nothing
+        of the lost ones is kept.
         """
         with self.host("faults.send") as host:
             host.await_("listening")
@@ -137,17 +136,17 @@ class VanishingTests(BackendTestCase):
             )
         reasons = [event["reason"] for event in host.told("connectionLost")]
         self.assertEqual(len(reasons), len(clients) + 1)
-        # As in test_closing: the error may have been told to a write.
+        # As in test_closing: a write may have got the error.
         self.assertLessEqual(set(reasons), {"ConnectionLost", "ConnectionDone"})
         self.assertEqual(len(host.told("stopProducing")), 2 * VANISHING)
 
     def test_atOnce(self) -> None:
         """
-        Of many connections that are reset at the same moment, each end is told
-        once; their descriptors are given back, and somebody else is served.
+        Of many connections that are reset at the same moment, each is lost once; their
+        descriptors are closed, and another client is served.
         """
         most = DROPPED_OF_THREADS if self.model.blocking else DROPPED
-        count = self.room(most, DROPPED_OF_PROCESSES)
+        count = self.capacity(most, DROPPED_OF_PROCESSES)
         connections = []
         with self.host("visits.serve") as host:
             host.await_("listening")
@@ -156,7 +155,7 @@ class VanishingTests(BackendTestCase):
                 some = [host.connect() for _ in range(VISITS_AT_ONCE)]
                 converse([Peer(each, [b"hello"], b"hello") for each in some])
                 connections += some
-            # It finds all of them when it goes on.
+            # It finds all of them when it is continued.
             os.kill(host.pid, signal.SIGSTOP)
             for each in connections:
                 reset(each)
@@ -173,16 +172,16 @@ class VanishingTests(BackendTestCase):
 @stamped
 class SpawningTests(BackendTestCase):
     """
-    Tests for child processes and signals, while connections are busy.
+    Tests for child processes and signals while connections are busy.
     """
 
     def test_processes(self) -> None:
         """
-        Processes that are given something get it, say what they have to say, end
-        well, and hold no descriptors but their own; no connection loses a byte.
+        Child processes get their input, their output is complete, they end well, and
+        they have no inherited descriptors; no connection loses a byte.
         """
-        # Descriptor 3 is the directory that is listed. The pipes are closed a while
-        # before the end: only SIGCHLD tells of that then.
+        # Descriptor 3 is the directory that is listed. The pipes are closed some time
+        # before the process ends: then only SIGCHLD shows its end.
         script = "ls /proc/self/fd && cat && exec <&- >&- 2>&- && sleep 0.1"
         with self.host("faults.spawn", script=script, given=GIVEN) as host:
             keepBusy(host, "processEnded", CHILDREN)
@@ -190,11 +189,11 @@ class SpawningTests(BackendTestCase):
 
     def test_signals(self) -> None:
         """
-        Nor do any number of signals do harm, sent by processes that end at once: all
-        of these are waited for. Signals that come together may be one; those that
-        come alone after that are all noticed.
+        Nor do many signals do harm, sent by processes that end at once: all of these
+        are reaped. Signals that come together may be merged; those that come one by one
+        afterwards are all handled.
         """
-        # The end of a child is a signal, too, and must be found among many others.
+        # The end of a child is a signal, too, and must be handled among many others.
         script = "kill -USR2 $PPID; kill -CHLD $PPID\n" * (SIGNALS // CHILDREN)
         with self.host("faults.spawn", script=script, given=0) as host:
             keepBusy(host, "processEnded", CHILDREN)
@@ -206,7 +205,8 @@ class SpawningTests(BackendTestCase):
 
     def assertEnded(self, host: Host, said: str) -> None:
         """
-        Check that every process has ended, once and well, and has said this.
+        Check that every process has ended, once and with status 0, and with this
+        output.
         """
         ended = {"event": "processEnded", "status": 0, "said": said}
         self.assertEqual(host.told("processEnded"), [ended] * CHILDREN)

@@ -1,5 +1,5 @@
 """
-Tests for who waits for whom: producers, and peers that do not read.
+Tests for flow control: producers, and peers that do not read.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from .peers import Peer, converse, pattern, receiveAll, reset
 from .sizes import MOST_IN_MEMORY, MOST_RECEIVED, PRODUCED, PRODUCED_AT_ONCE
 from .stamping import BackendTestCase, stamped
 
-# Seconds without room to send, after which there will be none.
+# Seconds without progress after which no more data is accepted.
 _FULL = 0.5
 
 _PRODUCT = pattern(PRODUCED_AT_ONCE) * (PRODUCED // PRODUCED_AT_ONCE)
@@ -21,25 +21,25 @@ _PRODUCT = pattern(PRODUCED_AT_ONCE) * (PRODUCED // PRODUCED_AT_ONCE)
 @stamped
 class ProducerTests(BackendTestCase):
     """
-    Tests for producers, whose consumer is a peer that does not read at first.
+    Tests for producers whose peer does not read at first.
     """
 
     def test_push(self) -> None:
         """
-        A push producer is paused when the peer does not read, so that little is
-        in memory, and resumed when it does. Everything arrives, in order.
+        A push producer is paused while the peer does not read, so that little is in
+        memory, and resumed later. All data arrives, in order.
         """
         with self.host("flow.push") as host:
             self.assertBounded(host)
             host.await_("connectionLost", 2)
         for produced in host.told("produced"):
             self.assertGreater(produced["pauses"], 1)
-            # The last pause may be left to the end of the connection.
+            # The last pause may be followed by the end of the connection instead.
             self.assertIn(produced["pauses"] - produced["resumes"], (0, 1))
 
     def test_pull(self) -> None:
         """
-        A pull producer is asked for no more than is sent: for each piece once.
+        A pull producer is called once for each piece that is sent, not more.
         """
         with self.host("flow.pull") as host:
             self.assertBounded(host)
@@ -49,8 +49,8 @@ class ProducerTests(BackendTestCase):
 
     def test_stopped(self) -> None:
         """
-        A producer whose peer goes away is told to stop, once, before its
-        protocol is told that the connection is lost.
+        A producer whose peer disappears is stopped, once, before its protocol loses the
+        connection.
         """
         for program in ("flow.push", "flow.pull"):
             with self.host(program) as host:
@@ -66,8 +66,8 @@ class ProducerTests(BackendTestCase):
 
     def assertBounded(self, host: Host) -> None:
         """
-        Check that little is produced and held as long as nobody reads it, and
-        that all of it arrives once somebody does.
+        Check that little is produced and kept as long as the peer does not read, and
+        that all of it arrives when the peer reads.
         """
         host.await_("listening")
         before = memoryOf(host.pid)
@@ -75,7 +75,7 @@ class ProducerTests(BackendTestCase):
         quiet = [host.await_("quiet", count)["produced"] for count in (1, 2)]
         self.assertLess(max(quiet), MOST_IN_MEMORY)
         self.assertLess(memoryOf(host.pid) - before, MOST_IN_MEMORY)
-        # Nor is more than what one of them reads produced when it does.
+        # Nor is more produced than a peer reads, when it does.
         half = PRODUCED // 2
         received = [receive(clients[0], half), b""]
         while (produced := host.told("quiet")[-1]["produced"]) < half:
@@ -94,9 +94,9 @@ class ReadingTests(BackendTestCase):
 
     def test_paused(self) -> None:
         """
-        A transport told to pause receives nothing, so that its peer can send no more
-        than there is room for in the kernel, and delivers nothing until it is told to
-        resume; then it delivers everything that has come meanwhile, in order.
+        A paused transport receives nothing, so that its peer can send no more than the
+        kernel's buffers hold, and delivers nothing until it is resumed. Then it
+        delivers all data of the meantime, in order.
         """
         said = pattern(PRODUCED)
         with self.host("flow.read") as host:

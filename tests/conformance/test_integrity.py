@@ -1,5 +1,5 @@
 """
-Tests for bytes: all of them arrive, once, unchanged and in order.
+Tests that all bytes arrive, once, unchanged and in order.
 """
 
 from __future__ import annotations
@@ -21,8 +21,8 @@ class IntegrityTests(BackendTestCase):
 
     def test_frames(self) -> None:
         """
-        A server that writes all of its answer at once gets it to whoever reads
-        it, and understands whoever sends their message in pieces.
+        A server that writes each answer with one call delivers all of it to any reader,
+        and parses messages from any writer.
         """
         with self.randomness() as source, self.host("frames.serve") as host:
             peers = []
@@ -39,7 +39,7 @@ class IntegrityTests(BackendTestCase):
 
     def test_echo(self) -> None:
         """
-        So does one that reads no more while what it writes is not read.
+        So does a server that stops reading while its peer does not read.
         """
         with self.randomness() as source:
             child = self.twistd("iodemo-echo")
@@ -58,7 +58,7 @@ class IntegrityTests(BackendTestCase):
         self, number: int, port: int, messages: list[bytes], answers: list[bytes]
     ) -> Peer:
         """
-        Connect one of every kind: quick and slow, in both directions.
+        Make a peer of each kind: quick and slow, in both directions.
         """
         slowWriter, slowReader = number % 4 in (1, 3), number % 4 in (2, 3)
         connection = connectTo(port, SLOW_BUFFER if slowReader else None)
@@ -68,6 +68,6 @@ class IntegrityTests(BackendTestCase):
 
 def _size(source: random.Random) -> int:
     """
-    The size of a message: of each order of magnitude as often as of the next.
+    A random size of a message, uniform on a logarithmic scale.
     """
     return int(LARGEST_MESSAGE ** source.random())

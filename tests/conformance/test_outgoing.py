@@ -20,8 +20,8 @@ class ClientTests(BackendTestCase):
 
     def test_echo(self) -> None:
         """
-        Many clients connect at once to a server under the same reactor. Each is
-        answered, whatever it says, and told once that it is not connected any more.
+        Many clients connect at the same time to a server under the same reactor. Each
+        gets its data back, and loses its connection once.
         """
         with self.host("outgoing.echo") as host:
             asked = host.await_("asked")
@@ -30,8 +30,8 @@ class ClientTests(BackendTestCase):
 
     def test_factory(self) -> None:
         """
-        A factory is told of everything, in order; and a connector that is over
-        can connect again.
+        A factory is called for each event, in order; and its connector can connect
+        again after the end.
         """
         with socket.create_server(("127.0.0.1", 0)) as server:
             server.settimeout(TIMEOUT)
@@ -52,7 +52,7 @@ class ClientTests(BackendTestCase):
 
     def test_refused(self) -> None:
         """
-        Where nobody listens, that is what is said.
+        If no process listens on the port, the connection is refused.
         """
         with self.host("outgoing.refused") as host:
             host.await_("ended")
@@ -68,8 +68,8 @@ class ClientTests(BackendTestCase):
 
     def test_unanswered(self) -> None:
         """
-        Where nobody answers, a client gives up when it wanted to, or when it is
-        told to.
+        If the server does not accept, a client gives up after its time-out, or when it
+        is cancelled.
         """
         with self.host("outgoing.unanswered") as host:
             host.await_("ended")
@@ -86,6 +86,6 @@ class ClientTests(BackendTestCase):
 
 def _told(host: Host) -> list[str]:
     """
-    Everything it has told, in order.
+    All of its events, in order.
     """
     return [" ".join(map(str, event.values())) for event in host.events]

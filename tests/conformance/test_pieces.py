@@ -1,7 +1,7 @@
 """
-Tests for what is written in pieces, and for one that is huge.
+Tests for writes in small pieces, and for a huge one.
 
-That takes 3 GiB of memory and a privilege, so it is only tried if it is asked for::
+The huge one takes 3 GiB of memory and a privilege, so its test runs only on request::
 
     IODEMO_HUGE=1 scripts/test tests.conformance.test_pieces
 """
@@ -15,8 +15,8 @@ from .stamping import BackendTestCase, sharedState, stamped
 # Of empty pieces, a transport may still hold those of the last turn.
 _MOST_KEPT = 10
 
-# The kernel moves no more than 2 GiB in one call, and a ring was once asked for no more
-# than 1 GiB.
+# The kernel moves no more than 2 GiB in one call, and the ring once sent no more than 1
+# GiB in one operation.
 _HUGE = (1 << 30) + 100_000_000
 
 
@@ -28,7 +28,7 @@ class EmptyTests(BackendTestCase):
 
     def check(self, transport: str) -> None:
         """
-        They are not kept, and what is written after them is sent.
+        Empty pieces are not kept, and data that is written after them is sent.
         """
         with self.host("pieces.empty", transport=transport) as host:
             self.assertLess(host.await_("kept")["count"], _MOST_KEPT)
@@ -62,7 +62,7 @@ class HugeTests(BackendTestCase):
     @sharedState
     def test_gibibyte(self) -> None:
         """
-        All of it is sent, where the socket takes more than 1 GiB at once.
+        All of it is sent, on a socket that takes more than 1 GiB at once.
         """
         with self.host("pieces.huge", size=_HUGE) as host:
             self.assertEqual(host.await_("received")["count"], _HUGE)

@@ -1,5 +1,5 @@
 """
-Tests for a reactor that is run more often than once, and for the end of its process.
+Tests for a reactor that is run several times, and for the end of its process.
 """
 
 from __future__ import annotations
@@ -10,8 +10,8 @@ import sys
 from ..children import TIMEOUT, exchange
 from .stamping import BackendTestCase, sharedState, stamped
 
-# A reactor ends after an error was logged, with a connection that still is there, and
-# the garbage collector is left what remains.
+# Ends after an error was logged, with a connection that is still open and garbage that
+# is not collected.
 _ENDING = """\
 import io, sys
 from twisted.application.reactors import installReactor
@@ -42,7 +42,7 @@ class ExitTests(BackendTestCase):
 
     def test_silent(self) -> None:
         """
-        It says nothing as it ends, whatever was logged before.
+        It prints nothing when it ends, whatever was logged before.
         """
         ended = subprocess.run(
             [sys.executable, "-c", _ENDING, self.model.name],
@@ -62,7 +62,7 @@ class RunTests(BackendTestCase):
     @sharedState
     def test_again(self) -> None:
         """
-        A reactor that has crashed can be run again, and its connections live on.
+        A reactor that has crashed can be run again, and its connections are still open.
         """
         with self.host("running.again") as host:
             client = host.connect()
@@ -74,8 +74,8 @@ class RunTests(BackendTestCase):
 
     def test_nested(self) -> None:
         """
-        A protocol cannot run what runs already: it loses its connection by that,
-        and nobody else notices.
+        If a protocol runs the running reactor, it loses its connection, and other
+        connections are not affected.
         """
         expecting = ("ReactorAlreadyRunning",)
         with self.host("running.serve", expecting) as host:

@@ -1,6 +1,6 @@
 """
-Tests for the services, end to end: as C{twistd} runs them, plain and over TLS,
-over each kind of socket.
+Tests for the services, end to end: under C{twistd}, plain and over TLS, over each kind
+of socket.
 """
 
 from __future__ import annotations
@@ -24,12 +24,12 @@ _LISTEN = "tcp:0:interface=127.0.0.1"
 
 class _ServiceTestCase(BackendTestCase):
     """
-    Tests of a service that listens twice, and of what it has logged at the end.
+    Base of tests with a service on two endpoints; they check its log at the end.
     """
 
     def serve(self, *arguments: str) -> tuple[Child, list[socket.socket]]:
         """
-        Start a service, and connect to it: plainly, and by TLS.
+        Start a service, and connect to it, plain and by TLS.
         """
         certificate = writeCertificate(makeDirectory(self))
         command, *options = arguments
@@ -57,7 +57,7 @@ class _ServiceTestCase(BackendTestCase):
 
     def assertStops(self, child: Child) -> None:
         """
-        Check that the service ends when asked to, and had nothing to complain of.
+        Check that the service ends after SIGTERM, with no error in its log.
         """
         child.stop()
         self.assertNotIn(b"Traceback", child.log)
@@ -71,8 +71,8 @@ class EchoTests(_ServiceTestCase):
 
     def test_echo(self) -> None:
         """
-        Bytes come back, at once and many; over TCP the last of them after their
-        end, too.
+        Bytes come back, one by one and many at once; over TCP also after the peer has
+        shut down its sending side.
         """
         child, connections = self.serve("iodemo-echo")
         for connection in connections:
@@ -101,7 +101,7 @@ class EchoTests(_ServiceTestCase):
 
     def test_systemd(self) -> None:
         """
-        The same over a socket that somebody else has opened.
+        The same over an inherited socket.
         """
         with socket.create_server(("127.0.0.1", 0)) as listener:
             child = self.twistd(
@@ -116,8 +116,8 @@ class EchoTests(_ServiceTestCase):
 
     def test_udp(self) -> None:
         """
-        And by datagrams, which no service of ours takes: of each size that
-        there is, one by one.
+        The same by datagrams of each possible size, one by one, to a program instead of
+        a service.
         """
         with (
             self.host("datagrams.echo") as host,
@@ -131,8 +131,8 @@ class EchoTests(_ServiceTestCase):
 
     def test_killed(self) -> None:
         """
-        On a socket that somebody else has opened, a client that connects when the
-        server was killed is answered by the next server.
+        On an inherited socket, a client that connects after the server was killed is
+        answered by the next server.
         """
         with socket.create_server(("127.0.0.1", 0)) as listener:
 
@@ -163,7 +163,7 @@ class HTTPTests(_ServiceTestCase):
 
     def test_pages(self) -> None:
         """
-        The page, bytes and files, all over one connection that is kept alive.
+        The page, bytes and files, all over one connection that is kept open.
         """
         directory = makeDirectory(self)
         (directory / "file").write_bytes(pattern(MIB))
@@ -185,12 +185,12 @@ class HTTPTests(_ServiceTestCase):
 
     def test_pipelining(self) -> None:
         """
-        Requests that are sent before the first is answered are all answered, in
-        order, and the connection is closed after the last if that is asked.
+        Requests that are sent before the first answer are all answered, in order. The
+        connection is closed after the last, if the request has that header.
         """
         child, connections = self.serve("iodemo-http")
-        # No more than a transport buffers: under any reactor twisted.web hangs
-        # where a second pull producer starts while the first one's is unsent.
+        # Not more than a transport buffers: under any reactor twisted.web hangs where a
+        # second pull producer starts while the data of the first is not sent.
         sizes = [1, 10000, 0, 5, 1000, 17] * 3
         requests = [_request(f"/bytes/{size}") for size in sizes]
         for connection in connections:
@@ -212,8 +212,8 @@ class StreamTests(_ServiceTestCase):
 
     def test_source(self) -> None:
         """
-        Bytes come as long as they are read, in their order, on both connections
-        at once; and end with the service.
+        Bytes come as long as they are read, in order, on both connections at the same
+        time, and end with the service.
         """
         child, connections = self.serve("iodemo-stream", "--size=10000")
         expected = bytes(range(256)) * (LAST_WORDS // 256)
@@ -225,7 +225,8 @@ class StreamTests(_ServiceTestCase):
 
     def test_sink(self) -> None:
         """
-        A sink takes what it is sent, and closes when that has ended.
+        A sink receives everything, and closes when its peer has shut down its sending
+        side.
         """
         child, (plain, tls) = self.serve("iodemo-stream", "--sink")
         for connection in (plain, tls):
@@ -244,14 +245,15 @@ class ChatTests(_ServiceTestCase):
     @sharedState
     def test_everyone(self) -> None:
         """
-        A line reaches everyone, whoever says it, by TCP or TLS.
+        A line is sent to all clients, by TCP and TLS.
         """
         child, connections = self.serve("iodemo-chat")
         connections += [self.connect(child) for _ in range(5)]
         streams = []
         for number, connection in enumerate(connections):
             streams.append(_enter(connection, b"%d enters\n" % number))
-        # Some have heard others enter: what follows this, all of them hear.
+        # Some have received the lines of others that entered. All receive the following
+        # lines.
         connections[0].sendall(b"now\n")
         for stream in streams:
             _awaitLine(stream, b"now\n")
@@ -265,7 +267,8 @@ class ChatTests(_ServiceTestCase):
     @sharedState
     def test_lineTooLong(self) -> None:
         """
-        Whoever sends a line without an end is disconnected; the others stay.
+        A client that sends a line without an end is disconnected; the others stay
+        connected.
         """
         child, (plain, tls) = self.serve("iodemo-chat", "--line-limit", "100")
         self.assertEqual(exchange(tls, b"hi\n"), b"hi\n")
@@ -280,7 +283,7 @@ class ChatTests(_ServiceTestCase):
     @sharedState
     def test_slowReader(self) -> None:
         """
-        Somebody who does not read keeps nobody from speaking and hearing, and
+        A client that does not read does not stop others from sending and receiving, and
         is dropped in the end.
         """
         child, (slow, other) = self.serve("iodemo-chat", "--backlog", "65536")
@@ -300,8 +303,8 @@ class ChatTests(_ServiceTestCase):
 
 def _enter(connection: socket.socket, line: bytes) -> RawIOBase:
     """
-    Enter the room by saying something that nobody else says: whoever has heard
-    themselves is in it.
+    Enter the room by a line of its own on each connection: a client that has received
+    its own line is in the room.
     """
     stream = connection.makefile("rb", buffering=0)
     connection.sendall(line)

@@ -1,6 +1,7 @@
 """
-Tests for descriptors that are not a connection's alone: it was handed to somebody else,
-another object has it too, a forked process has a copy, or the next file is to have it.
+Tests for descriptors that a connection shares: another process or thread gets the
+descriptor, another object uses it too, a forked process has a copy, or the next file
+gets its number.
 """
 
 from __future__ import annotations
@@ -13,19 +14,21 @@ from .peers import receiveAll, reset
 from .sizes import CONNECTIONS
 from .stamping import BackendTestCase, sharedState, stamped, stampedFor
 
-# How often a connection is made again.
+# How many times a connection is made again.
 _TIMES = 20
 
 
 @stamped
 class HandingTests(BackendTestCase):
     """
-    Tests for connections that stop reading, and are then read by somebody else.
+    Tests for connections that stop reading, and are then read by another process or
+    thread.
     """
 
     def assertHanded(self, when: str, taker: str) -> None:
         """
-        Check that somebody else who is handed a connection hears all that comes.
+        Check that another process or thread receives all data of a connection that was
+        passed to it.
         """
         with self.host("sharing.hand", when=when, taker=taker) as host:
             client = host.connect()
@@ -44,19 +47,19 @@ class HandingTests(BackendTestCase):
 
     def test_processWhenMade(self) -> None:
         """
-        A process that is handed a connection as soon as that is made.
+        A process that gets a connection as soon as it is made.
         """
         self.assertHanded("made", "process")
 
     def test_processWhenReceived(self) -> None:
         """
-        One that is handed it when something was received.
+        A process that gets a connection when data has been received.
         """
         self.assertHanded("received", "process")
 
     def test_processLater(self) -> None:
         """
-        One that is handed a connection on which nothing happens.
+        A process that gets an idle connection.
         """
         self.assertHanded("permitted", "process")
 
@@ -68,28 +71,29 @@ class HandingTests(BackendTestCase):
 
     def test_threadWhenReceived(self) -> None:
         """
-        One that reads it when something was received.
+        A thread that reads a connection when data has been received.
         """
         self.assertHanded("received", "thread")
 
     def test_threadLater(self) -> None:
         """
-        One that reads a connection on which nothing happens.
+        A thread that reads an idle connection.
         """
         self.assertHanded("permitted", "thread")
 
     @sharedState
     def test_restart(self) -> None:
         """
-        What had come for a connection when a service stops its port, closes another
-        connection and then hands this one over is for whoever has it then.
+        A service stops its port, closes another connection and then passes this one on:
+        data that had come in the meantime goes to the new reader.
         """
         with self.host("sharing.restart") as host:
             first = host.connect()
             host.await_("connectionMade", 1)
             client = host.connect()
             host.await_("connectionMade", 2)
-            # Often enough for whatever a reactor does for a busy connection.
+            # Often enough for any optimisation that a reactor makes for a busy
+            # connection.
             for number in range(20):
                 said = b"%d" % number
                 self.assertEqual(exchange(client, said), said)
@@ -105,7 +109,8 @@ class HandingTests(BackendTestCase):
 
     def test_lent(self) -> None:
         """
-        A connection that reads again has what comes after what somebody else took.
+        A connection that reads again receives the data after the part that the other
+        reader took.
         """
         with self.host("sharing.lend") as host:
             client = host.connect()
@@ -128,8 +133,8 @@ class HandingTests(BackendTestCase):
     @sharedState
     def test_forgotten(self) -> None:
         """
-        A connection that stopped reading and that nobody refers to is not kept: its
-        descriptor is closed, as that of any object is.
+        A connection that stopped reading and has no reference left is not kept: its
+        descriptor is closed by the collector, as for any object.
         """
         with self.host("sharing.inetd") as host:
             host.await_("listening")
@@ -148,8 +153,8 @@ class HandingTests(BackendTestCase):
 @stamped
 class ClosedTests(BackendTestCase):
     """
-    Tests for connections that are lost: when a protocol is told that, its socket is
-    closed, and what it had is free.
+    Tests for lost connections: when C{connectionLost} is called, the socket is closed,
+    and its port and descriptor are free.
     """
 
     def assertReconnects(self, program: str, how: str) -> None:
@@ -175,22 +180,22 @@ class ClosedTests(BackendTestCase):
 
     def test_port(self) -> None:
         """
-        The port is free, for another connection from there.
+        The port is free for another connection from there.
         """
         for how in ("peer", "abort", "paused"):
             self.assertReconnects("sharing.rebind", how)
 
     def test_descriptor(self) -> None:
         """
-        The descriptor is free, for another connection where there are no others.
+        The descriptor is free for another connection, when no others are left.
         """
         for how in ("peer", "abort", "paused"):
             self.assertReconnects("sharing.exhausted", how)
 
     def test_fork(self) -> None:
         """
-        A process that is forked then has not the connection: the peer is told of the
-        end while that process lives.
+        A process that is forked in C{connectionLost} does not have the socket: the peer
+        sees the end while that process lives.
         """
         for later in (False, True):
             for how in ("abortConnection", "loseConnection"):
@@ -208,13 +213,13 @@ class ClosedTests(BackendTestCase):
 @stamped
 class ForkTests(BackendTestCase):
     """
-    Tests for a process that is forked in a callback, and goes on.
+    Tests for a process that is forked in a callback, and continues to run the reactor.
     """
 
     def test_goesOn(self) -> None:
         """
-        The reactor runs in the child too; the parent and its connections notice
-        nothing.
+        The reactor runs in the child too; the parent and its connections are not
+        affected.
         """
         for how in ("received", "timer"):
             with self.host("sharing.multiply", how=how) as host:
@@ -230,15 +235,15 @@ class ForkTests(BackendTestCase):
 @stampedFor("fork", "threads", "busypoll", "uvloop", "asyncio", "proactor", "uring")
 class SameDescriptorTests(BackendTestCase):
     """
-    Tests for several objects that have one descriptor, as bindings of libraries have
-    that open it themselves. In Twisted's own select, poll and epoll reactors the second
-    takes the place of the first.
+    Tests for several objects with one descriptor, as bindings of libraries have that
+    open it themselves. In Twisted's own select, poll and epoll reactors, the second
+    replaces the first.
     """
 
     def test_both(self) -> None:
         """
-        One that reads and one that writes are both served, in whatever order they
-        begin, also when one of them stops.
+        A reader and a writer are both served, in whatever order they are added, also
+        when one of them stops.
         """
         for order in ("reader first", "writer first"):
             with self.host("sharing.sameDescriptor", order=order) as host:

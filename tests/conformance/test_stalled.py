@@ -14,19 +14,20 @@ from .peers import connectTo
 from .sizes import KIB, MOST_LEFT_OF_STALLED, MOST_OF_STALLED, STALLED
 from .stamping import BackendTestCase, sharedState, stamped
 
-# Nobody has got on for so long: all are stalled. It decides only how full they are.
+# Seconds without progress after which all peers count as stalled. It only decides how
+# full the buffers are.
 _LULL = 0.1
 
 
 @stamped
 class StalledTests(BackendTestCase):
     """
-    Tests for what a server holds for them.
+    Tests for the memory that a server holds for such peers.
     """
 
     def stall(self, child: Child) -> list[socket.socket]:
         """
-        Send on many connections, until nobody takes anything.
+        Send on many connections until none of them accepts more.
         """
         peers = [connectTo(child.ports[0]) for _ in range(STALLED)]
         for peer in peers:
@@ -42,8 +43,8 @@ class StalledTests(BackendTestCase):
     @sharedState
     def test_memory(self) -> None:
         """
-        It is bounded for each, and given back when they have closed, with their
-        descriptors; also the second time. Others are served.
+        The memory is bounded for each, and is freed with the descriptors when they have
+        closed; also the second time. Other connections are served.
         """
         child = self.twistd("iodemo-echo")
         with child.connect() as other:

@@ -1,5 +1,5 @@
 """
-Tests for threads that call the reactor, and for what nobody may notice of any.
+Tests for threads that call the reactor, and that protocols do not notice any threads.
 """
 
 from __future__ import annotations
@@ -12,13 +12,13 @@ from .stamping import BackendTestCase, sharedState, stamped
 @stamped
 class CallFromThreadTests(BackendTestCase):
     """
-    Tests for C{callFromThread} and for what rests on it.
+    Tests for C{callFromThread} and the functions that are built on it.
     """
 
     def test_storm(self) -> None:
         """
-        Of the calls that several threads make at once each is made once, one
-        after the other, in its thread's order and in the reactor's thread.
+        Several threads make calls at the same time. Each call is made once, one after
+        the other, in the order of its thread and in the reactor's thread.
         """
         with self.host("threads.storm") as host:
             host.await_("calls")
@@ -29,7 +29,7 @@ class CallFromThreadTests(BackendTestCase):
 
     def test_wake(self) -> None:
         """
-        A reactor that has nothing to do, not even to wait for a time, is woken.
+        A call wakes a reactor that waits for nothing, not even for a timer.
         """
         with self.host("threads.wake", times=20) as host:
             host.await_("woken", 20)
@@ -37,7 +37,8 @@ class CallFromThreadTests(BackendTestCase):
 
     def test_deferToThread(self) -> None:
         """
-        Results of other threads' work come to the reactor's, errors too.
+        Results of work in other threads are delivered in the reactor's thread, errors
+        too.
         """
         with self.host("threads.defer", times=50) as host:
             finished = host.await_("finished")
@@ -52,14 +53,14 @@ class CallFromThreadTests(BackendTestCase):
 @stamped
 class OneAtATimeTests(BackendTestCase):
     """
-    Tests for what Twisted promises to all that it calls.
+    Tests that the reactor makes no two calls at the same time.
     """
 
     @sharedState
     def test_neverTwo(self) -> None:
         """
-        No two callbacks are made at once, of whatever kind: a counter that is
-        read, and written later, loses no count.
+        No two callbacks of any kind run at the same time: a counter that is read, and
+        written later, misses no count.
         """
         with self.host("exclusion.count") as host:
             connections = [host.connect() for _ in range(INTRUDERS)]

@@ -1,5 +1,5 @@
 """
-Tests for timers, with nothing else to do and with a lot.
+Tests for timers, in an idle reactor and in a busy one.
 """
 
 from __future__ import annotations
@@ -18,8 +18,7 @@ class TimerTests(BackendTestCase):
 
     def test_idle(self) -> None:
         """
-        A reactor with nothing else to do wakes up for its timers, not before
-        they are due.
+        An idle reactor wakes up for its timers, not before they are due.
         """
         with self.host("time.idle") as host:
             host.await_("soon")
@@ -27,9 +26,9 @@ class TimerTests(BackendTestCase):
 
     def test_many(self) -> None:
         """
-        Of many timers, while connections are busy, each fires once, none early
-        and all in the order in which they are due; also those that were put off
-        or brought forward. Those that were cancelled do not.
+        While connections are busy, each of many timers fires once, none early, all in
+        the order in which they are due; also those that were postponed or moved
+        forward. Cancelled ones do not fire.
         """
         with self.randomness() as source:
             seed = source.getrandbits(32)
@@ -52,10 +51,10 @@ class TimerTests(BackendTestCase):
 
     def test_chain(self) -> None:
         """
-        Calls that are always due keep no connection from being made and served,
-        nor do busy connections keep calls from being made.
+        Calls that are always due do not delay connections, and busy connections do not
+        delay calls.
         """
         with self.host("time.chain") as host:
             keepBusy(host, "turned", 3)
-            # And somebody new.
+            # A new client, too.
             converse([Peer(host.connect(), [b"hello"], b"hello")])

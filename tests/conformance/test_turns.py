@@ -1,6 +1,8 @@
 """
-Tests for turns of the reactor in which one owner of many lets an exception through:
-the others have their turn, then and later.
+Tests for an exception of one owner among many in a turn of the reactor: the others are
+served, in this turn and later.
+
+An owner is any object that the reactor calls: a protocol, a reader, a delayed call.
 """
 
 from __future__ import annotations
@@ -15,18 +17,17 @@ from .programs.writes import WAYS, WRITES
 from .stamping import BackendTestCase, sharedState, stamped
 
 # Twisted's reactor on asyncio drops a connection whose owner raises an Exception, and
-# goes on with it after any other error.
+# keeps it after any other error.
 _ONLY_EXCEPTIONS = ("asyncio", "uvloop")
 
-# What Twisted's own transport lets through when it could not connect and its owner
-# raised.
+# Errors from Twisted's own transport when it could not connect and its owner raised.
 _ALSO_LOGGED = "AlreadyCalledError"
 
 
 @stamped
 class TurnTests(BackendTestCase):
     """
-    Tests for owners of every kind, each of which raises at every place.
+    Tests for owners of every kind, each of which raises in every callback.
     """
 
     maxDiff = None
@@ -35,7 +36,7 @@ class TurnTests(BackendTestCase):
         self, program: str, cases: Sequence[Named], **arguments: Any
     ) -> None:
         """
-        Check that no case does harm, and that what was raised is in the log.
+        Check that no case does harm, and that the raised errors are in the log.
         """
         host = Host(self, self.model.name, program, arguments)
         host.await_("case", len(cases) * len(ERRORS))
@@ -111,7 +112,7 @@ class TurnTests(BackendTestCase):
 @stamped
 class WriteTests(BackendTestCase):
     """
-    Tests for what is written and is not exactly C{bytes}.
+    Tests for writes of other types than C{bytes}.
     """
 
     maxDiff = None
@@ -119,7 +120,7 @@ class WriteTests(BackendTestCase):
     def check(self, transport: str) -> None:
         """
         Each value is sent or refused as by Twisted's own transports, its connection
-        lasts, and nobody else notices.
+        stays open, and other connections are not affected.
         """
         with self.host("writes.writes", transport=transport) as host:
             host.await_("case", len(WAYS) * len(WRITES))

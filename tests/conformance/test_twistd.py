@@ -1,5 +1,5 @@
 """
-Tests for a backend as a part of C{twistd}: to the foreground and as a daemon.
+Tests for a backend under C{twistd}: in the foreground and as a daemon.
 """
 
 from __future__ import annotations
@@ -23,13 +23,13 @@ from .stamping import BackendTestCase, stamped
 @stamped
 class TerminationTests(BackendTestCase):
     """
-    Tests for a service that is told to end.
+    Tests for a service that gets SIGTERM.
     """
 
     def test_foreground(self) -> None:
         """
-        With connections open, it ends by the signal it was sent, leaves no file
-        and no process, and its peers see the end.
+        With connections open, it ends by the signal, leaves no file and no process, and
+        its peers see the end.
         """
         child = self.twistd("iodemo-echo")
         connections = [child.connect() for _ in range(3)]
@@ -48,7 +48,7 @@ class TerminationTests(BackendTestCase):
 
     def test_daemon(self) -> None:
         """
-        As a daemon it serves, says its process id and logs where it was told to,
+        As a daemon it serves, writes its process id and its log to the given files,
         begins a new log on SIGUSR1, and ends on SIGTERM.
         """
         directory = makeDirectory(self)
@@ -72,8 +72,8 @@ class TerminationTests(BackendTestCase):
 
     def test_anotherUser(self) -> None:
         """
-        Started by root, a daemon serves as whatever user and group it is told to
-        be, all of its processes do, and ends well.
+        Started by root, a daemon and all its processes run as the given user and group,
+        and it ends well.
         """
         if os.geteuid() != 0:
             raise SkipTest("only root can become another user")
@@ -98,8 +98,9 @@ class TerminationTests(BackendTestCase):
 
     def daemon(self, directory: Path, *options: str) -> tuple[int, int, socket.socket]:
         """
-        Have C{iodemo-echo} as a daemon: a descriptor for its process, the process
-        id, and a connection to it.
+        Start C{iodemo-echo} as a daemon.
+
+        @return: a pidfd of its process, its process id, and a connection to it.
         """
         answer = runTwistd(
             f"--reactor={self.model.name}",
@@ -112,7 +113,7 @@ class TerminationTests(BackendTestCase):
         )
         self.assertEqual((answer.returncode, answer.stderr), (0, ""))
         log = directory / "its.log"
-        # Once that is there, the reactor runs, and signals find it.
+        # When that line is there, the reactor runs and handles signals.
         _awaitText(log, " listens on ")
         pid = int((directory / "its.pid").read_text())
         descriptor = self.watch(pid)
@@ -125,7 +126,7 @@ class TerminationTests(BackendTestCase):
 
     def watch(self, pid: int) -> int:
         """
-        Have a descriptor for a process, which ends with the test at the latest.
+        Open a pidfd of a process, which is killed at the end of the test.
         """
         descriptor = os.pidfd_open(pid)
         self.addCleanup(_end, descriptor)
@@ -136,7 +137,7 @@ class TerminationTests(BackendTestCase):
         Check that a process ends.
         """
         ended = select.select([descriptor], [], [], TIMEOUT)[0]
-        self.assertEqual(ended, [descriptor], "it lives on")
+        self.assertEqual(ended, [descriptor], "it has not ended")
 
 
 def _awaitText(path: Path, text: str) -> None:
@@ -148,7 +149,8 @@ def _awaitText(path: Path, text: str) -> None:
 
 def _identities(status: str, kind: str) -> set[int]:
     """
-    Who a process is, by its status in /proc: really, effectively and so on.
+    The user or group ids of a process, from its status in /proc: real, effective, saved
+    and of the file system.
     """
     (line,) = re.findall(rf"^{kind}:(.*)$", status, re.MULTILINE)
     return set(map(int, line.split()))
@@ -156,7 +158,7 @@ def _identities(status: str, kind: str) -> set[int]:
 
 def _end(descriptor: int) -> None:
     """
-    End a process, if it has not ended.
+    Kill a process, if it has not ended.
     """
     with contextlib.suppress(ProcessLookupError):
         signal.pidfd_send_signal(descriptor, signal.SIGKILL)

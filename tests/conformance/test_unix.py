@@ -1,5 +1,5 @@
 """
-Tests for connections on UNIX sockets, and for descriptors that go along with bytes.
+Tests for connections on UNIX sockets, and for descriptors that are sent with bytes.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ _PASSED = 20
 
 class _ServerTestCase(BackendTestCase):
     """
-    Tests of servers, of which the test is a client.
+    Base of tests of servers; the test is a client.
     """
 
     def connect(self, host: Host) -> socket.socket:
@@ -43,8 +43,8 @@ class StopTests(_ServerTestCase):
     @sharedState
     def test_stop(self) -> None:
         """
-        It ends at once if it is stopped when a connection has ended, though nothing
-        else happens.
+        It ends at once if it is stopped when a connection has ended, although no other
+        event comes.
         """
         with self.host("unix.serve", protocol="last") as host:
             self.assertEqual(self.connect(host).recv(1), b"")
@@ -59,7 +59,7 @@ class DescriptorTests(_ServerTestCase):
 
     def pipe(self) -> int:
         """
-        A descriptor that is like no other.
+        A descriptor of a new pipe.
         """
         reading, writing = os.pipe()
         os.close(reading)
@@ -68,15 +68,15 @@ class DescriptorTests(_ServerTestCase):
 
     def pass_(self, client: socket.socket, descriptors: list[int]) -> None:
         """
-        Pass these, each with a byte.
+        Send descriptors, each with a byte.
         """
         for descriptor in descriptors:
             socket.send_fds(client, [b"x"], [descriptor])
 
     def assertReturned(self, client: socket.socket, passed: list[int]) -> None:
         """
-        Check that these, which were passed, come back in their order, and every byte,
-        also of many that come behind.
+        Check that the sent descriptors come back in order, with every byte and many
+        more.
         """
         said = pattern(MIB)
         expected = b"x" * len(passed) + said
@@ -122,8 +122,8 @@ class DescriptorTests(_ServerTestCase):
 
     def test_paused(self) -> None:
         """
-        What is passed to one who does not receive is received later; at the end
-        nothing is left open.
+        A descriptor that is sent to a paused connection is received later; at the end
+        no descriptor is left open.
         """
         with self.host("unix.serve", protocol="paused") as host:
             host.await_("listening")
@@ -143,7 +143,7 @@ class DescriptorTests(_ServerTestCase):
 
     def test_overrun(self) -> None:
         """
-        To send a descriptor and no byte is an error, of that connection alone.
+        A descriptor that is sent without a byte is an error of that connection only.
         """
         with self.host("unix.serve", protocol="careless") as host:
             self.assertEqual(self.connect(host).recv(1), b"")
@@ -153,12 +153,12 @@ class DescriptorTests(_ServerTestCase):
 
 class _ListeningTestCase(BackendTestCase):
     """
-    Tests of clients, for which the test is the server.
+    Base of tests of clients; the test is the server.
     """
 
     def listening(self, host: Host, backlog: int) -> socket.socket:
         """
-        A socket for the client to connect to.
+        A listening socket for the client.
         """
         server = socket.socket(socket.AF_UNIX)
         server.settimeout(TIMEOUT)
@@ -168,7 +168,8 @@ class _ListeningTestCase(BackendTestCase):
 
     def assertGreeted(self, server: socket.socket) -> None:
         """
-        Check that the client is the next to be accepted, and says something.
+        Check that the next accepted connection is the client's, and that it sends
+        something.
         """
         with server.accept()[0] as connection:
             connection.settimeout(TIMEOUT)
@@ -183,7 +184,7 @@ class ClientTests(_ListeningTestCase):
 
     def test_connect(self) -> None:
         """
-        A client connects, says something and is told of the end.
+        A client connects, sends something and sees the end.
         """
         with self.host("unix.connect", timeout=TIMEOUT) as host:
             with self.listening(host, 5) as server:
@@ -193,7 +194,7 @@ class ClientTests(_ListeningTestCase):
 
     def test_nobody(self) -> None:
         """
-        Where nobody listens, that is what is said.
+        If no process listens, the connection fails with that reason.
         """
         with self.host("unix.connect", timeout=TIMEOUT) as host:
             self.listening(host, 5).close()
@@ -205,13 +206,13 @@ class ClientTests(_ListeningTestCase):
 @stampedFor("proactor", "uring")
 class FullTests(_ListeningTestCase):
     """
-    Tests for a client of a server that has no room for it, which under Twisted's own
-    reactors either fails or asks without pause.
+    Tests for a client of a server whose backlog is full. Twisted's own reactors either
+    fail then, or spin.
     """
 
     def test_later(self) -> None:
         """
-        It is connected when there is room.
+        It is connected when the backlog has space.
         """
         with self.host("unix.connect", timeout=TIMEOUT) as host:
             with self.listening(host, 0) as server:
@@ -225,7 +226,7 @@ class FullTests(_ListeningTestCase):
 
     def test_never(self) -> None:
         """
-        It gives up when it wanted to.
+        It gives up after its time-out.
         """
         with (
             self.host("unix.connect", timeout=0.1) as host,

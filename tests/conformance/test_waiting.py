@@ -1,6 +1,6 @@
 """
-Tests for connections that wait to be accepted: none is lost, and nothing that was said
-meanwhile.
+Tests for connections in the backlog: none is lost, nor any data sent on it in the
+meantime.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from .peers import reset
 from .sizes import WAITING
 from .stamping import BackendTestCase, sharedState, stamped
 
-# What somebody says, and how it goes, before it is accepted.
+# By description: the data that a peer sends, and how it closes, before it is accepted.
 _LEAVING = {
     "says something and resets": (b"hello", reset),
     "says something and closes": (b"hello", socket.socket.close),
@@ -29,7 +29,7 @@ _LEAVING = {
 @contextlib.contextmanager
 def _stopped(host: Host) -> Iterator[None]:
     """
-    Keep a host from running for a while.
+    Stop the processes of a host for a while.
     """
     os.kill(host.pid, signal.SIGSTOP)
     os.waitid(os.P_PID, host.pid, os.WSTOPPED)
@@ -42,12 +42,12 @@ def _stopped(host: Host) -> Iterator[None]:
 @stamped
 class GoneTests(BackendTestCase):
     """
-    Tests for peers that are gone before they are accepted.
+    Tests for peers that close before they are accepted.
     """
 
     def connect(self, host: Host, transport: str) -> socket.socket:
         """
-        Connect, in one way or the other.
+        Connect by one of the transports.
         """
         if transport == "tcp":
             return host.connect()
@@ -59,7 +59,8 @@ class GoneTests(BackendTestCase):
 
     def check(self, transport: str) -> None:
         """
-        Each is told of like any other, with what it said; then somebody else is.
+        Each is reported like any other connection, with its data; and another client is
+        served afterwards.
         """
         with self.host("waiting.tellAll", transport=transport) as host:
             host.await_("listening")
@@ -101,7 +102,8 @@ class PortTests(BackendTestCase):
 
     def checkStop(self, transport: str) -> None:
         """
-        Those that wait are served, or left for whoever else has the socket.
+        Waiting connections are served, or stay for the other process that has the
+        socket.
         """
         with self.host("waiting.stop", transport=transport) as host:
             counted = host.await_("counted")
@@ -111,7 +113,7 @@ class PortTests(BackendTestCase):
 
     def checkPause(self, how: str) -> None:
         """
-        All that wait are served in the end.
+        All waiting connections are served in the end.
         """
         for transport in ("tcp", "unix"):
             with self.host("waiting.pause", transport=transport, how=how) as host:
@@ -127,27 +129,27 @@ class PortTests(BackendTestCase):
     @sharedState
     def test_stopUNIX(self) -> None:
         """
-        Two UNIX ports stop, because the reactor does.
+        Two ports on UNIX sockets stop, because the reactor does.
         """
         self.checkStop("unix")
 
     @sharedState
     def test_pause(self) -> None:
         """
-        A port pauses in the turn in which they come, and goes on.
+        A port pauses in the turn in which connections come, and resumes.
         """
         self.checkPause("pause")
 
     @sharedState
     def test_stopOne(self) -> None:
         """
-        One of two ports on the same socket stops in the turn in which they come.
+        One of two ports on the same socket stops in the turn in which connections come.
         """
         self.checkPause("stop")
 
     @sharedState
     def test_oneAtATime(self) -> None:
         """
-        A port pauses whenever a connection is made, and goes on when it is lost.
+        A port pauses when a connection is made, and resumes when it is lost.
         """
         self.checkPause("one")

@@ -1,10 +1,9 @@
 """
-Small programs that are run under the reactor that is tested.
+Small programs that run under the reactor to be tested.
 
-Each is a function that is given the reactor and sets something up. What happens
-then is told to the test, a line of JSON a fact: by whatever process or thread it
-happens in, so that a model with a process for each connection is asked the same
-questions as all others.
+Each is a function that gets the reactor and sets something up. It reports events to the
+test by L{tell}, one line of JSON each, from any process or thread. So a model with a
+process for each connection is tested in the same way as all others.
 """
 
 from __future__ import annotations
@@ -23,26 +22,26 @@ from twisted.python.failure import Failure
 
 def tell(event: str, **details: Any) -> None:
     """
-    Tell the test something.
+    Report an event to the test.
     """
-    # One write, and short: two processes' lines are not mixed.
+    # A short text in one write: the lines of two processes are never mixed.
     os.write(1, json.dumps({"event": event, **details}).encode() + b"\n")
 
 
 def tellLost(reason: Failure) -> None:
     """
-    Tell the test that a connection was lost, and why.
+    Report that a connection was lost, and the reason.
     """
     tell("connectionLost", reason=type(reason.value).__name__)
 
 
 def listen(reactor: Any, protocol: Callable[[], Any]) -> Any:
     """
-    Listen for connections, and tell where.
+    Listen for connections, and report the port.
 
     @return: the port.
     """
-    # At most as many as come at once in any test.
+    # At least the number of clients that connect at once in any test.
     factory = Factory.forProtocol(protocol)
     factory.noisy = False
     port = reactor.listenTCP(0, factory, backlog=200, interface="127.0.0.1")
@@ -52,15 +51,15 @@ def listen(reactor: Any, protocol: Callable[[], Any]) -> Any:
 
 def tellListening(reactor: Any, port: int) -> None:
     """
-    Tell the test where to connect, from the first turn of the reactor: before
-    that it cannot be told to stop, and may not have all of its descriptors.
+    Report the port to the test in the first turn of the reactor: before that the
+    process would not handle SIGTERM, and may not have opened all its descriptors.
     """
     reactor.callLater(0, tell, "listening", port=port)
 
 
 def enact(reactor: Any, script: Callable[[], Coroutine[Any, Any, None]]) -> None:
     """
-    Run a script once the reactor runs. If it fails, the reactor ends.
+    Run a coroutine when the reactor runs. If it fails, the reactor is stopped.
     """
 
     def fail(failure: Failure) -> None:
@@ -72,8 +71,8 @@ def enact(reactor: Any, script: Callable[[], Coroutine[Any, Any, None]]) -> None
 
 def whenPermitted(reactor: Any, what: str, call: Callable[[], object]) -> None:
     """
-    Do something once the test permits it, by a file in the working directory:
-    the one thing that reaches any process of any model.
+    Call a function when the test permits it, by a file in the working directory: every
+    process of every model can see that.
     """
     if Path(what).exists():
         call()

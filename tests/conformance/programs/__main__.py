@@ -1,5 +1,6 @@
 """
-Run one program under one reactor: C{NAME PROGRAM ARGUMENTS}, the last in JSON.
+Run one program under one reactor: C{NAME PROGRAM ARGUMENTS}, with the arguments in
+JSON.
 """
 
 from __future__ import annotations
@@ -20,12 +21,13 @@ from . import tell
 @provider(ILogObserver)
 def tellErrors(event: dict[str, Any]) -> None:
     """
-    Tell the test of each error that is logged, also of what is left open.
+    Report each logged error to the test, also from objects that are left open.
     """
     if event["log_level"] >= LogLevel.error or "ResourceWarning" in str(
         event.get("category")
     ):
-        # Under the second name if it was logged in the old way, as reactors do.
+        # Errors that are logged by twisted.python.log, as reactors do, have the second
+        # key.
         failure = event.get("log_failure") or event.get("failure")
         kind = "log" if failure is None else type(failure.value).__name__
         text = event.get("log_text") if failure is None else failure.getTraceback()
@@ -34,7 +36,7 @@ def tellErrors(event: dict[str, Any]) -> None:
 
 def main(backend: str, program: str, arguments: str) -> None:
     """
-    Run it.
+    Run the program.
     """
     warnings.simplefilter("always", ResourceWarning)
     reactor = installReactor(backend)

@@ -1,5 +1,5 @@
 """
-Servers whose connections end in every way they can.
+Servers for the ways in which a connection can end.
 """
 
 from __future__ import annotations
@@ -21,20 +21,20 @@ from . import listen, tell, tellLost
 
 class Telling(Protocol):
     """
-    Tells when it is connected and when it is not.
+    Reports when it is connected and when the connection is lost.
     """
 
     transport: Any
 
     def connectionMade(self) -> None:
         """
-        Tell.
+        Report it.
         """
         tell("connectionMade")
 
     def connectionLost(self, reason: Failure = connectionDone) -> None:
         """
-        Tell why.
+        Report the reason.
         """
         tellLost(reason)
 
@@ -54,26 +54,26 @@ class TellingEcho(Telling):
 @implementer(IHalfCloseableProtocol)
 class Answering(Telling):
     """
-    Answers once the peer has said everything: how much it was, and the answer
-    itself. Then it has nothing to say either.
+    When the peer has shut down its sending side, sends an answer with the number of
+    bytes received, and shuts down its own.
     """
 
     def connectionMade(self) -> None:
         """
-        Have heard nothing.
+        Start with no bytes.
         """
         super().connectionMade()
         self.heard = 0
 
     def dataReceived(self, data: bytes) -> None:
         """
-        Count it.
+        Count the bytes.
         """
         self.heard += len(data)
 
     def readConnectionLost(self) -> None:
         """
-        That was everything.
+        The peer has sent everything: answer.
         """
         tell("readConnectionLost", heard=self.heard)
         self.transport.write(pattern(LAST_WORDS))
@@ -81,7 +81,7 @@ class Answering(Telling):
 
     def writeConnectionLost(self) -> None:
         """
-        The answer is on its way: both directions are over.
+        The answer is sent: both directions have ended.
         """
         tell("writeConnectionLost")
         self.transport.loseConnection()
@@ -90,12 +90,12 @@ class Answering(Telling):
 @implementer(IHalfCloseableProtocol)
 class Greeting(Telling):
     """
-    Says what it has to say, and then listens only.
+    Sends a greeting, shuts down its sending side, and then only receives.
     """
 
     def connectionMade(self) -> None:
         """
-        Say it.
+        Send it.
         """
         super().connectionMade()
         self.heard = 0
@@ -104,20 +104,20 @@ class Greeting(Telling):
 
     def dataReceived(self, data: bytes) -> None:
         """
-        Count it; what is written now goes nowhere.
+        Count the bytes, and write something that has to be discarded.
         """
         self.heard += len(data)
         self.transport.write(b"unheard")
 
     def writeConnectionLost(self) -> None:
         """
-        Everything is said.
+        Its sending side is shut down.
         """
         tell("writeConnectionLost")
 
     def readConnectionLost(self) -> None:
         """
-        And heard.
+        The peer has shut down its sending side.
         """
         tell("readConnectionLost", heard=self.heard)
         self.transport.loseConnection()
@@ -125,13 +125,14 @@ class Greeting(Telling):
 
 class LastWords(Telling):
     """
-    Does as it is told: C{l} says a lot and closes, C{w} adds a word after that,
-    C{a} says a lot and aborts, C{s} says a lot and does not close, C{c} closes.
+    Executes the commands that it receives: C{l} writes much data and closes, C{w}
+    writes something after that, C{a} writes much data and aborts, C{s} writes much data
+    without closing, C{c} closes.
     """
 
     def dataReceived(self, data: bytes) -> None:
         """
-        Do it.
+        Execute the command.
         """
         if data != b"c":
             self.transport.write(pattern(LAST_WORDS))
@@ -144,7 +145,7 @@ class LastWords(Telling):
 
     def connectionLost(self, reason: Failure = connectionDone) -> None:
         """
-        Tell whose name would be in the log, too.
+        Report the prefix that a log event would have, too.
         """
         tell("logged", prefix=context.get(ILogContext)["system"])
         super().connectionLost(reason)
@@ -152,14 +153,14 @@ class LastWords(Telling):
 
 class Aborting(Telling):
     """
-    Aborts as soon as it is told something, and wants to be told more all the same.
+    Aborts as soon as it receives something, and then tries to receive more.
     """
 
     aborted = False
 
     def dataReceived(self, data: bytes) -> None:
         """
-        Do so, or tell that it was told more.
+        Abort, or report that more was received.
         """
         if self.aborted:
             tell("dataReceived")
@@ -170,30 +171,30 @@ class Aborting(Telling):
 
 class Fragile(Telling):
     """
-    Sends back what it receives, and breaks when that is C{break} or C{recurse}.
+    Sends back what it receives, and raises an exception for C{break} or C{recurse}.
     """
 
     def dataReceived(self, data: bytes) -> None:
         """
-        Break, or do not.
+        Raise an exception, or send the data back.
         """
         if data == b"break":
-            raise ZeroDivisionError("as asked")
+            raise ZeroDivisionError("deliberate")
         if data == b"recurse":
-            # By way of C, where each step takes a piece of the thread's stack.
+            # Recurse through C, where each step uses a part of the thread's stack.
             list(map(self.dataReceived, [data]))
         self.transport.write(data)
 
 
 class BehindItsBack(Telling):
     """
-    Ends its connection without its transport, at the socket itself: C{s} shuts it down
-    and C{c} closes it. C{l} is the transport's C{loseConnection}.
+    Ends its connection at the socket itself, unknown to its transport: C{s} shuts it
+    down and C{c} closes it. C{l} calls the transport's C{loseConnection}.
     """
 
     def dataReceived(self, data: bytes) -> None:
         """
-        Do it, and tell.
+        Execute the command, and report it.
         """
         if data == b"s":
             self.transport.getHandle().shutdown(socket.SHUT_RDWR)

@@ -1,5 +1,5 @@
 """
-Datagrams.
+A server of datagrams.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """
-A server all of whose callbacks count in one counter, in a way that fails as soon
-as two of them are made at once.
+A server whose callbacks all count in one counter, in a way that fails as soon as two
+run at the same time.
 """
 
 from __future__ import annotations
@@ -20,10 +20,10 @@ from . import listen, tell
 
 class Count:
     """
-    @ivar total: how often it has been entered, as far as it knows.
-    @ivar kinds: how often by each kind of callback.
-    @ivar inside: which kind is in it now.
-    @ivar intrusions: which kinds came while another was in it.
+    @ivar total: the counter, which two callbacks at the same time would corrupt.
+    @ivar kinds: the number of calls of each kind of callback.
+    @ivar inside: the kind of the callback that is counting now.
+    @ivar intrusions: the kinds that began to count while another callback was counting.
     """
 
     def __init__(self) -> None:
@@ -34,14 +34,14 @@ class Count:
 
     def enter(self, kind: str) -> None:
         """
-        Count, with an invitation to every other thread to do so too.
+        Count, and let any other thread run in the middle of it.
         """
         if self.inside is not None:
             self.intrusions.append(f"{kind} in {self.inside}")
         self.inside = kind
         total = self.total
         self.kinds[kind] += 1
-        # This lets go of the interpreter: any thread that can run will.
+        # This releases the interpreter lock: any thread that can run does.
         time.sleep(0)
         self.total = total + 1
         self.inside = None
@@ -49,7 +49,7 @@ class Count:
 
 class Counting(Protocol):
     """
-    Counts all that happens to it.
+    Counts each of its callbacks.
     """
 
     transport: Any
@@ -82,8 +82,8 @@ class Counting(Protocol):
 
 def count(reactor: Any) -> None:
     """
-    Serve L{Counting}, with a timer and a thread that count too, until as many
-    connections as are to come have gone.
+    Serve L{Counting}, with a timer and a thread that count too, until the expected
+    number of connections have ended.
     """
     sys.setswitchinterval(1e-5)
     shared = Count()
@@ -106,7 +106,7 @@ def count(reactor: Any) -> None:
 
     def finish() -> None:
         over.set()
-        # In a turn of its own, when everybody is out.
+        # In a turn of its own, after all connections have ended.
         reactor.callLater(0.05, end)
 
     def end() -> None:

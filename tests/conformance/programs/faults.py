@@ -1,5 +1,5 @@
 """
-Servers that meet with more than they can have, and with what goes away.
+Servers that run out of descriptors, or whose peers disappear.
 """
 
 from __future__ import annotations
@@ -26,32 +26,33 @@ from .closing import TellingEcho
 from .time import Echo
 from .visits import Visit
 
-# The share of its time for which a process computes is measured for so long.
+# Seconds over which the CPU time of the process is measured.
 _MEASURED = 0.5
 
 
-def crowded(reactor: Any, room: int, reserved: bool) -> None:
+def crowded(reactor: Any, admitted: int, reserved: bool) -> None:
     """
-    Serve L{Visit}, with descriptors for so many connections. Tell for how much of
-    its time the process computes: with nobody there, and once permitted.
+    Serve L{Visit}, with descriptors for a number of connections. Report the share of a
+    core that the process uses: without connections, and once permitted.
 
-    @param reserved: whether Twisted has one descriptor more, which it gives up to get
-        rid of those for whom there is none.
+    @param admitted: the number of connections.
+    @param reserved: whether Twisted has a descriptor in reserve, which it gives up to
+        close connections for which there is none.
     """
     if not reserved:
-        # As when another thread was quicker to take it.
+        # As if another thread had taken it first.
         tcp._reservedFD = tcp._NullFileDescriptorReservation()
-    reactor.callLater(0, _leaveRoom, room)
+    reactor.callLater(0, _limitDescriptors, admitted)
     listen(reactor, Visit)
     reactor.callLater(0, _measure, reactor, "empty")
     whenPermitted(reactor, "measure", lambda: _measure(reactor, "full"))
 
 
-def _leaveRoom(room: int) -> None:
+def _limitDescriptors(spare: int) -> None:
     """
-    Have this process open so many files more than it has open now.
+    Let this process open this number of files more than it has open now.
     """
-    free = [os.dup(0) for _ in range(room)]
+    free = [os.dup(0) for _ in range(spare)]
     _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (max(free) + 1, hard))
     for each in free:
@@ -71,23 +72,24 @@ def _measure(reactor: Any, event: str) -> None:
 @implementer(IPushProducer)
 class Sending(TellingEcho):
     """
-    Does as it is told: C{write} says a lot, C{push} and C{pull} never end saying a
-    lot, as a producer of that kind. Sends back all else.
+    Executes the commands that it receives: C{write} writes much data; C{push} and
+    C{pull} write much data without end, as a producer of that kind. Sends back all
+    other data.
 
-    @cvar known: the protocols and transports that there are.
+    @cvar known: the protocols and transports that exist.
     """
 
     known: WeakSet[Any] = WeakSet()
 
     def connectionMade(self) -> None:
         """
-        Be known.
+        Add it to the known objects.
         """
         self.known.update((self, self.transport))
 
     def dataReceived(self, data: bytes) -> None:
         """
-        Do it.
+        Execute the command.
         """
         if data == b"write":
             self.transport.write(pattern(LAST_WORDS))
@@ -100,25 +102,25 @@ class Sending(TellingEcho):
 
     def pauseProducing(self) -> None:
         """
-        It will not go on before it is resumed anyway.
+        It writes nothing until it is resumed, in any case.
         """
 
     def resumeProducing(self) -> None:
         """
-        Say more.
+        Write more.
         """
         self.transport.write(pattern(LAST_WORDS))
 
     def stopProducing(self) -> None:
         """
-        Tell.
+        Report it.
         """
         tell("stopProducing")
 
 
 def send(reactor: Any) -> None:
     """
-    Serve L{Sending}. Once permitted, tell when all of them are forgotten.
+    Serve L{Sending}. Once permitted, report when all known objects are freed.
     """
 
     def look() -> None:
@@ -134,7 +136,7 @@ def send(reactor: Any) -> None:
 
 class Child(ProcessProtocol):
     """
-    Gives a process something, and tells what it says besides.
+    Gives a child process its input, and reports its output.
     """
 
     transport: Any
@@ -146,14 +148,14 @@ class Child(ProcessProtocol):
 
     def connectionMade(self) -> None:
         """
-        Give it.
+        Write the input.
         """
         self.transport.write(self.given)
         self.transport.closeStdin()
 
     def outReceived(self, data: bytes) -> None:
         """
-        Keep what it says.
+        Keep the output.
         """
         self.said += data
 
@@ -165,7 +167,7 @@ class Child(ProcessProtocol):
 
     def processEnded(self, reason: Failure) -> None:
         """
-        Tell.
+        Report the end.
         """
         said = self.said.removesuffix(self.given)
         status = getattr(reason.value, "status", None)
@@ -175,10 +177,10 @@ class Child(ProcessProtocol):
 
 def spawn(reactor: Any, script: str, given: int) -> None:
     """
-    Serve, and once permitted run a script in many processes, some at a time. Tell of
-    SIGUSR2, whenever its handler is called.
+    Serve L{Echo}, and once permitted run a script in many processes, some at a
+    time. Report SIGUSR2, whenever its handler is called.
 
-    @param given: of how many bytes the standard input of each is.
+    @param given: the number of bytes of each process's standard input.
     """
     signal.signal(signal.SIGUSR2, lambda number, frame: tell("signalled"))
     listen(reactor, Echo)
@@ -191,7 +193,8 @@ def spawn(reactor: Any, script: str, given: int) -> None:
                 "/bin/sh",
                 ["sh", "-c", script],
                 env=None,
-                # Twisted forks if it has to change the directory, and else spawns.
+                # Twisted forks if it has to change the directory, and else calls
+                # posix_spawn.
                 path="/" if number % 2 else None,
             )
             return

@@ -1,6 +1,6 @@
 """
-Servers that have more to send than anybody takes at once, and one that reads
-only when it likes.
+Servers that have more to send than their peers read at once, and a server that reads
+only when it is permitted.
 """
 
 from __future__ import annotations
@@ -22,8 +22,8 @@ _PRODUCT = pattern(PRODUCED_AT_ONCE)
 
 class _Flowing(Protocol):
     """
-    @ivar reactor: where to wait.
-    @ivar left: how many bytes it has to produce yet.
+    @ivar reactor: the reactor, for delays.
+    @ivar left: how many bytes it still has to produce.
     """
 
     transport: Any
@@ -34,7 +34,7 @@ class _Flowing(Protocol):
 
     def connectionLost(self, reason: Failure = connectionDone) -> None:
         """
-        Tell why.
+        Report the reason.
         """
         self.left = 0
         tellLost(reason)
@@ -43,7 +43,7 @@ class _Flowing(Protocol):
 @implementer(IPushProducer)
 class Pushing(_Flowing):
     """
-    Sends until it is told to pause, and on when it is told to resume.
+    Sends until it is paused, and continues when it is resumed.
     """
 
     def connectionMade(self) -> None:
@@ -59,7 +59,8 @@ class Pushing(_Flowing):
 
     def produce(self) -> None:
         """
-        Send. A transport that sends at once may pause and resume us in a write.
+        Send. A transport that sends at once may pause and resume this producer within a
+        write.
         """
         self.producing = True
         while self.left and not self.paused:
@@ -74,14 +75,14 @@ class Pushing(_Flowing):
 
     def pauseProducing(self) -> None:
         """
-        Send no more.
+        Stop sending.
         """
         self.paused = True
         self.pauses += 1
 
     def resumeProducing(self) -> None:
         """
-        Send on.
+        Continue sending.
         """
         self.paused = False
         self.resumes += 1
@@ -90,7 +91,7 @@ class Pushing(_Flowing):
 
     def stopProducing(self) -> None:
         """
-        Send no more, ever.
+        Stop sending for good.
         """
         tell("stopProducing")
         self.paused = True
@@ -99,7 +100,7 @@ class Pushing(_Flowing):
 @implementer(IPullProducer)
 class Pulled(_Flowing):
     """
-    Sends a piece whenever it is asked for one.
+    Sends a piece whenever it is resumed.
     """
 
     def connectionMade(self) -> None:
@@ -126,20 +127,20 @@ class Pulled(_Flowing):
 
     def stopProducing(self) -> None:
         """
-        Send no more, ever.
+        Stop sending for good.
         """
         tell("stopProducing")
 
 
 class Reading(_Flowing):
     """
-    Reads a little, then nothing until it is permitted to, then everything. It
-    sends back what it has read, at once.
+    Reads a little, then nothing until it is permitted, then everything. It sends back
+    at once what it has read.
     """
 
     def connectionMade(self) -> None:
         """
-        Have read nothing.
+        Start with nothing read.
         """
         self.reading = True
         self.first = True
@@ -159,14 +160,14 @@ class Reading(_Flowing):
 
     def look(self) -> None:
         """
-        Give what must not be read a few more turns to be read in.
+        Wait a few turns, in which nothing must be read.
         """
         self.reactor.callLater(0.1, tell, "looked")
         whenPermitted(self.reactor, "read", self.readOn)
 
     def readOn(self) -> None:
         """
-        Read on.
+        Continue reading.
         """
         self.reading = True
         self.transport.resumeProducing()
@@ -174,8 +175,8 @@ class Reading(_Flowing):
 
 def _tellQuiet(reactor: Any, left: Callable[[], int]) -> None:
     """
-    Tell how much has been produced whenever that is the same for a while: the
-    buffers on the way to whoever does not read are full.
+    Report how much has been produced whenever that stays the same for a while: then the
+    buffers on the way to the peer are full.
     """
 
     def look(before: int, told: int) -> None:

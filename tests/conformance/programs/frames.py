@@ -1,9 +1,9 @@
 """
-A server of messages: it says what it was told in short, and at length what it
-was asked for.
+A server of messages: it answers each with a digest of its content, and with as many
+bytes as it requests.
 
-A message is its own size and the size of the answer, then a seed and its bytes.
-The answer is a digest of those bytes, and bytes made from the seed.
+A message is its own size and the size of the answer, then a seed and its bytes. The
+answer is a digest of those bytes, and bytes made from the seed.
 """
 
 from __future__ import annotations
@@ -22,20 +22,20 @@ _HEAD = struct.Struct("!LLL")
 
 class Answering(Protocol):
     """
-    Answers each message, however little of it comes at a time.
+    Answers each message, whatever the pieces in which it comes.
     """
 
     transport: Any
 
     def connectionMade(self) -> None:
         """
-        Have heard nothing.
+        Start with nothing received.
         """
         self.heard = bytearray()
 
     def dataReceived(self, data: bytes) -> None:
         """
-        Answer what is there in full.
+        Answer each complete message.
         """
         self.heard += data
         while len(self.heard) >= _HEAD.size:
@@ -51,14 +51,14 @@ class Answering(Protocol):
 
 def message(body: bytes, wanted: int, seed: int) -> bytes:
     """
-    What a client sends.
+    A client's message.
     """
     return _HEAD.pack(len(body), wanted, seed) + body
 
 
 def answer(body: bytes, wanted: int, seed: int) -> tuple[bytes, bytes]:
     """
-    What it is answered.
+    The server's answer.
     """
     reply = random.Random(seed).randbytes(wanted)
     return hashlib.blake2b(body).digest(), reply

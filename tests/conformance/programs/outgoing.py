@@ -1,5 +1,5 @@
 """
-Clients, of servers in the same process and of none.
+Clients, of servers in the same process and of ports without a server.
 """
 
 from __future__ import annotations
@@ -40,13 +40,13 @@ class Asking(Protocol):
 
     def connectionMade(self) -> None:
         """
-        Say it.
+        Send it.
         """
         self.transport.write(self.said)
 
     def dataReceived(self, data: bytes) -> None:
         """
-        Hear it.
+        Receive it.
         """
         self.heard += data
         if len(self.heard) >= len(self.said):
@@ -54,7 +54,7 @@ class Asking(Protocol):
 
     def connectionLost(self, reason: Failure = connectionDone) -> None:
         """
-        Say how it went.
+        Report whether all came back.
         """
         right = bytes(self.heard) == self.said
         self.whenLost.callback(f"{type(reason.value).__name__} {right}")
@@ -62,7 +62,7 @@ class Asking(Protocol):
 
 def echo(reactor: Any) -> None:
     """
-    Connect many clients to a server of this reactor, at once.
+    Connect many clients at once to a server of this reactor.
     """
 
     async def ask(port: int, size: int) -> str:
@@ -85,10 +85,10 @@ def echo(reactor: Any) -> None:
 
 def refused(reactor: Any) -> None:
     """
-    Connect to where nobody listens, in both of Twisted's ways.
+    Connect to a port without a server, in both of Twisted's ways.
     """
-    with socket.create_server(("127.0.0.1", 0)) as nobody:
-        port = nobody.getsockname()[1]
+    with socket.create_server(("127.0.0.1", 0)) as closed:
+        port = closed.getsockname()[1]
 
     async def main() -> None:
         endpoint = TCP4ClientEndpoint(reactor, "127.0.0.1", port)
@@ -105,15 +105,15 @@ def refused(reactor: Any) -> None:
 
 def unanswered(reactor: Any) -> None:
     """
-    Connect to a listener whose queue is full, which therefore says nothing; give
-    up after a while, and once more before that.
+    Connect to a listener whose backlog is full, so that there is no answer; give up
+    after a time-out, and once by a call before the time-out.
     """
     listener = socket.socket()
     listener.bind(("127.0.0.1", 0))
     listener.listen(0)
     address = listener.getsockname()
     waiting = []
-    # More than are let in, or the queue is not full yet.
+    # More connections than the backlog holds, or it would not be full yet.
     for _ in range(4):
         each = socket.socket()
         each.setblocking(False)
@@ -139,8 +139,8 @@ def unanswered(reactor: Any) -> None:
 
 def factory(reactor: Any, port: int) -> None:
     """
-    Connect to a server of the test, say something and close; then connect
-    again, by the same connector.
+    Connect to a server of the test, send something and close; then connect again, by
+    the same connector.
     """
 
     async def main() -> None:
@@ -153,7 +153,7 @@ def factory(reactor: Any, port: int) -> None:
 
 class _Telling(ClientFactory):
     """
-    Tells everything that its connector says.
+    Reports each callback of its connector.
     """
 
     noisy = False
@@ -164,27 +164,27 @@ class _Telling(ClientFactory):
 
     def startedConnecting(self, connector: Any) -> None:
         """
-        Tell.
+        Report it.
         """
         tell("startedConnecting")
 
     def buildProtocol(self, addr: object) -> Protocol:
         """
-        Ask something.
+        Make a protocol.
         """
         tell("buildProtocol")
         return Asking(b"hello")
 
     def clientConnectionFailed(self, connector: Any, reason: Failure) -> None:
         """
-        Tell why.
+        Report the reason.
         """
         tell("clientConnectionFailed", reason=type(reason.value).__name__)
         self.whenOver.callback(None)
 
     def clientConnectionLost(self, connector: Any, reason: Failure) -> None:
         """
-        Tell why, and perhaps connect again.
+        Report the reason, and connect again if that is to be.
         """
         tell("clientConnectionLost", reason=type(reason.value).__name__)
         if self.again:
@@ -196,7 +196,7 @@ class _Telling(ClientFactory):
 
 def _run(reactor: Any, main: Any) -> None:
     """
-    Run until that is over.
+    Wait until that has ended.
     """
 
     def start() -> None:

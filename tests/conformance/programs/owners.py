@@ -1,6 +1,6 @@
 """
-Turns of the reactor in which one owner of many lets an exception through: owners of
-what is no connection. Each place where a reactor calls one is a line of L{OTHERS}.
+Turns of the reactor in which one owner of many raises an exception: owners of other
+things than connections. Each place where a reactor calls one is a line of L{OTHERS}.
 """
 
 from __future__ import annotations
@@ -22,11 +22,11 @@ from .turns import GUILTY, Owner, Patience, tryAll
 
 class Acting(Owner):
     """
-    An owner that does two things, each in a turn with others of its kind.
+    An owner that does two things, each in a turn together with others of its kind.
 
-    @cvar count: how many there are.
-    @ivar first: fires when it has had its turn for the first.
-    @ivar second: likewise.
+    @cvar count: how many exist.
+    @ivar first: fires when it has done the first.
+    @ivar second: fires when it has done the second.
     """
 
     count = 2 * GUILTY + 1
@@ -39,18 +39,18 @@ class Acting(Owner):
 
     def begin(self) -> None:
         """
-        Be there.
+        Set it up.
         """
 
     def actFirst(self) -> None:
         """
-        Do the first.
+        Cause the first callback.
         """
         raise NotImplementedError
 
     def actSecond(self) -> None:
         """
-        Do the second.
+        Cause the second callback.
         """
         raise NotImplementedError
 
@@ -58,7 +58,7 @@ class Acting(Owner):
 @implementer(IReadWriteDescriptor)
 class Selectable(Acting):
     """
-    An end of a pair of sockets: something to read comes, and then the end.
+    One end of a pair of sockets: data arrives, and then the end.
     """
 
     def begin(self) -> None:
@@ -108,7 +108,7 @@ class Selectable(Acting):
 
 class WritingSelectable(Selectable):
     """
-    One that also writes.
+    A selectable that also writes.
     """
 
     def actFirst(self) -> None:
@@ -119,7 +119,7 @@ class WritingSelectable(Selectable):
 
 class Timed(Acting):
     """
-    Is called later, and from another thread.
+    It is called by a timer, and from another thread.
     """
 
     def actFirst(self) -> None:
@@ -128,7 +128,7 @@ class Timed(Acting):
 
     def timed(self) -> None:
         """
-        It was called later.
+        The timer has fired.
         """
         self.first.callback(None)
         self.called("timed")
@@ -139,7 +139,7 @@ class Timed(Acting):
 
     def calledFromThread(self) -> None:
         """
-        It was called from another thread.
+        The call from the other thread is made.
         """
         self.second.callback(None)
         self.called("calledFromThread")
@@ -147,7 +147,7 @@ class Timed(Acting):
 
 class Threaded(Acting):
     """
-    Is called in another thread, which calls the reactor.
+    It is called in another thread, which calls the reactor.
     """
 
     def actFirst(self) -> None:
@@ -156,7 +156,7 @@ class Threaded(Acting):
 
     def work(self, done: Deferred[None]) -> None:
         """
-        It was called in another thread.
+        The call in the other thread.
         """
         self.reactor.callFromThread(done.callback, None)
         self.called("work")
@@ -199,7 +199,7 @@ class Datagrams(Acting, DatagramProtocol):
 
 class Port(Acting, Factory):
     """
-    A port that listens, and stops.
+    A port that listens and then stops.
     """
 
     noisy = False
@@ -229,7 +229,7 @@ class Port(Acting, Factory):
 
 class Child(Acting, ProcessProtocol):
     """
-    A child process that says something and ends.
+    A child process that writes something and ends.
     """
 
     count = 3
@@ -282,10 +282,10 @@ class Child(Acting, ProcessProtocol):
 @dataclass(frozen=True)
 class OtherCase:
     """
-    A place where an owner of something else raises.
+    A place where an owner raises.
 
     @ivar name: the callback.
-    @ivar owner: whose.
+    @ivar owner: the class of the owner.
     """
 
     name: str
@@ -318,7 +318,7 @@ OTHERS: tuple[OtherCase, ...] = (
 
 def others(reactor: Any) -> None:
     """
-    Have one owner of something among many raise, at every place.
+    Let one owner of many raise, at every place.
     """
 
     async def tryOne(

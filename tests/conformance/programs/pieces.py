@@ -1,5 +1,5 @@
 """
-What is written in pieces, some of which are empty.
+Writes in pieces, some of which are empty.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ class Empty(bytes):
     """
     An empty piece.
 
-    @cvar alive: how many there are.
+    @cvar alive: how many exist.
     """
 
     alive = 0
@@ -37,8 +37,8 @@ class Empty(bytes):
 
 def empty(reactor: Any, transport: str) -> None:
     """
-    Write many empty pieces; tell how many are kept some turns later, and what the peer
-    hears of what is written after them.
+    Write many empty pieces; report how many are kept some turns later, and the data
+    that the peer receives after them.
 
     @param transport: C{"tcp"} or C{"unix"}.
     """
@@ -90,13 +90,13 @@ def empty(reactor: Any, transport: str) -> None:
 
 def huge(reactor: Any, size: int) -> None:
     """
-    Write more than 1 GiB at once to a socket that takes that much at once; tell how
+    Write more than 1 GiB at once to a socket that takes all of it at once; report how
     much its peer receives.
 
     @param size: how many bytes.
     """
     mine, other = socket.socketpair()
-    # Doubled by the kernel, which takes no more. It takes a privilege.
+    # The kernel doubles it, and has a maximum. To exceed that takes a privilege.
     mine.setsockopt(socket.SOL_SOCKET, _SO_SNDBUFFORCE, 0x3FFFFFFF)
     mine.setblocking(False)
 
@@ -110,7 +110,7 @@ def huge(reactor: Any, size: int) -> None:
         def connectionMade(self) -> None:
             connection: Any = self.transport
             connection.write(bytes(size))
-            # Later: what nobody waits for may be sent in another way.
+            # Later: if the peer does not read yet, a reactor may send in another way.
             reactor.callLater(0, reactor.callLater, 0, connection.loseConnection)
 
     async def count() -> None:
@@ -118,7 +118,7 @@ def huge(reactor: Any, size: int) -> None:
         factory.noisy = False
         reactor.adoptStreamConnection(mine.fileno(), socket.AF_UNIX, factory)
         mine.close()
-        # Only now, so that the socket takes what it can.
+        # Read only now, so that the socket's buffer is filled as far as possible.
         for _ in range(5):
             await deferLater(reactor, 0)
         tell("received", count=await deferToThread(receive))

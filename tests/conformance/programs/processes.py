@@ -1,5 +1,5 @@
 """
-Servers for a reactor whose connections have processes of their own.
+Servers for a reactor with a process for each connection.
 """
 
 from __future__ import annotations
@@ -35,8 +35,8 @@ from .closing import Telling
 
 def parent(reactor: Any) -> None:
     """
-    Serve L{Later}, with a timer, a reader, a trigger, a signal handler and a thread
-    that are this process's own, and tell if they run in another.
+    Serve L{Later}, with a timer, a reader, a trigger, a signal handler and a thread of
+    this process; report it if one of them runs in another process.
     """
     pid = os.getpid()
 
@@ -70,7 +70,7 @@ def parent(reactor: Any) -> None:
 
 class Later(Telling):
     """
-    Sends back what it receives, after a while.
+    Sends back what it receives, after a delay.
     """
 
     def __init__(self, reactor: Any) -> None:
@@ -85,7 +85,7 @@ class Later(Telling):
 
 class Able(Protocol):
     """
-    Answers a question by whatever a reactor can do.
+    Answers a question, by means of some part of the reactor.
     """
 
     transport: Any
@@ -117,7 +117,7 @@ class Able(Protocol):
 
     def spawn(self) -> Deferred[bytes]:
         """
-        Wait for the end of a process, of which nothing else is to be heard.
+        Answer when a child process has ended, without any other output.
         """
         answer: Deferred[bytes] = Deferred()
         waiting = Waiting(answer)
@@ -127,7 +127,7 @@ class Able(Protocol):
 
     def askElsewhere(self, port: int | None = None) -> Deferred[bytes]:
         """
-        Have it said by somebody else's server.
+        Get the answer from a server in another process.
         """
         answer: Deferred[bytes] = Deferred()
         factory = ClientFactory.forProtocol(lambda: Asking(answer))
@@ -137,7 +137,7 @@ class Able(Protocol):
 
     def askHere(self) -> Deferred[bytes]:
         """
-        Have it said by a server in this process.
+        Get the answer from a server in this process.
         """
         factory = Factory.forProtocol(lambda: Saying(os.getpid()))
         factory.noisy = False
@@ -153,7 +153,7 @@ class Able(Protocol):
 
     def callBack(self) -> Deferred[bytes]:
         """
-        Have it said by a call from this very thread.
+        Get the answer by callFromThread, from this thread.
         """
         answer: Deferred[bytes] = Deferred()
         self.reactor.callLater(0, self.reactor.callFromThread, answer.callback, b"call")
@@ -162,7 +162,7 @@ class Able(Protocol):
 
 def _work(result: bytes) -> bytes:
     """
-    Take a while, so that the reactor has nothing else to do.
+    Sleep a while, so that the reactor has nothing else to do.
     """
     threading.Event().wait(0.05)
     return result
@@ -178,14 +178,14 @@ class Waiting(ProcessProtocol):
 
     def processEnded(self, reason: object) -> None:
         """
-        It has.
+        Answer.
         """
         self.answer.callback(b"process")
 
 
 class Asking(Protocol):
     """
-    Waits for an answer.
+    Receives an answer.
     """
 
     def __init__(self, answer: Deferred[bytes]) -> None:
@@ -193,7 +193,7 @@ class Asking(Protocol):
 
     def dataReceived(self, data: bytes) -> None:
         """
-        That is it.
+        Pass it on.
         """
         assert self.transport is not None
         self.transport.loseConnection()
@@ -202,7 +202,7 @@ class Asking(Protocol):
 
 class Saying(Protocol):
     """
-    Says that it was made in a process.
+    Sends a text as soon as it is connected.
     """
 
     def __init__(self, pid: int) -> None:
@@ -210,7 +210,7 @@ class Saying(Protocol):
 
     def connectionMade(self) -> None:
         """
-        Say it.
+        Send it.
         """
         assert self.transport is not None
         self.transport.write(b"listening" if self.here else b"elsewhere")
@@ -220,14 +220,14 @@ def able(reactor: Any, port: int) -> None:
     """
     Serve L{Able}.
 
-    @param port: of a server that says C{outgoing}.
+    @param port: the port of a server that sends C{outgoing}.
     """
     listen(reactor, lambda: Able(reactor, port))
 
 
 class Rude(Telling):
     """
-    Does to its process what it is told.
+    Does to its process whatever it receives.
     """
 
     def __init__(self, reactor: Any) -> None:
@@ -262,7 +262,7 @@ class Closing(Protocol):
     """
     Stops listening, and sends back what it receives.
 
-    @cvar port: where it does.
+    @cvar port: the port on which it listens.
     """
 
     transport: Any
@@ -270,7 +270,7 @@ class Closing(Protocol):
 
     def connectionMade(self) -> None:
         """
-        Stop.
+        Stop listening.
         """
         self.port.stopListening()
 
@@ -291,7 +291,7 @@ def closing(reactor: Any, path: str) -> None:
 
 class UnpicklableError(Exception):
     """
-    An error that no other process can be given.
+    An error that cannot be sent to another process.
     """
 
     def __init__(self, text: str) -> None:
@@ -300,7 +300,7 @@ class UnpicklableError(Exception):
 
 class Logging(Protocol):
     """
-    Logs what it receives, in each way there is.
+    Logs what it receives, in every way.
     """
 
     transport: Any
@@ -308,13 +308,13 @@ class Logging(Protocol):
 
     def connectionMade(self) -> None:
         """
-        Log something.
+        Log a text.
         """
         log.msg("made")
 
     def dataReceived(self, data: bytes) -> None:
         """
-        Log, and send it back.
+        Log it, and send it back.
         """
         text = data.decode()
         log.msg(f"old {text}")
@@ -331,7 +331,8 @@ class Logging(Protocol):
 
 def logging(reactor: Any) -> None:
     """
-    Serve L{Logging}, and tell what is logged and where, while a thread logs too.
+    Serve L{Logging}, and report each logged event and its process, while a thread logs
+    too.
     """
 
     @implementer(ILogObserver)
@@ -360,7 +361,7 @@ def logging(reactor: Any) -> None:
 
 class Printing(Protocol):
     """
-    Prints that it is there.
+    Prints a text when it is connected.
     """
 
     transport: Any
@@ -388,6 +389,6 @@ def printing(reactor: Any) -> None:
 
 def _print() -> None:
     """
-    Tell where we are, by way of a buffer.
+    Print the process id, through the buffer of standard output.
     """
     print(json.dumps({"event": "printed", "pid": os.getpid()}))

@@ -1,5 +1,5 @@
 """
-A server whose peers meddle with the reactor's run.
+A server whose peers run and crash the reactor.
 """
 
 from __future__ import annotations
@@ -12,8 +12,8 @@ from .closing import Telling
 
 class Meddling(Telling):
     """
-    Does as it is told: C{run} runs the reactor once more, C{crash} has it return
-    from that. Sends back all else.
+    Executes the commands that it receives: C{run} runs the reactor once more, C{crash}
+    makes C{run} return. Sends back all other data.
     """
 
     def __init__(self, reactor: Any) -> None:
@@ -21,7 +21,7 @@ class Meddling(Telling):
 
     def dataReceived(self, data: bytes) -> None:
         """
-        Do it.
+        Execute the command.
         """
         if data == b"run":
             self.reactor.run()
@@ -40,7 +40,7 @@ def serve(reactor: Any) -> None:
 
 def again(reactor: Any) -> None:
     """
-    Serve L{Meddling} until the reactor is told to crash, and then again.
+    Serve L{Meddling} until the reactor crashes, and then run it again.
     """
     serve(reactor)
     reactor.run()

@@ -1,6 +1,6 @@
 """
-Programs in which somebody else has a connection's descriptor: another process, another
-thread, another object, or whoever opens the next file.
+Programs in which a connection's descriptor is used by another process, another thread
+or another object, or its number by the next file.
 """
 
 from __future__ import annotations
@@ -27,8 +27,8 @@ from twisted.python.failure import Failure
 
 from . import listen, tell, tellListening, tellLost, whenPermitted
 
-# How many descriptors may be open, at the limit, beside those that are.
-_ROOM = 5
+# How many descriptors may be opened beyond those that are open, at the limit.
+_SPARE = 5
 
 
 class _Ending(ProcessProtocol):
@@ -41,16 +41,16 @@ class _Ending(ProcessProtocol):
 
     def processEnded(self, reason: Failure) -> None:
         """
-        It has.
+        It has ended.
         """
         self.finish()
 
 
 class Handing(Protocol):
     """
-    Stops reading, and hands the descriptor to somebody else, who sends back what is
-    received from then on. Tells what the protocol still receives. Closes the connection
-    when the other has ended.
+    Stops reading, and passes the descriptor to a process or thread, which sends back
+    the data received from then on. Reports the data that the protocol still receives.
+    Closes the connection when the process or thread has ended.
     """
 
     transport: Any
@@ -68,7 +68,7 @@ class Handing(Protocol):
 
     def connectionMade(self) -> None:
         """
-        Hand it over, or do that later.
+        Pass it on, now or later.
         """
         if self.when == "made":
             self.hand()
@@ -78,7 +78,7 @@ class Handing(Protocol):
 
     def dataReceived(self, data: bytes) -> None:
         """
-        Hand it over; afterwards there is nothing to receive.
+        Pass it on; afterwards nothing must be received.
         """
         if self.handed:
             tell("received", data=data.decode())
@@ -87,7 +87,7 @@ class Handing(Protocol):
 
     def hand(self) -> None:
         """
-        Hand it over.
+        Pass it on.
         """
         self.handed = True
         self.transport.stopReading()
@@ -110,8 +110,9 @@ class Handing(Protocol):
 class Restarting(Handing):
     """
     When the test permits it, the second connection waits until it has something to
-    receive, stops the port, closes the first connection and stops reading a pipe, as a
-    service does that is about to restart. Then it is handed to a thread.
+    receive. Then it stops the port, closes the first connection and stops reading a
+    pipe, as a service that is about to restart. At last the connection is passed to a
+    thread.
 
     @cvar first: the first connection.
     @cvar port: the port.
@@ -122,7 +123,7 @@ class Restarting(Handing):
 
     def connectionMade(self) -> None:
         """
-        Be the first, or restart when that is permitted.
+        Note the first connection; for the second, restart when that is permitted.
         """
         if Restarting.first is None:
             Restarting.first = self
@@ -136,7 +137,7 @@ class Restarting(Handing):
 
     def dataReceived(self, data: bytes) -> None:
         """
-        Send it back, until it is handed over.
+        Send it back, until the connection is passed on.
         """
         if self.handed:
             tell("received", data=data.decode())
@@ -145,7 +146,7 @@ class Restarting(Handing):
 
     def restart(self) -> None:
         """
-        End all else, and hand this over.
+        End everything else, and pass this connection on.
         """
         tell("waiting")
         select.select([self.transport.fileno()], [], [])
@@ -166,7 +167,7 @@ def restart(reactor: Any) -> None:
 
 def _sendBack(descriptor: int) -> None:
     """
-    Send back what comes, until the end.
+    Send back everything, until the end.
     """
     while True:
         select.select([descriptor], [], [])
@@ -185,14 +186,15 @@ def hand(reactor: Any, when: str, taker: str) -> None:
 
 class Lending(Protocol):
     """
-    Has a thread receive a piece, tells it, and sends back all that comes afterwards.
+    Lets a thread receive one piece, reports it, and sends back all that comes
+    afterwards.
     """
 
     transport: Any
 
     def connectionMade(self) -> None:
         """
-        Lend it.
+        Let the thread receive.
         """
         self.transport.pauseProducing()
         deferToThread(self.receive).addCallbacks(self.goOn, log.err)
@@ -207,7 +209,7 @@ class Lending(Protocol):
 
     def goOn(self, data: bytes) -> None:
         """
-        Have it back.
+        Read again.
         """
         tell("lent", data=data.decode())
         self.transport.resumeProducing()
@@ -228,11 +230,12 @@ def lend(reactor: Any) -> None:
 
 def inetd(reactor: Any) -> None:
     """
-    Serve C{cat}, by Twisted's inetd. Once permitted, collect garbage, and tell.
+    Run C{cat} for each client, by Twisted's inetd. Once permitted, collect garbage, and
+    report it.
     """
     from twisted.runner.inetd import InetdFactory
 
-    # It never closes a connection.
+    # inetd itself never closes a connection.
     warnings.simplefilter("ignore", ResourceWarning)
 
     class Service:
@@ -254,7 +257,7 @@ def inetd(reactor: Any) -> None:
 
 class _Reconnecting(Protocol):
     """
-    Connects again as soon as the connection is lost.
+    Connects again as soon as its connection is lost.
     """
 
     transport: Any
@@ -294,10 +297,10 @@ def _reconnect(
     source: Any = None,
 ) -> None:
     """
-    Connect so many times, each time when the last connection is lost.
+    Connect a number of times, each time when the previous connection is lost.
 
-    @param how: as of L{rebind}.
-    @param made: is called with the number of each connection, from 0.
+    @param how: as for L{rebind}.
+    @param made: called with the number of each connection, from 0.
     @param source: the address to connect from.
     """
     left = iter(range(times))
@@ -324,10 +327,10 @@ def _reconnect(
 
 def rebind(reactor: Any, port: int, how: str, times: int) -> None:
     """
-    Connect so many times from the same port.
+    Connect a number of times from the same port.
 
-    @param how: how each connection ends: by the C{"peer"}; by an C{"abort"} in a
-        later turn; or likewise when it is C{"paused"}.
+    @param how: how each connection ends: by the C{"peer"}; by an C{"abort"} in a later
+        turn; or by an abort when it is C{"paused"}.
     """
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
@@ -341,9 +344,9 @@ def _tellMade(number: int) -> None:
 
 def exhausted(reactor: Any, port: int, how: str, times: int) -> None:
     """
-    Connect so many times, after the first with no descriptor to spare.
+    Connect a number of times, after the first time without a spare descriptor.
 
-    @param how: as of L{rebind}.
+    @param how: as for L{rebind}.
     """
     held: list[int] = []
     limits = resource.getrlimit(resource.RLIMIT_NOFILE)
@@ -354,7 +357,7 @@ def exhausted(reactor: Any, port: int, how: str, times: int) -> None:
         _tellMade(number)
 
     def fill() -> None:
-        most = max(map(int, os.listdir("/proc/self/fd"))) + _ROOM
+        most = max(map(int, os.listdir("/proc/self/fd"))) + _SPARE
         resource.setrlimit(resource.RLIMIT_NOFILE, (most, limits[1]))
         while True:
             try:
@@ -373,8 +376,8 @@ def exhausted(reactor: Any, port: int, how: str, times: int) -> None:
 
 class Forking(Protocol):
     """
-    Ends the connection in some way when it receives something, and forks when it is
-    told that the connection is lost. The child lives until this process ends.
+    Ends the connection in some way when it receives something, and forks in
+    C{connectionLost}. The child lives until this process ends.
     """
 
     transport: Any
@@ -382,7 +385,7 @@ class Forking(Protocol):
     def __init__(self, reactor: Any, how: str, later: bool) -> None:
         """
         @param how: the name of the transport's method.
-        @param later: whether to do it from a timer.
+        @param later: whether a timer calls it.
         """
         self.reactor = reactor
         self.how = how
@@ -390,7 +393,7 @@ class Forking(Protocol):
 
     def dataReceived(self, data: bytes) -> None:
         """
-        End it.
+        End the connection.
         """
         end = getattr(self.transport, self.how)
         if self.later:
@@ -424,22 +427,22 @@ def forkWhenLost(reactor: Any, how: str, later: bool) -> None:
 
 class Multiplying(Protocol):
     """
-    When it receives something, forks a child that goes on, and ends by itself; sends it
-    back when that has ended.
+    When it receives something, forks a child that continues to run the reactor and ends
+    by itself; sends the data back when the child has ended.
     """
 
     transport: Any
 
     def __init__(self, reactor: Any, how: str) -> None:
         """
-        @param how: C{"received"} or C{"timer"}: where it forks.
+        @param how: C{"received"} or C{"timer"}: the callback in which it forks.
         """
         self.reactor = reactor
         self.how = how
 
     def dataReceived(self, data: bytes) -> None:
         """
-        Fork, at once or later.
+        Fork, now or later.
         """
         if data == b"still":
             self.transport.write(data)
@@ -450,7 +453,7 @@ class Multiplying(Protocol):
 
     def connectionLost(self, reason: Failure = connectionDone) -> None:
         """
-        Tell why.
+        Report the reason.
         """
         tellLost(reason)
 
@@ -462,12 +465,12 @@ class Multiplying(Protocol):
         if pid:
             self.await_(pid)
             return
-        # Two turns of the child's reactor.
+        # Two turns of the child's reactor later.
         self.reactor.callLater(0, self.reactor.callLater, 0.01, os._exit, 7)
 
     def await_(self, pid: int) -> None:
         """
-        Wait for the child, and tell how it has ended.
+        Wait for the child, and report how it has ended.
         """
         ended, status = os.waitpid(pid, os.WNOHANG)
         if ended:
@@ -485,7 +488,7 @@ def multiply(reactor: Any, how: str) -> None:
 
 class _One(FileDescriptor):
     """
-    One of several objects that have the same descriptor.
+    One of several objects with the same descriptor.
     """
 
     def __init__(self, reactor: Any, shared: socket.socket, name: str) -> None:
@@ -501,13 +504,13 @@ class _One(FileDescriptor):
 
     def doRead(self) -> None:
         """
-        Tell what came.
+        Report the data.
         """
         tell("read", name=self.name, data=self.shared.recv(10).decode())
 
     def doWrite(self) -> None:
         """
-        Tell, once.
+        Report it, once.
         """
         self.stopWriting()
         tell("wrote", name=self.name)
@@ -515,8 +518,8 @@ class _One(FileDescriptor):
 
 def sameDescriptor(reactor: Any, order: str) -> None:
     """
-    Have one object read a descriptor that another one writes, in some order; then
-    have each stop while the other goes on.
+    Let one object read a descriptor and another one write it, added in some order; then
+    stop each while the other continues.
     """
     ours, theirs = socket.socketpair()
     ours.setblocking(False)

@@ -1,6 +1,6 @@
 """
-Servers that run short of threads or processes, and one that has to wait in the middle
-of a turn.
+Servers that run out of threads or processes, and one that has to wait in the middle of
+a turn.
 """
 
 from __future__ import annotations
@@ -30,24 +30,28 @@ def _tellWarnings(event: Any) -> None:
         tell("warning", text=formatEvent(event))
 
 
-def confined(reactor: Any, room: int) -> None:
+def confined(reactor: Any, spare: int) -> None:
     """
-    Serve L{TellingEcho}, with so much more memory, in bytes, to address.
+    Serve L{TellingEcho}, with a limited address space.
+
+    @param spare: how many bytes more than now.
     """
     globalLogPublisher.addObserver(_tellWarnings)
     pages = int(Path("/proc/self/statm").read_text().split()[0])
     _, hard = resource.getrlimit(resource.RLIMIT_AS)
     addressed = pages * os.sysconf("SC_PAGESIZE")
-    resource.setrlimit(resource.RLIMIT_AS, (addressed + room, hard))
+    resource.setrlimit(resource.RLIMIT_AS, (addressed + spare, hard))
     listen(reactor, TellingEcho)
 
 
-def unforkable(reactor: Any, room: int) -> None:
+def unforkable(reactor: Any, spare: int) -> None:
     """
-    Serve L{TellingEcho}, with room for so many processes more.
+    Serve L{TellingEcho}, with a limited number of processes.
+
+    @param spare: how many more may be forked.
     """
     globalLogPublisher.addObserver(_tellWarnings)
-    left = [room]
+    left = [spare]
     fork = os.fork
 
     def forkWhileAllowed() -> int:
@@ -62,8 +66,8 @@ def unforkable(reactor: Any, room: int) -> None:
 
 class Calling(TellingEcho):
     """
-    Connects elsewhere when it is told C{connect}, and tells what becomes of that.
-    Sends back all else.
+    Connects to another server when it receives C{connect}, and reports the result.
+    Sends back all other data.
     """
 
     def __init__(self, reactor: Any, port: int) -> None:
@@ -72,7 +76,7 @@ class Calling(TellingEcho):
 
     def dataReceived(self, data: bytes) -> None:
         """
-        Do it.
+        Execute the command.
         """
         if data == b"connect":
             factory = ClientFactory.forProtocol(Telling)
@@ -92,8 +96,8 @@ def calling(reactor: Any, port: int) -> None:
 
 class Waiting(TellingEcho):
     """
-    Sends C{later} back when a timer has fired, for which it waits by running the
-    reactor itself. Sends back all else.
+    Sends C{later} back when a timer has fired; it runs the reactor itself to wait for
+    that. Sends back all other data.
     """
 
     def __init__(self, reactor: Any) -> None:
@@ -101,7 +105,7 @@ class Waiting(TellingEcho):
 
     def dataReceived(self, data: bytes) -> None:
         """
-        Wait, or do not.
+        Wait if necessary, and send it back.
         """
         if data == b"later":
             call = self.reactor.callLater(0.2, tell, "fired")

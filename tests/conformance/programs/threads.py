@@ -16,8 +16,7 @@ from . import tell
 
 def storm(reactor: Any) -> None:
     """
-    Have several threads call the reactor as fast as they can. Tell what was
-    called.
+    Let several threads call the reactor as fast as they can. Report the calls.
     """
     called: list[list[int]] = [[] for _ in range(CALLERS)]
     elsewhere: list[int] = []
@@ -46,7 +45,7 @@ def storm(reactor: Any) -> None:
             elsewhere=len(elsewhere),
             together=len(together),
         )
-        # Whatever is called once more shows up in what is told then.
+        # A call that is made twice shows up in the events that follow.
         reactor.callLater(0.05, end)
 
     def end() -> None:
@@ -58,13 +57,13 @@ def storm(reactor: Any) -> None:
 
 def wake(reactor: Any, times: int) -> None:
     """
-    Have a thread wake a reactor that has nothing to do, so many times: each
-    time only once it has gone back to sleep, as far as a thread can tell.
+    Let a thread wake an idle reactor, a number of times: each time only when the
+    reactor waits again, as far as a thread can know.
     """
 
     def poke() -> None:
         for number in range(times):
-            # It waits for an answer: the reactor has nothing else left then.
+            # The thread waits for an answer: then the reactor has nothing else to do.
             blockingCallFromThread(reactor, tell, "woken", number=number)
         reactor.callFromThread(reactor.stop)
 
@@ -73,7 +72,7 @@ def wake(reactor: Any, times: int) -> None:
 
 def defer(reactor: Any, times: int) -> None:
     """
-    Have work done by the thread pool, some of which fails.
+    Run work in the thread pool, some of which fails.
     """
     results: list[Any] = []
 

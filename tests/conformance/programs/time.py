@@ -11,30 +11,30 @@ from ..sizes import TIMERS, TIMERS_WITHIN
 from . import listen, tell, whenPermitted
 from .closing import TellingEcho
 
-# So often each of several things happens before a chain of calls is over.
+# How often each of several things happens before a chain of calls ends.
 _TURNS = 1000
 
 
 class Echo(TellingEcho):
     """
-    Sends back what it receives, and tells nothing.
+    Sends back what it receives, and reports nothing.
     """
 
     def connectionMade(self) -> None:
         """
-        Tell nothing.
+        Report nothing.
         """
 
     def connectionLost(self, reason: object = None) -> None:
         """
-        Tell nothing.
+        Report nothing.
         """
 
 
 def many(reactor: Any, seed: int) -> None:
     """
-    Once permitted, start many timers, and cancel, put off, bring forward some:
-    some at once, and some from within another. Tell what fired, and when.
+    Once permitted, start many timers, and cancel, postpone or move forward some: some
+    at once, and some from within another. Report those that fired, and when.
     """
     listen(reactor, Echo)
     source = random.Random(seed)
@@ -44,7 +44,7 @@ def many(reactor: Any, seed: int) -> None:
 
     def fire(number: int) -> None:
         now = reactor.seconds()
-        # A call that is being made knows still when it was due.
+        # During the call, a delayed call still has the time at which it was due.
         due = calls[number].getTime()
         if now < due:
             early.append(due - now)
@@ -96,8 +96,8 @@ def many(reactor: Any, seed: int) -> None:
 
 def chain(reactor: Any) -> None:
     """
-    Serve, with a call that always makes itself again at once. Tell every so
-    many turns.
+    Serve, with a call that always schedules itself again at once. Report its progress
+    every so many turns.
     """
     listen(reactor, Echo)
 
@@ -111,7 +111,7 @@ def chain(reactor: Any) -> None:
 
 def idle(reactor: Any) -> None:
     """
-    Do nothing but what is due: a call to make at once, and one later.
+    Make one call at once and one later, and nothing else.
     """
     reactor.callLater(0, tell, "soon")
     started = reactor.seconds()

@@ -1,8 +1,8 @@
 """
-Turns of the reactor in which one owner of many lets an exception through.
+Turns of the reactor in which one owner of many raises an exception.
 
-Every place where a reactor calls the owner of a connection is one line of L{STREAMS}
-or L{CLIENTS}; L{tests.conformance.programs.owners} has the other kinds of owners.
+Every place where a reactor calls the owner of a connection is one line of L{STREAMS} or
+L{CLIENTS}; L{tests.conformance.programs.owners} has the other kinds of owners.
 """
 
 from __future__ import annotations
@@ -30,7 +30,8 @@ from ..peers import connectTo, reset
 from ..sizes import KIB
 from . import enact, tell
 
-#: Owners in one turn, and which of them raises: some come before it, some behind.
+#: The number of owners in a turn, and the index of the one that raises: some are called
+#: before it, some after it.
 OWNERS = 7
 GUILTY = 3
 
@@ -39,17 +40,17 @@ _MUCH = bytes(100 * KIB)  # more than a transport takes before it pauses its pro
 
 class Injected(Exception):
     """
-    An error of an owner.
+    The error of an owner.
     """
 
 
 class InjectedBase(BaseException):
     """
-    Likewise, one that C{except Exception} does not stop.
+    The same, but not caught by C{except Exception}.
     """
 
 
-#: What is raised at every place.
+#: The errors that are raised at every place.
 ERRORS: tuple[type[BaseException], ...] = (
     Injected,
     InjectedBase,
@@ -60,9 +61,9 @@ ERRORS: tuple[type[BaseException], ...] = (
 
 class Owner:
     """
-    Remembers which of its callbacks were called. One of them raises, once.
+    Notes which of its callbacks were called. One of them raises, once.
 
-    @ivar told: the callbacks.
+    @ivar told: the names of the callbacks that were called.
     """
 
     def __init__(self) -> None:
@@ -74,21 +75,21 @@ class Owner:
     @property
     def hasRaised(self) -> bool:
         """
-        Whether it raised what it was to raise.
+        Whether it has raised the error.
         """
         return not self._raising
 
     def raiseIn(self, callback: str, error: BaseException, skipped: int = 0) -> None:
         """
-        Raise this error when a callback is called next.
+        Raise an error when a callback is called next.
 
-        @param skipped: how often it is called before that.
+        @param skipped: how many calls come before that.
         """
         self._raising, self._error, self._skipped = callback, error, skipped
 
     def called(self, callback: str, reason: Failure | None = None) -> None:
         """
-        A callback was called.
+        Note that a callback was called.
         """
         kind = "" if reason is None else type(reason.value).__name__
         if kind in [error.__name__ for error in ERRORS]:
@@ -98,8 +99,8 @@ class Owner:
 
     def raiseIfDue(self, callback: str) -> None:
         """
-        The same, of a callback that is not remembered: how often a reactor calls it
-        is its own affair.
+        Raise the error if this callback has to, without a note of the call: how often a
+        reactor calls it is not specified.
         """
         if callback == self._raising:
             if self._skipped:
@@ -111,9 +112,9 @@ class Owner:
 
 class Patience:
     """
-    How long is waited for what must come: not long any more once something did not.
+    How long to wait for events: shorter once an event did not come.
 
-    @ivar seconds: so long.
+    @ivar seconds: the time-out.
     """
 
     def __init__(self) -> None:
@@ -121,13 +122,13 @@ class Patience:
 
     def lose(self) -> None:
         """
-        Something did not come.
+        An event did not come.
         """
         self.seconds = 1.0
 
     async def until(self, reactor: Any, condition: Callable[[], bool]) -> None:
         """
-        Wait for what gives no notice.
+        Wait for a condition that causes no event.
         """
         deadline = time.monotonic() + self.seconds
         while not condition():
@@ -138,7 +139,9 @@ class Patience:
 
     async def gather(self, reactor: Any, events: Sequence[Deferred[None]]) -> bool:
         """
-        Wait for all of these: whether they came.
+        Wait for all of these.
+
+        @return: whether all came.
         """
         together = gatherResults(events, consumeErrors=True)
         together.addTimeout(self.seconds, reactor)
@@ -152,13 +155,13 @@ class Patience:
 
 class Named(Shape):
     """
-    A case has a name.
+    A case with a name.
     """
 
     @property
     def name(self) -> str:
         """
-        The callback; behind a colon, how it comes to be called.
+        The callback; after a colon, the circumstances of its call.
         """
 
 
@@ -171,10 +174,10 @@ def tryAll(
     tryOne: Callable[[_Case, BaseException, Patience], Awaitable[list[str]]],
 ) -> None:
     """
-    Try every case with every error; tell what was wrong with each.
+    Try every case with every error; report the faults of each.
     """
 
-    # The sockets of some owners that raised are left to the garbage collector.
+    # The sockets of some owners that raised are closed by the garbage collector.
     warnings.simplefilter("ignore", ResourceWarning)
 
     async def inOrder() -> None:
@@ -188,7 +191,7 @@ def tryAll(
     enact(reactor, inOrder)
 
 
-# Connections that were accepted.
+# Accepted connections.
 
 
 class Spoken(Owner, Protocol):
@@ -243,7 +246,7 @@ class Spoken(Owner, Protocol):
 @dataclass(frozen=True)
 class Ends:
     """
-    Both ends of the connection that raises.
+    Both ends of the connection whose owner raises.
     """
 
     owner: Spoken
@@ -251,13 +254,13 @@ class Ends:
 
     def say(self) -> None:
         """
-        The peer says something.
+        The peer sends something.
         """
         self.peer.sendall(b"x")
 
     def shutDown(self) -> None:
         """
-        The peer has said everything.
+        The peer shuts down its sending side.
         """
         self.peer.shutdown(socket.SHUT_WR)
 
@@ -281,7 +284,7 @@ class Ends:
 
     def loseWrite(self) -> None:
         """
-        The owner closes its direction.
+        The owner shuts down its sending side.
         """
         self.owner.transport.loseWriteConnection()
 
@@ -293,7 +296,7 @@ class Ends:
 
     def write(self) -> None:
         """
-        The owner writes so much that its producer is paused.
+        The owner writes enough data for its producer to be paused.
         """
         self.owner.transport.write(_MUCH)
 
@@ -313,15 +316,15 @@ class Ends:
 @dataclass(frozen=True)
 class Case:
     """
-    A place where an owner of a connection raises.
+    A callback in which the owner of a connection raises.
 
-    @ivar name: the callback; behind a colon, how it comes to be called.
-    @ivar provoke: what leads to it, in this order; nothing if connecting does.
-    @ivar told: the callbacks that the owner is told, in their order; L{None} if that
-        is the reactor's affair.
-    @ivar last: those that it is told when its peer closes.
+    @ivar name: the callback; after a colon, the circumstances of its call.
+    @ivar provoke: the actions that lead to the call, in order; empty if to connect is
+        enough.
+    @ivar told: the expected callbacks, in order; L{None} if they are not specified.
+    @ivar last: the expected callbacks when the peer closes.
     @ivar halfCloses: whether the protocol provides L{IHalfCloseableProtocol}.
-    @ivar skipped: how often it is called before it raises.
+    @ivar skipped: how many calls of the callback come before it raises.
     """
 
     name: str
@@ -338,7 +341,7 @@ _ABORTED = "connectionLost(ConnectionAborted)"
 _ERROR = "connectionLost(error)"
 _STOPPED = f"stopProducing {_DONE}"
 
-# All but those that connecting leads to are told connectionMade first.
+# Except for the callbacks that connecting leads to, connectionMade comes first.
 STREAMS: tuple[Case, ...] = (
     Case("buildProtocol", (), ""),
     Case("logPrefix", (), ""),
@@ -370,7 +373,7 @@ STREAMS: tuple[Case, ...] = (
     Case("connectionLost:loseWrite", (Ends.loseWrite,), "", _DONE),
     Case("connectionLost:abort", (Ends.abort,), _ABORTED),
     Case("connectionLost:writtenAbort", (Ends.write, Ends.abort), _ABORTED),
-    # Twisted's own send what was written then with the next write, others at once.
+    # Twisted's own reactors send that data with the next write, others at once.
     Case("pauseProducing", (Ends.push, Ends.write), None),
     Case(
         "resumeProducing:push",
@@ -384,7 +387,7 @@ STREAMS: tuple[Case, ...] = (
         f"resumeProducing resumeProducing stopProducing {_ERROR}",
         skipped=1,
     ),
-    # Twisted's transport stops its producer first, and gets no further.
+    # Twisted's transport stops its producer first, and does nothing after that.
     Case("stopProducing:close", (Ends.push, Ends.close), "stopProducing"),
     Case("stopProducing:reset", (Ends.push, Ends.reset), "stopProducing"),
     Case("stopProducing:abort", (Ends.push, Ends.abort), "stopProducing"),
@@ -395,14 +398,14 @@ class Listening(Factory):
     """
     Makes the owners of one case after the other.
 
-    @ivar owners: those of the case, in the order of their connections.
+    @ivar owners: the owners of the case, in the order of their connections.
     """
 
     noisy = False
 
     def begin(self, case: Case, error: BaseException) -> None:
         """
-        The connections that come from now on are of another case.
+        Begin another case with the next connections.
         """
         self.owners: list[Spoken] = []
         self._case, self._error = case, error
@@ -424,10 +427,10 @@ def hear(
     peers: list[socket.socket], size: int, patience: Patience
 ) -> list[bytes | None]:
     """
-    Receive so many bytes from each, or what there is until it ends. This blocks.
+    Receive this number of bytes from each, or all bytes until it ends. This blocks.
 
-    @param size: 0 for all until the end.
-    @return: of each what it said; L{None} if not all of that came.
+    @param size: 0 for all bytes until the end.
+    @return: the data of each; L{None} if not all of it came.
     """
     heard: dict[Any, bytes] = dict.fromkeys(peers, b"")
     waiting = set(peers)
@@ -455,11 +458,11 @@ def hear(
 
 def streams(reactor: Any, transport: str, onlyExceptions: bool) -> None:
     """
-    Have the owner of one connection among many raise, at every place.
+    Let the owner of one connection among many raise, at every place.
 
     @param transport: C{"tcp"} or C{"unix"}.
-    @param onlyExceptions: whether what the owner that raised is told after that is
-        only looked at where it raised an L{Exception}.
+    @param onlyExceptions: whether the later callbacks of the owner that raised are
+        checked only after an L{Exception}.
     """
     factory = Listening()
     if transport == "unix":
@@ -521,13 +524,13 @@ def streams(reactor: Any, transport: str, onlyExceptions: bool) -> None:
         if isCompared:
             await patience.until(reactor, lambda: blamed.told == expected)
             if blamed.told != expected:
-                wrong.append(f"its owner was told {blamed.told}")
+                wrong.append(f"the callbacks of its owner: {blamed.told}")
         await patience.until(
             reactor, lambda: all(_DONE in owner.told for owner in innocent)
         )
         ends = [owner.told.count(_DONE) for owner in innocent]
         if ends != [1] * len(innocent):
-            wrong.append(f"the others were told {ends} ends")
+            wrong.append(f"the ends of the others: {ends}")
         for peer in others:
             peer.close()
         return wrong
@@ -535,15 +538,15 @@ def streams(reactor: Any, transport: str, onlyExceptions: bool) -> None:
     tryAll(reactor, STREAMS, tryOne)
 
 
-# Connections that are made.
+# Outgoing connections.
 
 
 class Calling(Owner, ClientFactory):
     """
-    Connects, says something and hears it again.
+    Connects, sends something and receives it again.
 
-    @ivar heard: fires when it has heard it; another fires the next time.
-    @ivar over: fires when its connection is over, or there was none.
+    @ivar heard: fires when it has received it; it is replaced for the next time.
+    @ivar over: fires when its connection has ended, or could not be made.
     @ivar made: the connection's protocol.
     """
 
@@ -631,11 +634,11 @@ class Echo(Protocol):
 @dataclass(frozen=True)
 class ClientCase:
     """
-    A place where the owner of a connection that is made raises.
+    A callback in which the owner of an outgoing connection raises.
 
     @ivar name: the callback.
-    @ivar told: the callbacks that the owner is told, in their order.
-    @ivar isAnswered: whether there is somebody to connect to.
+    @ivar told: the expected callbacks, in order.
+    @ivar isAnswered: whether there is a server to connect to.
     """
 
     name: str
@@ -688,10 +691,10 @@ CLIENTS: tuple[ClientCase, ...] = (
 
 def clients(reactor: Any, transport: str, onlyExceptions: bool) -> None:
     """
-    Have the owner of one connection that is made among many raise, at every place.
+    Let the owner of one outgoing connection among many raise, at every place.
 
-    @param transport: as of L{streams}.
-    @param onlyExceptions: likewise.
+    @param transport: as for L{streams}.
+    @param onlyExceptions: as for L{streams}.
     """
     factory = Factory.forProtocol(Echo)
     factory.noisy = False
@@ -740,13 +743,13 @@ def clients(reactor: Any, transport: str, onlyExceptions: bool) -> None:
             reactor.callLater(0, owner.made.transport.loseConnection)
         await check("at the end", [owner.over for owner in innocent])
         await patience.until(reactor, lambda: blamed.hasRaised)
-        # To connect to a UNIX socket is done within connectUNIX, or later.
+        # A UNIX socket is connected within connectUNIX, or later.
         isCompared = isinstance(error, Exception) or not onlyExceptions
         if transport == "tcp" and isCompared:
             expected = case.told.split()
             await patience.until(reactor, lambda: blamed.told == expected)
             if blamed.told != expected:
-                wrong.append(f"its owner was told {blamed.told}")
+                wrong.append(f"the callbacks of its owner: {blamed.told}")
         return wrong
 
     tryAll(reactor, CLIENTS, tryOne)

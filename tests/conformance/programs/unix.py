@@ -21,7 +21,7 @@ _PATH = "socket"
 @implementer(IFileDescriptorReceiver)
 class Returning(Protocol):
     """
-    Sends back what it receives, descriptors too.
+    Sends back what it receives, including descriptors.
     """
 
     transport: Any
@@ -31,7 +31,7 @@ class Returning(Protocol):
 
     def fileDescriptorReceived(self, descriptor: int) -> None:
         """
-        Send it back, and hold it until it has gone.
+        Send it back, and keep it open until it is sent.
         """
         self._held.append(descriptor)
         self.transport.sendFileDescriptor(descriptor)
@@ -44,7 +44,7 @@ class Returning(Protocol):
 
     def connectionLost(self, reason: Failure = connectionDone) -> None:
         """
-        Let go of what was held.
+        Close the kept descriptors.
         """
         for descriptor in self._held:
             os.close(descriptor)
@@ -69,7 +69,7 @@ class Paused(Returning):
 
 class Careless(Protocol):
     """
-    Sends a descriptor, and nothing that it could go with.
+    Sends a descriptor without any byte.
     """
 
     transport: Any
@@ -82,21 +82,21 @@ class Careless(Protocol):
 
     def connectionLost(self, reason: Failure = connectionDone) -> None:
         """
-        Tell why.
+        Report the reason.
         """
         tellLost(reason)
 
 
 class Last(Protocol):
     """
-    Leaves at once, and with it all of the program.
+    Closes at once, and then the program ends.
     """
 
     transport: Any
 
     def connectionMade(self) -> None:
         """
-        Leave.
+        Close.
         """
         self.transport.loseConnection()
 
@@ -109,7 +109,7 @@ class Last(Protocol):
 
 def serve(reactor: Any, protocol: str) -> None:
     """
-    Listen, on C{socket} in the working directory.
+    Listen on C{socket} in the working directory.
     """
     protocols = {
         "careless": Careless,
@@ -124,21 +124,21 @@ def serve(reactor: Any, protocol: str) -> None:
 
 class Greeting(Protocol):
     """
-    Says something.
+    Sends a greeting.
     """
 
     transport: Any
 
     def connectionMade(self) -> None:
         """
-        Say it.
+        Send it.
         """
         tell("connectionMade")
         self.transport.write(b"hello")
 
     def connectionLost(self, reason: Failure = connectionDone) -> None:
         """
-        Tell why.
+        Report the reason.
         """
         tellLost(reason)
 

@@ -1,5 +1,5 @@
 """
-A server for visitors who do not stay.
+A server for short connections.
 """
 
 from __future__ import annotations
@@ -16,8 +16,8 @@ from .time import Echo
 
 class Visit(Protocol):
     """
-    Sends back what it receives. Tells when somebody who has said something is
-    gone.
+    Sends back what it receives. Reports when a connection that has received something
+    is lost.
     """
 
     transport: Any
@@ -32,7 +32,7 @@ class Visit(Protocol):
 
     def connectionLost(self, reason: Failure = connectionDone) -> None:
         """
-        Tell.
+        Report it.
         """
         if self.spoke:
             tell("gone")
@@ -47,7 +47,7 @@ def serve(reactor: Any) -> None:
 
 def watched(reactor: Any) -> None:
     """
-    Serve L{Visit}, and look all the time at who is there.
+    Serve L{Visit}, and call C{getReaders} all the time.
     """
 
     def look() -> None:
@@ -55,7 +55,7 @@ def watched(reactor: Any) -> None:
             reactor.getReaders()
         reactor.callLater(0.001, look)
 
-    # If there are threads, each has its chance to change what is looked at.
+    # Other threads get the chance to change the collections that are read.
     sys.setswitchinterval(1e-6)
     serve(reactor)
     reactor.callWhenRunning(look)

@@ -1,5 +1,5 @@
 """
-Servers that have not accepted yet, and those who wait for that.
+Servers with connections that wait in the backlog.
 """
 
 from __future__ import annotations
@@ -25,12 +25,12 @@ _BACKLOG = 2 * WAITING
 
 class TellingAll(Telling):
     """
-    Tells also what it receives.
+    Also reports the data that it receives.
     """
 
     def dataReceived(self, data: bytes) -> None:
         """
-        Tell it.
+        Report it.
         """
         tell("dataReceived", data=data.decode())
 
@@ -54,7 +54,7 @@ class Counted(Protocol):
     """
     Sends back what it receives.
 
-    @cvar made: how many of them were connected.
+    @cvar made: how many connections were made.
     """
 
     made = 0
@@ -62,7 +62,7 @@ class Counted(Protocol):
 
     def connectionMade(self) -> None:
         """
-        Be counted.
+        Count it.
         """
         Counted.made += 1
 
@@ -75,7 +75,7 @@ class Counted(Protocol):
 
 class OneAtATime(Counted):
     """
-    Has its port accept nobody else as long as it is there.
+    Pauses its port as long as its connection is open.
 
     @cvar port: the port.
     """
@@ -98,18 +98,18 @@ class OneAtATime(Counted):
 
     def connectionLost(self, reason: Failure = connectionDone) -> None:
         """
-        The next one, please.
+        Resume the port.
         """
         self.port.resumeProducing()
 
 
 def _listener(transport: str, name: str) -> socket.socket:
     """
-    A socket that listens, and that others could inherit.
+    A listening socket that other objects can share.
     """
     if transport == "unix":
         listener = socket.socket(socket.AF_UNIX)
-        # In no file system: each of several ports would remove it.
+        # In no file system, as each of several ports would remove the file.
         listener.bind(f"\0iodemo-{os.getpid()}-{name}")
     else:
         listener = socket.socket()
@@ -121,7 +121,7 @@ def _listener(transport: str, name: str) -> socket.socket:
 
 def _come(listener: socket.socket) -> list[socket.socket]:
     """
-    Many connect at once, and say something.
+    Connect many clients at once, and send something on each.
     """
     peers = []
     for _ in range(WAITING):
@@ -141,8 +141,8 @@ def _adopt(reactor: Any, listener: socket.socket, protocol: type[Protocol]) -> A
 
 def stop(reactor: Any, transport: str) -> None:
     """
-    End while many wait at each of two ports, whose sockets somebody else has, too:
-    tell how many came, were served, and are left for that other.
+    Stop while many connections wait at each of two ports, whose sockets another object
+    has, too. Report how many were made, were served, and are left for that object.
     """
     listeners = [_listener(transport, name) for name in ("one", "two")]
     for listener in listeners:
@@ -170,12 +170,12 @@ def stop(reactor: Any, transport: str) -> None:
 
 def pause(reactor: Any, transport: str, how: str) -> None:
     """
-    Have many come to a port that does not accept all of them at once; tell how many
-    were served.
+    Connect many clients to a port that does not accept all of them at once; report how
+    many were served.
 
-    @param how: C{"pause"}: the port pauses in the turn in which they come, and goes
-        on later; C{"stop"}: it stops then, and another one has its socket;
-        C{"one"}: it serves one at a time.
+    @param how: C{"pause"}: the port pauses in the turn in which they come, and resumes
+        later; C{"stop"}: it stops then, and another port has its socket; C{"one"}: it
+        serves one at a time.
     """
     listener = _listener(transport, "one")
     port = _adopt(reactor, listener, OneAtATime if how == "one" else Counted)
@@ -188,7 +188,7 @@ def pause(reactor: Any, transport: str, how: str) -> None:
         peers = _come(listener)
         if how == "pause":
             port.pauseProducing()
-            # Some turns, in which nobody is served.
+            # Some turns, in which no connection is served.
             for _ in range(5):
                 await deferLater(reactor, 0)
             port.resumeProducing()

@@ -1,7 +1,9 @@
 """
-Turns of the reactor in which one owner of many writes what is not exactly C{bytes}.
+Turns of the reactor in which one owner of many writes a value of another type than
+C{bytes}.
 
-Each kind of value is one line of L{WRITES}: what Twisted's own reactors do with it.
+Each kind of value is one line of L{WRITES}, with the behaviour of Twisted's own
+reactors.
 """
 
 from __future__ import annotations
@@ -30,13 +32,13 @@ _LARGE = bytes(200 * KIB)
 
 class Bytes(bytes):
     """
-    As those of PyNaCl and numpy.
+    A type like those of PyNaCl and numpy.
     """
 
 
 class Shorter(bytes):
     """
-    Says that it is shorter than it is.
+    A value whose C{len} is less than its number of bytes.
     """
 
     def __len__(self) -> int:
@@ -45,7 +47,7 @@ class Shorter(bytes):
 
 class Longer(bytes):
     """
-    Says that it is longer than it is.
+    A value whose C{len} is more than its number of bytes.
     """
 
     def __len__(self) -> int:
@@ -54,32 +56,32 @@ class Longer(bytes):
 
 class Unmeasured(bytes):
     """
-    Does not say how long it is.
+    A value without C{len}.
     """
 
     def __len__(self) -> int:
-        raise ZeroDivisionError("as asked")
+        raise ZeroDivisionError("deliberate")
 
 
 _WRITE = ("write",)
 _SEQUENCE = ("writeSequence",)
 _BOTH = _WRITE + _SEQUENCE
 
-#: How each value is written: among others, by either method, and alone.
+#: How each value is written: between others, by either method, and alone.
 WAYS = (*_BOTH, "alone")
 
 
 @dataclass(frozen=True)
 class Value:
     """
-    Something to write.
+    A value to write.
 
-    @ivar name: what it is.
-    @ivar make: what makes it.
-    @ivar sentBy: the methods of a transport that send it. To all others it is a
-        L{TypeError}, and nothing of it is sent.
-    @ivar sentOverTLS: likewise, over TLS.
-    @ivar isCompared: whether it matters what is sent.
+    @ivar name: its description.
+    @ivar make: the function that makes it.
+    @ivar sentBy: the methods of a transport that send it. All others raise
+        L{TypeError}, and send nothing of it.
+    @ivar sentOverTLS: the same over TLS.
+    @ivar isCompared: whether the sent data is checked.
     """
 
     name: str
@@ -124,7 +126,7 @@ class Listening(Factory):
     """
     Makes the owners of one case after the other.
 
-    @ivar owners: those of the case, in the order of their connections.
+    @ivar owners: the owners of the case, in the order of their connections.
     """
 
     noisy = False
@@ -140,7 +142,7 @@ class Listening(Factory):
 
 def writes(reactor: Any, transport: str) -> None:
     """
-    Have the owner of one connection among many write each value, in each way.
+    Let the owner of one connection among many write each value, in each way.
 
     @param transport: C{"tcp"}, C{"unix"} or C{"tls"}.
     """
@@ -170,12 +172,12 @@ def writes(reactor: Any, transport: str) -> None:
         guilty, others = peers[GUILTY], peers[:GUILTY] + peers[GUILTY + 1 :]
         wrong = []
 
-        async def check(who: list[socket.socket], expected: bytes) -> None:
-            heard = await deferToThread(hear, who, len(expected), patience)
-            if heard != [expected] * len(who):
-                whose = "its peer" if guilty in who else "the others"
+        async def check(receivers: list[socket.socket], expected: bytes) -> None:
+            heard = await deferToThread(hear, receivers, len(expected), patience)
+            if heard != [expected] * len(receivers):
+                name = "its peer" if guilty in receivers else "the others"
                 short = [each and each[:100] for each in heard]
-                wrong.append(f"{whose} heard {short} instead of {expected[:100]!r}")
+                wrong.append(f"{name} received {short} instead of {expected[:100]!r}")
 
         for peer in peers:
             peer.sendall(b"hello")
