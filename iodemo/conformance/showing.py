@@ -114,9 +114,9 @@ def _table(conformance: Conformance) -> Table:
     for each in modules:
         package, _, module = each["module"].rpartition(".")
         rows.setdefault(package if full else module, []).append(each)
-    for name, those in [*rows.items(), ("all", modules)]:
-        control = total([each["control"] for each in those])
-        table.add_row(name, *_numbers(total(those)), " ".join(_numbers(control)))
+    for name, group in [*rows.items(), ("all", modules)]:
+        control = total([each["control"] for each in group])
+        table.add_row(name, *_numbers(total(group)), " ".join(_numbers(control)))
     return table
 
 

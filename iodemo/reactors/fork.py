@@ -265,20 +265,20 @@ class ForkReactor(BoundedReactor):
         # The parent's signal handlers must not run in the child.
         before = signal.pthread_sigmask(signal.SIG_BLOCK, signal.valid_signals())
         try:
-            ours, theirs = socket.socketpair()
-            with theirs:
+            parentEnd, childEnd = socket.socketpair()
+            with childEnd:
                 try:
                     pid = os.fork()
                 except OSError:
-                    ours.close()
+                    parentEnd.close()
                     raise
                 if pid == 0:
-                    ours.close()
-                    self._begin(parent, connection, theirs)
+                    parentEnd.close()
+                    self._begin(parent, connection, childEnd)
             if pid:
-                self._startSignal = ours
+                self._startSignal = parentEnd
                 poll = select.poll()
-                poll.register(ours, select.POLLIN)
+                poll.register(parentEnd, select.POLLIN)
                 # A child may hang in a hook of os.register_at_fork: serve the others.
                 poll.poll(_FORK_TIMEOUT * 1000)
         except OSError as error:
@@ -294,20 +294,21 @@ class ForkReactor(BoundedReactor):
     # The child
 
     def _begin(
-        self, parent: int, connection: _ServedSocket, theirs: socket.socket
+        self, parent: int, connection: _ServedSocket, childEnd: socket.socket
     ) -> None:
         """
         Turn the inherited reactor into a new one that has only a connection.
 
-        @param theirs: the child's end of the socket pair. The child shuts it down when
-            it has replaced the parent's descriptors. The parent shuts down its own end
+        @param childEnd: the child's end of the socket pair. The child shuts it down
+            when it has replaced the parent's descriptors. The parent shuts down its own
+            end
             when it has served all that is ready.
         """
         try:
             endWithParent(parent)
             gc.freeze()
             self._disown(connection.fileno())
-            theirs.shutdown(socket.SHUT_WR)
+            childEnd.shutdown(socket.SHUT_WR)
             self._signals.uninstall()
             for number in signal.valid_signals():
                 if callable(signal.getsignal(number)):
@@ -322,7 +323,7 @@ class ForkReactor(BoundedReactor):
             super().__init__()
             self.installNameResolver(nameResolver)
             self.startRunning()
-            theirs.recv(1)
+            childEnd.recv(1)
         except BaseException:
             log.err(None, "the process of a connection could not begin")
             os._exit(1)

@@ -425,12 +425,12 @@ class _ConnectionThread(threading.Thread):
         self._reactor = reactor
         self._resumed = threading.Condition(reactor.lock)
         self._owner = weakref.ref(connection)
-        its = connection.socket
-        its.__class__ = _ThreadSocket
-        _threads[its] = self
-        self._socket = weakref.ref(its, self._forgotten)
+        connectionSocket = connection.socket
+        connectionSocket.__class__ = _ThreadSocket
+        _threads[connectionSocket] = self
+        self._socket = weakref.ref(connectionSocket, self._forgotten)
         self._poll = select.poll()
-        self._poll.register(its, select.POLLIN)
+        self._poll.register(connectionSocket, select.POLLIN)
 
     def succeed(self) -> _ConnectionThread | None:
         """
@@ -479,7 +479,7 @@ class _ConnectionThread(threading.Thread):
         else:
             self._reactor.threadEnded(self)
 
-    def release(self, its: socket.socket) -> None:
+    def release(self, connectionSocket: socket.socket) -> None:
         """
         End the thread, and make it return from the kernel, as its socket is about to be
         closed.
@@ -493,7 +493,7 @@ class _ConnectionThread(threading.Thread):
         if self.connection is not None or owner is None or owner.disconnected:
             # SHUT_RD sends no packet.
             with contextlib.suppress(OSError):
-                its.shutdown(socket.SHUT_RD)
+                connectionSocket.shutdown(socket.SHUT_RD)
             with self.waiting:
                 pass
 

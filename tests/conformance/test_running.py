@@ -24,7 +24,7 @@ class Failing(Protocol):
         self.transport.write(b"hello")
     def dataReceived(self, data):
         reactor.callLater(0, reactor.stop)
-        raise ZeroDivisionError("as asked")
+        raise ZeroDivisionError("deliberate")
 port = reactor.listenTCP(0, ServerFactory.forProtocol(Failing), interface="127.0.0.1")
 for protocol in (Protocol, Failing):
     factory = ClientFactory.forProtocol(protocol)
