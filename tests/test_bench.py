@@ -982,10 +982,10 @@ class ChildTests(SynchronousTestCase):
         assert parent.stdout is not None and parent.stdin is not None
         with parent:
             pids = map(int, parent.stdout.readline().split())
-            leashed = [psutil.Process(pid) for pid in pids]
-            self.assertEqual(len(leashed), 2)
+            guarded = [psutil.Process(pid) for pid in pids]
+            self.assertEqual(len(guarded), 2)
             parent.send_signal(signal.SIGKILL)
-            _, left = psutil.wait_procs(leashed, TIMEOUT)
+            _, left = psutil.wait_procs(guarded, TIMEOUT)
         self.assertEqual(left, [])
 
 

@@ -301,8 +301,7 @@ class ForkReactor(BoundedReactor):
 
         @param childEnd: the child's end of the socket pair. The child shuts it down
             when it has replaced the parent's descriptors. The parent shuts down its own
-            end
-            when it has served all that is ready.
+            end when it has served all that is ready.
         """
         try:
             endWithParent(parent)
