@@ -123,8 +123,8 @@ class CommandTestCase(SynchronousTestCase):
 
     def seeAllEnd(self) -> None:
         """
-        See that whatever our command started ends too. The processes are killed by their
-        guard after our command has ended, and that may take a moment.
+        See that whatever our command started ends too. The processes are killed by
+        their guard after our command has ended, and that may take a moment.
         """
         _, left = psutil.wait_procs(self.marked(), TIMEOUT)
         self.assertEqual(left, [])

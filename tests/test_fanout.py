@@ -108,8 +108,8 @@ class ChatTests(FlowTestCase):
 
     def test_greeting(self) -> None:
         """
-        A server that greets, and passes no line on, is told from a room, whose members
-        may be greeted.
+        A server that greets its clients and passes no line on is no chat service. A
+        chat service may greet its members.
         """
 
         def greet(connection: socket.socket) -> None:

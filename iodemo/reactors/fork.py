@@ -87,7 +87,8 @@ class ForkReactor(BoundedReactor):
     """
     A reactor with a process for every stream connection that it accepts.
 
-    In the parent:
+    The attributes from C{_children} to C{_allEnded} are used in the parent, the others
+    in a child.
 
     @ivar _children: the children that have not ended, by process id.
     @ivar _known: every reader or writer so far. A child inherits their descriptors, and
@@ -97,9 +98,6 @@ class ForkReactor(BoundedReactor):
     @ivar _ending: whether the reactor is stopping, and forks no more.
     @ivar _allEnded: a Deferred that fires when the last child has ended; L{None} unless
         the reactor is stopping.
-
-    In a child:
-
     @ivar _served: the socket that was accepted; L{None} in the parent.
     @ivar _connection: its transport; L{None} until there is one.
     @ivar _sendTried: whether this iteration has already tried to send what was written.
