@@ -16,9 +16,9 @@ from pathlib import Path
 import click
 from rich.console import Console
 
-from iodemo.load.round import Round
-from iodemo.results import comparisons, file, statistics
-from iodemo.results.file import Cell, Results, placeOf
+from iodemo.results import comparisons, file
+from iodemo.results.metrics import COMPARED
+from iodemo.results.schema import Cell, Results, Round, placeOf
 
 
 def pieces(rounds: list[Round], size: int) -> list[list[Round]]:
@@ -43,8 +43,8 @@ def verdicts(run: Results, size: int) -> Counter[str]:
         ]
         pairs = list(zip(*servers, strict=True))
         for (base, again), (_, other) in pairwise(pairs):
-            noise = comparisons.bands(comparisons.noiseOf([base], again))
-            metrics = statistics.COMPARED
+            noise = comparisons.bands(comparisons.controlComparisons([base], again))
+            metrics = COMPARED
             for comparison in comparisons.against(base, other, metrics, noise):
                 found[comparison["verdict"]] += 1
     return found

@@ -1,40 +1,35 @@
 """
-An extension of Sphinx: the keys of a results file, from the C{TypedDict}s that are
-their documentation.
+An extension of Sphinx: the keys of a results file, from the classes that are their
+documentation (L{iodemo.results.schema}).
 
-C{.. keys:: Round} lists those that a class adds to others: what kind of value each has,
-and what the comment behind it says, after its docstring. So the page says nothing else
-than the source, and a class that is not there any more is an error. C{.. cut:: SCENARIO
-BACKEND} shows one cell of the run that the book draws on, with one of its rounds; of a
-reader's own run (the tag C{own}) any cell that is good, where it has not that one.
+C{.. keys:: Round} lists the keys that a class adds to others: what kind of value each
+has, and what its comment says, after the docstring. So the page says nothing else than
+the source, and a class that is not there any more is an error. C{.. metrics::} lists
+the metrics. C{.. cut:: SCENARIO BACKEND} shows one cell of the run that the book draws
+on, with one of its rounds; of a reader's own run (the tag C{own}) any cell that is
+good, where it has not that one.
 """
 
 from __future__ import annotations
 
 import ast
-import json
 import re
 import tokenize
 import types
 from pathlib import Path
-from typing import (
-    Any,
-    Literal,
-    Union,
-    get_args,
-    get_origin,
-    get_type_hints,
-    is_typeddict,
-)
+from typing import Any, Literal, Union, get_args, get_origin
 
+import msgspec
 from docutils import nodes
 from docutils.parsers.rst import Directive
 from docutils.statemachine import StringList
+from typing_extensions import get_type_hints, is_typeddict
 
 from iodemo.load import round as rounds
-from iodemo.results import file as results
+from iodemo.results import metrics, schema
+from iodemo.results.file import FILE_NAME, read
 
-_MODULES = (rounds, results)
+_MODULES = (rounds, schema)
 _RUN = Path(__file__).parent / "measured"
 
 _KINDS: dict[Any, str] = {
@@ -48,13 +43,13 @@ _KINDS: dict[Any, str] = {
 
 def shapes() -> dict[str, Any]:
     """
-    The C{TypedDict}s, by name.
+    The classes, by name.
     """
     return {
         name: value
         for module in _MODULES
         for name, value in vars(module).items()
-        if is_typeddict(value)
+        if is_typeddict(value) or value is schema.Point
     }
 
 
@@ -70,7 +65,7 @@ def described(name: str) -> list[str]:
     lines = [f".. _results-{name}:", "", *_marked(shape.__doc__ or "").split("\n"), ""]
     for key, comment in own.items():
         kind = _kind(hints[key])
-        absent = "" if key in shape.__required_keys__ else ", or absent"
+        absent = "" if key in _required(shape) else ", or absent"
         said = f": {_marked(comment)}" if comment else ""
         lines.append(f"- ``{key}`` ({kind}{absent}){said}")
     return [*lines, ""]
@@ -80,7 +75,10 @@ def _comments(shape: Any) -> dict[str, str]:
     """
     The keys in a class's own body, and the comment behind each.
     """
-    path = Path(vars(results if _isFrom(shape, results) else rounds)["__file__"])
+    if shape is schema.Point:
+        return {key: each.description for key, each in schema.parameters().items()}
+    module = schema if shape.__module__ == schema.__name__ else rounds
+    path = Path(vars(module)["__file__"])
     with tokenize.open(path) as lines:
         comments = {
             token.start[0]: token.string.lstrip("# ")
@@ -98,8 +96,24 @@ def _comments(shape: Any) -> dict[str, str]:
     return dict.fromkeys(shape.__annotations__, "")
 
 
-def _isFrom(shape: Any, module: types.ModuleType) -> bool:
-    return bool(shape.__module__ == module.__name__)
+def _required(shape: Any) -> set[str]:
+    """
+    The keys that every file has.
+    """
+    if is_typeddict(shape):
+        return {*shape.__required_keys__}
+    fields = msgspec.structs.fields(shape)
+    return {field.name for field in fields if field.required}
+
+
+def listedMetrics() -> list[str]:
+    """
+    The metrics, as lines of reStructuredText: a line for all percentiles of a latency.
+    """
+    found: dict[str, list[str]] = {}
+    for metric in metrics.METRICS:
+        found.setdefault(metric.description, []).append(f"``{metric.key}``")
+    return [f"- {', '.join(keys)}: {said}" for said, keys in found.items()]
 
 
 def _kind(hint: Any) -> str:
@@ -117,7 +131,7 @@ def _kind(hint: Any) -> str:
         return f"list of {_many(arguments[0])}"
     if origin is dict:
         return f"object of {_many(arguments[1])}, by name"
-    if is_typeddict(hint):
+    if is_typeddict(hint) or hint is schema.Point:
         words = re.sub(r"(?<=[a-z])(?=[A-Z])", " ", hint.__name__).lower()
         return f"object: :ref:`{words} <results-{hint.__name__}>`"
     return _KINDS[hint]
@@ -160,6 +174,21 @@ class Keys(Directive):
         return [node]
 
 
+class Metrics(Directive):
+    """
+    C{.. metrics::}.
+    """
+
+    def run(self) -> list[nodes.Node]:
+        """
+        Put them in its place.
+        """
+        _dependOn(self, str(metrics.__file__), __file__)
+        node = nodes.container(classes=["keys"])
+        self.state.nested_parse(StringList(listedMetrics(), "metrics"), 0, node)
+        return [node]
+
+
 class Cut(Directive):
     """
     C{.. cut:: SCENARIO BACKEND}.
@@ -174,8 +203,8 @@ class Cut(Directive):
         """
         Put the last of its cells in its place.
         """
-        _dependOn(self, str(_RUN / results.FILE_NAME), __file__)
-        good = [cell for cell in results.read(_RUN)["cells"] if cell["status"] == "ok"]
+        _dependOn(self, str(_RUN / FILE_NAME), __file__)
+        good = [cell for cell in read(_RUN)["cells"] if cell["status"] == "ok"]
         cells = [
             cell
             for cell in good
@@ -186,7 +215,7 @@ class Cut(Directive):
         if not cells:
             raise self.error(f"nothing was measured of {' '.join(self.arguments)}")
         cell = {**cells[-1], "rounds": cells[-1]["rounds"][:1]}
-        text = json.dumps(cell, indent=2)
+        text = msgspec.json.format(msgspec.json.encode(cell), indent=2).decode()
         # What has no objects in it is short enough for a line.
         text = re.sub(r"\{[^{}]*\}", lambda each: " ".join(each[0].split()), text)
         return [nodes.literal_block(text, text, language="json")]
@@ -205,6 +234,7 @@ def setup(app: Any) -> dict[str, Any]:
     Called by Sphinx.
     """
     app.add_directive("keys", Keys)
+    app.add_directive("metrics", Metrics)
     Cut.isOwn = app.tags.has("own")
     app.add_directive("cut", Cut)
     return {"parallel_read_safe": True}

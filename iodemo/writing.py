@@ -22,6 +22,7 @@ import errno
 import os
 import secrets
 from pathlib import Path
+from typing import BinaryIO
 
 
 def writeFile(path: Path, content: bytes) -> None:
@@ -47,6 +48,18 @@ def writeFile(path: Path, content: bytes) -> None:
     except OSError as error:
         # Name the path that the user knows, instead of the temporary one.
         raise OSError(error.errno, error.strerror, str(path)) from error
+
+
+def createFile(path: Path) -> BinaryIO:
+    """
+    Create an empty file for writing, in the place of any that is there.
+
+    @raise OSError: if there is a symbolic link or a directory at C{path}, or the
+        directory cannot be written to.
+    """
+    _refuseLink(path)
+    path.unlink(missing_ok=True)
+    return open(path, "xb")
 
 
 def makeDirectory(path: Path) -> None:

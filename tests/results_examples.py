@@ -7,23 +7,27 @@ one. Nothing here is measured.
 from __future__ import annotations
 
 import copy
+import json
 from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
 
-from iodemo.load.round import Round
-from iodemo.results.comparisons import noiseOf
-from iodemo.results.file import (
+from msgspec import structs
+
+from iodemo.results.comparisons import controlComparisons
+from iodemo.results.metrics import COMPARED
+from iodemo.results.schema import (
     FORMAT,
     VERSION,
     Cell,
     Comparison,
     Environment,
     Interval,
-    Parameters,
     Planned,
+    Point,
     Results,
+    Round,
     Verdict,
 )
-from iodemo.results.statistics import COMPARED
 
 SELECT_LIMIT = (
     "select(2) takes bitmaps of FD_SETSIZE = 1024 bits, so a process cannot watch "
@@ -77,6 +81,13 @@ TWELVE_IDLE: dict[str, Curve] = {
 }
 
 
+def jsonOf(run: Any) -> str:
+    """
+    A run as it is in a file, or what a test has made of one.
+    """
+    return json.dumps(run, default=structs.asdict)
+
+
 def interval(values: Iterable[float]) -> Interval:
     """
     The median of three rounds, and their range for an interval.
@@ -89,20 +100,14 @@ def interval(values: Iterable[float]) -> Interval:
     }
 
 
-def parameters(active: int, idle: int = 0) -> Parameters:
-    return {
-        "active": active,
-        "idle": idle,
-        "payload": 64,
-        "rate": None,
-        "tls": False,
-    }
+def parameters(active: int, idle: int = 0, payload: int = 64, **others: Any) -> Point:
+    return Point(active, idle, payload, **others)
 
 
 def okCell(
     scenario: str,
     backend: str,
-    asked: Parameters,
+    asked: Point,
     throughput: float,
     kibPerConnection: float = 6.0,
     switches: float = 0.001,
@@ -115,8 +120,8 @@ def okCell(
     """
     rates = [throughput * factor for factor in WOBBLE]
     cpu = [0.98e6 / rate for rate in rates]
-    response = [asked["active"] / rate * 1e6 for rate in rates]
-    connections = asked["active"] + asked["idle"]
+    response = [asked.active / rate * 1e6 for rate in rates]
+    connections = asked.active + asked.idle
     rss = 38000 + int(kibPerConnection * connections)
     tail = {"p50": 0.95, "p90": 1.2, "p99": 1.9, "p99.9": 4.1, "max": 14.0}
     rounds: list[Round] = [
@@ -177,9 +182,9 @@ def pipesCell(backend: str, ready: int, watched: int, call: float) -> Cell:
     """
     A cell of pipes, with C{call} microseconds in the multiplexer.
     """
-    asked: Parameters = {**parameters(ready, watched - ready), "payload": 1}
+    asked = parameters(ready, watched - ready, payload=1)
     whole = call + 1.8 * ready
-    cell = okCell("pipes", backend, asked, 1e6 / whole)
+    cell = okCell("multiplexer", backend, asked, 1e6 / whole)
     cell["service"] = "pipes"
     cell["summary"]["latency_us.p50"] = interval(whole * factor for factor in WOBBLE)
     cell["summary"]["us_per_call"] = interval(call * factor for factor in WOBBLE)
@@ -195,7 +200,7 @@ def pipesCell(backend: str, ready: int, watched: int, call: float) -> Cell:
 
 
 def failedCell(
-    scenario: str, backend: str, asked: Parameters, reason: str = SELECT_LIMIT
+    scenario: str, backend: str, asked: Point, reason: str = SELECT_LIMIT
 ) -> Cell:
     return {
         "scenario": scenario,
@@ -213,7 +218,7 @@ def failedCell(
 def skippedCell(
     scenario: str,
     backend: str,
-    asked: Parameters,
+    asked: Point,
     reason: str = "the run was interrupted",
 ) -> Cell:
     cell = failedCell(scenario, backend, asked, reason)
@@ -326,10 +331,10 @@ def fivePipes() -> list[Cell]:
     cells: list[Cell] = []
     for ready, some in ((1, (10, 1000, 10_000)), (100, (100, 10_000))):
         for watched in some:
-            point: Parameters = {**parameters(ready, watched - ready), "payload": 1}
+            point = parameters(ready, watched - ready, payload=1)
             for backend in ("select", "poll"):
                 if backend == "select" and watched > 1000:
-                    cells.append(failedCell("pipes", backend, point))
+                    cells.append(failedCell("multiplexer", backend, point))
                     cells[-1]["service"] = "pipes"
                 else:
                     cells.append(pipesCell(backend, ready, watched, 0.13 * watched))
@@ -353,7 +358,7 @@ def ratedCells() -> list[Cell]:
     """
     cells: list[Cell] = []
     for index, rate in enumerate((2000, 8000, 32_000)):
-        point: Parameters = {**parameters(100), "rate": rate}
+        point = parameters(100, rate=rate)
         for backend, curve in RATES.items():
             answered = curve[index]
             if answered is None:
@@ -384,8 +389,8 @@ def sharedCells() -> list[Cell]:
     cells = []
     for rate, share in ((2000, 0.5), (8000, 0.8)):
         for cell in ratedCells():
-            if cell["parameters"]["rate"] == rate:
-                cell["parameters"] = {**parameters(100), "share": share}
+            if cell["parameters"].rate == rate:
+                cell["parameters"] = parameters(100, share=share)
                 cells.append(cell)
     return cells
 
@@ -426,7 +431,7 @@ def controlled(run: Results, factor: float) -> Results:
                 cpu = each["server_cpu_us_per_request"]
                 each["server_cpu_us_per_request"] = cpu and cpu / by
             run["controls"].append(again)
-            run["noise"] += noiseOf([cell], again)
+            run["noise"] += controlComparisons([cell], again)
     return run
 
 
@@ -456,9 +461,9 @@ def sweep(
                 else:
                     kib = KIB.get(backend, 4 + number * 0.8)
                     # Who multiplexes waits once for all that are ready.
-                    switches = SWITCHES.get(backend, 1 / point["active"])
+                    switches = SWITCHES.get(backend, 1 / point.active)
                     calls = {
-                        name: each / point["active"] if name in _WAITS else each
+                        name: each / point.active if name in _WAITS else each
                         for name, each in CALLS.get(backend, {}).items()
                     }
                     cells.append(

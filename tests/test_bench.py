@@ -22,14 +22,13 @@ import psutil
 from twisted.trial.unittest import SynchronousTestCase
 
 from iodemo import models
-from iodemo.bench import environment, runner, scenarios
+from iodemo.bench import environment, record, runner, scenarios
 from iodemo.bench import plan as planning
 from iodemo.bench.multiplexer import MULTIPLEXERS
 from iodemo.bench.plan import Plan
 from iodemo.bench.scenarios import (
     ECHO,
     Pipes,
-    Point,
     Scenario,
     Workload,
     foreignWorkload,
@@ -37,11 +36,11 @@ from iodemo.bench.scenarios import (
 from iodemo.kernel import ioUringRefusal
 from iodemo.load import driver
 from iodemo.load.exchanges import Echo, Http
-from iodemo.load.round import Round
 from iodemo.process import child
 from iodemo.report import select
-from iodemo.results import comparisons, file, journal, statistics
-from iodemo.results.file import Results
+from iodemo.results import comparisons, file, journal
+from iodemo.results.metrics import COMPARED
+from iodemo.results.schema import Cell, Point, Results, Round, placeOf
 from tests.children import TIMEOUT, allowFiles
 from tests.children import Child as TwistdChild
 from tests.results_examples import failedCell, okCell, parameters
@@ -198,7 +197,7 @@ class CompareTests(CompareTestCase):
         kept, overtaken = outcome["cells"]
         for cell, rate in ((kept, 400), (overtaken, 2e6)):
             self.assertEqual((cell["status"], cell["reason"]), ("ok", None))
-            self.assertEqual(cell["parameters"]["rate"], rate)
+            self.assertEqual(cell["parameters"].rate, rate)
             for each in cell["rounds"]:
                 due, sent = each["latency_us"], each["latency_uncorrected_us"]
                 self.assertGreaterEqual(due["p50"], sent["p50"])
@@ -226,8 +225,8 @@ class CompareTests(CompareTestCase):
         for capacity, cell in ((closed, shared), (closedAgain, sharedAgain)):
             self.assertEqual((capacity["status"], capacity["reason"]), ("ok", None))
             self.assertEqual((cell["status"], cell["reason"]), ("ok", None))
-            self.assertEqual(cell["parameters"]["share"], 0.5)
-            self.assertIsNone(cell["parameters"]["rate"])
+            self.assertEqual(cell["parameters"].share, 0.5)
+            self.assertIsNone(cell["parameters"].rate)
             rate = capacity["summary"]["throughput"]["median"] / 2
             self.assertAlmostEqual(cell["summary"]["rate"]["median"], rate)
         self.assertEqual((without["status"], refused["status"]), ("failed", "skipped"))
@@ -266,7 +265,7 @@ class CompareTests(CompareTestCase):
             self.assertEqual(cell["status"], "failed")
             self.assertIn(reason, cell["reason"] or "")
 
-    def assertCounted(self, cell: file.Cell) -> None:
+    def assertCounted(self, cell: Cell) -> None:
         """
         Its system calls were counted once, after its last round, or not for a reason.
         """
@@ -304,13 +303,13 @@ class CompareTests(CompareTestCase):
         The baseline is measured a second time among the others, and against itself.
         """
         ran: list[str] = []
-        ended: list[file.Cell] = []
+        ended: list[Cell] = []
 
         class Control(runner.Observer):
             def roundBegan(self, scenario: Scenario, point: Point, name: str) -> None:
                 ran.append(name)
 
-            def controlEnded(self, cell: file.Cell) -> None:
+            def controlEnded(self, cell: Cell) -> None:
                 ended.append(cell)
 
         outcome = self.compare(
@@ -331,7 +330,7 @@ class CompareTests(CompareTestCase):
             self.assertEqual((noise["baseline"], noise["backend"]), ("epoll", "epoll"))
         # Not every metric has a ratio: a short round may take no system time.
         metrics = {noise["metric"] for noise in outcome["noise"]}
-        expected = {*statistics.COMPARED, "server_rss_kib"} - {"us_per_call"}
+        expected = {*COMPARED, "server_rss_kib"} - {"us_per_call"}
         self.assertLessEqual(expected, metrics)
 
     def test_withinTheNoise(self) -> None:
@@ -344,17 +343,17 @@ class CompareTests(CompareTestCase):
                 *(("epoll", 1000.0), ("epoll", 1300.0), ("poll", 1200.0)),
             )
         )
-        noise = comparisons.noiseOf([base, other], control)
+        noise = comparisons.controlComparisons([base, other], control)
         self.assertLessEqual(
-            {*statistics.COMPARED} - {"us_per_call"},
+            {*COMPARED} - {"us_per_call"},
             {found["metric"] for found in noise},
         )
         for found, verdict in (([], "faster"), (noise, "indistinguishable")):
             (throughput, *_) = comparisons.comparisons([base, other], "epoll", found)
             self.assertEqual(throughput["verdict"], verdict)
         failed = failedCell("active", "epoll", parameters(1))
-        self.assertEqual(comparisons.noiseOf([base], failed), [])
-        self.assertEqual(comparisons.noiseOf([failed], control), [])
+        self.assertEqual(comparisons.controlComparisons([base], failed), [])
+        self.assertEqual(comparisons.controlComparisons([failed], control), [])
 
     def test_finishedIsKept(self) -> None:
         """
@@ -452,8 +451,8 @@ class CompareTests(CompareTestCase):
             def roundBegan(self, scenario: Scenario, point: Point, name: str) -> None:
                 began.append(point.connections)
 
-            def cellEnded(self, cell: file.Cell) -> None:
-                ended.append(f"{cell['scenario']} {cell['parameters']['active']}")
+            def cellEnded(self, cell: Cell) -> None:
+                ended.append(f"{cell['scenario']} {cell['parameters'].active}")
 
         both = tuple(Scenario(name, "?", ECHO, (), ()) for name in ("one", "two"))
         plan = Plan(
@@ -582,7 +581,7 @@ class CompareTests(CompareTestCase):
             "cells"
         ]:
             self.assertEqual((cell["status"], cell["reason"]), ("ok", None))
-            self.assertIs(cell["parameters"].get("churn"), True)
+            self.assertIs(cell["parameters"].churn, True)
 
     def test_tls(self) -> None:
         """
@@ -595,7 +594,7 @@ class CompareTests(CompareTestCase):
             outcome = self.compare(Point(2), backends=backends, workload=workload)
             epoll, reference = outcome["cells"]
             self.assertEqual((epoll["status"], epoll["reason"]), ("ok", None))
-            self.assertTrue(epoll["parameters"]["tls"])
+            self.assertTrue(epoll["parameters"].tls)
             self.assertEqual(reference["status"], "skipped")
             self.assertIn("has no TLS", reference["reason"] or "")
 
@@ -704,8 +703,27 @@ class Stopping(runner.Observer):
     def roundsEnded(self, seconds: float) -> None:
         self.seconds += seconds
 
-    def cellEnded(self, cell: file.Cell) -> None:
-        self.ended.append(f"{cell['scenario']} {cell['parameters']['active']}")
+    def cellEnded(self, cell: Cell) -> None:
+        self.ended.append(f"{cell['scenario']} {cell['parameters'].active}")
+
+
+#: A comparison that kills its own process when so many rounds have ended.
+KILLED = """
+import os, signal, sys
+from pathlib import Path
+from iodemo.bench import runner
+from tests.test_bench import GoOnTests
+
+class Killing(runner.Observer):
+    left = int(sys.argv[2])
+
+    def roundBegan(self, *_):
+        if not self.left:
+            os.kill(os.getpid(), signal.SIGKILL)
+        self.left -= 1
+
+runner.compare(GoOnTests().plan(), Path(sys.argv[1]), "iodemo compare", Killing())
+"""
 
 
 class GoOnTests(CompareTestCase):
@@ -749,7 +767,7 @@ class GoOnTests(CompareTestCase):
         """
         observer = Stopping()
         plan = plan or self.plan()
-        journal.check(plan, earlier)
+        record.check(plan, earlier)
         outcome = runner.compare(
             plan, self.path, "iodemo compare again", observer, earlier
         )
@@ -782,20 +800,39 @@ class GoOnTests(CompareTestCase):
             for some in kept:
                 self.assertTrue(any(c["rounds"][: len(some)] == some for c in every))
             for found in (outcome["noise"], outcome["comparisons"]):
-                self.assertEqual(len({file.placeOf(each) for each in found}), 3)
+                self.assertEqual(len({placeOf(each) for each in found}), 3)
+
+    def test_killed(self) -> None:
+        """
+        A comparison that SIGKILL ends in the middle of a point has every finished round
+        on disk, and none is measured again.
+        """
+        for rounds in (2, 5):
+            killed = subprocess.run(
+                [sys.executable, "-c", KILLED, str(self.path), str(rounds)],
+                timeout=60,
+            )
+            self.assertEqual(killed.returncode, -signal.SIGKILL)
+            earlier = journal.read(self.path.parent)
+            finished = [*earlier["cells"], *earlier["controls"], *earlier["unfinished"]]
+            self.assertEqual(sum(len(each["rounds"]) for each in finished), rounds)
+            outcome, observer = self.goOn(earlier)
+            self.assertTrue(outcome["complete"])
+            self.assertEqual(len(observer.began), 12 - rounds)
+            self.assertEqual(os.listdir(self.path.parent), [self.path.name])
 
     def test_everyCellIsTold(self) -> None:
         """
         An interrupted comparison has told of all cells that it has: of those too that
         ended at the point at which it was interrupted.
         """
-        told: list[file.Cell] = []
+        told: list[Cell] = []
 
         class Telling(Stopping):
-            def cellEnded(self, cell: file.Cell) -> None:
+            def cellEnded(self, cell: Cell) -> None:
                 told.append(cell)
 
-            def controlEnded(self, cell: file.Cell) -> None:
+            def controlEnded(self, cell: Cell) -> None:
                 told.append(cell)
 
         # Three rounds, then the second ones: two cells are finished.
@@ -810,14 +847,14 @@ class GoOnTests(CompareTestCase):
         """
         So it is with pipes, which not every backend has.
         """
-        scenario = Scenario("pipes", "?", Pipes(), (), ())
+        scenario = Scenario("multiplexer", "?", Pipes(), (), ())
         plan = self.plan(
             scenarios=((scenario, (Point(1, 9), Point(2, 8))),),
             backends=(models.find("threads"), models.find("epoll")),
         )
         for rounds in (1, 5):
             earlier = self.stop(rounds, plan)
-            left = plan.estimate(done=journal.done(plan, earlier))
+            left = plan.estimate(done=record.done(plan, earlier))
             self.assertAlmostEqual(left, plan.estimate() * (8 - rounds) / 8)
             outcome, observer = self.goOn(earlier, plan)
             self.assertTrue(outcome["complete"])
@@ -840,7 +877,7 @@ class GoOnTests(CompareTestCase):
         Only what is new is told of, and adds up to the estimate of what was left.
         """
         earlier = self.stop(7)
-        left = self.plan().estimate(done=journal.done(self.plan(), earlier))
+        left = self.plan().estimate(done=record.done(self.plan(), earlier))
         self.assertLess(left, self.plan().estimate() / 2)
         _, observer = self.goOn(earlier)
         self.assertEqual(observer.ended, ["one 2"] * 2 + ["two 2"] * 2)
@@ -870,7 +907,7 @@ class GoOnTests(CompareTestCase):
             self.plan(backends=self.plan().backends[:1]),
             self.plan(scenarios=self.plan().scenarios[:1]),
         ):
-            error = self.assertRaises(journal.CannotGoOn, journal.check, plan, earlier)
+            error = self.assertRaises(record.CannotGoOn, record.check, plan, earlier)
             self.assertIn("something else", str(error))
         for name, value, reason in (
             ("kernel", "Linux 1.0", "kernel Linux 1.0, now"),
@@ -880,11 +917,11 @@ class GoOnTests(CompareTestCase):
             other: Any = copy.deepcopy(earlier)
             other["environment"][name] = value
             error = self.assertRaises(
-                journal.CannotGoOn, journal.check, self.plan(), other
+                record.CannotGoOn, record.check, self.plan(), other
             )
             self.assertIn(reason, str(error))
         error = self.assertRaises(
-            journal.CannotGoOn, journal.check, self.plan(), self.stop(0)
+            record.CannotGoOn, record.check, self.plan(), self.stop(0)
         )
         self.assertIn("measured nothing", str(error))
 

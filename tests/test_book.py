@@ -17,6 +17,7 @@ from twisted.trial.unittest import SkipTest, SynchronousTestCase
 from iodemo.report import book, figures
 from iodemo.results import file as files
 from iodemo.results.claims import BadClaim
+from iodemo.results.schema import Cell, Results
 
 from .children import makeDirectory
 from .results_examples import failedCell, okCell, parameters, results
@@ -24,7 +25,7 @@ from .results_examples import failedCell, okCell, parameters, results
 _ASKED = parameters(10, 1000)
 
 
-def _run() -> files.Results:
+def _run() -> Results:
     return results(
         [
             okCell("idle", "epoll", _ASKED, 50_000),
@@ -239,7 +240,7 @@ def _commandsFor(page: str) -> Iterator[list[str]]:
                         yield words[2:]
 
 
-def _measures(command: list[str], cell: files.Cell) -> bool:
+def _measures(command: list[str], cell: Cell) -> bool:
     """
     Whether a comparison measures a cell: it names the scenario and, if it names
     backends, the backend.

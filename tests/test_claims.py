@@ -12,7 +12,7 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from iodemo.report.decisions import DecisionsTable
 from iodemo.results.claims import Answer, BadClaim, decide, overall, parse
-from iodemo.results.file import Results
+from iodemo.results.schema import Results
 from tests.results_examples import (
     SELECT_LIMIT,
     failedCell,

@@ -34,16 +34,23 @@ from iodemo import models
 from iodemo.bench import plan as planning
 from iodemo.bench import runner
 from iodemo.bench.plan import Plan
-from iodemo.bench.scenarios import SCENARIOS, Point, findScenario
+from iodemo.bench.scenarios import SCENARIOS, findScenario
 from iodemo.cli import compare
 from iodemo.cli.load import _roundTable
 from iodemo.cli.main import main
 from iodemo.load.driver import Driver
-from iodemo.load.round import Round, judged
+from iodemo.load.round import judged
 from iodemo.process.cores import runDelay
 from iodemo.results import file
+from iodemo.results.schema import Point, Results, Round
 from tests.children import TIMEOUT
-from tests.results_examples import environment, okCell, parameters, planned
+from tests.results_examples import (
+    environment,
+    jsonOf,
+    okCell,
+    parameters,
+    planned,
+)
 from tests.results_examples import results as example
 from tests.test_bench import faultyPath
 
@@ -827,7 +834,7 @@ class CompareTests(CommandTestCase):
         full = scenarios(compare._FULL)
         self.assertEqual(list(full), [each.name for each in SCENARIOS])
         for effort in (compare._USUAL, compare._QUICK):
-            self.assertEqual(list(scenarios(effort)), ["active", "idle", "pipes"])
+            self.assertEqual(list(scenarios(effort)), ["active", "idle", "multiplexer"])
         active, http = findScenario("active"), findScenario("http")
         self.assertEqual(
             scenarios(compare._QUICK, "http,active"),
@@ -900,8 +907,12 @@ class CompareTests(CommandTestCase):
             ),
             (("--plugin=web", "--load=http:/"), "put {endpoint}"),
             (
-                ("--plugin=x {endpoint}", "--load=echo", "--scenarios=idle,pipes"),
-                "the scenario pipes hosts no plugin",
+                (
+                    "--plugin=x {endpoint}",
+                    "--load=echo",
+                    "--scenarios=idle,multiplexer",
+                ),
+                "the scenario multiplexer hosts no plugin",
             ),
             (
                 ("--scenarios=pipes", "--backends=asyncio,threads"),
@@ -921,7 +932,7 @@ class CompareTests(CommandTestCase):
             ),
             (
                 ("--require", "no-such: poll/epoll > 1"),
-                "'no-such' is not measured, but active, idle, pipes, echo",
+                "'no-such' is not measured, but active, idle, multiplexer, echo",
             ),
             (
                 ("--require", "latency_us.p98: poll/epoll > 1"),
@@ -949,7 +960,7 @@ class CompareTests(CommandTestCase):
         A file that is no results is refused in one line.
         """
         file = self.directory / "results.json"
-        good = json.dumps(example([okCell("idle", "epoll", parameters(10), 1000)]))
+        good = jsonOf(example([okCell("idle", "epoll", parameters(10), 1000)]))
         hostile = good.replace('"backend": "epoll"', '"backend": "<script>"')
         for text, reason in (
             (good[:-50], "not a whole JSON file"),
@@ -1022,7 +1033,7 @@ class DiffTests(CommandTestCase):
         Make the new run one of another environment.
         """
         run = {**self.written, "environment": {**environment(), **fields}}
-        (self.directory / "new" / "results.json").write_text(json.dumps(run))
+        (self.directory / "new" / "results.json").write_text(jsonOf(run))
 
     def test_diff(self) -> None:
         """
@@ -1082,7 +1093,7 @@ class DiffTests(CommandTestCase):
         so.
         """
         run = {**self.written, "plan": planned()}
-        (self.directory / "old" / "results.json").write_text(json.dumps(run))
+        (self.directory / "old" / "results.json").write_text(jsonOf(run))
         output = self.succeeds("diff", "old", "new")
         self.assertIn("different: plan, which is not in new", output)
         for key, value, said in (
@@ -1090,7 +1101,7 @@ class DiffTests(CommandTestCase):
             ("warmup", 0.25, "warmup 0.5, now 0.25"),
         ):
             run["plan"] = {**planned(), key: value}
-            (self.directory / "new" / "results.json").write_text(json.dumps(run))
+            (self.directory / "new" / "results.json").write_text(jsonOf(run))
             status, output, errors = self.run_("diff", "old", "new")
             self.assertEqual((status, output, errors.count("\n")), (1, "", 1))
             self.assertIn(f"measured by different plans ({said})", errors)
@@ -1157,7 +1168,7 @@ class InterruptTests(CommandTestCase):
         self.seeAllEnd()
         return process.returncode, output
 
-    def kept(self, directory: str) -> file.Results:
+    def kept(self, directory: str) -> Results:
         """
         What is on disk of it.
         """

@@ -9,7 +9,7 @@ import random
 from twisted.trial.unittest import SynchronousTestCase
 
 from iodemo.results import costmodel
-from iodemo.results.file import Cell
+from iodemo.results.schema import Cell
 from tests.results_examples import failedCell, okCell, parameters
 
 POINTS = ((1, 0), (2, 0), (5, 0), (10, 0), (100, 0), (10, 100), (10, 1000))
@@ -119,9 +119,7 @@ class FitTests(SynchronousTestCase):
         If a single point determines the cost of a call, that point and the cost are
         left out.
         """
-        several = [
-            each for each in cells(10, 0.2, 0) if each["parameters"]["active"] > 1
-        ]
+        several = [each for each in cells(10, 0.2, 0) if each["parameters"].active > 1]
         sleeping = {"recvfrom": 1.0, "sendto": 1.0, "poll": 2.0}
         for number, each in enumerate(several):
             wobble = 1 + 0.02 * (-1) ** number

@@ -11,10 +11,13 @@ import re
 from collections import Counter
 from typing import Any
 
+import msgspec
+from msgspec import structs
 from rich.console import Console
 from twisted.trial.unittest import SynchronousTestCase
 
 from iodemo.report.changes import ChangesTable
+from iodemo.results.decoding import decoded
 from iodemo.results.diff import (
     MACHINE,
     SOFTWARE,
@@ -23,7 +26,7 @@ from iodemo.results.diff import (
     differing,
     plansDiffering,
 )
-from iodemo.results.file import Cell, Results
+from iodemo.results.schema import Cell, Point, Results
 from tests.results_examples import (
     SELECT_LIMIT,
     controlled,
@@ -166,19 +169,22 @@ class DifferenceTests(SynchronousTestCase):
         """
         for name, value in (
             *(("active", 11), ("idle", 5), ("payload", 65), ("rate", 1.0)),
-            *(("tls", True), ("new", 1)),
+            *(("tls", True), ("churn", True), ("share", 0.5), ("stalled", 1)),
         ):
-            asked: Any = {**POINT, name: value}
+            asked = structs.replace(POINT, **{name: value})
             (one, other) = difference(
                 results([okCell("idle", "epoll", POINT, 1.0)]),
                 results([okCell("idle", "epoll", asked, 1.0)]),
             )["unpaired"]
             self.assertEqual((one["new"], other["old"]), (None, None), name)
-        for nothing in (None, 0, False):
-            asked = {**POINT, "new": nothing}
-            self.change(
-                okCell("idle", "epoll", POINT, 1.0), okCell("idle", "epoll", asked, 1.0)
-            )
+        older = {
+            name: getattr(POINT, name)
+            for name in ("active", "idle", "payload", "rate", "tls")
+        }
+        asked = decoded(json.dumps(older), Point)
+        self.change(
+            okCell("idle", "epoll", POINT, 1.0), okCell("idle", "epoll", asked, 1.0)
+        )
 
     def test_extremes(self) -> None:
         """
@@ -197,7 +203,7 @@ class DifferenceTests(SynchronousTestCase):
                             each[key] = value  # type: ignore[literal-required]
                         each["latency_us"]["p99"] = value
                     runs.append(results([cell]))
-                json.dumps(difference(*runs), allow_nan=False)
+                msgspec.json.encode(difference(*runs))
         self.assertEqual(self.flushWarnings(), [])
 
 

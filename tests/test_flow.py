@@ -16,7 +16,7 @@ from iodemo.load.address import Address
 from iodemo.load.exchanges import PIECE, Sink, Stream, WrongAnswer, exchangeOf
 from iodemo.load.flow import driverOf
 from iodemo.load.plan import LoadFailed, Plan, spread
-from iodemo.load.round import Round
+from iodemo.results.schema import Round
 from tests.test_load import Driving, Serve
 
 PATTERN = bytes(range(256)) * 256

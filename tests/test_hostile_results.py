@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 from xml.etree import ElementTree
 
+import msgspec
 from click.testing import CliRunner
 from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
@@ -22,7 +23,8 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from iodemo.cli import main as cli
 from iodemo.report.figures import Chart
-from iodemo.results.file import FILE_NAME, Cell, Results
+from iodemo.results.file import FILE_NAME
+from iodemo.results.schema import Cell, Results
 from tests.results_examples import (
     controlled,
     failedCell,
@@ -50,7 +52,7 @@ VALUES: tuple[Any, ...] = (
     *(None, True, False, [], {}, [[]], {"x": 1}, "", "12", "x" * 64, "x" * 10_001),
     *("\x1b[31m", "\x1b]0;title\x07", "\x9b2J", "\u202egnp", "a\x00b", "\ud800"),
     *("<script>alert(1)</script>", "&amp;", "[bold]x[/bold]", "[/x]", "$\\frac{", "µ"),
-    *("epoll", "uring", "idle", "pipes", "rate", "connections", "chat", "stream"),
+    *("epoll", "uring", "idle", "multiplexer", "rate", "connections", "chat", "stream"),
     *("ok", "failed", "faster", "throughput", "latency_us.p99", "us_per_call"),
 )
 
@@ -81,7 +83,7 @@ def _ofScenario(name: str) -> list[Cell]:
     A few different cells of one scenario.
     """
     made = {
-        "pipes": fivePipes,
+        "multiplexer": fivePipes,
         "rate": ratedCells,
         "shares": sharedCells,
         "connections": heldCells,
@@ -92,9 +94,9 @@ def _ofScenario(name: str) -> list[Cell]:
     for number, many in enumerate((0, 100, 1000)):
         point = parameters(10, many)
         if name == "slow":
-            point = {**parameters(10), "stalled": many}
+            point = parameters(10, stalled=many)
         elif name in ("churn", "threads"):
-            point = {**parameters(1 + many), "churn": name == "churn"}
+            point = parameters(1 + many, churn=name == "churn")
         scenario = "active" if name == "threads" else name
         for backend, rate in (("epoll", 4e4), ("uring", 1e5), ("threads", 2e4)):
             calls = {"recvfrom": 1.0, "epoll_wait": 1 / (1 + number), "other": 0.1}
@@ -106,7 +108,7 @@ def _ofScenario(name: str) -> list[Cell]:
 
 SCENARIOS = (
     *("idle", "threads", "churn", "slow", "http", "chat", "stream"),
-    *("pipes", "rate", "shares", "connections"),
+    *("multiplexer", "rate", "shares", "connections"),
 )
 
 
@@ -118,9 +120,7 @@ def _run(names: list[str]) -> Results:
     if {"rate", "shares"} <= {*names}:
         # Cells of one scenario have different points.
         cells = [
-            *{
-                json.dumps(cell["parameters"]) + cell["backend"]: cell for cell in cells
-            }.values()
+            *{(cell["parameters"], cell["backend"]): cell for cell in cells}.values()
         ]
     run = controlled(results(cells), 1.02)
     run["plan"] = planned()
@@ -157,7 +157,7 @@ def hostileRuns(draw: st.DrawFn) -> Any:
     format, as a file that is refused tests little.
     """
     chosen = st.lists(st.sampled_from(SCENARIOS), min_size=1, max_size=2, unique=True)
-    run: Any = copy.deepcopy(_run(draw(chosen)))
+    run: Any = msgspec.to_builtins(_run(draw(chosen)))
     anything = draw(st.booleans())
     for _ in range(draw(st.integers(1, 30))):
         places = [*_places(run)]
@@ -198,7 +198,7 @@ class HostileResultsTests(SynchronousTestCase):
         # One format of figures is enough: to draw each in two would take half of the
         # time.
         self.patch(Chart, "png", lambda self: b"")
-        self.good = json.dumps(_run(["idle"]))
+        self.good = msgspec.json.encode(_run(["idle"])).decode()
 
     def shown(self, run: Any, arguments: tuple[str, ...]) -> None:
         """

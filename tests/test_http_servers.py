@@ -19,7 +19,7 @@ from iodemo.load.address import parseAddress
 from iodemo.load.exchanges import exchangeOf
 from iodemo.load.flow import driverOf
 from iodemo.load.plan import LoadFailed, Plan
-from iodemo.load.round import Round
+from iodemo.results.schema import Round
 
 _ZIPPED = r"Host: localhost\r\nAccept-Encoding: gzip\r\n\r\n"
 

@@ -54,9 +54,10 @@ from iodemo.load.pacing import Schedule
 from iodemo.load.part import Part
 from iodemo.load.plan import LoadFailed, Plan, spread
 from iodemo.load.recording import HIGHEST_NS, Recording
-from iodemo.load.round import Judged, Round, judged
+from iodemo.load.round import Judged, judged
 from iodemo.load.tls import Encrypted
 from iodemo.process.cores import Quota, runDelay
+from iodemo.results.schema import Round
 from tests.certificates import writeCertificate
 
 

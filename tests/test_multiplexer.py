@@ -19,7 +19,7 @@ from twisted.trial.unittest import SynchronousTestCase
 from iodemo import models
 from iodemo.bench import multiplexer as program
 from iodemo.bench.multiplexer import MULTIPLEXERS, Multiplexer, WrongFind
-from iodemo.load.round import Round
+from iodemo.results.schema import Round
 from tests.children import TIMEOUT, allowFiles
 
 Change = Callable[[list[int], list[int]], list[int]]

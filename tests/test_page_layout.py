@@ -18,7 +18,7 @@ from twisted.trial.unittest import SkipTest, SynchronousTestCase
 
 from iodemo import report
 from iodemo.report import figures
-from iodemo.results.file import Results
+from iodemo.results.schema import Results
 from tests.results_examples import (
     controlled,
     fivePipes,

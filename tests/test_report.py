@@ -18,6 +18,7 @@ from xml.etree import ElementTree
 import numpy
 from matplotlib.axes import Axes
 from matplotlib.colors import to_hex, to_rgb
+from msgspec import structs
 from rich.console import Console
 from twisted.trial.unittest import SynchronousTestCase
 
@@ -27,8 +28,9 @@ from iodemo.report.changes import ChangesTable
 from iodemo.report.figures import Chart
 from iodemo.report.table import comparisonTable
 from iodemo.results import file as resultsFile
+from iodemo.results import quantities
 from iodemo.results.diff import difference
-from iodemo.results.file import Cell, Parameters, Results
+from iodemo.results.schema import Cell, Results
 from tests.results_examples import (
     CALLS,
     FORK_LIMIT,
@@ -148,7 +150,7 @@ class TableTests(SynchronousTestCase):
         """
         text = terminal(results(fivePipes()), 80)
         for expected in (
-            "pipes: in one process, without a network",
+            "multiplexer: in one process, without a network",
             "\n1 ready of 10,000 pipes\n",
             "backend            calls/s     p50     p99 multiplexer against epoll\n",
             "poll                   768 1.30 ms 2.47 ms     1.30 ms",
@@ -210,8 +212,7 @@ class TableTests(SynchronousTestCase):
         """
         What flows one way is said in bytes, and which way that is.
         """
-        asked = parameters(10)
-        asked["payload"] = 65536
+        asked = parameters(10, payload=65536)
         text = terminal(
             results(
                 [
@@ -254,8 +255,7 @@ class TableTests(SynchronousTestCase):
         """
         Points that differ in stalled connections alone are different points.
         """
-        asked = parameters(100)
-        asked["stalled"] = 10
+        asked = parameters(100, stalled=10)
         cells = [
             okCell("slow", "epoll", each, 20000.0) for each in (parameters(100), asked)
         ]
@@ -433,22 +433,22 @@ class ReadingTests(SynchronousTestCase):
         Numbers are said in the unit that keeps them short.
         """
         for said, expected in (
-            (select.duration(0), "0 µs"),
-            (select.duration(27.14), "27.1 µs"),
-            (select.duration(999.4), "999 µs"),
-            (select.duration(999.6), "1.00 ms"),
-            (select.duration(1.5e6), "1.50 s"),
-            (select.duration(2.5e9), "2,500 s"),
-            (select.memory(512), "512 KiB"),
-            (select.memory(38000), "37.1 MiB"),
-            (select.memory(1024**3), "1,024 GiB"),
-            (select.rate(36123), "36,100"),
-            (select.rate(0.5), "0.5"),
-            (select.count(10000), "10,000"),
-            (select.count(1e300), "1.00e+300"),
-            (select.ratio(0.016666), "0.017"),
-            (select.ratio(0.98), "0.98"),
-            (select.ratio(3.75), "3.75"),
+            (quantities.duration(0), "0 µs"),
+            (quantities.duration(27.14), "27.1 µs"),
+            (quantities.duration(999.4), "999 µs"),
+            (quantities.duration(999.6), "1.00 ms"),
+            (quantities.duration(1.5e6), "1.50 s"),
+            (quantities.duration(2.5e9), "2,500 s"),
+            (quantities.memory(512), "512 KiB"),
+            (quantities.memory(38000), "37.1 MiB"),
+            (quantities.memory(1024**3), "1,024 GiB"),
+            (quantities.rate(36123), "36,100"),
+            (quantities.rate(0.5), "0.5"),
+            (quantities.count(10000), "10,000"),
+            (quantities.count(1e300), "1.00e+300"),
+            (quantities.ratio(0.016666), "0.017"),
+            (quantities.ratio(0.98), "0.98"),
+            (quantities.ratio(3.75), "3.75"),
         ):
             self.assertEqual(said, expected)
 
@@ -472,7 +472,7 @@ class ReadingTests(SynchronousTestCase):
         The points of a scenario come in the order of their connections.
         """
         cells = [okCell("idle", "epoll", parameters(10, n), 1.0) for n in (100, 0, 10)]
-        idle = [place.idle for place in select.places(results(cells))]
+        idle = [place.point.idle for place in select.places(results(cells))]
         self.assertEqual(idle, [0, 10, 100])
 
     def test_contradictions(self) -> None:
@@ -518,7 +518,7 @@ class ReadingTests(SynchronousTestCase):
         cells = [c for c in fourBackends()["cells"] if c["scenario"] == "idle"]
         place = select.representative(results(cells), ["throughput"])
         assert place is not None
-        self.assertEqual((place.active, place.idle), (10, 100))
+        self.assertEqual((place.point.active, place.point.idle), (10, 100))
 
 
 class HeadlineTests(SynchronousTestCase):
@@ -604,7 +604,7 @@ class LayoutTests(SynchronousTestCase):
             wanted = [
                 chance.choice((0.0, chance.uniform(0, 100))) for _ in range(count)
             ]
-            placed = layout.spread(wanted, 10, 0, 150)
+            placed = layout.separated(wanted, 10, 0, 150)
             for below, above in pairwise(sorted(placed)):
                 self.assertGreaterEqual(above - below, 10 - 1e-6)
             for one, its in zip(wanted, placed, strict=True):
@@ -618,7 +618,7 @@ class LayoutTests(SynchronousTestCase):
         """
         Labels with room are where they were wanted.
         """
-        self.assertEqual(layout.spread([50.0, 10.0], 10, 0, 100), [50.0, 10.0])
+        self.assertEqual(layout.separated([50.0, 10.0], 10, 0, 100), [50.0, 10.0])
 
     def test_decades(self) -> None:
         """
@@ -1120,7 +1120,7 @@ class FiguresTests(SynchronousTestCase):
         run["cells"] = [
             cell
             for cell in run["cells"]
-            if cell["scenario"] == "idle" or cell["parameters"]["active"] != 10
+            if cell["scenario"] == "idle" or cell["parameters"].active != 10
         ]
         ticks = self.threads(run).figure.axes[-1].get_xticklabels()
         self.assertEqual(
@@ -1138,7 +1138,7 @@ class FiguresTests(SynchronousTestCase):
         for busy in (1, 10, 50):
             point = parameters(busy)
             cells.append(okCell("active", "threads", point, 1000.0, calls=calls))
-            anew: Parameters = {**point, "churn": True}
+            anew = structs.replace(point, churn=True)
             for name in ("threads", "epoll"):
                 cells.append(okCell("churn", name, anew, 1000.0, calls=calls))
         run = results(cells)
@@ -1176,7 +1176,7 @@ class FiguresTests(SynchronousTestCase):
         run = twelveBackends()
         for index, cell in enumerate(run["cells"]):
             asked = cell["parameters"]
-            if (cell["backend"], asked["active"]) == ("threads", 1000):
+            if (cell["backend"], asked.active) == ("threads", 1000):
                 run["cells"][index] = failedCell("active", "threads", asked, "too many")
         chart = self.threads(run)
         for panel, name in zip(
@@ -1208,7 +1208,7 @@ class FiguresTests(SynchronousTestCase):
         self.assertIn("Hollow: it did not keep up", chart.caption)
         self.assertIn("99 of 100 within 67.9 s and did not keep up.", chart.alt)
         self.assertIn("at 8,000 a second half within 11.9 ms, 99 of", chart.alt)
-        few = [cell for cell in ratedCells() if cell["parameters"]["rate"] == 2000]
+        few = [cell for cell in ratedCells() if cell["parameters"].rate == 2000]
         for cells, names in (
             (few, True),
             ([failedCell("rate", "epoll", few[0]["parameters"])], False),
@@ -1268,7 +1268,7 @@ class FiguresTests(SynchronousTestCase):
         return [
             chart
             for chart in figures.drawn(results(cells))
-            if chart.name.startswith("pipes")
+            if chart.name.startswith("multiplexer")
         ]
 
     def test_pipes(self) -> None:
@@ -1341,7 +1341,9 @@ class FiguresTests(SynchronousTestCase):
         cell = pipesCell("epoll", 1, 1000, 0.7)
         del cell["summary"]["us_per_call"]
         self.assertEqual(self.pipes([cell]), [])
-        self.assertEqual(self.pipes([failedCell("pipes", "poll", parameters(1))]), [])
+        self.assertEqual(
+            self.pipes([failedCell("multiplexer", "poll", parameters(1))]), []
+        )
 
     def test_pipesNoise(self) -> None:
         """
@@ -1406,8 +1408,7 @@ class FiguresTests(SynchronousTestCase):
         cells = []
         for payload in (64, 65536):
             for idle in (0, 100):
-                asked = parameters(10, idle)
-                asked["payload"] = payload
+                asked = parameters(10, idle, payload)
                 cells.append(okCell("idle", "epoll", asked, 1000.0))
         self.assertEqual(len(set(self.names(results(cells)))), 8)
 
@@ -1449,7 +1450,8 @@ class FiguresTests(SynchronousTestCase):
                 each["high"] = extremes[(index + 2) % 4]
             if cell["backend"] == "poll":
                 cell["backend"] = "threads"
-        run["cells"][1]["parameters"]["idle"] = 2**63 - 1
+        huge = structs.replace(run["cells"][1]["parameters"], idle=2**63 - 1)
+        run["cells"][1]["parameters"] = huge
         for cell in fivePipes():
             for interval in cell["summary"].values():
                 interval["low"], interval["median"], interval["high"] = extremes[:3]
@@ -1623,10 +1625,10 @@ class PageTests(SynchronousTestCase):
             "calls/s",
             "in the multiplexer",
         ):
-            self.assertIn(there, sections["pipes"])
+            self.assertIn(there, sections["multiplexer"])
             self.assertNotIn(there, sections["idle"])
         for there in ("CPU time of the server per request", "memory", "requests/s"):
-            self.assertNotIn(there, sections["pipes"])
+            self.assertNotIn(there, sections["multiplexer"])
             self.assertIn(there, sections["idle"])
 
     def test_rate(self) -> None:

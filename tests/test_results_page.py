@@ -5,16 +5,17 @@ The page on the results format, which an extension of Sphinx draws from the sour
 from __future__ import annotations
 
 import importlib
-import json
 import re
 import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import msgspec
 from twisted.trial.unittest import SynchronousTestCase
 
 from iodemo.results.file import read
+from iodemo.results.metrics import BY_KEY
 
 _ROOT = Path(__file__).parents[1]
 
@@ -50,7 +51,7 @@ class PageTests(SynchronousTestCase):
             for key in re.findall(r"^- ``(\S+)`` \(", line)
         }
         newest = max((_ROOT / "results").iterdir())
-        there = set(_keys(json.loads(json.dumps(read(newest)))))
+        there = set(_keys(msgspec.to_builtins(read(newest))))
         self.assertEqual(there - described, set())
 
     def test_said(self) -> None:
@@ -62,9 +63,25 @@ class PageTests(SynchronousTestCase):
             self.extension.described("Results"),
         )
         self.assertIn(
-            "- ``stalled`` (whole number, or absent): further connections, which ask "
-            "and read no answer",
-            self.extension.described("AddedParameters"),
+            "- ``stalled`` (whole number, or absent): further connections that send "
+            "requests and read no answer",
+            self.extension.described("Point"),
+        )
+        self.assertIn(
+            "- ``late`` (whole number, or absent): answered after the window: in "
+            "latency_us, not requests",
+            self.extension.described("Round"),
+        )
+
+    def test_metrics(self) -> None:
+        """
+        Every metric is listed with its description.
+        """
+        lines = self.extension.listedMetrics()
+        listed = [key for each in lines for key in re.findall("``([^`]+)``", each)]
+        self.assertEqual(sorted(listed), sorted(BY_KEY))
+        self.assertIn(
+            "- ``us_per_call``: time in the multiplexer, for one operation", lines
         )
 
 

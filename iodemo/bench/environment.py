@@ -15,7 +15,7 @@ import psutil
 import twisted
 
 import iodemo
-from iodemo.results.file import Environment, Pinning
+from iodemo.results.schema import Environment, Pinning
 
 
 def describe(command: str) -> Environment:

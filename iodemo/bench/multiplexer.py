@@ -41,7 +41,7 @@ from math import ceil
 from time import perf_counter_ns
 from typing import TYPE_CHECKING, Any
 
-from iodemo.load.round import Round
+from iodemo.results.schema import Round
 
 if TYPE_CHECKING:
     from iodemo.completion.interfaces import ICompletionQueue

@@ -25,10 +25,16 @@ from math import ceil
 from typing import NamedTuple
 
 from iodemo.bench.multiplexer import MULTIPLEXERS
-from iodemo.bench.scenarios import ECHO, Pipes, Point, Scenario, Workload, placed
+from iodemo.bench.scenarios import (
+    ECHO,
+    Pipes,
+    Scenario,
+    Workload,
+    placed,
+)
 from iodemo.load.exchanges import exchangeOf
 from iodemo.models import Model
-from iodemo.results.file import Placed, Planned, placeOf
+from iodemo.results.schema import Placed, Planned, Point, placeOf
 
 #: Descriptors a server holds besides its connections.
 SERVER_DESCRIPTORS = 32
@@ -75,7 +81,7 @@ class Entrant(NamedTuple):
 
 
 #: How much of its rounds each has, from 0 to 1, by L{placeOf} and who it is.
-Done = Mapping[tuple[str, Entrant], float]
+Done = Mapping[tuple[tuple[str, Point], Entrant], float]
 
 
 @dataclass(frozen=True)

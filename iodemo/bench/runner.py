@@ -13,29 +13,29 @@ an interrupted comparison goes on from there.
 from __future__ import annotations
 
 import importlib
-import json
 import random
 import resource
 import socket
 import sys
 from contextlib import ExitStack
-from dataclasses import replace
 from pathlib import Path
 from typing import cast
 
 import numpy
+from msgspec import structs
 
 from iodemo.bench import environment
 from iodemo.bench.certificate import certificateInMemory, inherited, tlsEndpoint
 from iodemo.bench.plan import SERVER_DESCRIPTORS, STARTING, Entrant, Plan, servers
-from iodemo.bench.scenarios import Pipes, Point, Scenario, Workload, placed
-from iodemo.load.round import LOAD_LIMIT, Counted, Round, loadUse
+from iodemo.bench.record import Record
+from iodemo.bench.scenarios import Pipes, Scenario, Workload, asked, placed
+from iodemo.load.round import LOAD_LIMIT, loadUse
 from iodemo.models import Model
 from iodemo.process import reuseport
 from iodemo.process.child import Child, awaitFirst
-from iodemo.results import file, statistics
-from iodemo.results.file import Cell, Placed, Results
-from iodemo.results.journal import Record
+from iodemo.results import statistics
+from iodemo.results.decoding import Malformed, Wrong, decoded
+from iodemo.results.schema import Cell, Placed, Point, Results, Round, Status
 
 #: Why a backend is not asked for a share of what it answers at most.
 NO_CAPACITY = "it has no number for {:,} connections in a closed loop"
@@ -94,12 +94,22 @@ def compare(
     @param path: of the results file, which is readable at every moment.
     @param command: the command line, for the record.
     @param earlier: an interrupted run to go on with, as
-        L{iodemo.results.journal.check} lets it through.
+        L{iodemo.bench.record.check} lets it through.
     @return: what was measured; incomplete if at the first point nothing was.
     @raise OSError: if C{path} cannot be written.
     """
-    observer = observer or Observer()
     kept = Record(plan, path, command, earlier)
+    try:
+        _measure(plan, observer or Observer(), kept)
+    finally:
+        kept.close()
+    return kept.results
+
+
+def _measure(plan: Plan, observer: Observer, kept: Record) -> None:
+    """
+    Measure every point that is not measured yet.
+    """
     measured = plan.measured()
     for scenario, point in plan.points():
         place = placed(scenario, point)
@@ -127,11 +137,10 @@ def compare(
                 else:
                     observer.cellEnded(cell)
         if not any(cell["status"] == "ok" for cell in kept.results["cells"]):
-            # A service that nobody could serve at the first point, where it is
-            # asked the least: it will not be better at the others.
-            return kept.results
+            # A service that no backend could serve at the first point, where the load
+            # asks the least, will not be better at the others.
+            return
     kept.end()
-    return kept.results
 
 
 def _measurePoint(
@@ -145,7 +154,7 @@ def _measurePoint(
 
     def end(
         entrant: Entrant,
-        status: file.Status,
+        status: Status,
         reason: str | None,
         rounds: list[Round],
     ) -> None:
@@ -173,8 +182,8 @@ def _measurePoint(
             observer.roundBegan(scenario, point, backend.name)
             try:
                 calls = left == 1 and not entrant.control
-                asked = replace(point, rate=due.get(entrant, point.rate))
-                measured = _measureRound(plan, scenario.workload, asked, backend, calls)
+                paced = structs.replace(point, rate=due.get(entrant, point.rate))
+                measured = _measureRound(plan, scenario.workload, paced, backend, calls)
             except RoundFailed as failed:
                 # A cell that is not ok has no number: the rounds it had are no
                 # result.
@@ -182,7 +191,7 @@ def _measurePoint(
             else:
                 left = 1
                 if number + 1 < plan.rounds:
-                    kept.keepRounds(place, entrant, [*rounds, measured])
+                    kept.keepRound(place, entrant, measured)
                 else:
                     end(entrant, "ok", None, [*rounds, measured])
             each = plan.cellSeconds(scenario.workload, point, backend) / plan.rounds
@@ -221,20 +230,16 @@ def _explained(reason: str, backend: Model, point: Point) -> str:
 def _cell(
     place: Placed,
     backend: Model,
-    status: file.Status,
+    status: Status,
     reason: str | None,
     rounds: list[Round],
 ) -> Cell:
     columns = statistics.metrics(rounds)
-    counted: Counted = {}
-    for each in rounds:
-        if "syscalls_by_name" in each:
-            counted["syscalls_by_name"] = each.pop("syscalls_by_name")
-        if "syscalls_reason" in each:
-            counted["syscalls_reason"] = each.pop("syscalls_reason")
     limited = numpy.median([loadUse(each) for each in rounds] or [0.0]) >= LOAD_LIMIT
-    return {
-        **place,
+    cell: Cell = {
+        "scenario": place["scenario"],
+        "service": place["service"],
+        "parameters": place["parameters"],
         "backend": backend.name,
         "status": status,
         "reason": reason,
@@ -243,8 +248,14 @@ def _cell(
         "summary": {
             metric: statistics.interval(values) for metric, values in columns.items()
         },
-        **counted,
     }
+    # Only the last round has these, and they are of the cell.
+    for each in rounds:
+        if "syscalls_by_name" in each:
+            cell["syscalls_by_name"] = each.pop("syscalls_by_name")
+        if "syscalls_reason" in each:
+            cell["syscalls_reason"] = each.pop("syscalls_reason")
+    return cell
 
 
 def pace() -> float:
@@ -377,29 +388,14 @@ def _loadCommand(
         *(sys.executable, "-c", _IODEMO, "load"),
         f"{'tls' if workload.tls else 'tcp'}:127.0.0.1:{port}",
         f"--kind={workload.kind}",
-        f"--connections={point.active}",
-        f"--idle={point.idle}",
-        f"--payload={workload.payload or 1}",
         f"--seconds={plan.seconds}",
         f"--warmup={plan.warmup}",
         f"--watch={watched}",
-        *["--churn"] * workload.churn,
-        *[f"--stalled={point.stalled}"] * bool(point.stalled),
+        *asked(workload, point).options(),
         *["--calls"] * calls,
-        *_schedule(point),
         "--wait=30",
         "--json",
     ]
-
-
-def _schedule(point: Point) -> list[str]:
-    """
-    When requests are due, where they do not wait for answers. Users come without regard
-    to each other: some at the same moment.
-    """
-    if point.rate is None:
-        return []
-    return [f"--rate={point.rate}", "--arrivals=poisson"]
 
 
 def _freePort() -> int:
@@ -453,7 +449,12 @@ def _loadFailure(load: Child, server: Child) -> str:
 
 
 def _parsed(output: str) -> Round:
+    """
+    The round that a load has printed, without the keys that are the load's own.
+    """
     try:
-        return cast(Round, json.loads(output))
-    except ValueError as error:
+        return decoded(output, Round)
+    except Malformed as error:
         raise RoundFailed("nothing was reported") from error
+    except Wrong as wrong:
+        raise RoundFailed(f"what was reported is no round: {wrong}") from wrong

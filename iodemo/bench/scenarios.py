@@ -12,8 +12,10 @@ import shlex
 from dataclasses import dataclass, replace
 from typing import ClassVar
 
+from msgspec import structs
+
 from iodemo.load.exchanges import OTHER_KINDS, PIECE, exchangeOf
-from iodemo.results.file import Parameters, Placed
+from iodemo.results.schema import Placed, Point
 
 
 @dataclass(frozen=True)
@@ -102,30 +104,6 @@ def foreignWorkload(command: str, kind: str) -> Workload:
 
 
 @dataclass(frozen=True)
-class Point:
-    """
-    @ivar active: connections with one request in flight each, or pipes that are ready.
-    @ivar idle: further ones, open and silent.
-    @ivar rate: requests due a second, of all connections together; L{None} for as many
-        as are answered.
-    @ivar share: the same, as a share of what each backend itself answers in a closed
-        loop of these connections, which has to be measured before.
-    @ivar stalled: further connections that ask for all they can and read no answer.
-    """
-
-    active: int
-    idle: int = 0
-    rate: float | None = None
-    share: float | None = None
-    stalled: int = 0
-
-    @property
-    def connections(self) -> int:
-        """All of them."""
-        return self.active + self.idle + self.stalled
-
-
-@dataclass(frozen=True)
 class Scenario:
     """
     @ivar name: as in C{--scenarios}.
@@ -149,7 +127,7 @@ ECHO = Workload(("iodemo-echo", "--listen={endpoint}"), "echo", payload=64)
 HTTP = Workload(("iodemo-http", "--listen={endpoint}"), "http:/", payload=0)
 
 #: The scenario without a service.
-PIPES = "pipes"
+MULTIPLEXER = "multiplexer"
 
 #: The one with an open loop.
 RATE = "rate"
@@ -200,7 +178,7 @@ SCENARIOS: tuple[Scenario, ...] = (
         quick=(),
     ),
     Scenario(
-        PIPES,
+        MULTIPLEXER,
         "What does the multiplexer alone cost?",
         Pipes(),
         points=(
@@ -305,24 +283,14 @@ def placed(scenario: Scenario, point: Point) -> Placed:
     return {
         "scenario": scenario.name,
         "service": scenario.workload.service,
-        "parameters": parametersOf(point, scenario.workload),
+        "parameters": asked(scenario.workload, point),
     }
 
 
-def parametersOf(point: Point, workload: Workload | Pipes) -> Parameters:
+def asked(workload: Workload | Pipes, point: Point) -> Point:
     """
-    A point and a workload as results record them.
+    A point with the parameters that a workload decides.
     """
-    asked: Parameters = {
-        "active": point.active,
-        "idle": point.idle,
-        "payload": workload.payload,
-        "rate": point.rate,
-        "tls": workload.tls,
-        "churn": workload.churn,
-    }
-    if point.share is not None:
-        asked["share"] = point.share
-    if point.stalled:
-        asked["stalled"] = point.stalled
-    return asked
+    return structs.replace(
+        point, payload=workload.payload, tls=workload.tls, churn=workload.churn
+    )

@@ -39,9 +39,9 @@ from iodemo.load.plan import MOST_CONNECTIONS
 
 if TYPE_CHECKING:
     from iodemo.bench.plan import Plan
-    from iodemo.bench.scenarios import Point, Scenario
+    from iodemo.bench.scenarios import Scenario
     from iodemo.results.claims import Claim
-    from iodemo.results.file import Results
+    from iodemo.results.schema import Point, Results
 
 
 @click.command(short_help="Measure one service under every backend, and report.")
@@ -143,11 +143,11 @@ def _measure(plan: Plan, output: Path | None, claims: tuple[Claim, ...]) -> None
     """
     Make a comparison or go on with one, report it, and say whether claims hold.
     """
-    from iodemo.bench import runner
+    from iodemo.bench import record, runner
     from iodemo.bench.environment import pinning
     from iodemo.cli.progress import ComparisonProgress
     from iodemo.process.signals import Interrupted
-    from iodemo.results import file, journal
+    from iodemo.results import file
     from iodemo.results.statistics import FEWEST_ROUNDS
 
     console = Console()
@@ -168,7 +168,7 @@ def _measure(plan: Plan, output: Path | None, claims: tuple[Claim, ...]) -> None
 
     try:
         earlier, _ = _earlier(plan, directory)
-        done = journal.done(plan, earlier) if earlier else {}
+        done = record.done(plan, earlier) if earlier else {}
         console.print(
             f"{_counted(len(plan.backends), 'backend')} and {plan.baseline} once more, "
             f"{_counted(len(plan.measured()), 'point')}, "
@@ -200,7 +200,7 @@ def _measure(plan: Plan, output: Path | None, claims: tuple[Claim, ...]) -> None
                     console.print(
                         f"{said}: {why}.", highlight=False, markup=False, soft_wrap=True
                     )
-            done = journal.done(plan, earlier) if earlier else {}
+            done = record.done(plan, earlier) if earlier else {}
             with ComparisonProgress(console, plan.estimate(done=done)) as progress:
                 begun = True
                 command = shlex.join(["iodemo", *sys.argv[1:]])
@@ -272,16 +272,17 @@ def _earlier(plan: Plan, directory: Path) -> tuple[Results | None, str | None]:
     @return: the run in a directory, if it was interrupted and can be gone on with, or
         else why it cannot.
     """
+    from iodemo.bench import record
     from iodemo.results import file, journal
 
     try:
-        earlier = file.read(directory)
+        earlier = journal.read(directory)
         if earlier["complete"]:
             return None, None
-        journal.check(plan, earlier)
+        record.check(plan, earlier)
     except file.ResultsError:
         return None, None
-    except journal.CannotGoOn as reason:
+    except record.CannotGoOn as reason:
         return None, str(reason)
     return earlier, None
 
@@ -290,8 +291,13 @@ def _setAside(path: Path) -> Path:
     """
     Rename results that are there: they are never lost to later ones.
     """
-    written = time.gmtime(path.stat().st_mtime)
-    return path.replace(path.with_suffix(f".{time.strftime(_TIME, written)}.json"))
+    from iodemo.results import journal
+
+    written = time.strftime(_TIME, time.gmtime(path.stat().st_mtime))
+    rounds = path.with_name(journal.FILE_NAME)
+    if rounds.exists():
+        rounds.replace(rounds.with_suffix(f".{written}.jsonl"))
+    return path.replace(path.with_suffix(f".{written}.json"))
 
 
 def _left(path: Path | None, directory: Path, again: list[str]) -> str:
@@ -410,15 +416,15 @@ def _plan(
     from iodemo.bench.scenarios import (
         BUSY,
         CONNECTIONS,
-        PIPES,
+        MULTIPLEXER,
         SCENARIOS,
         BadWorkload,
-        Point,
         UnknownScenario,
         findScenario,
         foreignWorkload,
         hosting,
     )
+    from iodemo.results.schema import Point
 
     if (plugin is None) != (kind is None):
         raise click.UsageError("--plugin and --load go together")
@@ -481,8 +487,8 @@ def _plan(
     )
     if not plan.measured():
         raise click.ClickException(
-            f"the scenario {PIPES} is about {', '.join(MULTIPLEXERS)}, and none of "
-            f"them is among the backends: {', '.join(present)}"
+            f"the scenario {MULTIPLEXER} is about {', '.join(MULTIPLEXERS)}, and none "
+            f"of them is among the backends: {', '.join(present)}"
         )
     return plan
 

@@ -9,6 +9,7 @@ import json
 from pathlib import Path
 
 import click
+from msgspec import structs
 from rich.console import Console
 
 from iodemo.cli.options import Named
@@ -58,6 +59,6 @@ def diff(old: Path, new: Path, asJson: bool, insisted: bool, anyPlan: bool) -> N
         )
     found = difference(before, after)
     if asJson:
-        click.echo(json.dumps(found, indent=1, allow_nan=False))
+        click.echo(json.dumps(found, indent=1, allow_nan=False, default=structs.asdict))
     else:
         Console().print(ChangesTable(before, after, found))

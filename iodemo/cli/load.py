@@ -21,7 +21,8 @@ from iodemo.load.pacing import ARRIVALS, Arrivals
 from iodemo.load.plan import MOST_CONNECTIONS, MOST_PROCESSES
 
 if TYPE_CHECKING:
-    from iodemo.load.round import Judged, Round
+    from iodemo.load.round import Judged
+    from iodemo.results.schema import Round
 
 
 @click.command(short_help="Ask one server, as fast as it answers or at a rate.")

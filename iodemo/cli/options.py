@@ -22,7 +22,7 @@ from rich.text import Text
 
 if TYPE_CHECKING:
     from iodemo.results.claims import Claim
-    from iodemo.results.file import Placed, Results
+    from iodemo.results.schema import Placed, Results
 
 
 #: The exit status that a shell has for a command that SIGINT ended.

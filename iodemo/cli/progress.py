@@ -12,9 +12,10 @@ from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.text import Text
 
 from iodemo.bench.runner import Observer
-from iodemo.bench.scenarios import Point, Scenario, placed
-from iodemo.report.select import Place, rate
-from iodemo.results.file import Cell
+from iodemo.bench.scenarios import Scenario, placed
+from iodemo.report.select import Place
+from iodemo.results.quantities import rate
+from iodemo.results.schema import Cell, Point
 
 
 class ComparisonProgress(Observer):

@@ -22,7 +22,7 @@ from iodemo.cli.options import (
 
 if TYPE_CHECKING:
     from iodemo.results.claims import Claim
-    from iodemo.results.file import Results
+    from iodemo.results.schema import Results
 
 
 @click.command(short_help="Show results again: table, figures and page.")

@@ -94,10 +94,10 @@ from iodemo.load.pacing import NEVER, Schedule
 from iodemo.load.part import Part, addServer
 from iodemo.load.plan import LoadFailed, Plan, TooLate
 from iodemo.load.recording import Recording
-from iodemo.load.round import Round
 from iodemo.load.watching import Counters, NothingToWatch, Watch, kernelMemory
 from iodemo.load.workers import Companion
 from iodemo.process.cores import quota, runDelay, usable
+from iodemo.results.schema import Round
 
 _SECOND = 10**9
 # What the end of a connection is to whoever sends, or has sent.

@@ -28,7 +28,7 @@ from iodemo.load.driver import Driver, _Connection, _resetWhenClosed
 from iodemo.load.part import Part
 from iodemo.load.plan import LoadFailed
 from iodemo.load.recording import Recording
-from iodemo.load.round import Round
+from iodemo.results.schema import Round
 
 _MOST_KEPT = 1 << 19
 

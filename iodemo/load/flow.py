@@ -30,7 +30,7 @@ from iodemo.load.exchanges import PIECE, Chat, Exchange, Sink, Stream
 from iodemo.load.fanout import RoomDriver
 from iodemo.load.plan import LoadFailed
 from iodemo.load.recording import Recording
-from iodemo.load.round import Round
+from iodemo.results.schema import Round
 
 _SECOND = 10**9
 # To record a single latency would cost as much as a system call.

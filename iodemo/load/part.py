@@ -8,8 +8,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from iodemo.load.recording import Recording
-from iodemo.load.round import Round
 from iodemo.load.watching import Counters
+from iodemo.results.schema import Round
 
 
 @dataclass

@@ -14,7 +14,7 @@ from collections.abc import Sequence
 import numpy
 from numpy.typing import NDArray
 
-from iodemo.load.round import Latency
+from iodemo.results.schema import Latency
 
 #: This many bits of a value count: the rest is less than a thousandth of it.
 BITS = 11

@@ -9,17 +9,19 @@ whoever measures anew has the chapter say that.
 
 from __future__ import annotations
 
-import json
 import math
 import re
 import textwrap
 from pathlib import Path
 
-from iodemo.report import figures, select
+import msgspec
+
+from iodemo.report import figures
 from iodemo.report.figures import Chart
-from iodemo.results import claims, statistics
+from iodemo.results import claims, quantities, statistics
 from iodemo.results.claims import BadClaim, Claim
-from iodemo.results.file import Cell, Results
+from iodemo.results.metrics import BY_KEY
+from iodemo.results.schema import Results
 from iodemo.writing import makeDirectory, writeFile
 
 RESULTS = "results.json"
@@ -47,8 +49,7 @@ def write(results: Results, directory: Path) -> list[Path]:
         page = Path(f"{path}.rst")
         writeFile(page, _shown(chart, f"{directory.name}/{chart.name}").encode())
         pages.append(page)
-    text = json.dumps(results, allow_nan=False)
-    writeFile(directory / RESULTS, text.encode())
+    writeFile(directory / RESULTS, msgspec.json.encode(results))
     return pages
 
 
@@ -93,11 +94,11 @@ def _ratio(results: Results, claim: Claim, asked: str) -> str:
     if low == 0 and math.isinf(high):
         raise BadClaim(f"{asked!r}: {decision.reason}")
     if math.isinf(high):
-        return f"at least {select.ratio(low)} times"
+        return f"at least {quantities.ratio(low)} times"
     if low == 0:
-        return f"at most {select.ratio(high)} times"
-    said = f"{select.ratio(decision.ratio)} times"
-    return f"{said} ({select.ratio(low)} to {select.ratio(high)})"
+        return f"at most {quantities.ratio(high)} times"
+    said = f"{quantities.ratio(decision.ratio)} times"
+    return f"{said} ({quantities.ratio(low)} to {quantities.ratio(high)})"
 
 
 def _value(results: Results, claim: Claim, asked: str) -> str:
@@ -114,24 +115,10 @@ def _value(results: Results, claim: Claim, asked: str) -> str:
     measured = statistics.metrics(cell["rounds"]).get(claim.metric)
     if measured is None:
         raise BadClaim(f"{asked!r}: {cell['backend']} has no {claim.metric}")
-    said = _said(cell, claim.metric, statistics.interval(measured)["median"])
+    say = BY_KEY[claim.metric].quantity.say
+    said = say(statistics.interval(measured)["median"])
     isBound = cell["load_limited"] and claim.metric == "throughput"
     return f"at least {said}" if isBound else said
-
-
-def _said(cell: Cell, metric: str, value: float) -> str:
-    """
-    A value with its unit.
-    """
-    if metric == "throughput":
-        return f"{select.rate(value)} a second"
-    if metric.endswith("_kib"):
-        return select.memory(value)
-    if "_us" in metric or metric == "us_per_call":
-        return select.duration(value)
-    if "bytes" in metric:
-        return select.size(value)
-    return select.percent(value) if "fraction" in metric else select.few(value)
 
 
 def _shown(chart: Chart, image: str) -> str:

@@ -17,14 +17,12 @@ from rich.text import Text
 from iodemo.report import select, stability
 from iodemo.report.select import MISSING, Place, listed
 from iodemo.report.table import VERDICTS
+from iodemo.results import quantities
 from iodemo.results.diff import Change, Difference, Unpaired
-from iodemo.results.file import Environment, Results
+from iodemo.results.metrics import BY_KEY, COMPARED, Metric
+from iodemo.results.schema import Environment, Results
 
-_METRICS = {
-    "throughput": "requests/s",
-    "latency_us.p99": "p99",
-    "server_cpu_us_per_request": "CPU/req",
-}
+_RATIO = 19  # columns of the terminal, for a ratio with its interval and verdict
 
 APART_NOTE = (
     "Rounds of two runs are not interleaved: a machine that was slower during one of "
@@ -60,35 +58,41 @@ class ChangesTable:
         yield Text()
         names = select.names(self._new)
         # The same in all tables, so that they line up where there is room.
-        widths = [min(max(map(len, names), default=0), 16), 19, 19, 19]
-        if sum(widths) + 2 * len(widths) > options.max_width:
-            widths = [1] * len(widths)
+        widths = [min(max(map(len, names), default=0), 16), _RATIO]
+        if sum(widths) + 2 * _RATIO + 8 > options.max_width:
+            widths = [1, 1]
         for title, group in select.groups(self._new).items():
             if self._changes.keys() & group.keys():
                 yield Text(f"{title}\n", "bold")
             for place in group:
                 if place in self._changes:
                     yield Text(place.load(), "underline")
-                    yield self._table(self._changes[place], names, widths)
+                    yield self._table(place, names, *widths)
                     yield Text()
         for sentence in _sentences(self._unpaired):
             yield Text(f"{sentence}\n", "yellow")
         yield from self._summary()
 
     def _table(
-        self,
-        rows: dict[str, dict[str, Change]],
-        names: Sequence[str],
-        widths: Sequence[int],
+        self, place: Place, names: Sequence[str], first: int, others: int
     ) -> Table:
+        """
+        @param first: the width of the column with names.
+        @param others: the width of every other column.
+        """
+        rows = self._changes[place]
+        measured = {metric for changes in rows.values() for metric in changes}
+        metrics = [key for key in COMPARED if key in measured]
         table = Table(
             box=box.SIMPLE_HEAD, show_edge=False, pad_edge=False, padding=(0, 2, 0, 0)
         )
-        for title, width in zip(("backend", *_METRICS.values()), widths, strict=True):
-            table.add_column(title, min_width=width, overflow="fold")
+        table.add_column("backend", min_width=first, overflow="fold")
+        for key in metrics:
+            title = _title(place, BY_KEY[key])
+            table.add_column(title, min_width=others, overflow="fold")
         for name in names:
             if name in rows:
-                cells = [_change(rows[name].get(metric)) for metric in _METRICS]
+                cells = [_change(rows[name].get(key)) for key in metrics]
                 table.add_row(Text(name), *cells)
         return table
 
@@ -110,14 +114,22 @@ class ChangesTable:
             f"{verdicts[verdict]} {sign} {verdict}"
             for verdict, (sign, _) in VERDICTS.items()
         )
-        middle = select.ratio(median(change["ratio"] for change in changes))
+        middle = quantities.ratio(median(change["ratio"] for change in changes))
         middle = f"the middle ratio is ×{middle}"  # noqa: RUF001
         yield Text(f"Throughput, new to old: {said}; {middle}.", "bold")
         few = stability.fewRounds(self._old, self._new)
         if few is not None:
             yield Text(few, "yellow")
-        rounds = select.spread(self._old), select.spread(self._new)
+        rounds = select.intervalName(self._old), select.intervalName(self._new)
         yield Text(f"Each ratio with its {max(rounds, key=len)}. {APART_NOTE}", "dim")
+
+
+def _title(place: Place, metric: Metric) -> str:
+    """
+    The title of a column: as in the table of a comparison, or as in another scenario's.
+    """
+    others = next(iter(metric.columns.values()), place.unit)
+    return metric.columns.get(place.kind, others)
 
 
 def _said(machine: Environment) -> str:
@@ -131,8 +143,8 @@ def _change(change: Change | None) -> Text:
     if change is None:
         return Text(MISSING)
     sign, style = VERDICTS[change["verdict"]]
-    low, high = select.ratio(change["low"]), select.ratio(change["high"])
-    said = f"{sign} ×{select.ratio(change['ratio'])} ({low}–{high})"  # noqa: RUF001
+    low, high = quantities.ratio(change["low"]), quantities.ratio(change["high"])
+    said = f"{sign} ×{quantities.ratio(change['ratio'])} ({low}–{high})"  # noqa: RUF001
     return Text(said, style)
 
 

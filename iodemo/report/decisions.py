@@ -15,7 +15,7 @@ from rich.text import Text
 from iodemo.report import select
 from iodemo.report.select import MISSING, Place
 from iodemo.results.claims import Claim, Decision, overall
-from iodemo.results.file import Results
+from iodemo.results.schema import Results
 
 _STYLES = {"held": "green", "refuted": "red", "undecided": "yellow"}
 
@@ -50,7 +50,7 @@ class DecisionsTable:
         those = [each for each in self._decisions if each.answer == answer]
         yield Text(
             f"{answer} at {len(those)} of {len(where)} points, decided on the "
-            f"{select.spread(self._results)} of {self._claim.metric}",
+            f"{select.intervalName(self._results)} of {self._claim.metric}",
             _STYLES[answer],
         )
         if answer == "undecided" and any(each.reason is None for each in those):

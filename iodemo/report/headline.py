@@ -7,7 +7,8 @@ from __future__ import annotations
 
 from iodemo.report import select
 from iodemo.report.select import Place, listed
-from iodemo.results.file import Cell, Results
+from iodemo.results import quantities
+from iodemo.results.schema import Cell, Results
 
 _MANY = 4  # backends in one sentence, beyond which it only names the ends
 
@@ -31,11 +32,11 @@ def headline(results: Results) -> str:
         places,
         key=lambda p: (
             p.isOfRequests,
-            not p.isOfPipes,
-            not p.isPaced,
-            p.idle,
-            p.active,
-            p.rate or 0,
+            p.kind != "multiplexer",
+            p.kind != "paced",
+            p.point.idle,
+            p.point.active,
+            p.point.rate or 0,
         ),
     )
     cells = places[place]
@@ -48,9 +49,9 @@ def headline(results: Results) -> str:
     named = _named(ok, select.baseline(results))
     did, unit = (
         (" took", " a call")
-        if place.isOfPipes
+        if place.kind == "multiplexer"
         else (" answered 99 of 100 within", "")
-        if place.isPaced
+        if place.kind == "paced"
         else (" served", f" {place.counted} a second")
     )
     words = []
@@ -84,18 +85,18 @@ def _named(ok: list[Cell], baseline: str | None) -> list[Cell]:
 def _said(cell: Cell) -> str:
     least = "at least " if cell["load_limited"] else ""
     median = cell["summary"]["throughput"]["median"]
-    return least + select.rate(median / Place.of(cell).rateScale)
+    return least + quantities.rate(median / Place.of(cell).rateScale)
 
 
 def _metric(place: Place) -> str:
-    return "us_per_call" if place.isOfPipes else place.metric
+    return "us_per_call" if place.kind == "multiplexer" else place.metric
 
 
 def _duration(cell: Cell, metric: str) -> str:
-    return select.duration(cell["summary"][metric]["median"])
+    return quantities.duration(cell["summary"][metric]["median"])
 
 
 def _connections(place: Place) -> str:
-    if place.idle and not place.isOfPipes:
-        return f"{select.count(place.idle)} idle connections"
+    if place.point.idle and place.kind != "multiplexer":
+        return f"{quantities.count(place.point.idle)} idle connections"
     return place.load()

@@ -75,7 +75,9 @@ def wrapped(text: str, room: float, size: float) -> list[str]:
     return [line for line in lines if line] or [""]
 
 
-def spread(wanted: Sequence[float], gap: float, low: float, high: float) -> list[float]:
+def separated(
+    wanted: Sequence[float], gap: float, low: float, high: float
+) -> list[float]:
     """
     The places nearest to those wanted that are C{gap} apart and within bounds:
     isotonic regression, by pooling adjacent violators.

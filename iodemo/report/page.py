@@ -9,7 +9,7 @@ results file comes from outside, and so does every string in it.
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Collection, Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from importlib.resources import files
 from pathlib import Path
 
@@ -35,44 +35,12 @@ from iodemo.report.table import (
     comparisonSaid,
     throughputSaid,
 )
-from iodemo.results import costmodel
-from iodemo.results.file import Cell, Comparison, Results
+from iodemo.results import costmodel, quantities
+from iodemo.results.metrics import BY_KEY, COMPARED, METRICS, Metric
+from iodemo.results.schema import Cell, Comparison, Results
 from iodemo.writing import makeDirectory, writeFile
 
 FILE_NAME = "report.html"
-
-_METRICS = {
-    "throughput": "Throughput",
-    "latency_us.p99": "Response time, p99",
-    "server_cpu_us_per_request": "CPU time of the server per request",
-    "us_per_call": "Time in the multiplexer per call",
-}
-
-_Column = tuple[str, Callable[[float], str]]
-_COLUMNS: dict[str, _Column] = {
-    "p50": ("latency_us.p50", select.duration),
-    "p90": ("latency_us.p90", select.duration),
-    "p99": ("latency_us.p99", select.duration),
-    "p99.9": ("latency_us.p99.9", select.duration),
-    "max": ("latency_us.max", select.duration),
-    "all have heard it, p50": ("latency_last_us.p50", select.duration),
-    "all have heard it, p99": ("latency_last_us.p99", select.duration),
-    "CPU per request": ("server_cpu_us_per_request", select.duration),
-    "user": ("server_user_us_per_request", select.duration),
-    "system": ("server_system_us_per_request", select.duration),
-    "waiting": ("server_waiting_fraction", "{:.0%}".format),
-    "memory": ("server_rss_kib", select.memory),
-    "server per connection": ("server_bytes_per_connection", select.size),
-    "kernel per connection": ("kernel_bytes_per_connection", select.size),
-    "context switches per request": ("context_switches_per_request", "{:.2g}".format),
-    "load CPU": ("load_cpu_fraction", "{:.0%}".format),
-    "in the multiplexer": ("us_per_call", select.duration),
-    "due a second": ("rate", select.rate),
-    "p50 from sending": ("latency_uncorrected_us.p50", select.duration),
-    "p99 from sending": ("latency_uncorrected_us.p99", select.duration),
-    "due and not answered": ("unanswered_fraction", "{:.0%}".format),
-}
-
 
 # Columns with a verdict each, beyond which there is no room for its word on a page.
 _MOST_WORDS = 4
@@ -175,7 +143,7 @@ def _verdicts(results: Results) -> Iterator[Flattenable]:
         yield tags.p(
             "Each backend against ",
             tags.strong(baseline),
-            f": the ratio, its {select.spread(results)}, and what it says.",
+            f": the ratio, its {select.intervalName(results)}, and what it says.",
         )
     for title, group in select.groups(results).items():
         yield tags.h3(title)
@@ -186,23 +154,21 @@ def _verdicts(results: Results) -> Iterator[Flattenable]:
             if each["scenario"] in scenarios
         }
         principal = next(iter(group)).metric
-        for metric, name in sorted(
-            _METRICS.items(), key=lambda each: each[0] != principal
-        ):
+        for metric in sorted(COMPARED, key=lambda each: each != principal):
             table = _verdictTable(results, group, metric)
             if metric == principal:
                 yield table
             elif metric in compared:
-                yield tags.details(tags.summary(name), table)
+                yield tags.details(tags.summary(BY_KEY[metric].compared), table)
         reasons = [
             f"Did not keep up with {place.load()}: {listed(those)}."
             for place, cells in group.items()
-            if (those := select.overtaken(cells))
+            if (those := select.fellBehind(cells))
         ]
         reasons += [
             f"{_LOAD_NOTE} at {place.load()}: {listed(those)} of its core."
             for place, cells in group.items()
-            if (those := select.strained(cells))
+            if (those := select.loadSaturated(cells))
         ]
         reasons += select.failures(cell for cells in group.values() for cell in cells)
         if reasons:
@@ -237,7 +203,7 @@ def _verdictTable(results: Results, group: dict[Place, list[Cell]], metric: str)
             else:
                 row.append(_verdict(its[0], select.against(compared, its[0], metric)))
         body.append(_row(backend, _labelled(row, labels)))
-    noise = stability.noiseOf(results)
+    noise = stability.noiseTable(results)
     if noise:
         found = [stability.at(noise, cells[0], metric) for cells in group.values()]
         whose = next((each["backend"] for each in found if each is not None), baseline)
@@ -287,7 +253,8 @@ def _reference(cell: Cell, metric: str) -> Tag:
     if metric == "throughput":
         said = f"{throughputSaid(cell)[0]}/s"
     else:
-        said = select.duration(cell["summary"][metric]["median"])
+        say = BY_KEY[metric].quantity.say
+        said = say(cell["summary"][metric]["median"])
     return tags.td(said, tags.small("baseline"))
 
 
@@ -315,7 +282,7 @@ def _costs(results: Results) -> Iterator[Tag]:
     """
     groups: dict[str, list[Cell]] = {}
     for place, cells in select.places(results).items():
-        if place.rate is None and not place.isPaced:
+        if not place.point.isPaced:
             counted = [cell for cell in cells if "syscalls_by_name" in cell]
             groups.setdefault(place.conditions(), []).extend(counted)
     groups = {conditions: cells for conditions, cells in groups.items() if cells}
@@ -360,7 +327,7 @@ def _price(microseconds: float) -> str:
     What a term costs, which may be less than nothing.
     """
     size = abs(microseconds)
-    said = select.duration(size) if size >= 0.9995 else f"{size * 1000:.0f} ns"
+    said = quantities.duration(size) if size >= 0.9995 else f"{size * 1000:.0f} ns"
     return said if microseconds >= 0 or said == "0 ns" else f"\N{MINUS SIGN}{said}"
 
 
@@ -369,12 +336,14 @@ def _cells(results: Results) -> Iterator[Tag]:
     Everything that was measured, and why the rest was not.
     """
     for title, group in select.groups(results).items():
-        columns = {
-            title: (metric, say)
-            for title, (metric, say) in _COLUMNS.items()
-            if any(metric in c["summary"] for cells in group.values() for c in cells)
-        }
-        titles = ["backend", next(iter(group)).unit, *columns]
+        columns = [
+            each
+            for each in METRICS
+            if each.title
+            and any(each.key in c["summary"] for cells in group.values() for c in cells)
+        ]
+        titles = ["backend", next(iter(group)).unit]
+        titles += [each.title for each in columns]
         titles += ["system calls per request", "rounds"]
         body: list[Tag] = []
         for place, cells in group.items():
@@ -384,9 +353,9 @@ def _cells(results: Results) -> Iterator[Tag]:
                     class_="place",
                 )
             )
-            body += [_numbers(cell, columns.values()) for cell in cells]
+            body += [_numbers(cell, columns) for cell in cells]
             body += [
-                _numbers(cell, columns.values(), again=True)
+                _numbers(cell, columns, again=True)
                 for cell in results.get("controls", [])
                 if Place.of(cell) == place
             ]
@@ -401,7 +370,7 @@ def _cells(results: Results) -> Iterator[Tag]:
         yield tags.ul([tags.li(remark) for remark in remarks], class_="reasons")
 
 
-def _numbers(cell: Cell, columns: Collection[_Column], again: bool = False) -> Tag:
+def _numbers(cell: Cell, columns: Collection[Metric], again: bool = False) -> Tag:
     name = _name(cell["backend"] + " again" * again)
     if cell["status"] != "ok":
         said = tags.span(f"{cell['status']}: {cell['reason'] or 'no reason given'}")
@@ -410,9 +379,9 @@ def _numbers(cell: Cell, columns: Collection[_Column], again: bool = False) -> T
         return _row(cell["backend"], [name, reason])
     median, interval = throughputSaid(cell)
     row = [name, tags.td(median, tags.small(interval))]
-    for metric, say in columns:
-        there = cell["summary"].get(metric)
-        row.append(tags.td(say(there["median"]) if there else MISSING))
+    for metric in columns:
+        found = cell["summary"].get(metric.key)
+        row.append(tags.td(metric.quantity.say(found["median"]) if found else MISSING))
     row.append(_calls(cell))
     row.append(tags.td(str(len(cell["rounds"]))))
     return _row(cell["backend"], row)
@@ -426,7 +395,7 @@ def _calls(cell: Cell) -> Tag:
     if calls is None:
         return tags.td(MISSING)
     return tags.td(
-        select.few(sum(calls.values())),
+        quantities.few(sum(calls.values())),
         tags.small(select.callsSaid(calls)),
         class_="calls",
     )
@@ -478,7 +447,7 @@ def _environment(results: Results) -> Tag:
     said = {
         "date": machine["date"],
         "CPU": f"{machine['cpu']}, {machine['cores']} cores, {machine['architecture']}",
-        "memory": select.memory(machine["memory_kib"]),
+        "memory": quantities.memory(machine["memory_kib"]),
         "virtual machine": "yes" if machine["virtualized"] else "no",
         "stolen CPU time": MISSING if steal is None else f"{steal:.1%}",
         "kernel": machine["kernel"],

@@ -17,7 +17,6 @@ from matplotlib.figure import Figure
 from matplotlib.patheffects import withStroke
 from matplotlib.ticker import MaxNLocator
 
-from iodemo.report import select
 from iodemo.report.layout import (
     LINE,
     MARGIN,
@@ -30,13 +29,14 @@ from iodemo.report.layout import (
     decades,
     nearest,
     roomiest,
+    separated,
     sheet,
-    spread,
     stacked,
     width,
     wrapped,
 )
 from iodemo.report.style import NOISE, NOISY, QUIET, RULE, SMALL, Look
+from iodemo.results import quantities
 
 Band = dict[float, tuple[float, float]]
 
@@ -115,7 +115,7 @@ def lines(
     wider = positionWidth(series, ticks)
     high = _high([span[2] for one in series for span in one.spans.values()], noise)
     steps = MaxNLocator(5, steps=[1, 2, 2.5, 5, 10]).tick_values(0, high or 1)
-    upright = {step: select.count(step) for step in steps if step >= 0}
+    upright = {step: quantities.count(step) for step in steps if step >= 0}
     left = max(width(text, SMALL) for text in upright.values()) + MARGIN + 8
     tips = _tips(series, last)
     gap = SMALL * LINE
@@ -276,7 +276,7 @@ def _upright(panel: Panel) -> tuple[dict[float, str], float, float]:
         ticks = MaxNLocator(4, steps=[1, 2, 2.5, 5, 10]).tick_values(0, high or 1)
         steps = [float(step) for step in ticks if step >= 0]
         high = max(steps)
-    return {step: select.count(step) for step in steps}, low, high
+    return {step: quantities.count(step) for step in steps}, low, high
 
 
 def _toPoints(axes: Axes, size: At) -> Callable[[float, float], At]:
@@ -315,7 +315,7 @@ def _names(axes: Axes, tips: Sequence[_Tip], start: float, size: At) -> None:
     toPoints = _toPoints(axes, size)
     wide, tall = size
     wanted = [toPoints(start, tip.value)[1] for tip in tips]
-    places = spread(wanted, SMALL * LINE, 8, tall - 4)
+    places = separated(wanted, SMALL * LINE, 8, tall - 4)
     begin = toPoints(start, max(axes.get_ylim()))[0] + 6
     for tip, was, at in zip(tips, wanted, places, strict=True):
         _leader(axes, (begin, was), (wide + 12, at), size, tip.look)

@@ -18,7 +18,7 @@ from matplotlib.patches import Patch
 from matplotlib.patheffects import withStroke
 from matplotlib.ticker import MaxNLocator
 
-from iodemo.report import select, style
+from iodemo.report import style
 from iodemo.report.layout import (
     LINE,
     MARGIN,
@@ -31,6 +31,7 @@ from iodemo.report.layout import (
     wrapped,
 )
 from iodemo.report.style import BODY, NOISY, QUIET, RULE, SMALL, Look
+from iodemo.results import quantities
 
 Band = tuple[float, float]
 
@@ -99,7 +100,7 @@ def bars(
         ]
         _key(figure, axes, patches)
     steps = MaxNLocator(5, steps=[1, 2, 2.5, 5, 10]).tick_values(0, end)
-    axes.set_xticks(steps, [select.count(step) for step in steps])
+    axes.set_xticks(steps, [quantities.count(step) for step in steps])
     # Ticks widen an axis.
     axes.set_xlim(0, end)
     return figure

@@ -7,18 +7,24 @@ belong side by side, in which order, and how a number is said.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
-from iodemo.bench.scenarios import CHAT, CONNECTIONS, FLOWS, PIPES, RATE, SINK
+from msgspec import structs
+
+from iodemo.bench.scenarios import CHAT, CONNECTIONS, FLOWS, MULTIPLEXER, SINK
 from iodemo.load.round import judged
 from iodemo.models import MODELS
-from iodemo.results.file import (
+from iodemo.results.metrics import Kind
+from iodemo.results.quantities import count, few, percent, rate
+from iodemo.results.schema import (
     Cell,
     Comparison,
     Interval,
-    Parameters,
     Placed,
+    Point,
     Results,
+    Where,
+    placeOf,
 )
 from iodemo.results.statistics import ROUNDS_FOR_95
 
@@ -29,7 +35,7 @@ MISSING = "–"  # noqa: RUF001
 LOWER_BOUND = "≥ "
 
 #: Of its core, the part from which on a load is too busy not to matter.
-STRAINED = 0.8
+SATURATED = 0.8
 
 
 class Place(NamedTuple):
@@ -39,101 +45,68 @@ class Place(NamedTuple):
 
     scenario: str
     service: str
-    active: int
-    idle: int
-    payload: int
-    rate: float | None
-    tls: bool
-    churn: bool = False
-    share: float | None = None
-    stalled: int = 0
+    point: Point
 
     @classmethod
     def of(cls, placed: Placed) -> Place:
-        asked = placed["parameters"]
-        return cls(
-            placed["scenario"],
-            placed["service"],
-            asked["active"],
-            asked["idle"],
-            asked["payload"],
-            asked["rate"],
-            asked["tls"],
-            asked.get("churn", False),
-            asked.get("share"),
-            asked.get("stalled", 0),
-        )
+        return cls(placed["scenario"], placed["service"], placed["parameters"])
+
+    def but(self, **changes: Any) -> Place:
+        """
+        The same place with other parameters.
+        """
+        return self._replace(point=structs.replace(self.point, **changes))
 
     @property
     def connections(self) -> int:
-        return self.active + self.idle + self.stalled
+        return self.point.connections
 
     @property
-    def isOfPipes(self) -> bool:
+    def kind(self) -> Kind:
         """
-        Whether these are pipes, and no connections.
+        What the scenario is about.
         """
-        return self.scenario == PIPES
-
-    @property
-    def isPaced(self) -> bool:
-        """
-        Whether the points of the scenario differ in what is due, not in connections.
-        """
-        return self.scenario == RATE
-
-    @property
-    def isHeld(self) -> bool:
-        """
-        Whether it is about how many connections there are, and what one takes.
-        """
-        return self.scenario == CONNECTIONS
+        if self.scenario == MULTIPLEXER:
+            return "multiplexer"
+        if self.scenario in FLOWS:
+            return "flow"
+        if self.scenario == CHAT:
+            return "chat"
+        if self.scenario == CONNECTIONS:
+            return "held"
+        return "paced" if self.point.isPaced else "requests"
 
     @property
     def metric(self) -> str:
         """
-        What the scenario is about.
+        The metric whose verdict the terminal shows, and the page shows first.
         """
-        return "latency_us.p99" if self.isPaced else "throughput"
-
-    @property
-    def isOfFlow(self) -> bool:
-        """
-        Whether bytes flow one way, and a request is a piece of them.
-        """
-        return self.scenario in FLOWS
+        return "latency_us.p99" if self.kind == "paced" else "throughput"
 
     @property
     def isOfRequests(self) -> bool:
         """
-        Whether every connection that is busy asks and is answered by turns.
+        Whether every busy connection sends a request and receives its answer by turns.
         """
-        return not (self.isOfPipes or self.isOfFlow or self.isOfChat)
-
-    @property
-    def isOfChat(self) -> bool:
-        """
-        Whether a line is said to all, and a request is one heard by one of them.
-        """
-        return self.scenario == CHAT
+        return self.kind in ("requests", "paced", "held")
 
     @property
     def things(self) -> str:
-        return "pipes" if self.isOfPipes else "connections"
+        return "pipes" if self.kind == "multiplexer" else "connections"
 
     @property
     def counted(self) -> str:
         """
-        Of what the throughput is so many a second.
+        What the throughput counts.
         """
-        if self.isOfPipes:
+        if self.kind == "multiplexer":
             return "calls"
-        if self.isOfFlow:
+        if self.kind == "flow":
             return "MB"
-        if self.isOfChat:
+        if self.kind == "chat":
             return "lines"
-        if self.churn:
-            return "handshakes" if self.tls else "connections"
+        if self.point.churn:
+            return "handshakes" if self.point.tls else "connections"
         return "requests"
 
     @property
@@ -145,82 +118,71 @@ class Place(NamedTuple):
         """
         How many requests a second are one of this unit.
         """
-        return 1e6 / max(self.payload, 1) if self.isOfFlow else 1.0
+        return 1e6 / max(self.point.payload, 1) if self.kind == "flow" else 1.0
 
     def conditions(self) -> str:
         """
-        What a whole chart or table has in common: service, payload, pacing.
+        What all points of a chart or a table have in common, such as the payload.
         """
-        if self.isOfPipes:
+        if self.kind == "multiplexer":
             return "in one process, without a network"
-        if self.isOfFlow:
-            toServer = self.scenario == SINK
+        if self.kind == "flow":
+            direction = "to" if self.scenario == SINK else "from"
             return (
-                f"{'to' if toServer else 'from'} the server, a request is a piece of "
-                f"{count(self.payload / 1024)} KiB"
+                f"{direction} the server, a request is a piece of "
+                f"{count(self.point.payload / 1024)} KiB"
             )
-        if self.isOfChat:
-            return (
-                f"a request is a line of {count(self.payload)} B, heard by one member"
-            )
-        said = [self.service]
-        # A kind of request that has no payload to choose has none to show.
-        if self.payload:
-            said.append(f"{count(self.payload)} B payload")
-        if self.rate is not None and not self.isPaced:
-            said.append(f"{count(self.rate)} requests a second due")
-        if self.tls:
-            said.append("TLS")
-        if self.churn:
-            said.append("a connection for each request")
-        return ", ".join(said)
+        if self.kind == "chat":
+            size = count(self.point.payload)
+            return f"a request is a line of {size} B, heard by one member"
+        return ", ".join([self.service, *self.point.conditions()])
 
     def load(self) -> str:
         """
-        The connections, or what is due on them: where the points of a scenario differ.
+        What differs between the points of a scenario: connections, and what is due.
         """
-        if self.isOfPipes:
-            return f"{count(self.active)} ready of {count(self.connections)} pipes"
-        if self.isPaced and self.rate is not None:
-            due = f"{count(self.rate)} requests a second due"
-            return f"{due} on {count(self.active)} connections"
-        if self.isPaced and self.share is not None:
-            due = f"{percent(self.share)} of what each answers at most due"
-            return f"{due} on {count(self.active)} connections"
-        if self.isHeld:
-            held = f"{count(self.connections)} connections"
-            return f"{held}, {count(self.active)} of them busy"
-        if self.isOfChat:
-            return f"{count(self.connections)} members"
-        if self.stalled:
-            return f"{self.short()} connections"
-        if not self.idle:
-            connections = f"connection{'s' * (self.active != 1)}"
-            if self.churn:
-                return f"{count(self.active)} {connections} at a time"
-            return f"{count(self.active)} busy {connections}"
-        return f"{count(self.active)} busy, {count(self.idle)} idle connections"
+        return ", ".join([self._load(), *self.point.where()])
+
+    def _load(self) -> str:
+        point = self.point
+        active = count(point.active)
+        if self.kind == "multiplexer":
+            return f"{active} ready of {count(point.connections)} pipes"
+        if point.rate is not None:
+            return f"{count(point.rate)} requests a second due on {active} connections"
+        if point.share is not None:
+            due = f"{percent(point.share)} of what each answers at most due"
+            return f"{due} on {active} connections"
+        if self.kind == "held":
+            return f"{count(point.connections)} connections, {active} of them busy"
+        if self.kind == "chat":
+            return f"{count(point.connections)} members"
+        if point.stalled:
+            return f"{self._short()} connections"
+        if point.idle:
+            return f"{active} busy, {count(point.idle)} idle connections"
+        connections = f"connection{'s' * (point.active != 1)}"
+        if point.churn:
+            return f"{active} {connections} at a time"
+        return f"{active} busy {connections}"
 
     def short(self) -> str:
         """
-        The same where there is little room.
+        The same in fewer words.
         """
-        if self.isOfPipes:
-            return f"{count(self.active)} of {count(self.connections)} ready"
-        busy = f"{count(self.active)} {'at a time' if self.churn else 'busy'}"
-        if self.stalled:
-            busy += f" + {count(self.stalled)} stalled"
-        return f"{busy} + {count(self.idle)} idle" if self.idle else busy
+        return ", ".join([self._short(), *self.point.where()])
 
-    def _order(self) -> tuple[str, int, float, bool, float, int, int, int]:
-        paced = self.rate is not None
-        rate = self.rate or 0.0
-        share = self.share or 0.0
-        where = (self.active, self.idle, self.stalled)
-        return (self.service, self.payload, share, paced, rate, *where)
+    def _short(self) -> str:
+        point = self.point
+        if self.kind == "multiplexer":
+            return f"{count(point.active)} of {count(point.connections)} ready"
+        busy = f"{count(point.active)} {'at a time' if point.churn else 'busy'}"
+        if point.stalled:
+            busy += f" + {count(point.stalled)} stalled"
+        return f"{busy} + {count(point.idle)} idle" if point.idle else busy
 
 
-def spread(results: Results) -> str:
+def intervalName(results: Results) -> str:
     """
     What the low and high of a run are: an interval of 95 % where it has rounds
     enough for one, and otherwise no more than the range they span.
@@ -254,7 +216,8 @@ def places(results: Results) -> dict[Place, list[Cell]]:
     return {
         place: found[place]
         for place in sorted(
-            found, key=lambda p: (scenarios.index(p.scenario), p._order(), p.tls)
+            found,
+            key=lambda p: (scenarios.index(p.scenario), p.service, p.point.order()),
         )
     }
 
@@ -280,7 +243,7 @@ def representative(results: Results, metrics: Sequence[str]) -> Place | None:
     chosen = None
     for place, cells in places(results).items():
         backends = {cell["backend"] for cell in cells if has(cell, metrics)}
-        merit = (len(backends), place.connections, place.active)
+        merit = (len(backends), place.connections, place.point.active)
         if backends and merit > best:
             best, chosen = merit, place
     return chosen
@@ -297,7 +260,7 @@ def counted(results: Results) -> dict[Place, list[Cell]]:
         for place, cells in places(results).items()
     }
     for place, cells in found.items():
-        merit = (len(cells), place.active > 1, -place.connections)
+        merit = (len(cells), place.point.active > 1, -place.connections)
         conditions = place.conditions()
         if cells and (conditions not in best or merit > best[conditions][0]):
             best[conditions] = (merit, place)
@@ -325,10 +288,10 @@ def contradictions(results: Results) -> dict[str, str]:
     seen: dict[str, dict[str, dict[str, float]]] = {}
     # The table of models says what a request and its answer are.
     for cell in only(results, lambda place: place.isOfRequests)["cells"]:
-        if Place.of(cell).churn:
+        if cell["parameters"].churn:
             continue
         services = seen.setdefault(cell["backend"], {})
-        over = " over TLS" * cell["parameters"]["tls"]
+        over = " over TLS" * cell["parameters"].tls
         most = services.setdefault(cell["service"] + over, {})
         for name, each in cell.get("syscalls_by_name", {}).items():
             most[name] = max(each, most.get(name, 0.0))
@@ -355,7 +318,7 @@ def keptUp(cell: Cell) -> bool:
     return 2 * sum(kept) >= len(kept)
 
 
-def overtaken(cells: Iterable[Cell]) -> list[str]:
+def fellBehind(cells: Iterable[Cell]) -> list[str]:
     """
     The backends that did not keep up with what was due, and how much they answered.
     """
@@ -367,7 +330,7 @@ def overtaken(cells: Iterable[Cell]) -> list[str]:
     ]
 
 
-def strained(cells: Iterable[Cell]) -> list[str]:
+def loadSaturated(cells: Iterable[Cell]) -> list[str]:
     """
     The backends that had the load busy for so much of its core that it may have been a
     part of what was measured, and for how much; not those whose limit it was.
@@ -377,7 +340,7 @@ def strained(cells: Iterable[Cell]) -> list[str]:
         for cell in cells
         if has(cell, ["load_cpu_fraction"])
         and not cell["load_limited"]
-        and (used := cell["summary"]["load_cpu_fraction"]["median"]) >= STRAINED
+        and (used := cell["summary"]["load_cpu_fraction"]["median"]) >= SATURATED
     ]
 
 
@@ -385,38 +348,21 @@ def has(cell: Cell, metrics: Iterable[str]) -> bool:
     return cell["status"] == "ok" and all(m in cell["summary"] for m in metrics)
 
 
-_Against = dict[tuple[str, tuple[object, ...], str, str], Comparison]
+_Against = dict[tuple[Where, str, str], Comparison]
 
 
 def comparisons(results: Results) -> _Against:
     """
     The comparisons, for L{against}.
     """
-    return {
-        (c["scenario"], _key(c["parameters"]), c["metric"], c["backend"]): c
-        for c in results["comparisons"]
-    }
+    return {(placeOf(c), c["metric"], c["backend"]): c for c in results["comparisons"]}
 
 
 def against(table: _Against, cell: Cell, metric: str) -> Comparison | None:
     """
     The comparison of one cell with the baseline, if there is one.
     """
-    key = (cell["scenario"], _key(cell["parameters"]), metric, cell["backend"])
-    return table.get(key)
-
-
-def _key(asked: Parameters) -> tuple[object, ...]:
-    return (
-        asked["active"],
-        asked["idle"],
-        asked["payload"],
-        asked["rate"],
-        asked["tls"],
-        asked.get("churn", False),
-        asked.get("share"),
-        asked.get("stalled", 0),
-    )
+    return table.get((placeOf(cell), metric, cell["backend"]))
 
 
 def only(results: Results, wanted: Callable[[Place], bool]) -> Results:
@@ -457,45 +403,6 @@ def listed(words: Sequence[str]) -> str:
     return " and ".join([", ".join(words[:-1]), words[-1]] if words[1:] else words)
 
 
-def count(value: float) -> str:
-    """
-    A number of things, to three significant digits or, when whole, in full.
-    """
-    if value >= 1e12:
-        return f"{value:.2e}"
-    if value != int(value):
-        value = float(f"{value:.3g}")
-    return f"{value:,.0f}" if value >= 100 or value == int(value) else f"{value:.3g}"
-
-
-def rate(value: float) -> str:
-    """
-    A measured rate, to the three significant digits that a run can know.
-    """
-    return count(float(f"{value:.3g}"))
-
-
-def duration(microseconds: float) -> str:
-    """
-    A time, in the unit that keeps it short.
-    """
-    return _scaled(microseconds, ((1.0, "µs"), (1e3, "ms"), (1e6, "s")))
-
-
-def memory(kib: float) -> str:
-    """
-    A size in KiB, in the unit that keeps it short.
-    """
-    return _scaled(kib, ((1.0, "KiB"), (2.0**10, "MiB"), (2.0**20, "GiB")))
-
-
-def size(bytes: float) -> str:
-    """
-    A size in bytes, likewise.
-    """
-    return _scaled(bytes, ((1.0, "B"), (2.0**10, "KiB"), (2.0**20, "MiB")))
-
-
 def callsSaid(calls: Mapping[str, float]) -> str:
     """
     System calls a request, by name, the most frequent first.
@@ -504,37 +411,5 @@ def callsSaid(calls: Mapping[str, float]) -> str:
     return ", ".join(f"{few(each)} {name}" for name, each in ordered) or "none"
 
 
-def few(value: float) -> str:
-    """
-    A small number of things, which is seldom whole, to two significant digits.
-    """
-    return count(float(f"{value:.2g}"))
-
-
-def percent(fraction: float) -> str:
-    """
-    A fraction, in full percents.
-    """
-    return f"{count(round(100 * min(fraction, 1e12)))} %"
-
-
-def ratio(value: float) -> str:
-    """
-    A ratio: two decimals near one, two significant digits far below.
-    """
-    return f"{value:.2f}" if 0.1 <= value < 99.5 else few(value)
-
-
 def between(interval: Interval | Comparison) -> tuple[float, float]:
     return interval["low"], interval["high"]
-
-
-def _scaled(value: float, units: Sequence[tuple[float, str]]) -> str:
-    # 999.6 would be said with four digits: it is one of the next unit.
-    fitting = [unit for unit in units if value / unit[0] < 999.5]
-    scale, unit = fitting[0] if fitting else units[-1]
-    scaled = value / scale
-    if scaled >= 999.5:
-        return f"{count(scaled)} {unit}"
-    digits = f"{scaled:#.3g}".rstrip(".") if scaled >= 0.01 else f"{scaled:.1g}"
-    return f"{digits} {unit}"

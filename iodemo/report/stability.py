@@ -9,14 +9,14 @@ from collections.abc import Iterable
 
 from iodemo.doctor import STEAL_ALLOWED
 from iodemo.report import select
-from iodemo.results import statistics
-from iodemo.results.file import Cell, Comparison, Located, Results, placeOf
-from iodemo.results.statistics import SPREAD_ALLOWED
+from iodemo.results import quantities, statistics
+from iodemo.results.schema import Cell, Comparison, Located, Results, Where, placeOf
+from iodemo.results.statistics import VARIATION_ALLOWED
 
-Noise = dict[tuple[str, str], Comparison]
+Noise = dict[tuple[Where, str], Comparison]
 
 
-def noiseOf(results: Results) -> Noise:
+def noiseTable(results: Results) -> Noise:
     """
     What the baseline differs from itself, for L{at}.
     """
@@ -41,10 +41,10 @@ def noiseSaid(found: Comparison) -> tuple[str, str]:
     """
     The band, and what it comes from: the ratio of the baseline to itself.
     """
-    low, high = map(select.ratio, select.between(found))
-    said = f"×{select.ratio(found['ratio'])} ({low}–{high})"  # noqa: RUF001
+    low, high = map(quantities.ratio, select.between(found))
+    said = f"×{quantities.ratio(found['ratio'])} ({low}–{high})"  # noqa: RUF001
     return (
-        f"×{select.ratio(factor(found))}",  # noqa: RUF001
+        f"×{quantities.ratio(factor(found))}",  # noqa: RUF001
         f"{said}, which is a difference" if differs(found) else said,
     )
 
@@ -61,14 +61,14 @@ def unstable(cells: Iterable[Cell]) -> list[str]:
     The backends whose rounds differ too much, and how much.
     """
     spreads = {
-        cell["backend"]: statistics.spread(_throughputs(cell))
+        cell["backend"]: statistics.variation(_throughputs(cell))
         for cell in cells
         if cell["status"] == "ok"
     }
     return [
         f"{name} {_percent(spread)}"
         for name, spread in spreads.items()
-        if spread > SPREAD_ALLOWED
+        if spread > VARIATION_ALLOWED
     ]
 
 
@@ -108,13 +108,14 @@ def instability(results: Results) -> list[str]:
     """
     said = []
     ok = [cell for cell in results["cells"] if cell["status"] == "ok"]
-    spreads = [statistics.spread(_throughputs(cell)) for cell in ok]
-    those = [spread for spread in spreads if spread > SPREAD_ALLOWED]
+    spreads = [statistics.variation(_throughputs(cell)) for cell in ok]
+    those = [spread for spread in spreads if spread > VARIATION_ALLOWED]
     if those:
         said.append(
             f"Unstable: in {len(those)} of {len(ok)} cells the throughput of the "
-            f"rounds has a standard deviation above {_percent(SPREAD_ALLOWED)} of its "
-            f"mean, at most {_percent(max(those))}."
+            "rounds has a standard deviation above "
+            f"{_percent(VARIATION_ALLOWED)} of its mean, at most "
+            f"{_percent(max(those))}."
         )
     throughput = [
         each for each in results.get("noise", []) if each["metric"] == "throughput"

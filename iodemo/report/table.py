@@ -5,7 +5,7 @@ The comparison as a table in the terminal.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from textwrap import wrap
 
 from rich import box
@@ -17,7 +17,9 @@ from rich.text import Text
 
 from iodemo.report import select, stability
 from iodemo.report.select import LOWER_BOUND, MISSING, Place, listed
-from iodemo.results.file import Cell, Comparison, Results
+from iodemo.results import quantities
+from iodemo.results.metrics import columnsOf
+from iodemo.results.schema import Cell, Comparison, Results
 
 INTERRUPTED = (
     "This run is not complete: it was interrupted, or still goes on. "
@@ -64,7 +66,7 @@ class ComparisonTable:
         self._results = results
         self._baseline = select.baseline(results)
         self._comparisons = select.comparisons(results)
-        self._noise = stability.noiseOf(results)
+        self._noise = stability.noiseTable(results)
 
     def __rich_console__(
         self, console: Console, options: ConsoleOptions
@@ -101,14 +103,14 @@ class ComparisonTable:
             yield Text(f"System calls could not be counted: {reason}", "yellow")
         cells = self._results["cells"]
         if any(cell["status"] == "ok" for cell in cells):
-            yield Text(INTERVAL_NOTE.format(select.spread(self._results)), "dim")
+            yield Text(INTERVAL_NOTE.format(select.intervalName(self._results)), "dim")
         if any(cell["load_limited"] for cell in cells):
             yield Text(BOUND_NOTE, "dim")
-        if any(place.isOfPipes for place in select.places(self._results)):
+        if any(place.kind == "multiplexer" for place in select.places(self._results)):
             yield Text(PIPES_NOTE, "dim")
-        if any(place.isPaced for place in select.places(self._results)):
+        if any(place.kind == "paced" for place in select.places(self._results)):
             yield Text(RATE_NOTE, "dim")
-        if any(place.isHeld for place in select.places(self._results)):
+        if any(place.kind == "held" for place in select.places(self._results)):
             yield Text(HELD_NOTE, "dim")
         note = stability.noiseNote(self._results)
         if note is not None:
@@ -123,12 +125,12 @@ class ComparisonTable:
         """
         What is to be known of the numbers of one point.
         """
-        overtaken = select.overtaken(cells)
-        if overtaken:
-            yield _below(Text(f"did not keep up: {listed(overtaken)}", "yellow"))
-        strained = select.strained(cells)
-        if strained:
-            yield _below(Text(f"load near its limit: {listed(strained)}"))
+        behind = select.fellBehind(cells)
+        if behind:
+            yield _below(Text(f"did not keep up: {listed(behind)}", "yellow"))
+        saturated = select.loadSaturated(cells)
+        if saturated:
+            yield _below(Text(f"load near its limit: {listed(saturated)}"))
         noise = stability.at(self._noise, cells[0], Place.of(cells[0]).metric)
         if noise is not None:
             band, said = stability.noiseSaid(noise)
@@ -184,7 +186,7 @@ class ComparisonTable:
             calls = cell["syscalls_by_name"]
             table.add_row(
                 Text(cell["backend"]),
-                select.few(sum(calls.values())),
+                quantities.few(sum(calls.values())),
                 Text(select.callsSaid(calls)),
             )
         return table
@@ -203,60 +205,27 @@ class ComparisonTable:
 
     def _header(self, place: Place) -> list[str]:
         against = f"against {self._baseline}" if self._baseline else "comparison"
-        if place.isPaced:
+        if place.kind == "paced":
             against = f"p99 {against}"
-        return ["backend", place.unit, *_titles(place), against]
+        return ["backend", place.unit, *columnsOf(place.kind), against]
 
     def _columns(self, place: Place, cell: Cell) -> list[Lines]:
         """
         What is said of one cell, each column in the lines of a narrow table.
         """
-        metrics = _titles(place).values()
+        metrics = columnsOf(place.kind).values()
         if cell["status"] != "ok":
             return [[cell["backend"]], [cell["status"]], *[[] for _ in metrics], []]
         summary = cell["summary"]
         columns = [[cell["backend"]], throughputSaid(cell)]
-        for metric, say in metrics:
-            there = metric in summary
-            columns.append([say(summary[metric]["median"]) if there else MISSING])
+        for metric in metrics:
+            found = summary.get(metric.key)
+            said = metric.quantity.say(found["median"]) if found else MISSING
+            columns.append([said])
         if cell["backend"] == self._baseline:
             return [*columns, ["(baseline)"]]
         compared = select.against(self._comparisons, cell, place.metric)
         return [*columns, comparisonSaid(compared)]
-
-
-def _titles(place: Place) -> dict[str, tuple[str, Callable[[float], str]]]:
-    """
-    The metrics between throughput and verdict, and how each is said.
-    """
-    latency = {
-        "p50": ("latency_us.p50", select.duration),
-        "p99": ("latency_us.p99", select.duration),
-    }
-    if place.isOfPipes:
-        return {**latency, "multiplexer": ("us_per_call", select.duration)}
-    if place.isHeld:
-        return {
-            **latency,
-            "server": ("server_bytes_per_connection", select.size),
-            "kernel": ("kernel_bytes_per_connection", select.size),
-        }
-    if place.isPaced:
-        return {
-            **latency,
-            "p99 sent": ("latency_uncorrected_us.p99", select.duration),
-            "CPU/req": ("server_cpu_us_per_request", select.duration),
-        }
-    if place.isOfChat:
-        latency = {
-            "half": ("latency_us.p50", select.duration),
-            "all": ("latency_last_us.p50", select.duration),
-        }
-    return {
-        **latency,
-        "CPU/req": ("server_cpu_us_per_request", select.duration),
-        "memory": ("server_rss_kib", select.memory),
-    }
 
 
 def throughputSaid(cell: Cell) -> Lines:
@@ -266,8 +235,8 @@ def throughputSaid(cell: Cell) -> Lines:
     interval = cell["summary"]["throughput"]
     bound = LOWER_BOUND if cell["load_limited"] else ""
     scale = Place.of(cell).rateScale
-    low, high = (select.rate(each / scale) for each in select.between(interval))
-    median = bound + select.rate(interval["median"] / scale)
+    low, high = (quantities.rate(each / scale) for each in select.between(interval))
+    median = bound + quantities.rate(interval["median"] / scale)
     return [median, f"({low}–{high})"]  # noqa: RUF001
 
 
@@ -277,8 +246,8 @@ def comparisonSaid(compared: Comparison | None) -> Lines:
     """
     if compared is None:
         return [MISSING]
-    low, high = map(select.ratio, select.between(compared))
-    said = f"×{select.ratio(compared['ratio'])} ({low}–{high})"  # noqa: RUF001
+    low, high = map(quantities.ratio, select.between(compared))
+    said = f"×{quantities.ratio(compared['ratio'])} ({low}–{high})"  # noqa: RUF001
     return [said, f"{VERDICTS[compared['verdict']][0]} {compared['verdict']}"]
 
 

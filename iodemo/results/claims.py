@@ -23,7 +23,8 @@ from dataclasses import dataclass
 from typing import Literal
 
 from iodemo.results import statistics
-from iodemo.results.file import Cell, Placed, Results, placeOf
+from iodemo.results.metrics import BY_KEY
+from iodemo.results.schema import Cell, Placed, Results, Where, placeOf
 
 Answer = Literal["held", "refuted", "undecided"]
 
@@ -77,7 +78,7 @@ class Claim:
             known = [each["scenario"] for each in left]
             known += [each["service"] for each in left]
             if name not in known and ("." in name or "_" in name):
-                raise self._bad(f"the metric {name!r}", statistics.METRICS)
+                raise self._bad(f"the metric {name!r}", BY_KEY)
             if name not in known:
                 raise self._bad(f"{name!r}", known)
             left = [each for each in left if _named(each, name)]
@@ -149,7 +150,7 @@ def parse(text: str) -> Claim:
         name, equals, value = word.partition("=")
         if equals:
             parameters[name] = _number(value, text)
-        elif word in statistics.METRICS:
+        elif word in BY_KEY:
             metrics.append(word)
         else:
             names.append(word)
@@ -171,7 +172,7 @@ def decide(claim: Claim, results: Results) -> list[Decision]:
     """
     What a run says to a claim, point by point.
     """
-    places: dict[str, dict[str, Cell]] = {}
+    places: dict[Where, dict[str, Cell]] = {}
     for cell in results["cells"]:
         if claim.applies(cell):
             places.setdefault(placeOf(cell), {})[cell["backend"]] = cell
@@ -232,7 +233,7 @@ def _named(placed: Placed, name: str) -> bool:
 
 
 def _asked(placed: Placed, name: str) -> float | None:
-    value = dict[str, object](placed["parameters"]).get(name)
+    value = getattr(placed["parameters"], name, None)
     return value if isinstance(value, int | float) else None
 
 

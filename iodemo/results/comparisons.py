@@ -8,7 +8,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping
 
 from iodemo.results import statistics
-from iodemo.results.file import Cell, Comparison
+from iodemo.results.metrics import BY_KEY, COMPARED
+from iodemo.results.schema import Cell, Comparison
 
 
 def comparisons(
@@ -27,11 +28,11 @@ def comparisons(
     return [
         comparison
         for cell in good.values()
-        for comparison in against(base, cell, statistics.COMPARED, found)
+        for comparison in against(base, cell, COMPARED, found)
     ]
 
 
-def noiseOf(cells: Iterable[Cell], control: Cell) -> list[Comparison]:
+def controlComparisons(cells: Iterable[Cell], control: Cell) -> list[Comparison]:
     """
     The second measurement of the baseline at one point against the first, in every
     metric, if both are good.
@@ -41,7 +42,7 @@ def noiseOf(cells: Iterable[Cell], control: Cell) -> list[Comparison]:
         for cell in cells
         if cell["backend"] == control["backend"]
         and cell["status"] == control["status"] == "ok"
-        for comparison in against(cell, control, statistics.METRICS)
+        for comparison in against(cell, control, BY_KEY)
     ]
 
 
@@ -84,6 +85,9 @@ def against(
             "low": ratio[1],
             "high": ratio[2],
             "verdict": statistics.verdict(
-                ratio, fewest, metric == "throughput", (noise or {}).get(metric, 1.0)
+                ratio,
+                fewest,
+                BY_KEY[metric].moreIsBetter,
+                (noise or {}).get(metric, 1.0),
             ),
         }

@@ -33,7 +33,7 @@ from dataclasses import dataclass, replace
 import numpy
 
 from iodemo.models import MODELS
-from iodemo.results.file import Cell
+from iodemo.results.schema import Cell
 
 #: Fewer cells than this are fitted by anything.
 FEWEST_CELLS = 5
@@ -102,7 +102,7 @@ def fit(cells: Iterable[Cell]) -> Fit:
     for cell in cells:
         if _isUsable(cell):
             asked = cell["parameters"]
-            places.setdefault((asked["active"], asked["idle"]), cell)
+            places.setdefault((asked.active, asked.idle), cell)
     there = list(places.values())
     if len(there) < FEWEST_CELLS:
         raise Underdetermined(
@@ -123,8 +123,8 @@ def fit(cells: Iterable[Cell]) -> Fit:
         asked = turning[0]["parameters"]
         return _withoutCalls(
             [cell for cell in there if cell is not turning[0]],
-            f"it hangs on the point with {asked['active']:,} busy and "
-            f"{asked['idle']:,} idle connections, which is left out",
+            f"it hangs on the point with {asked.active:,} busy and "
+            f"{asked.idle:,} idle connections, which is left out",
         )
     if turning or not all(signs or ()):
         unknown = "the points do not tell system calls from the rest"
@@ -137,7 +137,7 @@ def _isUsable(cell: Cell) -> bool:
     Whether there is what it takes; a file may hold numbers that no machine gives.
     """
     calls = cell.get("syscalls_by_name")
-    if cell["parameters"].get("stalled"):
+    if cell["parameters"].stalled:
         # Of what they cost the model knows nothing.
         return False
     if not calls or _CPU not in cell["summary"]:
@@ -217,7 +217,7 @@ def _amount(cell: Cell, term: str) -> float:
         return 0.0
     asked = cell["parameters"]
     waits = max(calls.get(name, 0.0) for name in _WAITS)
-    return (asked["active"] + asked["idle"]) * waits
+    return (asked.active + asked.idle) * waits
 
 
 def _cpu(cell: Cell) -> float:

@@ -25,7 +25,8 @@ from collections.abc import Iterable
 from typing import Literal, TypedDict
 
 from iodemo.results.comparisons import against, bands
-from iodemo.results.file import (
+from iodemo.results.metrics import COMPARED
+from iodemo.results.schema import (
     Cell,
     Comparison,
     Environment,
@@ -34,9 +35,9 @@ from iodemo.results.file import (
     Results,
     Status,
     Verdict,
+    Where,
     placeOf,
 )
-from iodemo.results.statistics import COMPARED
 
 _Described = Literal[
     "cpu",
@@ -144,7 +145,7 @@ def difference(old: Results, new: Results) -> Difference:
     Compare each cell of one run with the same in another.
     """
     ours, theirs = _cells(new), _cells(old)
-    noise: dict[str, list[Comparison]] = {}
+    noise: dict[Where, list[Comparison]] = {}
     for each in (*old.get("noise", []), *new.get("noise", [])):
         noise.setdefault(placeOf(each), []).append(each)
     found: Difference = {
@@ -185,11 +186,11 @@ def _different(old: Results, new: Results) -> list[str]:
     return said
 
 
-def _pointKey(point: PlannedPoint) -> tuple[str, str]:
+def _pointKey(point: PlannedPoint) -> tuple[Where, str]:
     return placeOf(point), point["service"]
 
 
-def _cells(results: Results) -> dict[tuple[str, str, str], Cell]:
+def _cells(results: Results) -> dict[tuple[Where, str, str], Cell]:
     return {
         (placeOf(cell), cell["service"], cell["backend"]): cell
         for cell in results["cells"]

@@ -1,223 +1,155 @@
-# -*- test-case-name: tests.test_bench -*-
+# -*- test-case-name: tests.test_journal -*-
 """
-What a comparison has found so far, in its file at every moment, and how it goes on
-after it was interrupted.
+The journal of a run: a file beside C{results.json} that has a line for each round since
+the last cell was finished, and is there while a comparison runs.
 
-Every round is written down when it ends, so that the rounds of a point that was
-interrupted are interleaved as they would have been: those that were had, before, and
-the others after.
+Facts. C{results.json} is written whole, so each time takes longer the more it holds. A
+process that SIGKILL ends writes nothing more, and what it has written is in the page
+cache.
+
+Decisions. A round is appended to the journal when it ends, as one JSON line, and
+C{results.json} is written when a cell ends. The first line names the run, by the time
+when it began or went on: the journal of another run that was here is ignored. Each line
+says which round of its cell it is, so a round that C{results.json} has too is not taken
+twice. The last line may be cut off; it is dropped, and that round is measured again.
+
+Costs. A run that goes on writes C{results.json} and begins a new journal, so between
+the two a round is in both.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Literal
 
-from iodemo.bench import environment
-from iodemo.bench.plan import Done, Entrant, Plan
-from iodemo.load.round import Round
+import msgspec
+from typing_extensions import TypedDict
+
 from iodemo.results import file
-from iodemo.results.comparisons import comparisons, noiseOf
-from iodemo.results.diff import MACHINE, SOFTWARE, differing
-from iodemo.results.file import Cell, Comparison, Placed, Results, Unfinished, placeOf
+from iodemo.results.decoding import Malformed, Wrong, decoded
+from iodemo.results.schema import (
+    Count,
+    Entry,
+    Results,
+    Round,
+    Text,
+    Unfinished,
+    placeOf,
+)
+from iodemo.writing import createFile
+
+FILE_NAME = "journal.jsonl"
 
 
-class CannotGoOn(Exception):
+class _Head(TypedDict):
+    """The first line."""
+
+    format: Literal["iodemo-journal"]
+    began: Text  # L{began} of the results
+
+
+class _Line(Entry):
+    """Any other line."""
+
+    number: Count  # how many rounds of the cell were before
+    round: Round
+
+
+class Journal:
     """
-    An interrupted run cannot be gone on with. The message says why.
-    """
-
-
-class Record:
-    """
-    @ivar results: all of it, as it is in the file.
-    """
-
-    def __init__(
-        self, plan: Plan, path: Path, command: str, earlier: Results | None = None
-    ) -> None:
-        """
-        Begin a record, or go on with one.
-
-        @param path: of the file.
-        @param command: the command line, for the record.
-        @param earlier: what was interrupted, as L{check} lets it through.
-        @raise OSError: if C{path} cannot be written, here and later.
-        """
-        self._path = path
-        self._baseline = plan.baseline
-        self._entrants = plan.entrants()
-        self._points = {placeOf(place): _Point(place) for place in plan.places()}
-        self._steal = environment.Steal()
-        self._stolen: float | None = None
-        self.results: Results = {
-            "format": file.FORMAT,
-            "version": file.VERSION,
-            "complete": False,
-            "environment": environment.describe(command),
-            "plan": plan.planned(),
-            "cells": [],
-            "controls": [],
-            "comparisons": [],
-            "noise": [],
-            "unfinished": [],
-        }
-        if earlier is not None:
-            self._goOn(plan, earlier)
-        self._write()
-
-    def cells(self, place: Placed) -> dict[Entrant, Cell]:
-        """
-        The cells of one point that are finished, in the plan's order.
-        """
-        return self._points[placeOf(place)].cells
-
-    def rounds(self, place: Placed, entrant: Entrant) -> list[Round]:
-        """
-        The rounds of a cell that is not finished.
-        """
-        return self._points[placeOf(place)].rounds.get(entrant, [])
-
-    def keepRounds(self, place: Placed, entrant: Entrant, rounds: list[Round]) -> None:
-        """
-        Write down the rounds of a cell that is not finished.
-        """
-        self._points[placeOf(place)].rounds[entrant] = rounds
-        self._write()
-
-    def keepCells(self, place: Placed, cells: dict[Entrant, Cell]) -> None:
-        """
-        Write down some more cells of a point.
-        """
-        self._finish(self._points[placeOf(place)], cells)
-        self._write()
-
-    def end(self) -> None:
-        """
-        Write down that there is no more to come.
-        """
-        self.results["complete"] = True
-        self._write()
-
-    def _goOn(self, plan: Plan, earlier: Results) -> None:
-        now = self.results["environment"]["date"]
-        self.results["environment"] = earlier["environment"]
-        self._stolen = earlier["environment"]["steal_fraction"]
-        self.results["resumed"] = [*earlier.get("resumed", []), now]
-        finished: dict[str, dict[Entrant, Cell]] = {}
-        for place, entrant, cell, rounds in _known(plan, earlier):
-            if cell is None:
-                self._points[place].rounds[entrant] = rounds
-            else:
-                finished.setdefault(place, {})[entrant] = cell
-        for place, cells in finished.items():
-            self._finish(self._points[place], cells)
-
-    def _finish(self, point: _Point, cells: dict[Entrant, Cell]) -> None:
-        known = {**point.cells, **cells}
-        point.cells = {each: known[each] for each in self._entrants if each in known}
-        for entrant in cells:
-            point.rounds.pop(entrant, None)
-        backends = [cell for each, cell in point.cells.items() if not each.control]
-        controls = [cell for each, cell in point.cells.items() if each.control]
-        point.noise = [found for each in controls for found in noiseOf(backends, each)]
-        point.comparisons = comparisons(backends, self._baseline, point.noise)
-
-    def _write(self) -> None:
-        points = self._points.values()
-        self.results["cells"] = self._cells(controls=False)
-        self.results["controls"] = self._cells(controls=True)
-        self.results["comparisons"] = [c for each in points for c in each.comparisons]
-        self.results["noise"] = [c for each in points for c in each.noise]
-        self.results["unfinished"] = [u for each in points for u in each.unfinished()]
-        stolen = [self._stolen, self._steal.fraction()]
-        self.results["environment"]["steal_fraction"] = max(
-            (each for each in stolen if each is not None), default=None
-        )
-        file.write(self.results, self._path)
-
-    def _cells(self, controls: bool) -> list[Cell]:
-        return [
-            cell
-            for point in self._points.values()
-            for entrant, cell in point.cells.items()
-            if entrant.control == controls
-        ]
-
-
-@dataclass
-class _Point:
-    """
-    What is known of one point.
-
-    @ivar rounds: of those who have some, and no cell.
+    The journal of a run that is being measured.
     """
 
-    place: Placed
-    cells: dict[Entrant, Cell] = field(default_factory=dict)
-    rounds: dict[Entrant, list[Round]] = field(default_factory=dict)
-    noise: list[Comparison] = field(default_factory=list)
-    comparisons: list[Comparison] = field(default_factory=list)
+    def __init__(self, directory: Path, results: Results) -> None:
+        """
+        Begin it, in the place of any that is there.
 
-    def unfinished(self) -> Iterator[Unfinished]:
-        """The rounds as results record them."""
-        for entrant, rounds in self.rounds.items():
-            yield {
-                **self.place,
-                "backend": entrant.backend.name,
-                "control": entrant.control,
-                "rounds": rounds,
-            }
+        @raise OSError: if it cannot be written, here and later.
+        """
+        self._path = directory / FILE_NAME
+        self._stream = createFile(self._path)
+        self._append({"format": "iodemo-journal", "began": began(results)})
+
+    def add(self, entry: Entry, number: int, measured: Round) -> None:
+        """
+        Append a round.
+
+        @param number: how many rounds of its cell were before.
+        """
+        self._append({**entry, "number": number, "round": measured})
+
+    def remove(self) -> None:
+        """
+        Remove it: everything in it is in the results.
+        """
+        self._stream.close()
+        self._path.unlink(missing_ok=True)
+
+    def _append(self, line: object) -> None:
+        try:
+            self._stream.write(msgspec.json.encode(line) + b"\n")
+            self._stream.flush()
+        except OSError as error:
+            raise OSError(error.errno, error.strerror, str(self._path)) from error
 
 
-def check(plan: Plan, earlier: Results) -> None:
+def began(results: Results) -> str:
     """
-    See that an interrupted run can be gone on with: that the same was to be measured,
-    in the same environment, and that it has something.
-
-    @raise CannotGoOn: if it cannot.
+    When a run began or, if it was interrupted, last went on.
     """
-    if earlier.get("plan") != plan.planned():
-        raise CannotGoOn("it was to measure something else")
-    before, now = earlier["environment"], environment.describe("")
-    differs = differing(before, now, (*MACHINE, *SOFTWARE))
-    if differs:
-        raise CannotGoOn(f"it ran elsewhere: {'; '.join(differs)}")
-    limits = (each["limits"].get("nofile_hard") for each in (before, now))
-    if len({*limits}) > 1:
-        raise CannotGoOn("it ran with another limit on open files")
-    if not earlier.get("unfinished") and not any(
-        cell["status"] == "ok" for cell in earlier["cells"]
-    ):
-        raise CannotGoOn("it had measured nothing")
+    return [results["environment"]["date"], *results.get("resumed", [])][-1]
 
 
-def done(plan: Plan, earlier: Results) -> Done:
+def read(directory: Path) -> Results:
     """
-    What of a plan an interrupted run has done.
+    Read the results in a directory, with the rounds that only their journal has.
+
+    @raise ResultsError: if one of the two cannot be used.
     """
-    return {
-        (place, entrant): len(rounds) / plan.rounds if cell is None else 1.0
-        for place, entrant, cell, rounds in _known(plan, earlier)
+    results = file.read(directory)
+    path = directory / FILE_NAME
+    if results["complete"] or not path.exists():
+        return results
+    cells = [(cell, False) for cell in results["cells"]]
+    cells += [(cell, True) for cell in results.get("controls", [])]
+    finished = {(placeOf(cell), cell["backend"], control) for cell, control in cells}
+    unfinished = {
+        (placeOf(each), each["backend"], each["control"]): each
+        for each in results.get("unfinished", [])
     }
+    for line in _lines(path, began(results)):
+        key = (placeOf(line), line["backend"], line["control"])
+        if key in finished:
+            continue
+        new: Unfinished = {
+            "scenario": line["scenario"],
+            "service": line["service"],
+            "parameters": line["parameters"],
+            "backend": line["backend"],
+            "control": line["control"],
+            "rounds": [],
+        }
+        rounds = unfinished.setdefault(key, new)["rounds"]
+        if line["number"] == len(rounds):
+            rounds.append(line["round"])
+    results["unfinished"] = list(unfinished.values())
+    return results
 
 
-def _known(
-    plan: Plan, earlier: Results
-) -> Iterator[tuple[str, Entrant, Cell | None, list[Round]]]:
+def _lines(path: Path, run: str) -> Iterator[_Line]:
     """
-    What an interrupted run knows of whom and where: a cell, or rounds.
+    The whole lines of a journal, if it is the journal of a run.
     """
-    places = {placeOf(place) for place in plan.places()}
-    entrants = {(each.backend.name, each.control): each for each in plan.entrants()}
-    found: list[tuple[Cell | Unfinished, bool, Cell | None]] = [
-        *((cell, False, cell) for cell in earlier["cells"]),
-        *((cell, True, cell) for cell in earlier.get("controls", [])),
-        *((each, each["control"], None) for each in earlier.get("unfinished", [])),
-    ]
-    for each, control, cell in found:
-        entrant = entrants.get((each["backend"], control))
-        rounds = each["rounds"][: plan.rounds - 1] if cell is None else []
-        if entrant is not None and placeOf(each) in places:
-            yield placeOf(each), entrant, cell, rounds
+    # What follows the last newline was cut off.
+    head, *lines = file.readText(path).split("\n")[:-1] or [""]
+    try:
+        if not head or decoded(head, _Head)["began"] != run:
+            return
+        for number, line in enumerate(lines, 2):
+            try:
+                yield decoded(line, _Line)
+            except (Malformed, Wrong) as error:
+                raise Wrong(f"line {number}: {error}") from error
+    except (Malformed, Wrong) as error:
+        raise file.ResultsError(f"{path}: not a journal: {error}") from error

@@ -38,8 +38,8 @@ from statistics import NormalDist
 import numpy
 from numpy.typing import NDArray
 
-from iodemo.load.round import Latency, Round
-from iodemo.results.file import Interval, Verdict
+from iodemo.results.metrics import METRICS
+from iodemo.results.schema import Interval, Round, Verdict
 
 #: How many resamples an interval is drawn from.
 RESAMPLES = 4000
@@ -55,38 +55,9 @@ ROUNDS_FOR_95 = 5
 #: intervals: a server's address and hash seed alone move it by as much.
 SMALLEST_DIFFERENCE = 0.03
 
-#: Rounds that spread by more than this are unstable: pyperf warns of as much
-#: (pyperf.readthedocs.io, "Analyze benchmark results").
-SPREAD_ALLOWED = 0.10
-
-#: The metrics that are compared with the baseline.
-COMPARED = (
-    "throughput",
-    "latency_us.p99",
-    "server_cpu_us_per_request",
-    "us_per_call",
-)
-
-#: All that a round has, per request where that makes sense.
-METRICS = (
-    "throughput",
-    *(f"latency_us.{percentile}" for percentile in Latency.__annotations__),
-    *(f"latency_last_us.{percentile}" for percentile in Latency.__annotations__),
-    "server_cpu_us_per_request",
-    "server_user_us_per_request",
-    "server_system_us_per_request",
-    "server_waiting_fraction",
-    "server_rss_kib",
-    "context_switches_per_request",
-    "syscalls_per_request",
-    "load_cpu_fraction",
-    "us_per_call",
-    *(f"latency_uncorrected_us.{percentile}" for percentile in Latency.__annotations__),
-    "unanswered_fraction",
-    "rate",
-    "server_bytes_per_connection",
-    "kernel_bytes_per_connection",
-)
+#: Rounds with a larger coefficient of variation are unstable: pyperf warns from there
+#: on (pyperf.readthedocs.io, "Analyze benchmark results").
+VARIATION_ALLOWED = 0.10
 
 # No machine gives a number beyond this, but a file from outside may hold one.
 _LARGEST = 1e15
@@ -101,67 +72,16 @@ _T = [
 
 def metrics(rounds: Sequence[Round]) -> dict[str, list[float]]:
     """
-    The values of each metric over rounds, keyed as in a cell's summary. Totals
-    of a window become amounts per request; a metric that a round lacks is left
-    out.
-
-    C{server_waiting_fraction} is what of the window the server did not run: it waited,
-    for somebody to ask or for a core. The rest is CPU time, in which it dispatched.
-
-    C{unanswered_fraction} is what of the requests due was not answered when the window
-    ended, in an open loop.
+    The values of each metric over rounds, by its key. A metric that one of the rounds
+    lacks is left out.
     """
-    columns: dict[str, list[float]] = {}
-
-    def put(metric: str, value: float | None) -> None:
-        if value is not None:
-            columns.setdefault(metric, []).append(value)
-
-    for each in rounds:
-        requests = each["requests"]
-        put("throughput", each["throughput"])
-        for percentile, latency in each["latency_us"].items():
-            put(f"latency_us.{percentile}", float(str(latency)))
-        for percentile, latency in each.get("latency_last_us", {}).items():
-            put(f"latency_last_us.{percentile}", float(str(latency)))
-        put("server_cpu_us_per_request", each["server_cpu_us_per_request"])
-        put("server_user_us_per_request", _each(each["server_user_s"], requests, 1e6))
-        put(
-            "server_system_us_per_request",
-            _each(each["server_system_s"], requests, 1e6),
-        )
-        put("server_waiting_fraction", _waiting(each))
-        put("server_rss_kib", each["server_rss_kib"])
-        put("context_switches_per_request", _each(each["context_switches"], requests))
-        put("syscalls_per_request", each["syscalls_per_request"])
-        put("load_cpu_fraction", each["load_cpu_fraction"])
-        put("us_per_call", each.get("us_per_call"))
-        for percentile, latency in each.get("latency_uncorrected_us", {}).items():
-            put(f"latency_uncorrected_us.{percentile}", float(str(latency)))
-        backlog = each.get("backlog")
-        if backlog is not None:
-            put("unanswered_fraction", _each(backlog, requests + backlog))
-        put("rate", each.get("rate"))
-        put("server_bytes_per_connection", each.get("server_bytes_per_connection"))
-        put("kernel_bytes_per_connection", each.get("kernel_bytes_per_connection"))
-    return {
-        metric: values
-        for metric, values in columns.items()
-        # System calls are counted in one round only.
-        if len(values) == len(rounds) or metric == "syscalls_per_request"
-    }
-
-
-def _each(total: float | None, requests: int, scale: float = 1.0) -> float | None:
-    return None if total is None or not requests else total * scale / requests
-
-
-def _waiting(measured: Round) -> float | None:
-    cpu = measured["server_cpu_us_per_request"]
-    if cpu is None:
-        return None
-    # On several cores at once it may run for longer than the window.
-    return max(0.0, 1 - cpu * measured["throughput"] / 1e6)
+    columns = {}
+    for metric in METRICS:
+        values = [metric.value(each) for each in rounds]
+        known = [value for value in values if value is not None]
+        if known and (len(known) == len(rounds) or not metric.always):
+            columns[metric.key] = known
+    return columns
 
 
 def interval(values: Sequence[float]) -> Interval:
@@ -188,9 +108,9 @@ def ratio(
     return float(numpy.median(values) / numpy.median(baseline)), low, high
 
 
-def spread(values: Sequence[float]) -> float:
+def variation(values: Sequence[float]) -> float:
     """
-    The standard deviation of rounds, as a fraction of their mean.
+    The coefficient of variation: the standard deviation as a fraction of the mean.
     """
     if len(values) < 2 or max(values) > _LARGEST or not any(values):
         return 0.0

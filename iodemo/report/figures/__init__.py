@@ -20,7 +20,7 @@ from iodemo.report.figures import (
     throughput,
 )
 from iodemo.report.figures.chart import Chart
-from iodemo.results.file import Results
+from iodemo.results.schema import Results
 
 __all__ = ["Chart", "drawn"]
 
@@ -29,10 +29,14 @@ def drawn(results: Results) -> list[Chart]:
     """
     The figures that these results have the data for.
     """
-    asked = select.only(results, lambda place: place.isOfRequests and not place.stalled)
+    asked = select.only(
+        results, lambda place: place.isOfRequests and not place.point.stalled
+    )
     with matplotlib.style.context(["default", style.PARAMETERS]):
         charts = [
-            *throughput.charts(select.only(results, lambda place: not place.isOfPipes)),
+            *throughput.charts(
+                select.only(results, lambda place: place.kind != "multiplexer")
+            ),
             *threads.charts(asked),
             *rates.charts(asked),
             *latency.againstIdle(asked),
@@ -43,7 +47,9 @@ def drawn(results: Results) -> list[Chart]:
             *cost.calls(asked),
             *memory.growth(asked),
             *memory.held(asked),
-            *multiplexer.charts(select.only(results, lambda place: place.isOfPipes)),
+            *multiplexer.charts(
+                select.only(results, lambda place: place.kind == "multiplexer")
+            ),
         ]
     for index, chart in enumerate(charts):
         before = [other.name for other in charts[:index]]

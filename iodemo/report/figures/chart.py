@@ -17,7 +17,7 @@ from iodemo.report import select, stability, style
 from iodemo.report.layout import Span
 from iodemo.report.rows import Row
 from iodemo.report.select import Place, listed
-from iodemo.results.file import Cell, Results
+from iodemo.results.schema import Cell, Results
 
 MEMORY = "server_rss_kib"
 NOISE_LABEL = "; striped: noise"
@@ -75,13 +75,13 @@ def spanOf(cell: Cell, metric: str, least: float = 0.0) -> Span:
     return low, median, high
 
 
-def noiseOf(results: Results, cell: Cell, metric: str) -> tuple[float, float] | None:
+def noiseBand(results: Results, cell: Cell, metric: str) -> tuple[float, float] | None:
     """
     What is no difference from the baseline in one metric, given its cell.
     """
     if cell["backend"] != select.baseline(results) or not select.has(cell, [metric]):
         return None
-    found = stability.at(stability.noiseOf(results), cell, metric)
+    found = stability.at(stability.noiseTable(results), cell, metric)
     if found is None:
         return None
     factor = stability.factor(found)

@@ -11,15 +11,16 @@ from iodemo.report.figures.chart import (
     Chart,
     absence,
     chosen,
+    noiseBand,
     noiseCaption,
-    noiseOf,
     small,
     sourceOf,
     spanOf,
 )
 from iodemo.report.layout import Heading, Span
 from iodemo.report.rows import Row, bars
-from iodemo.results.file import Cell, Results
+from iodemo.results import quantities
+from iodemo.results.schema import Cell, Results
 
 CPU = "server_cpu_us_per_request"
 CPU_PARTS = {
@@ -59,7 +60,7 @@ def cpu(results: Results) -> list[Chart]:
         for cell in cells
     ]
     noise = [
-        band for cell in cells if (band := noiseOf(results, cell, CPU)) is not None
+        band for cell in cells if (band := noiseBand(results, cell, CPU)) is not None
     ]
     divided = all(len(row.spans) == len(CPU_PARTS) for row in rows)
     title = "CPU time of the server per request"
@@ -71,20 +72,20 @@ def cpu(results: Results) -> list[Chart]:
             sourceOf(results),
         ),
         rows,
-        select.duration,
+        quantities.duration,
         noise,
     )
     caption = (
         "Filled: in the program (Python, Twisted). Hatched: in the kernel, for the "
         f"program. {'' if divided else UNDIVIDED_NOTE}{chosen(results, place, rows)} "
-        f"The whisker is the {select.spread(results)} of the sum. "
+        f"The whisker is the {select.intervalName(results)} of the sum. "
         + (noiseCaption(results) + " ") * bool(noise)
         + absence(results, rows)
     )
     alt = f"Stacked bars of CPU time per request with {place.load()}. " + " ".join(
         f"{row.name}: "
         + ", ".join(
-            f"{part} {select.duration(span[1])}"
+            f"{part} {quantities.duration(span[1])}"
             for part, span in row.spans.items()
             if span[1]
         )
@@ -137,7 +138,7 @@ def calls(results: Results) -> list[Chart]:
                 title, f"{place.load()}, {place.conditions()}", "", sourceOf(results)
             ),
             rows,
-            select.few,
+            quantities.few,
             noise=(),
         )
         caption = (

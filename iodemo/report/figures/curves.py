@@ -11,11 +11,13 @@ from dataclasses import replace
 from typing import Literal
 
 from iodemo.report import select, style
-from iodemo.report.figures.chart import LEAST, noiseOf, spanOf
+from iodemo.report.figures.chart import LEAST, noiseBand, spanOf
 from iodemo.report.layout import Span
 from iodemo.report.plots import Band, Series, positionWidth
-from iodemo.report.select import Place, count
-from iodemo.results.file import Cell, Results
+from iodemo.report.select import Place
+from iodemo.results import quantities
+from iodemo.results.quantities import count
+from iodemo.results.schema import Cell, Results
 
 Varied = Literal["idle", "active", "connections", "rate", "share"]
 NOUNS: dict[Varied, str] = {
@@ -81,7 +83,7 @@ def _curve(
     stopped: float | None = None
     for cell in cells:
         place = Place.of(cell)
-        at = along[getattr(place, varied)]
+        at = along[getattr(place.point, varied)]
         if select.has(cell, [metric]):
             low, median, high = (
                 max(each / scale, LEAST) for each in spanOf(cell, metric)
@@ -91,8 +93,8 @@ def _curve(
                 bounds.add(at)
             ending = stopped = None
         elif ending is None:
-            value = getattr(place, varied)
-            there = select.percent(value) if varied == "share" else count(value)
+            value = getattr(place.point, varied)
+            there = quantities.percent(value) if varied == "share" else count(value)
             ending = f"{backend}: {cell['status']} at {there} {NOUNS[varied]}"
             stopped = at if cell["status"] == "failed" else None
     if spans and max(spans) < max(along.values()) and ending is None:
@@ -113,14 +115,14 @@ def noiseAlong(
     """
     found = {}
     for cell in cells:
-        noise = noiseOf(results, cell, metric)
+        noise = noiseBand(results, cell, metric)
         if noise is not None:
-            at = along[getattr(Place.of(cell), varied)]
+            at = along[getattr(cell["parameters"], varied)]
             found[at] = (noise[0] / scale, noise[1] / scale)
     return found
 
 
-def spread(
+def bandsSaid(
     results: Results, series: Sequence[Series], along: dict[float, float]
 ) -> str:
     """
@@ -129,7 +131,7 @@ def spread(
     marks = "bands are"
     if positionWidth(series, along.values()):
         marks = "backends stand side by side, and the whiskers are"
-    return f"the {marks} the {select.spread(results)} over rounds."
+    return f"the {marks} the {select.intervalName(results)} over rounds."
 
 
 def linesSaid(series: Sequence[Series], say: Callable[[float, float], str]) -> str:
@@ -150,6 +152,6 @@ def axisOf(place: Place, kind: str) -> str:
     """
     What there are more and more of.
     """
-    if place.isOfChat:
+    if place.kind == "chat":
         return "members"
-    return "connections at a time" if place.churn else f"{kind} connections"
+    return "connections at a time" if place.point.churn else f"{kind} connections"

@@ -16,8 +16,8 @@ from iodemo.report.figures.chart import (
     Chart,
     absence,
     chosen,
+    noiseBand,
     noiseCaption,
-    noiseOf,
     rowsSaid,
     sentence,
     sourceOf,
@@ -34,8 +34,10 @@ from iodemo.report.figures.memory import grown
 from iodemo.report.layout import Heading
 from iodemo.report.plots import Panel, Series, panels
 from iodemo.report.rows import Row, dots
-from iodemo.report.select import Place, count, listed
-from iodemo.results.file import Cell, Results
+from iodemo.report.select import Place, listed
+from iodemo.results import quantities
+from iodemo.results.quantities import count
+from iodemo.results.schema import Cell, Results
 
 PERCENTILES = ("p50", "p90", "p99", "p99.9", "max")
 # Of those, the ones with room for a band of noise.
@@ -73,22 +75,25 @@ def percentiles(results: Results) -> list[Chart]:
         band
         for cell in cells
         for dot in _NOISY
-        if (band := noiseOf(results, cell, f"latency_us.{dot}")) is not None
+        if (band := noiseBand(results, cell, f"latency_us.{dot}")) is not None
     ]
     label = f"{NOISE_LABEL} of {listed(_NOISY)}"
     conditions = place.conditions() + label * bool(noise)
     figure = dots(
-        Heading(title, conditions, "", sourceOf(results)), rows, select.duration, noise
+        Heading(title, conditions, "", sourceOf(results)),
+        rows,
+        quantities.duration,
+        noise,
     )
     caption = (
         f"Half of all responses came faster than p50, 99 in 100 faster than p99. "
-        f"{chosen(results, place, rows)} Pale bars: the {select.spread(results)} "
+        f"{chosen(results, place, rows)} Pale bars: the {select.intervalName(results)} "
         "over rounds. "
         + (noiseCaption(results) + " ") * bool(noise)
         + absence(results, rows)
     )
     alt = f"Dot chart of response time with {place.load()}. "
-    alt += rowsSaid(rows, select.duration)
+    alt += rowsSaid(rows, quantities.duration)
     return [Chart("latency", title, caption.strip(), alt, figure)]
 
 
@@ -111,7 +116,7 @@ def distribution(results: Results) -> list[Chart]:
             if select.has(cell, [metric]):
                 low, median, high = spanOf(cell, metric, least=0.1)
                 spans[at] = (low / 1e3, median / 1e3, high / 1e3)
-                band = noiseOf(results, cell, metric)
+                band = noiseBand(results, cell, metric)
                 if band is not None:
                     noise[at] = (band[0] / 1e3, band[1] / 1e3)
         if spans:
@@ -140,14 +145,14 @@ def distribution(results: Results) -> list[Chart]:
     caption = (
         "Each step to the right is of a tenth as many responses: of 10 one is slower "
         "than p90, of 100 one than p99; max is the slowest. "
-        f"{chosen(results, place, rows)} Bands are the {select.spread(results)} over "
-        "rounds. "
+        f"{chosen(results, place, rows)} Bands are the "
+        f"{select.intervalName(results)} over rounds. "
         + (noiseCaption(results) + " ") * bool(noise)
         + absence(results, rows)
     )
     back = {at: name for name, at in _ALONG.items()}
     alt = f"Line chart of response time by percentile, {place.load()}. " + linesSaid(
-        series, lambda at, value: f"{back[at]} {select.duration(value * 1e3)}"
+        series, lambda at, value: f"{back[at]} {quantities.duration(value * 1e3)}"
     )
     return [Chart("percentiles", title, caption.strip(), alt, figure)]
 
@@ -159,7 +164,7 @@ def againstIdle(results: Results) -> list[Chart]:
     groups: dict[Place, dict[Place, list[Cell]]] = {}
     for place, cells in select.places(results).items():
         if place.scenario == "idle":
-            groups.setdefault(place._replace(idle=0), {})[place] = cells
+            groups.setdefault(place.but(idle=0), {})[place] = cells
     found = []
     for same, group in groups.items():
         cells = [cell for there in group.values() for cell in there]
@@ -171,7 +176,7 @@ def againstIdle(results: Results) -> list[Chart]:
 def _overIdle(
     results: Results, same: Place, group: dict[Place, list[Cell]], cells: list[Cell]
 ) -> Chart:
-    along = positions([place.idle for place in group])
+    along = positions([place.point.idle for place in group])
     zero = "; 0 set apart" if 0 in along else ""
     # There is no place for a failure on a logarithmic axis.
     tails, halves = (
@@ -189,7 +194,7 @@ def _overIdle(
     figure = panels(
         Heading(
             title,
-            f"{count(same.active)} busy connections, {same.conditions()}"
+            f"{count(same.point.active)} busy connections, {same.conditions()}"
             f"{NOISE_LABEL * bool(noise[0])}",
             "",
             sourceOf(results),
@@ -214,9 +219,9 @@ def _overIdle(
         f"idle connections (log scale{zero})",
     )
     said = [
-        f"What {count(same.active)} connections wait that ask again when they have "
-        "their answer (a closed loop), while others are open and say nothing. Lines go "
-        f"through the medians; the bands are the {select.spread(results)} over rounds."
+        f"The response time of {count(same.point.active)} connections in a closed "
+        "loop, while others are open and silent. Lines go through the medians; the "
+        f"bands are the {select.intervalName(results)} over rounds."
     ]
     if noise[0]:
         said.append(noiseCaption(results))
@@ -227,7 +232,7 @@ def _overIdle(
     alt = f"Two line charts above each other: {title.lower()}. " + linesSaid(
         tails,
         lambda at, value: (
-            f"99 of 100 within {select.duration(value * 1e3)} at {count(back[at])}"
+            f"99 of 100 within {quantities.duration(value * 1e3)} at {count(back[at])}"
         ),
     )
     return Chart("idle-latency", title, " ".join(said), alt, figure)
@@ -241,11 +246,11 @@ def besideStalled(results: Results) -> list[Chart]:
     looks = style.looks(select.names(results))
     found = []
     for place, cells in places.items():
-        without = place._replace(stalled=0)
-        if not place.stalled or without not in places:
+        without = place.but(stalled=0)
+        if not place.point.stalled or without not in places:
             continue
         before = {cell["backend"]: cell for cell in places[without]}
-        names = "none stalled", f"with {count(place.stalled)} stalled"
+        names = "none stalled", f"with {count(place.point.stalled)} stalled"
         rows = []
         grew = []
         noise = []
@@ -257,7 +262,7 @@ def besideStalled(results: Results) -> list[Chart]:
             noise += [
                 band
                 for each in pair
-                if (band := noiseOf(results, each, _FELT)) is not None
+                if (band := noiseBand(results, each, _FELT)) is not None
             ]
             if all(select.has(each, [_FELT]) for each in pair):
                 spans = [spanOf(each, _FELT, least=0.1) for each in pair]
@@ -266,7 +271,7 @@ def besideStalled(results: Results) -> list[Chart]:
                 )
             if all(select.has(each, [MEMORY]) for each in pair):
                 _, kib, _ = grown(*pair)
-                grew.append(f"{name} {select.memory(kib)}")
+                grew.append(f"{name} {quantities.memory(kib)}")
         if not rows:
             continue
         title = "Response time while others do not read"
@@ -279,20 +284,20 @@ def besideStalled(results: Results) -> list[Chart]:
                 sourceOf(results),
             ),
             rows,
-            select.duration,
+            quantities.duration,
             noise,
         )
         caption = (
             f"Half of all responses to {without.load()} came faster than this, alone "
-            f"and while {count(place.stalled)} more ask for all they can and read no "
+            f"and while {count(place.point.stalled)} more send requests and read no "
             "answer. "
-            f"Pale bars: the {select.spread(results)} over rounds. "
+            f"Pale bars: the {select.intervalName(results)} over rounds. "
             + f"The server's memory grew by, for each of these: {listed(grew)}. "
             * bool(grew)
             + (noiseCaption(results) + " ") * bool(noise)
             + absence(results, rows)
         )
         alt = f"Dot chart of response time, {place.load()}. "
-        alt += rowsSaid(rows, select.duration)
+        alt += rowsSaid(rows, quantities.duration)
         found.append(Chart("slow", title, caption.strip(), alt, figure))
     return found

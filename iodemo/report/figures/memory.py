@@ -11,8 +11,8 @@ from iodemo.report.figures.chart import (
     NOISE_LABEL,
     Chart,
     absence,
+    noiseBand,
     noiseCaption,
-    noiseOf,
     rowsSaid,
     sentence,
     small,
@@ -21,8 +21,10 @@ from iodemo.report.figures.chart import (
 )
 from iodemo.report.layout import Heading, Span, doublings
 from iodemo.report.rows import Row, bars, dots
-from iodemo.report.select import Place, count, listed
-from iodemo.results.file import Cell, Results
+from iodemo.report.select import Place, listed
+from iodemo.results import quantities
+from iodemo.results.quantities import count
+from iodemo.results.schema import Cell, Results
 
 HELD_PARTS = {
     "server": "server_bytes_per_connection",
@@ -77,7 +79,7 @@ def growth(results: Results) -> list[Chart]:
         + "; ".join(f"{reach} ({listed(those)})" for reach, those in ranges.items())
         + ", divided by the number of connections between. What processes share "
         "counts once. Pale bars: what the "
-        f"{select.spread(results)} at both ends allows. "
+        f"{select.intervalName(results)} at both ends allows. "
         + (noiseCaption(results) + " ") * bool(noise)
         + absence(results, rows)
     )
@@ -86,7 +88,7 @@ def growth(results: Results) -> list[Chart]:
 
 
 def _said(kib: float) -> str:
-    return select.size(kib * 1024)
+    return quantities.size(kib * 1024)
 
 
 def _furthest(results: Results, backend: str) -> tuple[Cell, Cell] | None:
@@ -168,7 +170,7 @@ def held(results: Results) -> list[Chart]:
             for cell in cells
             if select.has(cell, HELD_PARTS.values())
         ]
-        if not place.isHeld or not rows:
+        if place.kind != "held" or not rows:
             continue
         title = f"Memory of each of {count(place.connections)} connections"
         noise = [
@@ -185,7 +187,7 @@ def held(results: Results) -> list[Chart]:
                 sourceOf(results),
             ),
             rows,
-            select.memory,
+            quantities.memory,
             noise,
         )
         caption = (
@@ -194,12 +196,12 @@ def held(results: Results) -> list[Chart]:
             "its processes share counts once. Hatched: of the kernel (objects, stacks, "
             "page tables), which is of the whole machine: both ends of every "
             "connection are on it. The whisker is the "
-            f"{select.spread(results)} of the sum. "
+            f"{select.intervalName(results)} of the sum. "
             + (noiseCaption(results) + " ") * bool(noise)
             + " ".join(map(sentence, select.failures(cells)))
         )
         alt = f"Stacked bars of {small(title)}. "
-        alt += rowsSaid(rows, select.memory)
+        alt += rowsSaid(rows, quantities.memory)
         found.append(Chart("connections", title, caption.strip(), alt, figure))
     return found
 
@@ -216,7 +218,7 @@ def _noiseOfSum(results: Results, cell: Cell) -> tuple[float, float] | None:
     """
     What is no difference from the baseline in both parts together.
     """
-    bands = [noiseOf(results, cell, metric) for metric in HELD_PARTS.values()]
+    bands = [noiseBand(results, cell, metric) for metric in HELD_PARTS.values()]
     known = [band for band in bands if band is not None]
     if len(known) < len(bands):
         return None

@@ -17,17 +17,19 @@ from iodemo.report.figures.chart import (
     sourceOf,
 )
 from iodemo.report.figures.curves import (
+    bandsSaid,
     curves,
     noiseAlong,
     positions,
-    spread,
     unexplained,
 )
 from iodemo.report.layout import Heading
 from iodemo.report.plots import Band, Panel, Series, panels
 from iodemo.report.published import CURVES, SOURCES, WHO
-from iodemo.report.select import Place, count
-from iodemo.results.file import Cell, Results
+from iodemo.report.select import Place
+from iodemo.results import quantities
+from iodemo.results.quantities import count
+from iodemo.results.schema import Cell, Results
 
 OPERATION = "latency_us.p50"
 CALL = "us_per_call"
@@ -41,9 +43,9 @@ def charts(results: Results) -> list[Chart]:
     """
     groups: dict[Place, list[Cell]] = {}
     for place, cells in select.places(results).items():
-        groups.setdefault(place._replace(idle=0), []).extend(cells)
+        groups.setdefault(place.but(idle=0), []).extend(cells)
     return [
-        _overPipes(results, same.active, cells)
+        _overPipes(results, same.point.active, cells)
         for same, cells in groups.items()
         if any(select.has(cell, _PIPES_METRICS) for cell in cells)
     ]
@@ -106,7 +108,7 @@ def _overPipes(results: Results, active: int, cells: Sequence[Cell]) -> Chart:
     said = [
         f"Microseconds, of one operation: a byte is written into {these} of the pipes, "
         "found and read; below, those of them in the multiplexer. Medians of "
-        f"operations; {spread(results, [*ones, *others], along)}"
+        f"operations; {bandsSaid(results, [*ones, *others], along)}"
     ]
     if published:
         said.append(
@@ -121,13 +123,13 @@ def _overPipes(results: Results, active: int, cells: Sequence[Cell]) -> Chart:
         f"{one.name}: "
         + "; ".join(
             f"of {count(Place.of(cell).connections)}, "
-            f"{select.duration(cell['summary'][OPERATION]['median'])}, "
-            f"{select.duration(cell['summary'][CALL]['median'])} in the multiplexer"
+            f"{quantities.duration(cell['summary'][OPERATION]['median'])}, "
+            f"{quantities.duration(cell['summary'][CALL]['median'])} in the multiplexer"
             for cell in whole
             if cell["backend"] == one.name and cell["status"] == "ok"
         )
         + "."
         for one in ones
     )
-    name = f"pipes-{active}" if active > 1 else "pipes"
+    name = f"multiplexer-{active}" if active > 1 else "multiplexer"
     return Chart(name, title, " ".join(said), alt, figure)

@@ -20,16 +20,18 @@ from iodemo.report.figures.chart import (
 from iodemo.report.figures.curves import (
     NOUNS,
     Varied,
+    bandsSaid,
     curves,
     noiseAlong,
     positions,
-    spread,
     unexplained,
 )
 from iodemo.report.layout import Heading
 from iodemo.report.plots import Band, Panel, Series, panels
-from iodemo.report.select import Place, count, listed
-from iodemo.results.file import Cell, Results
+from iodemo.report.select import Place, listed
+from iodemo.results import quantities
+from iodemo.results.quantities import count
+from iodemo.results.schema import Cell, Results
 
 _RATE_METRICS = ("latency_us.p99", "latency_us.p50")
 
@@ -41,9 +43,9 @@ def charts(results: Results) -> list[Chart]:
     """
     groups: dict[tuple[Varied, Place], list[Cell]] = {}
     for place, cells in select.places(results).items():
-        if place.isPaced and (place.rate or place.share):
-            varied: Varied = "rate" if place.rate else "share"
-            same = place._replace(rate=None, share=None)
+        if place.kind == "paced" and (place.point.rate or place.point.share):
+            varied: Varied = "rate" if place.point.rate else "share"
+            same = place.but(rate=None, share=None)
             groups.setdefault((varied, same), []).extend(cells)
     return [
         _overRates(results, varied, same, cells)
@@ -56,11 +58,11 @@ def _overRates(
     results: Results, varied: Varied, same: Place, cells: Sequence[Cell]
 ) -> Chart:
     of = "what is due" if varied == "rate" else "the share due"
-    say = count if varied == "rate" else select.percent
+    say = count if varied == "rate" else quantities.percent
     each = "a second" if varied == "rate" else NOUNS[varied]
 
     def due(cell: Cell) -> float:
-        return float(getattr(Place.of(cell), varied))
+        return float(getattr(cell["parameters"], varied))
 
     along = positions([due(cell) for cell in cells])
     whole = [c for c in cells if c["status"] != "ok" or select.has(c, _RATE_METRICS)]
@@ -89,7 +91,7 @@ def _overRates(
     figure = panels(
         Heading(
             title,
-            f"{count(same.active)} connections, {same.conditions()}{label}",
+            f"{count(same.point.active)} connections, {same.conditions()}{label}",
             "",
             sourceOf(results),
         ),
@@ -117,7 +119,7 @@ def _overRates(
     said = [
         "From when a request was due until it was answered, whether or not it could be "
         "sent at once. Requests are due at random (a Poisson process), as users come "
-        f"without regard to each other. {capital(spread(results, ones, along))}"
+        f"without regard to each other. {capital(bandsSaid(results, ones, along))}"
     ]
     if varied == "share":
         said.append(
@@ -139,9 +141,9 @@ def _overRates(
         f"{one.name}: "
         + "; ".join(
             f"at {say(due(cell))} {each} half within "
-            f"{select.duration(cell['summary']['latency_us.p50']['median'])}, "
+            f"{quantities.duration(cell['summary']['latency_us.p50']['median'])}, "
             "99 of 100 within "
-            f"{select.duration(cell['summary']['latency_us.p99']['median'])}"
+            f"{quantities.duration(cell['summary']['latency_us.p99']['median'])}"
             + " and did not keep up"
             * (not select.keptUp(cell))
             for cell in whole

@@ -27,8 +27,10 @@ from iodemo.report.figures.curves import (
 )
 from iodemo.report.layout import Heading
 from iodemo.report.plots import Band, Panel, Series, panels
-from iodemo.report.select import Place, count
-from iodemo.results.file import Cell, Results
+from iodemo.report.select import Place
+from iodemo.results import quantities
+from iodemo.results.quantities import count
+from iodemo.results.schema import Cell, Results
 
 SWITCHES = "context_switches_per_request"
 
@@ -46,9 +48,9 @@ def charts(results: Results) -> list[Chart]:
     """
     groups: dict[Place, dict[int, list[Cell]]] = {}
     for place, cells in select.places(results).items():
-        if not place.idle:
-            same = place._replace(scenario="", active=0)
-            groups.setdefault(same, {}).setdefault(place.active, cells)
+        if not place.point.idle:
+            same = place.but(active=0)._replace(scenario="")
+            groups.setdefault(same, {}).setdefault(place.point.active, cells)
     found = []
     for same, points in groups.items():
         cells = [cell for active in sorted(points) for cell in points[active]]
@@ -76,7 +78,7 @@ def _overBusy(
         return noiseAlong(results, whole, "active", along, metric, scale)
 
     title = "A thread or a process for each connection"
-    conditions = f"{'' if same.churn else 'all busy, '}{same.conditions()}"
+    conditions = f"{'' if same.point.churn else 'all busy, '}{same.conditions()}"
     figure = panels(
         Heading(
             title,
@@ -107,8 +109,8 @@ def _overBusy(
     said = [
         f"{same.counted.capitalize()} a second, memory of the server (what processes "
         f"share counts once) and context switches per request, "
-        f"{conditions if same.churn else 'with every connection busy'}. The bands are "
-        f"the {select.spread(results)} over rounds."
+        f"{conditions if same.point.churn else 'with every connection busy'}. "
+        f"The bands are the {select.intervalName(results)} over rounds."
     ]
     if noise("throughput"):
         said.append(noiseCaption(results))
@@ -118,9 +120,9 @@ def _overBusy(
     alt = f"Three line charts above each other: {title.lower()}. " + " ".join(
         f"{name}: "
         + "; ".join(
-            f"at {count(cell['parameters']['active'])}, "
-            f"{select.rate(cell['summary']['throughput']['median'])} a second, "
-            f"{select.memory(cell['summary'][MEMORY]['median'])}, "
+            f"at {count(cell['parameters'].active)}, "
+            f"{quantities.rate(cell['summary']['throughput']['median'])} a second, "
+            f"{quantities.memory(cell['summary'][MEMORY]['median'])}, "
             f"{cell['summary'][SWITCHES]['median']:.2g} context switches a request"
             for cell in whole
             if cell["backend"] == name and cell["status"] == "ok"

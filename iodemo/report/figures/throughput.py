@@ -19,16 +19,18 @@ from iodemo.report.figures.chart import (
 from iodemo.report.figures.curves import (
     Varied,
     axisOf,
+    bandsSaid,
     curves,
     linesSaid,
     noiseAlong,
     positions,
-    spread,
 )
 from iodemo.report.layout import Heading
 from iodemo.report.plots import lines
-from iodemo.report.select import Place, count
-from iodemo.results.file import Cell, Results
+from iodemo.report.select import Place
+from iodemo.results import quantities
+from iodemo.results.quantities import count
+from iodemo.results.schema import Cell, Results
 
 
 def charts(results: Results) -> list[Chart]:
@@ -40,11 +42,11 @@ def charts(results: Results) -> list[Chart]:
     places = select.places(results)
     for scenario in dict.fromkeys(place.scenario for place in places):
         those = {p: cells for p, cells in places.items() if p.scenario == scenario}
-        varied: Varied = "idle" if len({p.idle for p in those}) > 1 else "active"
+        varied: Varied = "idle" if len({p.point.idle for p in those}) > 1 else "active"
         groups: dict[Place, dict[Place, list[Cell]]] = {}
         for place, cells in those.items():
             idle = varied == "idle"
-            same = place._replace(idle=0) if idle else place._replace(active=0)
+            same = place.but(idle=0) if idle else place.but(active=0)
             groups.setdefault(same, {})[place] = cells
         for same, group in groups.items():
             ok = [c for cells in group.values() for c in cells if c["status"] == "ok"]
@@ -56,17 +58,17 @@ def charts(results: Results) -> list[Chart]:
 def _overConnections(
     results: Results, varied: Varied, same: Place, group: dict[Place, list[Cell]]
 ) -> Chart:
-    values = [getattr(place, varied) for place in group]
+    values = [getattr(place.point, varied) for place in group]
     along = positions(values)
     cells = [cell for there in group.values() for cell in there]
     series = curves(results, cells, varied, along, scale=same.rateScale)
     kind, other = ("idle", "busy") if varied == "idle" else ("busy", "idle")
     # One of the two is what is varied, and was set to 0.
-    fixed = same.active + same.idle
+    fixed = same.point.active + same.point.idle
     others = f"{count(fixed)} {other} connections, " if fixed else ""
     axis = axisOf(same, kind)
-    title = "New connections" if same.churn else f"Throughput against {axis}"
-    if not same.churn and same.scenario != varied:
+    title = "New connections" if same.point.churn else f"Throughput against {axis}"
+    if not same.point.churn and same.scenario != varied:
         # Of many scenarios it is the busy connections that are varied.
         title = f"{same.scenario}: {small(title)}"
     zero = "; 0 set apart" if 0 in along else ""
@@ -85,7 +87,7 @@ def _overConnections(
     )
     said = [
         f"{capital(same.counted)} a second, {others}{same.conditions()}. "
-        f"A line goes through the medians; {spread(results, series, along)}",
+        f"A line goes through the medians; {bandsSaid(results, series, along)}",
     ]
     if noise:
         said.append(noiseCaption(results))
@@ -96,6 +98,6 @@ def _overConnections(
     said += [sentence(failure) for failure in select.failures(cells)]
     back = {at: value for value, at in along.items()}
     alt = f"Line chart of {title.lower()}. " + linesSaid(
-        series, lambda at, value: f"{select.rate(value)} at {count(back[at])}"
+        series, lambda at, value: f"{quantities.rate(value)} at {count(back[at])}"
     )
     return Chart(same.scenario, title, " ".join(said), alt, figure)
