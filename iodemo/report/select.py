@@ -141,7 +141,7 @@ class Place(NamedTuple):
         """
         What differs between the points of a scenario: connections, and what is due.
         """
-        return ", ".join([self._load(), *self.point.where()])
+        return ", ".join([self._load(), *self.point.others()])
 
     def _load(self) -> str:
         point = self.point
@@ -170,7 +170,7 @@ class Place(NamedTuple):
         """
         The same in fewer words.
         """
-        return ", ".join([self._short(), *self.point.where()])
+        return ", ".join([self._short(), *self.point.others()])
 
     def _short(self) -> str:
         point = self.point

@@ -67,18 +67,18 @@ class Parameter:
         any parameter. They are given where the parameter is not at its default.
     @ivar condition: what a title says of it, with C{{}} for the value, where all points
         of a table share it.
-    @ivar where: what the line above one point's numbers says of it, likewise.
-    @ivar axis: what an axis along it counts. Only the parameters that have no chart of
-        their own have one.
+    @ivar said: a value where no more than it is named, likewise.
+    @ivar axis: what an axis along it shows. Response time is drawn along each parameter
+        that has one; the others have charts of their own, or none.
     @ivar say: how a value is said.
     """
 
     description: str
     option: str = ""
     condition: str = ""
-    where: str = ""
+    said: str = "{}"
     axis: str = ""
-    say: typing.Callable[[Any], str] = str
+    say: typing.Callable[[Any], str] = count
 
 
 class Point(Struct, frozen=True):
@@ -93,11 +93,16 @@ class Point(Struct, frozen=True):
     active: Annotated[
         Count,
         Parameter(
-            "connections with one request in flight each", "--connections={active}"
+            "connections with one request in flight each",
+            "--connections={active}",
+            said="{} busy",
         ),
     ]
     idle: Annotated[
-        Count, Parameter("further connections, open and silent", "--idle={idle}")
+        Count,
+        Parameter(
+            "further connections, open and silent", "--idle={idle}", said="{} idle"
+        ),
     ] = 0
     payload: Annotated[
         Count,
@@ -105,7 +110,6 @@ class Point(Struct, frozen=True):
             "bytes of a request's payload",
             "--payload={payload}",
             condition="{} B payload",
-            say=count,
         ),
     ] = 0
     tls: Annotated[
@@ -123,6 +127,7 @@ class Point(Struct, frozen=True):
         Number | None,
         Parameter(
             "a rate, as a share of the backend's own throughput in a closed loop",
+            said="{} of its own",
             say=percent,
         ),
     ] = None
@@ -132,7 +137,7 @@ class Point(Struct, frozen=True):
             "requests due a second, of all connections together; null: a closed loop",
             # Users arrive independently of each other: some at the same moment.
             "--rate={rate} --arrivals=poisson",
-            say=count,
+            said="{} a second",
         ),
     ] = None
     stalled: Annotated[
@@ -140,6 +145,7 @@ class Point(Struct, frozen=True):
         Parameter(
             "further connections that send requests and read no answer",
             "--stalled={stalled}",
+            said="{} stalled",
         ),
     ] = 0
 
@@ -157,10 +163,9 @@ class Point(Struct, frozen=True):
         """
         The parameters that are not at their defaults.
         """
+        values = structs.asdict(self)
         return {
-            field.name: value
-            for field in structs.fields(self)
-            if (value := getattr(self, field.name)) != field.default
+            name: value for name, value in values.items() if value != DEFAULTS[name]
         }
 
     def order(self) -> tuple[Any, ...]:
@@ -191,15 +196,24 @@ class Point(Struct, frozen=True):
             if (parameter := parameters()[name]).condition
         ]
 
-    def where(self) -> list[str]:
+    def others(self) -> list[str]:
         """
-        What else the line above its numbers says of it.
+        What the line above its numbers says besides connections and rate.
         """
-        return [
-            parameter.where.format(parameter.say(value))
-            for name, value in self.given().items()
-            if (parameter := parameters()[name]).where
-        ]
+        return [self.said(name) for name in self.given() if parameters()[name].axis]
+
+    def said(self, name: str) -> str:
+        """
+        The value of one parameter in words.
+        """
+        if name == "connections":
+            return f"{count(self.connections)} pipes"
+        parameter = parameters()[name]
+        return parameter.said.format(parameter.say(getattr(self, name)))
+
+
+#: What a file means that does not have a parameter, by the parameter's name.
+DEFAULTS = {field.name: field.default for field in structs.fields(Point)}
 
 
 @cache

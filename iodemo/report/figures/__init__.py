@@ -11,6 +11,7 @@ import matplotlib.style
 
 from iodemo.report import select, style
 from iodemo.report.figures import (
+    along,
     cost,
     latency,
     memory,
@@ -39,6 +40,7 @@ def drawn(results: Results) -> list[Chart]:
             ),
             *threads.charts(asked),
             *rates.charts(asked),
+            *along.charts(asked),
             *latency.againstIdle(asked),
             *latency.percentiles(asked),
             *latency.distribution(asked),

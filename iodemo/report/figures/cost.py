@@ -20,6 +20,7 @@ from iodemo.report.figures.chart import (
 from iodemo.report.layout import Heading, Span
 from iodemo.report.rows import Row, bars
 from iodemo.results import quantities
+from iodemo.results.metrics import BY_KEY
 from iodemo.results.schema import Cell, Results
 
 CPU = "server_cpu_us_per_request"
@@ -68,7 +69,7 @@ def cpu(results: Results) -> list[Chart]:
         Heading(
             title,
             f"{place.load()}, {place.conditions()}{NOISE_LABEL * bool(noise)}",
-            "microseconds",
+            BY_KEY[CPU].quantity.axis,
             sourceOf(results),
         ),
         rows,

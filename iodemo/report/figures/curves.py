@@ -8,31 +8,27 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import replace
-from typing import Literal
+from typing import Any
 
 from iodemo.report import select, style
 from iodemo.report.figures.chart import LEAST, noiseBand, spanOf
 from iodemo.report.layout import Span
 from iodemo.report.plots import Band, Series, positionWidth
 from iodemo.report.select import Place
-from iodemo.results import quantities
-from iodemo.results.quantities import count
+from iodemo.results.metrics import scaleOf
 from iodemo.results.schema import Cell, Results
 
-Varied = Literal["idle", "active", "connections", "rate", "share"]
-NOUNS: dict[Varied, str] = {
-    "idle": "idle",
-    "active": "busy",
-    "connections": "pipes",
-    "rate": "a second",
-    "share": "of its own",
-}
+#: Where each value of a parameter goes on an axis.
+Along = dict[Any, float]
 
 
-def positions(values: Sequence[float]) -> dict[float, float]:
+def positions(values: Sequence[Any]) -> Along:
     """
-    Where each value goes on a logarithmic axis that has a place for zero.
+    The position of each value: of numbers on a logarithmic axis that has one for zero,
+    of words side by side.
     """
+    if any(isinstance(value, str) for value in values):
+        return {value: float(at) for at, value in enumerate(dict.fromkeys(values))}
     first = min((value for value in values if value), default=1)
     return {
         value: math.log10(value) if value else math.log10(first) - 1
@@ -43,15 +39,18 @@ def positions(values: Sequence[float]) -> dict[float, float]:
 def curves(
     results: Results,
     cells: Sequence[Cell],
-    varied: Varied,
-    along: dict[float, float],
+    varied: str,
+    along: Along,
     metric: str = "throughput",
-    scale: float = 1.0,
+    scale: float | None = None,
 ) -> list[Series]:
     """
-    A line of C{metric}, in units of C{scale}, for each backend that has values of it.
+    A line of C{metric} for each backend that has values of it.
+
+    @param scale: how many of the metric's units are one of the axis, if not L{scaleOf}.
     """
     looks = style.looks(select.names(results))
+    scale = scaleOf(metric) if scale is None else scale
     found = []
     for name in select.names(results):
         its = [cell for cell in cells if cell["backend"] == name]
@@ -72,8 +71,8 @@ def _curve(
     backend: str,
     look: style.Look,
     cells: Sequence[Cell],
-    varied: Varied,
-    along: dict[float, float],
+    varied: str,
+    along: Along,
     metric: str,
     scale: float,
 ) -> Series:
@@ -82,8 +81,7 @@ def _curve(
     ending: str | None = None
     stopped: float | None = None
     for cell in cells:
-        place = Place.of(cell)
-        at = along[getattr(place.point, varied)]
+        at = along[getattr(cell["parameters"], varied)]
         if select.has(cell, [metric]):
             low, median, high = (
                 max(each / scale, LEAST) for each in spanOf(cell, metric)
@@ -93,9 +91,8 @@ def _curve(
                 bounds.add(at)
             ending = stopped = None
         elif ending is None:
-            value = getattr(place.point, varied)
-            there = quantities.percent(value) if varied == "share" else count(value)
-            ending = f"{backend}: {cell['status']} at {there} {NOUNS[varied]}"
+            said = cell["parameters"].said(varied)
+            ending = f"{backend}: {cell['status']} at {said}"
             stopped = at if cell["status"] == "failed" else None
     if spans and max(spans) < max(along.values()) and ending is None:
         ending = backend
@@ -105,14 +102,15 @@ def _curve(
 def noiseAlong(
     results: Results,
     cells: Sequence[Cell],
-    varied: Varied,
-    along: dict[float, float],
+    varied: str,
+    along: Along,
     metric: str = "throughput",
-    scale: float = 1.0,
+    scale: float | None = None,
 ) -> Band:
     """
     What is no difference from the baseline's line.
     """
+    scale = scaleOf(metric) if scale is None else scale
     found = {}
     for cell in cells:
         noise = noiseBand(results, cell, metric)
@@ -122,9 +120,7 @@ def noiseAlong(
     return found
 
 
-def bandsSaid(
-    results: Results, series: Sequence[Series], along: dict[float, float]
-) -> str:
+def bandsSaid(results: Results, series: Sequence[Series], along: Along) -> str:
     """
     What is around the values, in words.
     """

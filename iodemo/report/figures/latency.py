@@ -36,6 +36,7 @@ from iodemo.report.plots import Panel, Series, panels
 from iodemo.report.rows import Row, dots
 from iodemo.report.select import Place, listed
 from iodemo.results import quantities
+from iodemo.results.metrics import TIME
 from iodemo.results.quantities import count
 from iodemo.results.schema import Cell, Results
 
@@ -115,10 +116,10 @@ def distribution(results: Results) -> list[Chart]:
             metric = f"latency_us.{name}"
             if select.has(cell, [metric]):
                 low, median, high = spanOf(cell, metric, least=0.1)
-                spans[at] = (low / 1e3, median / 1e3, high / 1e3)
+                spans[at] = (low / TIME.scale, median / TIME.scale, high / TIME.scale)
                 band = noiseBand(results, cell, metric)
                 if band is not None:
-                    noise[at] = (band[0] / 1e3, band[1] / 1e3)
+                    noise[at] = (band[0] / TIME.scale, band[1] / TIME.scale)
         if spans:
             series.append(Series(cell["backend"], looks[cell["backend"]], spans))
     title = "Response time by percentile"
@@ -131,7 +132,7 @@ def distribution(results: Results) -> list[Chart]:
         ),
         [
             Panel(
-                "milliseconds (log scale)",
+                f"{TIME.axis} (log scale)",
                 series,
                 logarithmic=True,
                 tall=330.0,
@@ -152,7 +153,8 @@ def distribution(results: Results) -> list[Chart]:
     )
     back = {at: name for name, at in _ALONG.items()}
     alt = f"Line chart of response time by percentile, {place.load()}. " + linesSaid(
-        series, lambda at, value: f"{back[at]} {quantities.duration(value * 1e3)}"
+        series,
+        lambda at, value: f"{back[at]} {quantities.duration(value * TIME.scale)}",
     )
     return [Chart("percentiles", title, caption.strip(), alt, figure)]
 
@@ -182,13 +184,12 @@ def _overIdle(
     tails, halves = (
         [
             replace(one, stopped=None)
-            for one in curves(results, cells, "idle", along, metric, 1e3)
+            for one in curves(results, cells, "idle", along, metric)
         ]
         for metric in _IDLE_METRICS
     )
     noise = [
-        noiseAlong(results, cells, "idle", along, metric, 1e3)
-        for metric in _IDLE_METRICS
+        noiseAlong(results, cells, "idle", along, metric) for metric in _IDLE_METRICS
     ]
     title = "Response time against idle connections"
     figure = panels(
@@ -201,7 +202,7 @@ def _overIdle(
         ),
         [
             Panel(
-                "99 of 100 answers come within: milliseconds (log scale)",
+                f"99 of 100 answers come within: {TIME.axis} (log scale)",
                 tails,
                 logarithmic=True,
                 tall=310.0,
@@ -232,7 +233,8 @@ def _overIdle(
     alt = f"Two line charts above each other: {title.lower()}. " + linesSaid(
         tails,
         lambda at, value: (
-            f"99 of 100 within {quantities.duration(value * 1e3)} at {count(back[at])}"
+            f"99 of 100 within {quantities.duration(value * TIME.scale)} "
+            f"at {count(back[at])}"
         ),
     )
     return Chart("idle-latency", title, " ".join(said), alt, figure)

@@ -28,6 +28,7 @@ from iodemo.report.plots import Band, Panel, Series, panels
 from iodemo.report.published import CURVES, SOURCES, WHO
 from iodemo.report.select import Place
 from iodemo.results import quantities
+from iodemo.results.metrics import MICROSECONDS
 from iodemo.results.quantities import count
 from iodemo.results.schema import Cell, Results
 
@@ -59,14 +60,14 @@ def _overPipes(results: Results, active: int, cells: Sequence[Cell]) -> Chart:
     whole = [c for c in cells if c["status"] != "ok" or select.has(c, _PIPES_METRICS)]
 
     def series(metric: str) -> list[Series]:
-        found = curves(results, whole, "connections", along, metric)
+        found = curves(results, whole, "connections", along, metric, 1.0)
         if metric == CALL:
             return [*map(unexplained, found)]
         # There is no place for a failure on a logarithmic axis.
         return [replace(one, stopped=None) for one in found]
 
     def noise(metric: str) -> Band:
-        return noiseAlong(results, whole, "connections", along, metric)
+        return noiseAlong(results, whole, "connections", along, metric, 1.0)
 
     ones = series(OPERATION)
     label = NOISE_LABEL * bool(noise(OPERATION))
@@ -88,14 +89,14 @@ def _overPipes(results: Results, active: int, cells: Sequence[Cell]) -> Chart:
         Heading(title, subtitle, "", sourceOf(results)),
         [
             Panel(
-                "microseconds to write, find and read (log scale)",
+                f"{MICROSECONDS.axis} to write, find and read (log scale)",
                 [*ones, *others],
                 logarithmic=True,
                 tall=310.0,
                 noise=noise(OPERATION),
             ),
             Panel(
-                "microseconds in the multiplexer alone (log scale)",
+                f"{MICROSECONDS.axis} in the multiplexer alone (log scale)",
                 series(CALL),
                 logarithmic=True,
                 tall=190.0,

@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 
+from iodemo.bench.scenarios import RATE
 from iodemo.report import select
 from iodemo.report.figures.chart import (
     NOISE_LABEL,
@@ -18,8 +19,6 @@ from iodemo.report.figures.chart import (
     sourceOf,
 )
 from iodemo.report.figures.curves import (
-    NOUNS,
-    Varied,
     bandsSaid,
     curves,
     noiseAlong,
@@ -30,6 +29,7 @@ from iodemo.report.layout import Heading
 from iodemo.report.plots import Band, Panel, Series, panels
 from iodemo.report.select import Place, listed
 from iodemo.results import quantities
+from iodemo.results.metrics import TIME
 from iodemo.results.quantities import count
 from iodemo.results.schema import Cell, Results
 
@@ -41,10 +41,10 @@ def charts(results: Results) -> list[Chart]:
     What a request waits for its answer, against how many are due, or how much of what
     each backend answers at most.
     """
-    groups: dict[tuple[Varied, Place], list[Cell]] = {}
+    groups: dict[tuple[str, Place], list[Cell]] = {}
     for place, cells in select.places(results).items():
-        if place.kind == "paced" and (place.point.rate or place.point.share):
-            varied: Varied = "rate" if place.point.rate else "share"
+        if place.scenario == RATE and place.point.isPaced:
+            varied = "rate" if place.point.rate else "share"
             same = place.but(rate=None, share=None)
             groups.setdefault((varied, same), []).extend(cells)
     return [
@@ -55,11 +55,10 @@ def charts(results: Results) -> list[Chart]:
 
 
 def _overRates(
-    results: Results, varied: Varied, same: Place, cells: Sequence[Cell]
+    results: Results, varied: str, same: Place, cells: Sequence[Cell]
 ) -> Chart:
     of = "what is due" if varied == "rate" else "the share due"
     say = count if varied == "rate" else quantities.percent
-    each = "a second" if varied == "rate" else NOUNS[varied]
 
     def due(cell: Cell) -> float:
         return float(getattr(cell["parameters"], varied))
@@ -73,7 +72,7 @@ def _overRates(
             late.setdefault(cell["backend"], []).append(along[due(cell)])
 
     def series(metric: str) -> list[Series]:
-        found = curves(results, whole, varied, along, metric, 1e3)
+        found = curves(results, whole, varied, along, metric)
         if metric != _RATE_METRICS[0]:
             found = [*map(unexplained, found)]
         return [
@@ -83,7 +82,7 @@ def _overRates(
         ]
 
     def noise(metric: str) -> Band:
-        return noiseAlong(results, whole, varied, along, metric, 1e3)
+        return noiseAlong(results, whole, varied, along, metric)
 
     ones = series("latency_us.p99")
     label = NOISE_LABEL * bool(noise("latency_us.p99"))
@@ -97,7 +96,7 @@ def _overRates(
         ),
         [
             Panel(
-                "99 of 100 answers come within: milliseconds (log scale)",
+                f"99 of 100 answers come within: {TIME.axis} (log scale)",
                 ones,
                 logarithmic=True,
                 tall=310.0,
@@ -140,7 +139,7 @@ def _overRates(
     alt = f"Two line charts above each other: {title.lower()}. " + " ".join(
         f"{one.name}: "
         + "; ".join(
-            f"at {say(due(cell))} {each} half within "
+            f"at {cell['parameters'].said(varied)} half within "
             f"{quantities.duration(cell['summary']['latency_us.p50']['median'])}, "
             "99 of 100 within "
             f"{quantities.duration(cell['summary']['latency_us.p99']['median'])}"

@@ -29,6 +29,7 @@ from iodemo.report.layout import Heading
 from iodemo.report.plots import Band, Panel, Series, panels
 from iodemo.report.select import Place
 from iodemo.results import quantities
+from iodemo.results.metrics import BY_KEY
 from iodemo.results.quantities import count
 from iodemo.results.schema import Cell, Results
 
@@ -67,15 +68,15 @@ def _overBusy(
     # An ok cell without all that is drawn would be missing from one panel.
     whole = [c for c in cells if c["status"] != "ok" or select.has(c, _BUSY_METRICS)]
 
-    def series(metric: str, scale: float = 1.0) -> list[Series]:
+    def series(metric: str) -> list[Series]:
         told = [c for c in whole if c["backend"] in (*BLOCKING, BASELINE)]
-        found = curves(results, told, "active", along, metric, scale)
+        found = curves(results, told, "active", along, metric)
         return found if metric == "throughput" else [*map(unexplained, found)]
 
     throughput = series("throughput")
 
-    def noise(metric: str, scale: float = 1.0) -> Band:
-        return noiseAlong(results, whole, "active", along, metric, scale)
+    def noise(metric: str) -> Band:
+        return noiseAlong(results, whole, "active", along, metric)
 
     title = "A thread or a process for each connection"
     conditions = f"{'' if same.point.churn else 'all busy, '}{same.conditions()}"
@@ -94,10 +95,10 @@ def _overBusy(
                 noise=noise("throughput"),
             ),
             Panel(
-                "memory of the server, MiB (log scale)",
-                series(MEMORY, 1024.0),
+                f"memory of the server, {BY_KEY[MEMORY].quantity.axis} (log scale)",
+                series(MEMORY),
                 logarithmic=True,
-                noise=noise(MEMORY, 1024.0),
+                noise=noise(MEMORY),
             ),
             Panel(
                 "context switches per request", series(SWITCHES), noise=noise(SWITCHES)

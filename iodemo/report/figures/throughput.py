@@ -17,7 +17,6 @@ from iodemo.report.figures.chart import (
     sourceOf,
 )
 from iodemo.report.figures.curves import (
-    Varied,
     axisOf,
     bandsSaid,
     curves,
@@ -42,7 +41,7 @@ def charts(results: Results) -> list[Chart]:
     places = select.places(results)
     for scenario in dict.fromkeys(place.scenario for place in places):
         those = {p: cells for p, cells in places.items() if p.scenario == scenario}
-        varied: Varied = "idle" if len({p.point.idle for p in those}) > 1 else "active"
+        varied = "idle" if len({p.point.idle for p in those}) > 1 else "active"
         groups: dict[Place, dict[Place, list[Cell]]] = {}
         for place, cells in those.items():
             idle = varied == "idle"
@@ -56,7 +55,7 @@ def charts(results: Results) -> list[Chart]:
 
 
 def _overConnections(
-    results: Results, varied: Varied, same: Place, group: dict[Place, list[Cell]]
+    results: Results, varied: str, same: Place, group: dict[Place, list[Cell]]
 ) -> Chart:
     values = [getattr(place.point, varied) for place in group]
     along = positions(values)
