@@ -24,7 +24,7 @@ from typing import Literal
 
 from iodemo.results import statistics
 from iodemo.results.metrics import BY_KEY
-from iodemo.results.schema import Cell, Placed, Results, Where, placeOf
+from iodemo.results.schema import DEFAULTS, Cell, Placed, Results, Where, placeOf
 
 Answer = Literal["held", "refuted", "undecided"]
 
@@ -57,7 +57,7 @@ class Claim:
 
     text: str
     names: tuple[str, ...]
-    parameters: dict[str, float]
+    parameters: dict[str, float | str]
     metric: str
     backend: str
     baseline: str
@@ -86,7 +86,8 @@ class Claim:
             values = [_asked(each, name) for each in left]
             if value not in values:
                 there = [f"{name}={each}" for each in values if each is not None]
-                raise self._bad(f"{name}={value:g}", there)
+                said = value if isinstance(value, str) else f"{value:g}"
+                raise self._bad(f"{name}={said}", there)
             left = [each for each in left if _asked(each, name) == value]
 
     def applies(self, placed: Placed) -> bool:
@@ -144,12 +145,13 @@ def parse(text: str) -> Claim:
     if backend == baseline:
         raise BadClaim(f"{text!r} compares {backend} with itself")
     names: list[str] = []
-    parameters: dict[str, float] = {}
+    parameters: dict[str, float | str] = {}
     metrics: list[str] = []
     for word in where.replace(",", " ").split():
         name, equals, value = word.partition("=")
         if equals:
-            parameters[name] = _number(value, text)
+            isWord = isinstance(DEFAULTS.get(name), str)
+            parameters[name] = value if isWord else _number(value, text)
         elif word in BY_KEY:
             metrics.append(word)
         else:
@@ -232,9 +234,9 @@ def _named(placed: Placed, name: str) -> bool:
     return name in (placed["scenario"], placed["service"])
 
 
-def _asked(placed: Placed, name: str) -> float | None:
+def _asked(placed: Placed, name: str) -> float | str | None:
     value = getattr(placed["parameters"], name, None)
-    return value if isinstance(value, int | float) else None
+    return value if isinstance(value, int | float | str) else None
 
 
 def _number(text: str, claim: str) -> float:
