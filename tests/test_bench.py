@@ -1070,6 +1070,23 @@ class ScenarioTests(SynchronousTestCase):
             self.assertLess(len(scenario.quick), len(scenario.points))
             self.assertIs(scenarios.findScenario(scenario.name), scenario)
 
+    def test_asked(self) -> None:
+        """
+        A load is given what is not at its default, and how requests are due where they
+        are due at a rate.
+        """
+        for point, options in (
+            (Point(10), ["--connections=10", "--payload=64"]),
+            (Point(1, 2, stalled=3), ["--idle=2", "--payload=64", "--stalled=3"]),
+            (Point(10, rate=500), ["--rate=500", "--arrivals=poisson"]),
+            (
+                Point(10, rate=500, arrivals="constant"),
+                ["--rate=500", "--arrivals=constant"],
+            ),
+        ):
+            found = scenarios.asked(scenarios.ECHO, point).options()
+            self.assertEqual(found[-len(options) :], options)
+
     def test_unknown(self) -> None:
         """
         The scenarios there are, are listed to somebody who asks for another.

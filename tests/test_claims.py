@@ -159,6 +159,29 @@ class DecideTests(SynchronousTestCase):
             claim = f"idle: uring/epoll {operator} {bound!r}"
             self.assertEqual(self.answers(claim), [answer], claim)
 
+    def test_words(self) -> None:
+        """
+        A parameter whose values are words chooses points by them.
+        """
+        cells = [
+            okCell(
+                "arrivals", backend, parameters(100, rate=9, arrivals=arrivals), rate
+            )
+            for arrivals in ("constant", "poisson")
+            for backend, rate in (("epoll", 9.0), ("uring", 18.0))
+        ]
+        measured = results(cells)
+        self.assertEqual(self.answers("uring/epoll > 1", measured), ["held"] * 2)
+        claim = "arrivals=constant: uring/epoll > 1"
+        self.assertEqual(self.answers(claim, measured), ["held"])
+        error = self.assertRaises(
+            BadClaim,
+            parse("arrivals=late: uring/epoll > 1").check,
+            cells,
+            ["uring", "epoll"],
+        )
+        self.assertIn("arrivals=late is not measured, but arrivals=con", str(error))
+
     def test_everywhere(self) -> None:
         """
         A claim is about every point that it does not exclude, and holds if it holds at

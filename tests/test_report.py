@@ -1252,6 +1252,36 @@ class FiguresTests(SynchronousTestCase):
         self.assertIn("select failed at 100,000 connections: ", chart.caption)
         self.assertIn("both ends of every connection are on it", chart.caption)
 
+    def test_arrivals(self) -> None:
+        """
+        A scenario whose points differ in a parameter of words has a chart along it, and
+        each point is called by it.
+        """
+        cells = [
+            okCell(
+                "arrivals",
+                backend,
+                parameters(100, rate=8000, arrivals=arrivals),
+                throughput,
+            )
+            for arrivals, throughput in (("poisson", 4e3), ("constant", 8e3))
+            for backend in ("epoll", "uring")
+        ]
+        cells.append(failedCell("arrivals", "select", parameters(100, rate=8000)))
+        run = controlled(results(cells), 1.02)
+        chart = {chart.name: chart for chart in figures.drawn(run)}["arrivals"]
+        self.assertEqual(chart.title, "Response time against arrivals of requests")
+        self.assertIn(
+            "epoll: 99 of 100 within 23.8 ms at constant arrivals, 99 of 100 within "
+            "47.5 ms at poisson arrivals.",
+            chart.alt,
+        )
+        self.assertIn("or at equal distances. 8,000 requests a second", chart.caption)
+        self.assertIn("select failed at 100 connections", chart.caption)
+        text = terminal(run, 100)
+        self.assertIn("\n8,000 requests a second due on 100 connections\n", text)
+        self.assertIn("due on 100 connections, constant arrivals\n", text)
+
     def test_rateAtOnce(self) -> None:
         """
         No time at all, as no machine gives it, has a place too.

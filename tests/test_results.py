@@ -391,6 +391,17 @@ class ResultsFileTests(SynchronousTestCase):
         self.path.write_text(jsonOf(changed))
         self.assertEqual(file.read(self.path), self.example)
 
+    def test_laterParameter(self) -> None:
+        """
+        A parameter that a file does not have is at its default: arrivals were random
+        before they could be chosen.
+        """
+        changed: Any = msgspec.to_builtins(self.example)
+        for cell in changed["cells"]:
+            del cell["parameters"]["arrivals"]
+        self.path.write_text(jsonOf(changed))
+        self.assertEqual(file.read(self.path), self.example)
+
     def test_renamed(self) -> None:
         """
         The scenario that version 0.1 called C{pipes} is read by its new name, wherever

@@ -170,6 +170,17 @@ SCENARIOS: tuple[Scenario, ...] = (
         quick=(),
     ),
     Scenario(
+        "arrivals",
+        "What do users wait when requests are due at random, not at equal distances?",
+        ECHO,
+        # The second is of the scenario rate too, and measured once.
+        points=tuple(
+            Point(100, rate=8_000, arrivals=arrivals)
+            for arrivals in ("constant", "poisson")
+        ),
+        quick=(),
+    ),
+    Scenario(
         CONNECTIONS,
         "What does it cost to hold 10,000 connections?",
         # The same as idle has: it is measured once.

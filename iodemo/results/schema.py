@@ -135,11 +135,21 @@ class Point(Struct, frozen=True):
         Number | None,
         Parameter(
             "requests due a second, of all connections together; null: a closed loop",
-            # Users arrive independently of each other: some at the same moment.
-            "--rate={rate} --arrivals=poisson",
+            "--rate={rate} --arrivals={arrivals}",
             said="{} a second",
         ),
     ] = None
+    # Users arrive independently of each other: some at the same moment.
+    arrivals: Annotated[
+        Literal["poisson", "constant"],
+        Parameter(
+            "how requests are due in an open loop: at random, as in a Poisson process, "
+            "or at equal distances",
+            said="{} arrivals",
+            axis="arrivals of requests",
+            say=str,
+        ),
+    ] = "poisson"
     stalled: Annotated[
         Count,
         Parameter(
