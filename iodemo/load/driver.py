@@ -91,10 +91,16 @@ from iodemo.load.address import Address
 from iodemo.load.exchanges import Answer, Exchange, WrongAnswer
 from iodemo.load.exchanges.exchange import shown
 from iodemo.load.pacing import NEVER, Schedule
-from iodemo.load.part import Part, addServer
+from iodemo.load.part import Part
 from iodemo.load.plan import LoadFailed, Plan, TooLate
 from iodemo.load.recording import Recording
-from iodemo.load.watching import Counters, NothingToWatch, Watch, kernelMemory
+from iodemo.load.watching import (
+    Counters,
+    NothingToWatch,
+    Watch,
+    addServer,
+    kernelMemory,
+)
 from iodemo.load.workers import Companion
 from iodemo.process.cores import quota, runDelay, usable
 from iodemo.results.schema import Round

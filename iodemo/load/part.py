@@ -8,7 +8,6 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from iodemo.load.recording import Recording
-from iodemo.load.watching import Counters
 from iodemo.results.schema import Round
 
 
@@ -152,25 +151,3 @@ class Part:
         if self.leftOut:
             measured["fields_left_out"] = sorted(self.leftOut)
         return measured
-
-
-def addServer(
-    measured: Round, cpu: float, before: Counters, after: Counters, share: float
-) -> None:
-    """
-    Add what the server used.
-
-    @param cpu: seconds, in the window.
-    @param before: its counters before the first request.
-    @param after: its counters after the last answer.
-    @param share: of the requests between these, those of the window.
-    """
-    cpu = max(cpu, 0.0)
-    measured["server_cpu_us_per_request"] = cpu * 1e6 / measured["requests"]
-    # The total is exact, its two parts are counted in ticks: the ticks say how to
-    # divide it.
-    userShare = after.userShareSince(before)
-    if userShare is not None:
-        measured["server_user_s"] = cpu * userShare
-        measured["server_system_s"] = cpu * (1 - userShare)
-    measured["context_switches"] = round(after.switchesSince(before) * share)

@@ -33,6 +33,8 @@ from pathlib import Path
 
 import psutil
 
+from iodemo.results.schema import Round
+
 #: Seconds that the kernel counts CPU time in.
 _TICK = 1 / os.sysconf("SC_CLK_TCK")
 
@@ -188,6 +190,28 @@ class Watch:
 
     def _ended(self) -> NothingToWatch:
         return NothingToWatch(f"process {self._process.pid} has ended")
+
+
+def addServer(
+    measured: Round, cpu: float, before: Counters, after: Counters, share: float
+) -> None:
+    """
+    Add what the server used.
+
+    @param cpu: seconds, in the window.
+    @param before: its counters before the first request.
+    @param after: its counters after the last answer.
+    @param share: of the requests between these, those of the window.
+    """
+    cpu = max(cpu, 0.0)
+    measured["server_cpu_us_per_request"] = cpu * 1e6 / measured["requests"]
+    # The total is exact, its two parts are counted in ticks: the ticks say how to
+    # divide it.
+    userShare = after.userShareSince(before)
+    if userShare is not None:
+        measured["server_user_s"] = cpu * userShare
+        measured["server_system_s"] = cpu * (1 - userShare)
+    measured["context_switches"] = round(after.switchesSince(before) * share)
 
 
 def kernelMemory() -> int | None:
