@@ -2595,6 +2595,24 @@ class WatchTests(SynchronousTestCase):
         thread.join()
         self.assertGreaterEqual(after.switchesSince(before), 500)
 
+    def test_involuntary(self) -> None:
+        """
+        The context switches that the scheduler forced are counted apart, as the kernel
+        counts them for getrusage(2).
+        """
+
+        def forced() -> int:
+            return resource.getrusage(resource.RUSAGE_THREAD).ru_nivcsw
+
+        before = self.watch.read()
+        switch()
+        low, after, high = forced(), self.watch.read(), forced()
+        self.assertIn(
+            after.involuntary[threading.get_native_id()], range(low, high + 1)
+        )
+        asked = after.switchesSince(before) - after.involuntarySince(before)
+        self.assertGreaterEqual(asked, 500)
+
     def test_switchesOfChildren(self) -> None:
         """
         Context switches of children count while they are there, and one that ends

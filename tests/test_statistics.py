@@ -269,6 +269,7 @@ class MetricsTests(SynchronousTestCase):
         one["server_bytes_per_connection"] = 5000.0
         one["kernel_bytes_per_connection"] = 4000.0
         one["syscalls_per_request"] = 3.5
+        one["involuntary_switches"] = 7
         self.assertEqual(list(statistics.metrics([one])), list(BY_KEY))
 
     def test_nothingServed(self) -> None:

@@ -28,7 +28,7 @@ import random
 import re
 import time
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import psutil
@@ -40,6 +40,7 @@ _TICK = 1 / os.sysconf("SC_CLK_TCK")
 
 # What grows with connections, of proc_meminfo(5).
 _KERNEL = re.compile(r"^(?:Slab|KernelStack|PageTables): +(\d+) kB$", re.MULTILINE)
+_SWITCHES = re.compile(r"^(\w+)_ctxt_switches:\t(\d+)$", re.MULTILINE)
 _PSS = re.compile(r"^Pss: +(\d+) kB$", re.MULTILINE)
 
 
@@ -57,6 +58,8 @@ class Counters:
     @ivar system: likewise in the kernel.
     @ivar processes: how many there are.
     @ivar switches: context switches, voluntary and not, of each thread by its id.
+    @ivar involuntary: of these, the switches that the scheduler forced
+        (proc_pid_status(5)).
     """
 
     cpu: float
@@ -64,6 +67,7 @@ class Counters:
     system: float
     processes: int
     switches: dict[int, int]
+    involuntary: dict[int, int] = field(default_factory=dict)
 
     def userShareSince(self, before: Counters) -> float | None:
         """
@@ -81,11 +85,24 @@ class Counters:
         """
         Context switches, since C{before}, of the threads that there still are.
         """
-        return sum(
-            # A number that went down is another thread's.
-            max(0, count - before.switches.get(thread, 0))
-            for thread, count in self.switches.items()
-        )
+        return _since(before.switches, self.switches)
+
+    def involuntarySince(self, before: Counters) -> int:
+        """
+        Likewise those that the scheduler forced.
+        """
+        return _since(before.involuntary, self.involuntary)
+
+
+def _since(before: dict[int, int], after: dict[int, int]) -> int:
+    """
+    How much more the threads have counted that there still are.
+    """
+    return sum(
+        # A number that went down is another thread's.
+        max(0, count - before.get(thread, 0))
+        for thread, count in after.items()
+    )
 
 
 class Watch:
@@ -142,20 +159,23 @@ class Watch:
         """
         user = system = 0.0
         switches: dict[int, int] = {}
+        involuntary: dict[int, int] = {}
         self._find()
         # The process itself last: it has what those used that end meanwhile.
         for process in (*self._descendants, self._process):
             try:
                 times = process.cpu_times()
-                switches |= _contextSwitches(process)
+                these, forced = _contextSwitches(process)
             except (psutil.Error, OSError) as error:
                 if process is self._process:
                     raise self._ended() from error
             else:
+                switches |= these
+                involuntary |= forced
                 user += times.user + times.children_user
                 system += times.system + times.children_system
         processes = 1 + len(self._descendants)
-        return Counters(self.cpu(), user, system, processes, switches)
+        return Counters(self.cpu(), user, system, processes, switches, involuntary)
 
     def memory(self, proportional: bool = False) -> int | None:
         """
@@ -212,6 +232,7 @@ def addServer(
         measured["server_user_s"] = cpu * userShare
         measured["server_system_s"] = cpu * (1 - userShare)
     measured["context_switches"] = round(after.switchesSince(before) * share)
+    measured["involuntary_switches"] = round(after.involuntarySince(before) * share)
 
 
 def kernelMemory() -> int | None:
@@ -251,24 +272,23 @@ def _proportionalSetSize(process: psutil.Process) -> int | None:
     return int(found[1]) if found else None
 
 
-def _contextSwitches(process: psutil.Process) -> dict[int, int]:
+def _contextSwitches(process: psutil.Process) -> tuple[dict[int, int], dict[int, int]]:
     """
-    Context switches of all threads: C{/proc/PID/status}, which psutil reads, has
-    those of the first thread alone.
+    Context switches of all threads, and those of them that were involuntary:
+    C{/proc/PID/status}, which psutil reads, has those of the first thread alone.
     """
     tasks = Path(f"/proc/{process.pid}/task")
     if not tasks.is_dir():
         counts = process.num_ctx_switches()
-        return {process.pid: int(counts.voluntary + counts.involuntary)}
-    switches = {}
+        forced = int(counts.involuntary)
+        return {process.pid: int(counts.voluntary) + forced}, {process.pid: forced}
+    switches, involuntary = {}, {}
     for task in tasks.iterdir():
         try:
             status = (task / "status").read_text()
         except OSError:
             continue  # the thread ended meanwhile
-        switches[int(task.name)] = sum(
-            int(line.rpartition("\t")[2])
-            for line in status.splitlines()
-            if "ctxt_switches" in line
-        )
-    return switches
+        found = dict(_SWITCHES.findall(status))
+        switches[int(task.name)] = sum(map(int, found.values()))
+        involuntary[int(task.name)] = int(found.get("nonvoluntary", 0))
+    return switches, involuntary

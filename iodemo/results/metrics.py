@@ -252,6 +252,14 @@ METRICS: tuple[Metric, ...] = (
         "context switches per request",
     ),
     Metric(
+        "involuntary_switches_per_request",
+        "of these, the switches that the scheduler forced: the time slice of a thread "
+        "was over, or another thread had precedence",
+        NUMBER,
+        _each("involuntary_switches"),
+        "involuntary switches per request",
+    ),
+    Metric(
         "syscalls_per_request",
         "system calls of the server, counted once, after the last round",
         NUMBER,
