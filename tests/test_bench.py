@@ -94,7 +94,7 @@ class CompareTestCase(SynchronousTestCase):
         backends: tuple[str, ...] = ("epoll",),
         workload: Workload | Pipes = ECHO,
         rounds: int = 1,
-        observer: runner.Observer | None = None,
+        observer: runner.ComparisonObserver | None = None,
         controlled: bool = False,
     ) -> Results:
         """
@@ -290,7 +290,7 @@ class CompareTests(CompareTestCase):
         """
         ran: list[str] = []
 
-        class Order(runner.Observer):
+        class Order(runner.ComparisonObserver):
             def roundBegan(self, scenario: Scenario, point: Point, name: str) -> None:
                 ran.append(name)
 
@@ -305,7 +305,7 @@ class CompareTests(CompareTestCase):
         ran: list[str] = []
         ended: list[Cell] = []
 
-        class Control(runner.Observer):
+        class Control(runner.ComparisonObserver):
             def roundBegan(self, scenario: Scenario, point: Point, name: str) -> None:
                 ran.append(name)
 
@@ -361,7 +361,7 @@ class CompareTests(CompareTestCase):
         """
         kept: list[int] = []
 
-        class Look(runner.Observer):
+        class Look(runner.ComparisonObserver):
             def roundBegan(this, scenario: Scenario, point: Point, name: str) -> None:
                 kept.append(len(file.read(self.path)["cells"]))
 
@@ -447,7 +447,7 @@ class CompareTests(CompareTestCase):
         began: list[int] = []
         ended: list[str] = []
 
-        class Observer(runner.Observer):
+        class Observer(runner.ComparisonObserver):
             def roundBegan(self, scenario: Scenario, point: Point, name: str) -> None:
                 began.append(point.connections)
 
@@ -482,7 +482,7 @@ class CompareTests(CompareTestCase):
         allowFiles(self, BEYOND_SELECT)
         ended: list[float] = []
 
-        class Ended(runner.Observer):
+        class Ended(runner.ComparisonObserver):
             def roundsEnded(self, seconds: float) -> None:
                 ended.append(seconds)
 
@@ -503,7 +503,7 @@ class CompareTests(CompareTestCase):
         allowFiles(self, BEYOND_SELECT)
         ended: list[float] = []
 
-        class Ended(runner.Observer):
+        class Ended(runner.ComparisonObserver):
             def roundsEnded(self, seconds: float) -> None:
                 ended.append(seconds)
 
@@ -535,7 +535,7 @@ class CompareTests(CompareTestCase):
         """
         began: list[str] = []
 
-        class Began(runner.Observer):
+        class Began(runner.ComparisonObserver):
             def roundBegan(self, scenario: Scenario, point: Point, name: str) -> None:
                 began.append(f"{name} {point.connections}")
 
@@ -680,7 +680,7 @@ class Stopped(BaseException):
     """What ends a comparison before its time."""
 
 
-class Stopping(runner.Observer):
+class Stopping(runner.ComparisonObserver):
     """
     Ends a comparison after so many rounds.
 
@@ -714,7 +714,7 @@ from pathlib import Path
 from iodemo.bench import runner
 from tests.test_bench import GoOnTests
 
-class Killing(runner.Observer):
+class Killing(runner.ComparisonObserver):
     left = int(sys.argv[2])
 
     def roundBegan(self, *_):

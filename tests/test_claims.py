@@ -1,5 +1,5 @@
 """
-Tests for L{iodemo.results.claims} and L{iodemo.report.decisions}.
+Tests for L{iodemo.results.claims} and L{iodemo.report.claimtable}.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ import math
 from rich.console import Console
 from twisted.trial.unittest import SynchronousTestCase
 
-from iodemo.report.decisions import DecisionsTable
+from iodemo.report.claimtable import ClaimTable
 from iodemo.results.claims import Answer, BadClaim, decide, overall, parse
 from iodemo.results.schema import Results
 from tests.results_examples import (
@@ -261,16 +261,16 @@ class DecideTests(SynchronousTestCase):
         self.assertEqual(self.answers(latency, measured), ["held"])
 
 
-class DecisionsTableTests(SynchronousTestCase):
+class ClaimTableTests(SynchronousTestCase):
     """
-    Tests for L{DecisionsTable}.
+    Tests for L{ClaimTable}.
     """
 
     def terminal(self, text: str, measured: Results) -> str:
         """The printed table in 80 columns, without blanks at the ends of lines."""
         claim = parse(text)
         stream = io.StringIO()
-        table = DecisionsTable(claim, decide(claim, measured), measured)
+        table = ClaimTable(claim, decide(claim, measured), measured)
         Console(file=stream, width=80).print(table)
         return "\n".join(line.rstrip() for line in stream.getvalue().split("\n"))
 

@@ -1,5 +1,5 @@
 """
-Tests for L{iodemo.results.diff} and L{iodemo.report.changes}.
+Tests for L{iodemo.results.diff} and L{iodemo.report.difftable}.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from msgspec import structs
 from rich.console import Console
 from twisted.trial.unittest import SynchronousTestCase
 
-from iodemo.report.changes import ChangesTable
+from iodemo.report.difftable import DiffTable
 from iodemo.results.decoding import decoded
 from iodemo.results.diff import (
     MACHINE,
@@ -50,7 +50,7 @@ def terminal(old: Results, new: Results, width: int) -> str:
     without blanks at the ends of lines.
     """
     stream = io.StringIO()
-    table = ChangesTable(old, new, difference(old, new))
+    table = DiffTable(old, new, difference(old, new))
     Console(file=stream, width=width).print(table)
     lines = [line.rstrip() for line in stream.getvalue().split("\n")]
     return re.sub("─+", "─", "\n".join(lines))
@@ -333,9 +333,9 @@ class PlansDifferingTests(SynchronousTestCase):
         self.assertEqual(difference(self.old, self.new)["different"], [])
 
 
-class ChangesTableTests(SynchronousTestCase):
+class DiffTableTests(SynchronousTestCase):
     """
-    Tests for L{ChangesTable}.
+    Tests for L{DiffTable}.
     """
 
     def test_narrow(self) -> None:

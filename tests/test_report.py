@@ -24,7 +24,7 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from iodemo import models, report
 from iodemo.report import figures, headline, layout, page, published, select, style
-from iodemo.report.changes import ChangesTable
+from iodemo.report.difftable import DiffTable
 from iodemo.report.figures import Chart
 from iodemo.report.table import comparisonTable
 from iodemo.results import file as resultsFile
@@ -1598,7 +1598,7 @@ class PageTests(SynchronousTestCase):
             for cell in run["cells"]:
                 del cell["rounds"][rounds:]
             stream = io.StringIO()
-            changes = ChangesTable(run, run, difference(run, run))
+            changes = DiffTable(run, run, difference(run, run))
             Console(file=stream, width=100).print(changes)
             said = [
                 "".join(self.parsed(self.page(run)[1]).itertext()),

@@ -59,7 +59,7 @@ _LOST = (
 )
 
 
-class Observer:
+class ComparisonObserver:
     """
     Is told how a comparison goes. This one keeps it to itself.
     """
@@ -85,7 +85,7 @@ def compare(
     plan: Plan,
     path: Path,
     command: str,
-    observer: Observer | None = None,
+    observer: ComparisonObserver | None = None,
     earlier: Results | None = None,
 ) -> Results:
     """
@@ -100,13 +100,13 @@ def compare(
     """
     kept = Record(plan, path, command, earlier)
     try:
-        _measure(plan, observer or Observer(), kept)
+        _measure(plan, observer or ComparisonObserver(), kept)
     finally:
         kept.close()
     return kept.results
 
 
-def _measure(plan: Plan, observer: Observer, kept: Record) -> None:
+def _measure(plan: Plan, observer: ComparisonObserver, kept: Record) -> None:
     """
     Measure every point that is not measured yet.
     """
@@ -144,7 +144,11 @@ def _measure(plan: Plan, observer: Observer, kept: Record) -> None:
 
 
 def _measurePoint(
-    plan: Plan, scenario: Scenario, point: Point, observer: Observer, kept: Record
+    plan: Plan,
+    scenario: Scenario,
+    point: Point,
+    observer: ComparisonObserver,
+    kept: Record,
 ) -> None:
     """
     Measure every backend at one point.

@@ -37,7 +37,7 @@ def diff(old: Path, new: Path, asJson: bool, insisted: bool, anyPlan: bool) -> N
 
     OLD and NEW are results.json files, or the directories they are in.
     """
-    from iodemo.report.changes import ChangesTable
+    from iodemo.report.difftable import DiffTable
     from iodemo.results.diff import MACHINE, difference, differing, plansDiffering
     from iodemo.results.file import ResultsError, read
 
@@ -61,4 +61,4 @@ def diff(old: Path, new: Path, asJson: bool, insisted: bool, anyPlan: bool) -> N
     if asJson:
         click.echo(json.dumps(found, indent=1, allow_nan=False, default=structs.asdict))
     else:
-        Console().print(ChangesTable(before, after, found))
+        Console().print(DiffTable(before, after, found))

@@ -143,14 +143,14 @@ def showClaims(
     """
     Show whether claims hold in each of some runs, and exit if one does not.
     """
-    from iodemo.report.decisions import DecisionsTable
+    from iodemo.report.claimtable import ClaimTable
     from iodemo.results.claims import decide, overall
 
     answers = set()
     for run in runs:
         for claim in claims:
             decisions = decide(claim, run)
-            console.print(DecisionsTable(claim, decisions, run))
+            console.print(ClaimTable(claim, decisions, run))
             answers.add(overall(decisions))
     if "refuted" in answers:
         sys.exit(1)

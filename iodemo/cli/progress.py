@@ -11,14 +11,14 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.text import Text
 
-from iodemo.bench.runner import Observer
+from iodemo.bench.runner import ComparisonObserver
 from iodemo.bench.scenarios import Scenario, placed
 from iodemo.report.select import Place
 from iodemo.results.quantities import rate
 from iodemo.results.schema import Cell, Point
 
 
-class ComparisonProgress(Observer):
+class ComparisonProgress(ComparisonObserver):
     """
     A line for every finished cell and, on a terminal, a bar with the time left.
     """
@@ -56,20 +56,20 @@ class ComparisonProgress(Observer):
         self._bar.stop()
 
     def roundBegan(self, scenario: Scenario, point: Point, backend: str) -> None:
-        """See L{Observer.roundBegan}."""
+        """See L{ComparisonObserver.roundBegan}."""
         where = f"{scenario.name}: {Place.of(placed(scenario, point)).load()}"
         self._bar.update(self._task, description=f"{where}: {backend}")
 
     def roundsEnded(self, seconds: float) -> None:
-        """See L{Observer.roundsEnded}."""
+        """See L{ComparisonObserver.roundsEnded}."""
         self._bar.advance(self._task, seconds)
 
     def cellEnded(self, cell: Cell) -> None:
-        """See L{Observer.cellEnded}."""
+        """See L{ComparisonObserver.cellEnded}."""
         self._say(cell, cell["backend"])
 
     def controlEnded(self, cell: Cell) -> None:
-        """See L{Observer.controlEnded}."""
+        """See L{ComparisonObserver.controlEnded}."""
         self._say(cell, f"{cell['backend']} again")
 
     def _say(self, cell: Cell, who: str) -> None:

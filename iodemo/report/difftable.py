@@ -30,7 +30,7 @@ APART_NOTE = (
 )
 
 
-class ChangesTable:
+class DiffTable:
     """
     A table for each point that both runs have, and in words what one of them lacks.
     For a L{Console} of any width.

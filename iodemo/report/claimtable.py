@@ -20,7 +20,7 @@ from iodemo.results.schema import Results
 _STYLES = {"held": "green", "refuted": "red", "undecided": "yellow"}
 
 
-class DecisionsTable:
+class ClaimTable:
     """
     A claim, what each point says to it, and what all of them do.
     """
