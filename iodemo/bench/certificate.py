@@ -1,6 +1,6 @@
 # -*- test-case-name: tests.test_bench -*-
 """
-A certificate to throw away, for a server that is to be asked over TLS.
+A throw-away certificate, for a server with TLS.
 
 Its key is never on a disk. A file in memory (memfd_create(2)) goes with the last
 process that has it open, however that ends, where a temporary file stays if the

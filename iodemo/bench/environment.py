@@ -1,6 +1,6 @@
 # -*- test-case-name: tests.test_bench -*-
 """
-Where a comparison ran: what somebody needs who would repeat it.
+The environment of a comparison, as it takes to repeat it.
 """
 
 from __future__ import annotations
@@ -69,7 +69,7 @@ class Steal:
 
     def fraction(self) -> float | None:
         """
-        @return: from 0 to 1; L{None} where the kernel does not say.
+        @return: from 0 to 1; L{None} where the kernel does not count it.
         """
         now = psutil.cpu_times()
         if not hasattr(now, "steal"):

@@ -1,7 +1,7 @@
 # -*- test-case-name: tests.test_multiplexer -*-
 """
-Pipes within one process, and a multiplexer that finds those with something in them:
-what the multiplexer alone costs. A program of its own, without reactor or network.
+What a multiplexer alone costs: within one process it finds the pipes that are readable.
+This is a program of its own, without reactor or network.
 
 Facts. This is the test that multiplexers have been compared by since 2000: of N
 descriptors one, or a few, are ready at every call, each as often as any other
@@ -11,14 +11,13 @@ descriptor. A poll that must not wait leaves out the wait queues, which is most 
 work, so it has to be one that may. It leaves them out too from the first ready
 descriptor on, so it costs less when more are ready.
 
-Decisions. An operation is what Kegel timed: a byte is written into each of the pipes
-chosen, the multiplexer is asked until it has named all of them, and each is read when
-it is named. Within it, the time in the multiplexer is counted for itself. Writing is
-part of the whole because it is there that the kernel tells epoll and io_uring of the
-byte, where poll and select look for it. The choice, and holding what was found against
-it, are not. Every pipe is found once before anything is timed, and every byte is
-another than the one before. One descriptor a pipe is why select takes part up to a
-thousand of them.
+Decisions. An operation is what Kegel timed: a byte is written into each of the chosen
+pipes, the multiplexer is called until it has reported all of them, and each is read
+when it is reported. Within the operation, the time in the multiplexer is counted
+separately. Writing is part of the operation because a write wakes epoll and io_uring,
+where poll and select search for the byte. Choosing the pipes and checking the result
+are not. Every pipe is found once before anything is timed, and every byte differs from
+the one before. With one descriptor a pipe, select can take part up to a thousand pipes.
 
 Costs. Some 0.1 microseconds of each time are the clock's, and of the whole some 1.8
 are the write and the read, from Python. The time of C{proactor} and C{uring} includes
@@ -57,7 +56,7 @@ _RESULTS = 16384
 
 
 class WrongFind(Exception):
-    """A multiplexer named other descriptors than were ready. The message says which."""
+    """A multiplexer reported descriptors that were not ready, or not all that were."""
 
 
 @dataclass(frozen=True)
@@ -123,7 +122,7 @@ def _uring(descriptors: list[int]) -> Multiplexer:
 
 class _Owner:
     """
-    Who asked a queue to watch a descriptor.
+    The object that a queue notifies that a descriptor is readable.
     """
 
     __slots__ = ("_descriptor", "_told")

@@ -8,12 +8,12 @@ again. Making and closing is the larger part where there are thousands of
 connections: a process or a thread is made for each, or a server looks at all there
 are whenever a few more come, which is quadratic in their number.
 
-Decision. What was taken here, in seconds, is from one machine that did nothing else.
-All of it is CPU time, and goes with how long another machine takes for one part of
-it, which is quickly tried: L{STARTING}.
+Decision. The times below, in seconds, were measured on one machine that did nothing
+else. All of them are CPU time, and another machine's are proportional to its time for
+one of them, which is quickly measured: L{STARTING}.
 
-Costs. A machine that is busy with something else takes longer than this says. A
-backend of another project is taken for one on epoll.
+Costs. A machine that is busy with something else takes longer than the estimate. A
+backend of another project counts as one on epoll.
 """
 
 from __future__ import annotations
@@ -72,15 +72,15 @@ _PIPE = 2e-5
 
 class Entrant(NamedTuple):
     """
-    Who takes part at every point: a backend or, to know what a difference is worth,
-    the baseline a second time.
+    One of those measured at every point: a backend or, for the noise, the baseline a
+    second time.
     """
 
     backend: Model
     control: bool = False
 
 
-#: How much of its rounds each has, from 0 to 1, by L{placeOf} and who it is.
+#: The share of its rounds that each entrant has at each place, from 0 to 1.
 Done = Mapping[tuple[tuple[str, Point], Entrant], float]
 
 
@@ -167,7 +167,7 @@ class Plan:
         self, backend: Model, workload: Workload | Pipes, point: Point
     ) -> str | None:
         """
-        Say why a backend is not tried at a point, or L{None} if it is.
+        Why a backend is not measured at a point, or L{None} if it is.
         """
         if (
             backend.kind == "reference"
@@ -179,7 +179,7 @@ class Plan:
                 f"and cannot host {workload.command[0]}"
             )
         if workload.kind == "chat" and backend.pattern == "process per connection":
-            return "its connections share no state, so nobody would hear anybody"
+            return "its connections share no state, so no member would receive a line"
         if backend.kind == "reference" and workload.tls:
             return "a reference is a server of its own, and has no TLS"
         if point.share is not None and self.capacity(workload, point) is None:
@@ -284,15 +284,15 @@ def servers(point: Point) -> int:
     """
     How many processes it takes to serve so many connections.
     """
-    room = descriptors() - SERVER_DESCRIPTORS
-    if point.connections <= room:
+    budget = descriptors() - SERVER_DESCRIPTORS
+    if point.connections <= budget:
         return 1
-    return ceil(point.connections / (room * _SHARE))
+    return ceil(point.connections / (budget * _SHARE))
 
 
 def _cannotShare(backend: Model, workload: Workload | Pipes) -> str | None:
     """
-    Say why there cannot be several servers on one port, or L{None} if there can.
+    Why there cannot be several servers on one port, or L{None} if there can.
     """
     if isinstance(workload, Pipes):
         return "pipes are within one process"
@@ -301,7 +301,7 @@ def _cannotShare(backend: Model, workload: Workload | Pipes) -> str | None:
     if workload.tls:
         return "servers that share a port have no TLS here"
     if not any("{endpoint}" in word for word in workload.command):
-        return "without {endpoint} the plugin cannot be told of a socket to share"
+        return "without {endpoint} the plugin cannot be given a socket to share"
     return None
 
 

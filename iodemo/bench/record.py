@@ -37,7 +37,7 @@ from iodemo.results.schema import (
 
 class CannotGoOn(Exception):
     """
-    An interrupted run cannot be gone on with. The message says why.
+    An interrupted run cannot go on. The message has the reason.
     """
 
 
@@ -201,8 +201,8 @@ def _entry(place: Placed, entrant: Entrant) -> Entry:
 
 def check(plan: Plan, earlier: Results) -> None:
     """
-    See that an interrupted run can be gone on with: that the same was to be measured,
-    in the same environment, and that it has something.
+    Check that an interrupted run can go on: that it has the same plan, was in the same
+    environment, and has measured something.
 
     @raise CannotGoOn: if it cannot.
     """
@@ -235,7 +235,7 @@ def _known(
     plan: Plan, earlier: Results
 ) -> Iterator[tuple[Where, Entrant, Cell | None, list[Round]]]:
     """
-    What an interrupted run knows of whom and where: a cell, or rounds.
+    What an interrupted run has of each entrant at each place: a cell, or rounds.
     """
     places = {placeOf(place) for place in plan.places()}
     entrants = {(each.backend.name, each.control): each for each in plan.entrants()}

@@ -1,6 +1,6 @@
 # -*- test-case-name: tests.test_bench -*-
 """
-Runs a comparison: which rounds, in which order, and what becomes of them.
+Runs a comparison: which rounds, and in which order.
 
 At each point of each scenario every backend is measured in several rounds. A
 round is a fresh server and a fresh load, pinned to different cores; the order
@@ -37,7 +37,7 @@ from iodemo.results import statistics
 from iodemo.results.decoding import Malformed, Wrong, decoded
 from iodemo.results.schema import Cell, Placed, Point, Results, Round, Status
 
-#: Why a backend is not asked for a share of what it answers at most.
+#: Why a backend is not measured at a share of its capacity.
 NO_CAPACITY = "it has no number for {:,} connections in a closed loop"
 
 # The current directory is where a user's own twisted/plugins may be, and must not
@@ -61,7 +61,7 @@ _LOST = (
 
 class ComparisonObserver:
     """
-    Is told how a comparison goes. This one keeps it to itself.
+    Its methods are called as a comparison proceeds. Those of this class do nothing.
     """
 
     def roundBegan(self, scenario: Scenario, point: Point, backend: str) -> None:
@@ -78,7 +78,7 @@ class ComparisonObserver:
 
 
 class RoundFailed(Exception):
-    """A round has no number. The message says why."""
+    """A round has no number. The message has the reason."""
 
 
 def compare(
@@ -206,8 +206,8 @@ def _due(
     plan: Plan, scenario: Scenario, point: Point, kept: Record
 ) -> dict[Entrant, float]:
     """
-    How many requests a second are due where that is a share of what each backend itself
-    answers, of those of which that is known.
+    The rate for each entrant where a point asks for a share of its capacity, without
+    the entrants of unknown capacity.
     """
     capacity = plan.capacity(scenario.workload, point)
     if point.share is None or capacity is None:
@@ -221,7 +221,7 @@ def _due(
 
 def _explained(reason: str, backend: Model, point: Point) -> str:
     """
-    A failure, with what the model has to say to it.
+    A failure, with the limit of the model where that explains it.
     """
     connections = point.connections + SERVER_DESCRIPTORS
     if backend.connectionLimit is None or connections < backend.connectionLimit:
@@ -404,8 +404,8 @@ def _loadCommand(
 
 def _freePort() -> int:
     """
-    A port that nobody listens on, below those the kernel gives to clients: one
-    of the load's own connections must not take it before the server does.
+    A free port below those that the kernel gives to clients: one of the load's own
+    connections must not take it before the server does.
 
     A server with a ring that was killed, as at the end of a round that failed, listens
     on for some milliseconds, until the kernel has taken the ring apart. Its port is not
@@ -422,16 +422,17 @@ def _freePort() -> int:
             return port
 
 
-def _ending(who: str, child: Child) -> str:
+def _ending(name: str, child: Child) -> str:
     how = child.failure or "exit status 0"
     words = child.lastWords()
-    return f"{who} ended ({how}): {words}" if words else f"{who} ended ({how})"
+    return f"{name} ended ({how}): {words}" if words else f"{name} ended ({how})"
 
 
 def _incomplete(measured: Round) -> str | None:
     """
-    Why a round has no number, although its load has one: in a comparison a server has
-    to answer what was sent, and to hold the connections whose cost is measured.
+    Why a round is refused although its load has a number: in a comparison a server has
+    to answer every request that was sent, and to hold the connections whose cost is
+    measured.
     """
     sent = measured.get("unanswered", 0) - measured.get("unsent", 0)
     if sent:

@@ -1,9 +1,9 @@
 # -*- test-case-name: tests.test_bench -*-
 """
-What is measured: one record a scenario.
+The scenarios: one record each.
 
-A scenario is a series of points; at each, every backend hosts the scenario's
-workload and is asked the same. To add one, add a record to L{SCENARIOS}.
+A scenario is a series of points; at each, every backend hosts the scenario's workload
+and the load sends it the same requests. To add one, add a record to L{SCENARIOS}.
 """
 
 from __future__ import annotations
@@ -21,14 +21,14 @@ from iodemo.results.schema import Placed, Point
 @dataclass(frozen=True)
 class Workload:
     """
-    A twistd plugin, and what to ask of it.
+    A twistd plugin, and the requests that the load sends it.
 
     @ivar command: the plugin's name and arguments. C{{endpoint}} and C{{port}}
         stand for where to listen.
     @ivar kind: the load's exchange, as in C{iodemo load --kind}.
     @ivar payload: bytes of a request, where the kind leaves that open.
     @ivar churn: whether each request has a connection of its own.
-    @ivar tls: whether it is asked over TLS.
+    @ivar tls: whether connections are over TLS.
     """
 
     command: tuple[str, ...]
@@ -46,17 +46,17 @@ class Workload:
 @dataclass(frozen=True)
 class Pipes:
     """
-    No plugin and nothing to ask of one: pipes within one process, and the multiplexer
-    of a backend that finds those that are ready (L{iodemo.bench.multiplexer}).
+    In the place of a plugin: pipes within one process, and the multiplexer of a backend
+    that finds those that are ready (L{iodemo.bench.multiplexer}).
 
-    @cvar command: of no plugin.
-    @cvar kind: what is in results where others have the kind of their load.
+    @cvar command: empty, since there is no plugin.
+    @cvar kind: in results, in the place of the load's kind of exchange.
     @cvar service: its name in results.
     @cvar payload: bytes in a pipe that is ready.
-    @cvar churn: they are not made anew.
-    @cvar tls: nor is there any.
-    @cvar SHARE: of the seconds that others are measured in a round. A quarter of one is
-        some 70,000 operations of the quicker multiplexers.
+    @cvar churn: false: pipes are not made anew.
+    @cvar tls: false.
+    @cvar SHARE: a round's length, as a share of that of other scenarios. A quarter of a
+        second is some 70,000 operations of the quicker multiplexers.
     """
 
     command: ClassVar[tuple[str, ...]] = ()
@@ -69,7 +69,7 @@ class Pipes:
 
 
 class BadWorkload(ValueError):
-    """A plugin's command line that cannot be used. The message says why."""
+    """A plugin's command line cannot be used. The message has the reason."""
 
 
 def foreignWorkload(command: str, kind: str) -> Workload:
@@ -97,7 +97,7 @@ def foreignWorkload(command: str, kind: str) -> Workload:
         )
     if not any("{endpoint}" in word or "{port}" in word for word in words):
         raise BadWorkload(
-            "the plugin must be told where to listen: put {endpoint} (or {port}) "
+            "the plugin needs to know where to listen: put {endpoint} (or {port}) "
             'where it belongs, as in "web --listen={endpoint} --path=."'
         )
     return Workload(words, kind, payload=64 if kind == "echo" else 0)
@@ -108,11 +108,11 @@ class Scenario:
     """
     @ivar name: as in C{--scenarios}.
     @ivar question: what it answers.
-    @ivar workload: what is hosted and asked.
+    @ivar workload: what is hosted, and which requests the load sends.
     @ivar points: where it is measured.
-    @ivar quick: where a quick comparison measures it instead: at fewer of them,
-        and nowhere that takes most of its time. One that has none it leaves out, or, if
-        the scenario is named, measures at the first of its points.
+    @ivar quick: where a quick comparison measures it instead: at fewer points, without
+        those that take most of the time. A quick comparison leaves out a scenario that
+        has none or, if the scenario is named, measures it at the first of its points.
     """
 
     name: str
@@ -129,19 +129,19 @@ HTTP = Workload(("iodemo-http", "--listen={endpoint}"), "http:/", payload=0)
 #: The scenario without a service.
 MULTIPLEXER = "multiplexer"
 
-#: The one with an open loop.
+#: The scenario with an open loop.
 RATE = "rate"
 
-#: The one that is about how many connections there are, and how many are busy there.
+#: The scenario that holds very many connections, and how many of them are busy.
 CONNECTIONS = "connections"
 BUSY = 10
 
-#: Those in which bytes flow one way: a request is a piece of them.
+#: The scenarios in which bytes flow one way: a request is a piece of them.
 STREAM = "stream"
 SINK = "sink"
 FLOWS = (STREAM, SINK)
 
-#: The one in which a line is said to many.
+#: The scenario in which many members receive each line.
 CHAT = "chat"
 
 SCENARIOS: tuple[Scenario, ...] = (
@@ -154,7 +154,7 @@ SCENARIOS: tuple[Scenario, ...] = (
     ),
     Scenario(
         "idle",
-        "What do connections cost that are open and say nothing?",
+        "What do open and silent connections cost?",
         ECHO,
         points=tuple(Point(10, idle) for idle in (0, 100, 1000, 10_000)),
         quick=tuple(Point(10, idle) for idle in (0, 1000, 4000)),

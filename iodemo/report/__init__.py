@@ -1,12 +1,21 @@
 # -*- test-case-name: tests.test_report -*-
 """
-Reports: tables, figures and the page, made from results and measuring nothing.
+Reports: tables, figures and the page, made from results alone. Nothing here measures.
+
+Words besides those of L{iodemo.results}:
+
+  - B{chart}: a figure, with its caption and the same numbers in words (C{alt}).
+  - B{series}: one line of a chart. Its B{span} at a position is low, median and high.
+  - B{row}: one backend in a chart of bars or dots.
+  - B{look}: the colour, marker and line of a backend, the same in every figure.
+  - B{conditions}: what all points of a table or chart have in common.
+  - B{load}: what differs between them.
 """
 
 import logging
 
-# That a home directory cannot be written to is said by matplotlib, at length, when it
-# is imported, and does not matter to a report.
+# matplotlib warns at length, when it is imported, that it cannot write to a home
+# directory. A report needs none.
 logging.getLogger("matplotlib").setLevel(logging.ERROR)
 
 from iodemo.report.page import write  # noqa: E402

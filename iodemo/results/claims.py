@@ -4,13 +4,13 @@ Claims about a comparison, such as C{echo: uring/epoll >= 2}, and whether they h
 
 A claim is C{[WHERE:] A/B OPERATOR NUMBER}. A and B are backends, and what is claimed
 is the ratio of their medians. WHERE is words in any order: a scenario or a service,
-C{active=100} and the like for a point, and the metric, C{throughput} unless one is
-named. A claim is made for every point that all words apply to.
+C{active=100} and the like for a parameter of a point, and the metric, C{throughput}
+unless one is named. A claim is made for every point that all words apply to.
 
-It is decided on the interval of the ratio, never on the ratio: it is held if all of
-the interval is where the claim says, refuted if nothing of it is, and otherwise
-undecided. A load that was the limit makes a throughput a lower bound, and the
-interval open on that side.
+It is decided on the interval of the ratio, never on the ratio: it is held if the whole
+interval satisfies the inequality, refuted if no part of it does, and otherwise
+undecided. Where the load was the limit, a throughput is a lower bound, and the interval
+is open on that side.
 """
 
 from __future__ import annotations
@@ -40,17 +40,17 @@ _RATIO = re.compile(rf"\s*{_NAME}\s*/\s*{_NAME}\s*([<>]=?)\s*(\S+)\s*")
 
 class BadClaim(ValueError):
     """
-    This is no claim, or nothing is measured that could decide it. The message says
-    why.
+    The text is no claim, or nothing is measured that could decide it. The message has
+    the reason.
     """
 
 
 @dataclass(frozen=True)
 class Claim:
     """
-    @ivar text: as somebody wrote it.
+    @ivar text: as it was written.
     @ivar names: of scenarios and services.
-    @ivar parameters: what must have been asked.
+    @ivar parameters: the values that a point must have, by parameter.
     @ivar metric: as in a cell's summary.
     @ivar operator: C{>=}, C{>}, C{<=} or C{<}.
     """
@@ -66,7 +66,7 @@ class Claim:
 
     def check(self, places: Iterable[Placed], backends: Collection[str]) -> None:
         """
-        See that something is measured which can decide the claim.
+        Check that something is measured which can decide the claim.
 
         @raise BadClaim: if not.
         """
@@ -100,7 +100,7 @@ class Claim:
 
     def answer(self, low: float, high: float) -> Answer:
         """
-        What an interval says.
+        Whether an interval satisfies the inequality.
         """
         there = _OPERATORS[self.operator]
         both = there(low, self.bound), there(high, self.bound)
@@ -119,9 +119,9 @@ class Decision:
     """
     A claim at one point.
 
-    @ivar interval: low and high of the ratio, as it was decided on: nothing or
-        infinite where the load was the limit. L{None} if there is no ratio.
-    @ivar reason: why there is none, or what is to be known of it.
+    @ivar interval: low and high of the ratio, as it was decided on: 0 or infinite where
+        the load was the limit. L{None} if there is no ratio.
+    @ivar reason: why there is none, or a remark on it.
     """
 
     place: Placed
@@ -172,7 +172,7 @@ def parse(text: str) -> Claim:
 
 def decide(claim: Claim, results: Results) -> list[Decision]:
     """
-    What a run says to a claim, point by point.
+    Decide a claim at each point of a run that it is made for.
     """
     places: dict[Where, dict[str, Cell]] = {}
     for cell in results["cells"]:

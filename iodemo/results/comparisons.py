@@ -1,6 +1,6 @@
 # -*- test-case-name: tests.test_bench -*-
 """
-Cells against cells: what is compared, and in which metrics.
+Comparisons of cells: which backends are compared, and in which metrics.
 """
 
 from __future__ import annotations
@@ -16,9 +16,9 @@ def comparisons(
     cells: Iterable[Cell], baseline: str, noise: Iterable[Comparison] = ()
 ) -> list[Comparison]:
     """
-    Each good cell of one point against the baseline's, if that is good.
+    The comparison of each good cell of one point with the baseline's, if that is good.
 
-    @param noise: of this point.
+    @param noise: the noise at this point.
     """
     good = {cell["backend"]: cell for cell in cells if cell["status"] == "ok"}
     base = good.pop(baseline, None)
@@ -34,8 +34,8 @@ def comparisons(
 
 def controlComparisons(cells: Iterable[Cell], control: Cell) -> list[Comparison]:
     """
-    The second measurement of the baseline at one point against the first, in every
-    metric, if both are good.
+    The comparison of the control at one point with the first cell of its backend, in
+    every metric, if both are good.
     """
     return [
         comparison
@@ -62,7 +62,7 @@ def against(
     noise: Mapping[str, float] | None = None,
 ) -> Iterator[Comparison]:
     """
-    One good cell against another, in each metric that both have.
+    The comparison of one good cell with another, in each metric that both have.
 
     @param noise: the noise band by metric, where there is one.
     """

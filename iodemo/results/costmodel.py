@@ -13,16 +13,17 @@ takes as many everywhere. So C{c} is the price of what varies, mostly of a wait.
 one connection alone is busy a wait sleeps, which is dearer by far than one that does
 not, and one such cell can bend all three coefficients.
 
-Decisions. What is watched counts as often as a wait looks at it: connections times
-waits a request. A term that cannot be (who has a thread for each connection watches
-none) is left out. CPU time is off by a share of itself rather than by microseconds, so
-it is the relative error whose squares are least. How sure a coefficient is, is how far
-it moves when any one cell is left out. If C{a} or C{c} is less than nothing, or would
-be without some cell, then the cells do not tell the calls from the rest, and C{c} is
-left out with the reason, and that cell with it if there is but one.
+Decisions. A connection that is watched counts as often as a wait looks at it: C{b} is
+multiplied by connections times waits a request. A term that is zero everywhere is left
+out: a server with a thread for each connection watches none. The error of CPU time is
+a share of it rather than some microseconds, so the fit minimizes the squares of the
+relative errors. The range of a coefficient is how far it moves when any one cell is
+left out. If C{a} or C{c} is negative, or would be without some cell, then the cells
+cannot separate the calls from the rest; C{c} is left out with the reason, and that cell
+with it if it is the only one.
 
-Costs. Three terms are not how a machine works: what 10,000 sockets do to the caches is
-in none of them. The error that is left says how much that is.
+Costs. Three terms are not how a machine works: no term has the cache misses that 10,000
+sockets cause. They are part of the error that is left.
 """
 
 from __future__ import annotations
@@ -47,7 +48,7 @@ _WAITS = (
 # What looks at one connection with each call, and has its number in that of the calls.
 _ONE_BY_ONE = {model.name for model in MODELS if model.pattern == "busy polling"}
 
-# Columns that go together to this much cannot be told from each other.
+# Columns that correlate more closely than this cannot be separated.
 _APART = 1e-3
 
 _LEAST, _MOST = 1e-9, 1e9
@@ -89,7 +90,7 @@ class Fit:
 
 
 class Underdetermined(Exception):
-    """There are too few cells for a fit. The message says how many it takes."""
+    """There are too few cells for a fit. The message has the number that it takes."""
 
 
 def fit(cells: Iterable[Cell]) -> Fit:
@@ -134,11 +135,12 @@ def fit(cells: Iterable[Cell]) -> Fit:
 
 def _isUsable(cell: Cell) -> bool:
     """
-    Whether there is what it takes; a file may hold numbers that no machine gives.
+    Whether a cell has the metrics that a fit takes; a file may hold numbers that no
+    machine gives.
     """
     calls = cell.get("syscalls_by_name")
     if cell["parameters"].stalled:
-        # Of what they cost the model knows nothing.
+        # The model has no term for what they cost.
         return False
     if not calls or _CPU not in cell["summary"]:
         return False
@@ -180,8 +182,8 @@ def _judged(cells: Sequence[Cell], terms: str) -> Fit:
 
 def _fitted(cells: Sequence[Cell], terms: str) -> dict[str, float] | None:
     """
-    The coefficients with the least squares of relative errors, without those of what
-    there is nothing of; L{None} if others do as well.
+    The coefficients with the least squares of relative errors, without the terms that
+    are zero at every cell; L{None} if other coefficients do as well.
     """
     cpu = numpy.array([_cpu(cell) for cell in cells])
     columns = {
@@ -199,14 +201,14 @@ def _fitted(cells: Sequence[Cell], terms: str) -> dict[str, float] | None:
 
 def _signs(found: dict[str, float] | None) -> tuple[bool, ...] | None:
     """
-    Whether what cannot be less than nothing is not.
+    Whether the two coefficients that cannot be negative are positive.
     """
     return None if found is None else (found["a"] > 0, found["c"] > 0)
 
 
 def _amount(cell: Cell, term: str) -> float:
     """
-    What there is a request of what a term has the price of.
+    How much of it a request takes: what a term's coefficient is multiplied by.
     """
     if term == "a":
         return 1.0

@@ -1,7 +1,7 @@
 # -*- test-case-name: tests.test_results,tests.test_hostile_results -*-
 """
 The border: JSON text from outside becomes a value of L{iodemo.results.schema}, or an
-error that says where in it and what is wrong.
+error with the path to the value that is wrong.
 
 Facts. Python reads and writes NaN and Infinity, which are not JSON. msgspec's own
 parser gives the byte at which it met one, and not the path.
@@ -37,11 +37,11 @@ _TOO_DEEP = "nested too deeply"
 
 
 class Malformed(ValueError):
-    """The text is not JSON. The message says why, and where."""
+    """The text is not JSON. The message has the line and the reason."""
 
 
 class Wrong(ValueError):
-    """A value within the JSON is not what it must be. The message says where."""
+    """A value within the JSON is not what it must be. The message has its path."""
 
 
 class _NotFinite:

@@ -2,20 +2,20 @@
 """
 Two runs against each other: what is different in the new one.
 
-Facts. The rounds of one run are interleaved, those of two are not: whatever the
-machine did otherwise in one of them is in every ratio, and in no interval.
+Facts. The rounds of one run are interleaved, those of two runs are not. If the machine
+was slower during one of them, that is in every ratio and in no interval.
 
 Decision. Two runs are compared if they are of the same machine, kernel and cores, and
-if the same was done there: windows of the same length, the same server, the same
-questions. Versions of Python, Twisted and iodemo are what somebody compares runs for:
-they are said, and no hindrance. So is the number of rounds, which only makes a
-difference surer, and the limit on open files, which decides how many servers it takes
-for very many connections.
+of the same plan: windows of the same length, the same server, the same requests. The
+versions of Python, Twisted and iodemo may differ, since that is why runs are compared;
+the report shows them. It also shows another number of rounds, which only makes a
+difference surer, and another limit on open files, which decides how many servers very
+many connections take.
 
-A difference within what the baseline of either run differs from itself is none.
+A difference within the noise band of either run is no difference.
 
-Costs. A machine that was slower for an hour looks like a change of everything. What
-all ratios have in common is therefore not to be believed without a run more.
+Costs. A machine that was slower for an hour looks like a change of everything. A factor
+that all ratios share is therefore not to be believed without one more run.
 """
 
 from __future__ import annotations
@@ -51,7 +51,7 @@ _Described = Literal[
     "iodemo",
 ]
 
-#: What makes two machines different ones.
+#: What two environments must have in common to be one machine.
 MACHINE: tuple[_Described, ...] = (
     "cpu",
     "cores",
@@ -61,7 +61,7 @@ MACHINE: tuple[_Described, ...] = (
     "pinning",
 )
 
-#: What else may be different, and is worth saying.
+#: What else may be different, and is shown.
 SOFTWARE: tuple[_Described, ...] = ("python", "twisted", "iodemo")
 
 
@@ -82,7 +82,7 @@ class Unpaired(Placed):
     backend: str
     old: Status | None  # None if it is not in that run
     new: Status | None
-    reason: str | None  # why there is no number, as the newer of the two says
+    reason: str | None  # why there is no number, in the newer run if it has a reason
 
 
 class Difference(TypedDict):
@@ -90,7 +90,7 @@ class Difference(TypedDict):
 
     old: Environment
     new: Environment
-    different: list[str]  # what else is not the same in both, each in a few words
+    different: list[str]  # what else differs between the runs, each in a few words
     changes: list[Change]
     unpaired: list[Unpaired]
 
@@ -99,8 +99,8 @@ def differing(
     old: Environment, new: Environment, names: Iterable[_Described]
 ) -> list[str]:
     """
-    What is not the same in two environments, and what it was and is: each in a few
-    words on one line.
+    The differences of two environments, old value and new: each in a few words on one
+    line.
     """
     return [
         f"{name} {_short(old[name])}, now {_short(new[name])}"
@@ -111,8 +111,8 @@ def differing(
 
 def plansDiffering(old: Results, new: Results) -> list[str]:
     """
-    What was not done the same way in two runs at the points that both have, as
-    L{differing} says it. Nothing is known of files of version 0.1.
+    The differences of two plans at the points that both have, in the form of
+    L{differing}. Files of version 0.1 have no plan.
     """
     before, after = old.get("plan"), new.get("plan")
     if before is None or after is None:
@@ -167,7 +167,7 @@ def difference(old: Results, new: Results) -> Difference:
 
 def _different(old: Results, new: Results) -> list[str]:
     """
-    All that is not the same in two runs, hindrance or not.
+    All differences of two runs, whether or not they may be compared.
     """
     said = differing(old["environment"], new["environment"], (*MACHINE, *SOFTWARE))
     limits = [run["environment"]["limits"].get("nofile_hard") for run in (old, new)]

@@ -1,9 +1,9 @@
 # -*- test-case-name: tests.test_report -*-
 """
-How a number is said: in which unit, and with how many digits.
+Numbers as text: in which unit, and with how many digits.
 
-Three significant digits are what a run can know. This imports nothing of iodemo, so
-that every package can say numbers the same way.
+The noise of a run leaves three significant digits. This module imports nothing of
+iodemo, so that every package can show numbers the same way.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ def count(value: float) -> str:
 
 def rate(value: float) -> str:
     """
-    A measured rate, to the three significant digits that a run can know.
+    A measured rate, to three significant digits.
     """
     return count(float(f"{value:.3g}"))
 

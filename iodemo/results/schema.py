@@ -65,12 +65,12 @@ class Parameter:
     @ivar description: for the page about the format.
     @ivar option: options of C{iodemo load} that set it, with C{{NAME}} for the value of
         any parameter. They are given where the parameter is not at its default.
-    @ivar condition: what a title says of it, with C{{}} for the value, where all points
-        of a table share it.
+    @ivar condition: the words for it in a title, with C{{}} for the value, where all
+        points of a table share it.
     @ivar said: a value where no more than it is named, likewise.
     @ivar axis: what an axis along it shows. Response time is drawn along each parameter
         that has one; the others have charts of their own, or none.
-    @ivar say: how a value is said.
+    @ivar say: makes text of a value.
     """
 
     description: str
@@ -187,7 +187,8 @@ class Point(Struct, frozen=True):
 
     def options(self) -> list[str]:
         """
-        The options that have C{iodemo load} ask this. TLS is part of an address.
+        The options with which C{iodemo load} measures at this point. TLS is part of an
+        address.
         """
         values = structs.asdict(self)
         return [
@@ -198,7 +199,7 @@ class Point(Struct, frozen=True):
 
     def conditions(self) -> list[str]:
         """
-        What a title says of the point.
+        The words for the point in a title.
         """
         return [
             parameter.condition.format(parameter.say(value))
@@ -208,7 +209,7 @@ class Point(Struct, frozen=True):
 
     def others(self) -> list[str]:
         """
-        What the line above its numbers says besides connections and rate.
+        The words in the line above its numbers, besides connections and rate.
         """
         return [self.said(name) for name in self.given() if parameters()[name].axis]
 
@@ -260,7 +261,7 @@ class Round(TypedDict):
     several of them share counts once, as it does in memory, where the RSS of each has
     it again. A page that other programs share too, such as the interpreter's, counts in
     part. Beyond a hundred children the sum is that of a hundred, scaled; it is C{None}
-    where the kernel does not say.
+    where the kernel has no C{smaps_rollup}.
 
     C{kernel_bytes_per_connection} is of the whole machine: its objects (slabs), kernel
     stacks and page tables, of both ends of a connection where both are here.
@@ -400,7 +401,7 @@ class Comparison(Located):
 
 
 class PlannedPoint(Placed):
-    """One point of one scenario, with what is hosted and what is asked of it."""
+    """One point of one scenario, with the plugin and the load's kind of exchange."""
 
     command: list[Text]  # as after twistd -n, with {endpoint} or {port}; of pipes, []
     kind: Text  # as in iodemo load --kind, or "pipes"

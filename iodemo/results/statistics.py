@@ -1,6 +1,6 @@
 # -*- test-case-name: tests.test_statistics -*-
 """
-What the rounds say, and how surely.
+From rounds to medians, ratios and intervals.
 
 The unit of replication is a round: a fresh server process, with its own hash
 seed and memory layout (Kalibera and Jones, ISMM 2013). A cell is summed up by
@@ -23,10 +23,9 @@ brings about in 2 of 20 arrangements. Below L{ROUNDS_FOR_95} rounds an interval
 therefore covers less than 95 %: the range of three holds the true median three times
 in four.
 
-What an interval cannot know is what is the same in all rounds of one backend and
-different in those of another for no reason of theirs. So the baseline is measured a
-second time among the others, and what it differs from itself is a L{band} within
-which no difference is called one.
+An interval misses a bias that all rounds of one backend share. So the baseline is
+measured a second time among the others, and its difference from itself gives a L{band}
+within which no difference is called one.
 """
 
 from __future__ import annotations
@@ -48,7 +47,7 @@ RESAMPLES = 4000
 #: apart by chance one time in three.
 FEWEST_ROUNDS = 3
 
-#: From this many rounds on an interval covers what it says.
+#: From this many rounds on an interval covers 95 %.
 ROUNDS_FOR_95 = 5
 
 #: A difference smaller than this is not called one, however narrow the
@@ -119,8 +118,8 @@ def variation(values: Sequence[float]) -> float:
 
 def band(low: float, high: float) -> float:
     """
-    How far from 1 a ratio may be that says nothing, given the interval of the ratio
-    of a backend to itself.
+    How far from 1 a ratio may be without being a difference, given the interval of the
+    ratio of a backend to itself.
 
     @return: a factor of at least 1; such a ratio is below it and above its inverse.
         Which of the two is the first is chance, so it is the same either way.
@@ -137,7 +136,7 @@ def verdict(
     """
     Whether a backend differs from the baseline.
 
-    @param rounds: of whichever of the two has fewer.
+    @param rounds: of the one of the two that has fewer.
     @param noise: the L{band} within which there is no difference.
     """
     middle, low, high = ratioLowHigh
