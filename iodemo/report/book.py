@@ -3,8 +3,8 @@
 What the pages of C{docs/} draw on, made from the results of one run.
 
 The book has no figure and no number of its own: all are made here from a results file,
-the committed one or a reader's. So a chapter cannot say what nobody measured, and
-whoever measures anew has the chapter say that.
+the committed one or a reader's. So every number in a chapter was measured, and a new
+measurement changes the chapters.
 """
 
 from __future__ import annotations
@@ -60,10 +60,10 @@ def quoted(results: Results, asked: str) -> str:
     @param asked: C{[WHERE:] A/B} for the ratio of two backends, or C{[WHERE:] A} for
         what one did. WHERE is as in a claim (L{iodemo.results.claims}), and must
         leave one point.
-    @raise BadClaim: if nothing was measured there, or it is no such thing.
+    @raise BadClaim: if nothing was measured there, or C{asked} has another form.
     """
-    where, colon, who = asked.rpartition(":")
-    first, slash, second = (each.strip() for each in who.partition("/"))
+    where, colon, backends = asked.rpartition(":")
+    first, slash, second = (each.strip() for each in backends.partition("/"))
     if not _BACKEND.fullmatch(first):
         raise BadClaim(f"{asked!r} is nothing such as 'idle idle=1000: uring/epoll'")
     claim = claims.parse(f"{where}{colon}{first}/{second or 'nobody'} > 0")
@@ -123,8 +123,8 @@ def _value(results: Results, claim: Claim, asked: str) -> str:
 
 def _shown(chart: Chart, image: str) -> str:
     """
-    A figure as reStructuredText. What is said of it is from a results file, and is
-    text: nothing in it is markup.
+    A figure as reStructuredText. Its caption holds text from a results file, in which
+    nothing may be markup.
     """
     said = textwrap.indent(_plain(chart.caption), "   ")
     # The value of an option is no markup anyway.

@@ -1,6 +1,6 @@
 # -*- test-case-name: tests.test_claims -*-
 """
-What a run says to a claim, in the terminal.
+A claim and its decisions, in the terminal.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ _STYLES = {"held": "green", "refuted": "red", "undecided": "yellow"}
 
 class ClaimTable:
     """
-    A claim, what each point says to it, and what all of them do.
+    A claim, its decision at each point, and the decision of all points together.
     """
 
     def __init__(

@@ -1,6 +1,6 @@
 # -*- test-case-name: tests.test_diff -*-
 """
-What is different between two runs, as a table in the terminal.
+The differences of two runs, as tables in the terminal.
 """
 
 from __future__ import annotations
@@ -32,8 +32,8 @@ APART_NOTE = (
 
 class DiffTable:
     """
-    A table for each point that both runs have, and in words what one of them lacks.
-    For a L{Console} of any width.
+    A table for each point that both runs have, and a sentence for what one of them
+    lacks. For a L{Console} of any width.
     """
 
     def __init__(self, old: Results, new: Results, found: Difference) -> None:
@@ -98,7 +98,7 @@ class DiffTable:
 
     def _summary(self) -> Iterator[Text]:
         """
-        How many throughputs are different, and what all of them have in common.
+        How many throughputs are different, and the median of their ratios.
         """
         changes = [
             backends[name]["throughput"]
@@ -150,8 +150,8 @@ def _change(change: Change | None) -> Text:
 
 def _sentences(unpaired: Sequence[Unpaired]) -> Iterator[str]:
     """
-    What has no number in one of the runs, or in both: a sentence for all backends of
-    which the same is to be said.
+    A sentence for all cells that have no number in one of the runs, or in both, for the
+    same reason.
     """
     found: dict[tuple[str, str], dict[Place, list[str]]] = {}
     for each in unpaired:

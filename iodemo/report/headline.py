@@ -15,9 +15,10 @@ _MANY = 4  # backends in one sentence, beyond which it only names the ends
 
 def headline(results: Results) -> str:
     """
-    What the run says where it says most: at the most idle connections if it had any,
-    and otherwise at the most busy ones; of what was due at a rate, or of pipes, if it
-    had nothing else. It is of reactors, unless there are none.
+    One sentence about the point with the most idle connections, if a run has any, and
+    otherwise about the one with the most busy connections; about requests due at a
+    rate, or about pipes, if it has nothing else. It names reactors, unless there are
+    none.
     """
     backends = select.names(results)
     told = [name for name in backends if name not in select.REFERENCES] or backends

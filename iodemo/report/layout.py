@@ -1,7 +1,7 @@
 # -*- test-case-name: tests.test_report -*-
 """
-The sheet a figure is drawn on, and where its words go: arithmetic in points, on
-which no renderer has a say.
+The sheet a figure is drawn on, and where its words go: arithmetic in points, which
+gives the same result with every renderer.
 """
 
 from __future__ import annotations
@@ -57,19 +57,19 @@ def _advance(letter: str) -> float:
     return font.load_char(ord(letter)).linearHoriAdvance / 65536 / 100
 
 
-def wrapped(text: str, room: float, size: float) -> list[str]:
+def wrapped(text: str, available: float, size: float) -> list[str]:
     """
-    C{text} in lines of at most C{room} points; a word without room is broken.
+    C{text} in lines at most C{available} points wide; a longer word is broken.
     """
     lines = [""]
     for word in text.split():
         longer = f"{lines[-1]} {word}".strip()
-        if width(longer, size) <= room:
+        if width(longer, size) <= available:
             lines[-1] = longer
             continue
         lines.append("")
         for letter in word:
-            if width(lines[-1] + letter, size) > room:
+            if width(lines[-1] + letter, size) > available:
                 lines.append("")
             lines[-1] += letter
     return [line for line in lines if line] or [""]
@@ -109,7 +109,7 @@ def roomiest(
     between that crosses little; and what it costs there.
     """
     best = (float("inf"), (0.0, 0.0))
-    # Whatever the mark lies on is no reason to go elsewhere.
+    # Points close to the mark itself do not count.
     others = taken[numpy.hypot(*(taken - mark).T) > 8]
     for x in numpy.arange(4, max(5, size[0] - box[0]), 8):
         for y in numpy.arange(6, max(7, size[1] - box[1] - 2), 6):
@@ -194,14 +194,14 @@ def sheet(
     """
     A figure with its words, and axes C{tall} points high within margins.
     """
-    room = PAGE - 2 * MARGIN
+    available = PAGE - 2 * MARGIN
     blocks = [
-        (wrapped(heading.title, room, TITLE * 1.15), TITLE, "bold", style.TEXT),
-        (wrapped(heading.subtitle, room, SMALL), SMALL, "normal", QUIET),
-        (wrapped(heading.unit, room, SMALL), SMALL, "normal", style.TEXT),
+        (wrapped(heading.title, available, TITLE * 1.15), TITLE, "bold", style.TEXT),
+        (wrapped(heading.subtitle, available, SMALL), SMALL, "normal", QUIET),
+        (wrapped(heading.unit, available, SMALL), SMALL, "normal", style.TEXT),
     ]
     blocks = [block for block in blocks if any(block[0])]
-    source = wrapped(heading.source, room, PRINT)
+    source = wrapped(heading.source, available, PRINT)
     if len(source) > 2:
         source = [source[0], source[1][:-1] + "…"]
     above = MARGIN + sum(len(block[0]) * block[1] * LINE + 3 for block in blocks) + 6

@@ -134,7 +134,8 @@ def _notice(results: Results) -> list[Tag]:
 
 def _verdicts(results: Results) -> Iterator[Flattenable]:
     """
-    For each scenario, backends by points; what it is about first, the rest folded.
+    For each scenario, backends by points: its principal metric first, the others
+    folded.
     """
     baseline = select.baseline(results)
     if baseline is None:
@@ -301,7 +302,7 @@ def _costs(results: Results) -> Iterator[Tag]:
 
 def _cost(cells: Sequence[Cell]) -> list[Tag]:
     """
-    The numbers of one backend, or why there are none.
+    The coefficients of one backend, or why there are none.
     """
     try:
         fit = costmodel.fit(cells)
@@ -324,7 +325,7 @@ def _cost(cells: Sequence[Cell]) -> list[Tag]:
 
 def _price(microseconds: float) -> str:
     """
-    What a term costs, which may be less than nothing.
+    What a term costs, which may be negative.
     """
     size = abs(microseconds)
     said = quantities.duration(size) if size >= 0.9995 else f"{size * 1000:.0f} ns"
@@ -333,7 +334,7 @@ def _price(microseconds: float) -> str:
 
 def _cells(results: Results) -> Iterator[Tag]:
     """
-    Everything that was measured, and why the rest was not.
+    Every number that was measured, and the reason where there is none.
     """
     for title, group in select.groups(results).items():
         columns = [
@@ -363,7 +364,10 @@ def _cells(results: Results) -> Iterator[Tag]:
         yield tags.h3(title)
         yield _scrolling(tags.table(head, tags.tbody(body)))
     remarks = [
-        *(f"{who} is {said}." for who, said in select.contradictions(results).items()),
+        *(
+            f"{name} is {said}."
+            for name, said in select.contradictions(results).items()
+        ),
         *(f"System calls not counted: {why}" for why in select.uncounted(results)),
     ]
     if remarks:
@@ -389,7 +393,7 @@ def _numbers(cell: Cell, columns: Collection[Metric], again: bool = False) -> Ta
 
 def _calls(cell: Cell) -> Tag:
     """
-    What the kernel was asked for one request.
+    The system calls of one request.
     """
     calls = cell.get("syscalls_by_name")
     if calls is None:

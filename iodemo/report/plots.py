@@ -307,8 +307,8 @@ def _tips(series: Sequence[Series], last: float) -> list[_Tip]:
 
 def _names(axes: Axes, tips: Sequence[_Tip], start: float, size: At) -> None:
     """
-    The name of each line at its end, as far as there is room, with its marker: where
-    many end close to each other, leaders alone do not say which is which.
+    The name of each line at its end, as far as there is space, with its marker: where
+    many end close to each other, a leader alone does not identify its line.
 
     @param start: where on the axis the last values end.
     """
@@ -363,8 +363,8 @@ def _noise(axes: Axes, band: Band, wider: float) -> None:
 
 def _line(axes: Axes, one: Series, label: str | None) -> None:
     """
-    One line with its band; a lone point gets a whisker instead. What is there for
-    comparison is thin.
+    One line with its band; a lone point gets a whisker instead. Published curves are
+    thin.
     """
     xs = list(one.spans)
     low, median, high = zip(*one.spans.values(), strict=True)
@@ -409,8 +409,8 @@ def _endings(
     axes: Axes, series: Sequence[Series], size: At, tips: Sequence[_Tip]
 ) -> None:
     """
-    Mark each line that stops early, and say why where there is most room; but not what
-    has been said where the others end.
+    Mark each line that stops early, and write the reason where there is most space,
+    unless it is written where the other lines end.
     """
     named = [tip.look for tip in tips]
     toPoints = _toPoints(axes, size)
@@ -421,7 +421,7 @@ def _endings(
         x = max(one.spans)
         mark = toPoints(x, one.spans[x][1])
         if one.stopped is not None:
-            # On the axis: it has no value there, and served nobody.
+            # On the axis: it has no value there, since it served no request.
             mark = toPoints(one.stopped, 0)
             axes.plot(
                 one.stopped,

@@ -1,6 +1,6 @@
 # -*- test-case-name: tests.test_report -*-
 """
-What others measured of multiplexers, for the figure of pipes. Verbatim, but for the
+Published measurements of multiplexers, for the figure of pipes. Verbatim, but for the
 unit: where a source gives seconds for 100,000 operations, these are microseconds each.
 """
 

@@ -60,8 +60,8 @@ def bars(
     noise: Sequence[Band],
 ) -> Figure:
     """
-    A bar for each row, stacked if it has several parts, with what C{say} makes
-    of its length at the end.
+    A bar for each row, stacked if it has several parts, with its length as text at the
+    end.
 
     @param noise: what is no difference from the baseline, if that is known.
     """

@@ -1,7 +1,7 @@
 # -*- test-case-name: tests.test_report -*-
 """
-What the table, the figures and the page have in common: which cells of a run
-belong side by side, in which order, and how a number is said.
+What the table, the figures and the page have in common: which cells of a run belong
+side by side, and in which order.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ REFERENCES = frozenset(model.name for model in MODELS if model.kind == "referenc
 MISSING = "–"  # noqa: RUF001
 LOWER_BOUND = "≥ "
 
-#: Of its core, the part from which on a load is too busy not to matter.
+#: The share of its core from which on a load is too busy not to matter.
 SATURATED = 0.8
 
 
@@ -184,8 +184,8 @@ class Place(NamedTuple):
 
 def intervalName(results: Results) -> str:
     """
-    What the low and high of a run are: an interval of 95 % where it has rounds
-    enough for one, and otherwise no more than the range they span.
+    The name of the range from low to high in a run: an interval of 95 % if it has
+    enough rounds for one, and otherwise only the range of the rounds.
     """
     rounds = [len(cell["rounds"]) for cell in results["cells"] if cell["rounds"]]
     enough = min(rounds, default=0) >= ROUNDS_FOR_95
@@ -269,7 +269,7 @@ def counted(results: Results) -> dict[Place, list[Cell]]:
 
 def uncounted(results: Results) -> list[str]:
     """
-    Why system calls were not counted, of those cells where they were to be.
+    Why system calls were not counted, for the cells in which they should have been.
     """
     reasons = [
         cell["syscalls_reason"]
@@ -281,12 +281,12 @@ def uncounted(results: Results) -> list[str]:
 
 def contradictions(results: Results) -> dict[str, str]:
     """
-    What each backend was seen to ask of the kernel that is not what the table of models
-    says, if so: for each service, as one may have timers, which another has not, or TLS
-    in between. It says nothing of what is asked for a connection.
+    Where the system calls of a backend contradict the table of models: by service,
+    since one may have timers which another has not, or TLS in between. The system calls
+    that open and close a connection are not checked.
     """
     seen: dict[str, dict[str, dict[str, float]]] = {}
-    # The table of models says what a request and its answer are.
+    # The table of models has the system calls of a request and its answer.
     for cell in only(results, lambda place: place.isOfRequests)["cells"]:
         if cell["parameters"].churn:
             continue
@@ -312,7 +312,8 @@ def contradictions(results: Results) -> dict[str, str]:
 
 def keptUp(cell: Cell) -> bool:
     """
-    Whether a good cell answered what was due, but for what was due just then.
+    Whether a good cell answered the requests that were due, except those due at the
+    very end.
     """
     kept = [judged(each).get("kept_up", True) for each in cell["rounds"]]
     return 2 * sum(kept) >= len(kept)
@@ -320,7 +321,7 @@ def keptUp(cell: Cell) -> bool:
 
 def fellBehind(cells: Iterable[Cell]) -> list[str]:
     """
-    The backends that did not keep up with what was due, and how much they answered.
+    The backends that did not keep up with the rate, and how much they answered.
     """
     return [
         f"{cell['backend']} ({rate(cell['summary']['throughput']['median'])} a second"
@@ -332,8 +333,8 @@ def fellBehind(cells: Iterable[Cell]) -> list[str]:
 
 def loadSaturated(cells: Iterable[Cell]) -> list[str]:
     """
-    The backends that had the load busy for so much of its core that it may have been a
-    part of what was measured, and for how much; not those whose limit it was.
+    The backends under which the load was so busy that it may have slowed the
+    measurement, and how busy; without the backends whose limit it was.
     """
     return [
         f"{cell['backend']} ({percent(used)})"
@@ -375,7 +376,7 @@ def only(results: Results, wanted: Callable[[Place], bool]) -> Results:
 
 def baseline(results: Results) -> str | None:
     """
-    What the run was compared with, if it was compared.
+    The baseline of the comparisons, if there are any.
     """
     for comparison in results["comparisons"]:
         return comparison["baseline"]

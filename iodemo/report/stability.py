@@ -18,28 +18,28 @@ Noise = dict[tuple[Where, str], Comparison]
 
 def noiseTable(results: Results) -> Noise:
     """
-    What the baseline differs from itself, for L{at}.
+    The noise of a run, for L{at}.
     """
     return {(placeOf(each), each["metric"]): each for each in results.get("noise", [])}
 
 
 def at(noise: Noise, located: Located, metric: str) -> Comparison | None:
     """
-    What the baseline differs from itself in one metric at one point.
+    The noise in one metric at one point.
     """
     return noise.get((placeOf(located), metric))
 
 
 def factor(found: Comparison) -> float:
     """
-    The noise band: a ratio between its inverse and it says nothing.
+    The noise band: a ratio between its inverse and it is no difference.
     """
     return statistics.band(found["low"], found["high"])
 
 
 def noiseSaid(found: Comparison) -> tuple[str, str]:
     """
-    The band, and what it comes from: the ratio of the baseline to itself.
+    The band, and the ratio of the baseline to itself, from which it is computed.
     """
     low, high = map(quantities.ratio, select.between(found))
     said = f"×{quantities.ratio(found['ratio'])} ({low}–{high})"  # noqa: RUF001
@@ -74,7 +74,7 @@ def unstable(cells: Iterable[Cell]) -> list[str]:
 
 def noiseNote(results: Results) -> str | None:
     """
-    What the noise is, if it was measured.
+    What noise means, if it was measured.
     """
     for each in results.get("noise", []):
         return (
@@ -86,7 +86,7 @@ def noiseNote(results: Results) -> str | None:
 
 def fewRounds(*runs: Results) -> str | None:
     """
-    Why there is no difference in what was measured, where rounds are too few for one.
+    A remark for runs with too few rounds for any difference.
     """
     fewest = statistics.FEWEST_ROUNDS
     if any(
@@ -103,8 +103,8 @@ def fewRounds(*runs: Results) -> str | None:
 
 def instability(results: Results) -> list[str]:
     """
-    What disturbed a run as a whole: the figure, the threshold, and at the end what
-    to do. Nothing, if nothing did.
+    A sentence for each disturbance of a run as a whole, with the number and its
+    threshold, and at the end what to do. Empty if there was none.
     """
     said = []
     ok = [cell for cell in results["cells"] if cell["status"] == "ok"]

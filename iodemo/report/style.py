@@ -2,8 +2,8 @@
 """
 How a backend looks, in every figure the same.
 
-The hue and the line style say which family of models a backend belongs to; the
-lightness and the marker say which member it is. The hues are those of Okabe and
+The hue and the line style show which family of models a backend belongs to; the
+lightness and the marker show which member it is. The hues are those of Okabe and
 Ito, which colour-blind eyes can tell apart; the markers carry the rest on a
 grey print. References are grey and dashed. All of it follows from the table of
 models, so a new row has its look without a change here.
@@ -37,7 +37,7 @@ WIDTH = 6.4  # inches; with the sizes below, legible across 390 pixels
 TITLE, BODY, SMALL, PRINT = 15.0, 13.0, 12.0, 7.5  # points
 
 # Starting from matplotlib's defaults and these, a figure does not depend on
-# the settings of whoever draws it.
+# the user's settings.
 PARAMETERS: dict[str, object] = {
     # Strings from results files are no formulas, and must not fail as such.
     "text.parse_math": False,

@@ -123,7 +123,7 @@ class ComparisonTable:
 
     def _trust(self, cells: Sequence[Cell]) -> Iterator[Padding]:
         """
-        What is to be known of the numbers of one point.
+        Remarks on the numbers of one point.
         """
         behind = select.fellBehind(cells)
         if behind:
@@ -164,8 +164,8 @@ class ComparisonTable:
             if 0 < index == reactors:
                 table.add_row()  # references are a block of their own
             *columns, verdict = self._columns(place, cell)
-            room = max(widths[0], _SHORTEST_NAME)
-            columns[0] = ["\n".join(wrap(cell["backend"], room))]
+            available = max(widths[0], _SHORTEST_NAME)
+            columns[0] = ["\n".join(wrap(cell["backend"], available))]
             texts = [
                 Text(_joined(lines, wide), _STYLES[cell["status"]]) for lines in columns
             ]
@@ -176,7 +176,7 @@ class ComparisonTable:
 
     def _calls(self, cells: Sequence[Cell]) -> Table:
         """
-        What each backend asks of the kernel.
+        The system calls of each backend.
         """
         table = Table(box=box.SIMPLE_HEAD, show_edge=False, pad_edge=False)
         for title in ("backend", "in all"):
@@ -211,7 +211,7 @@ class ComparisonTable:
 
     def _columns(self, place: Place, cell: Cell) -> list[Lines]:
         """
-        What is said of one cell, each column in the lines of a narrow table.
+        The row of one cell, each column in the lines of a narrow table.
         """
         metrics = columnsOf(place.kind).values()
         if cell["status"] != "ok":
@@ -257,7 +257,7 @@ def _joined(lines: Lines, wide: bool) -> str:
 
 def _reasons(cells: Sequence[Cell]) -> Iterator[Padding]:
     """
-    Why there is no number, in as many lines as it takes.
+    The reason of each cell without a number, in as many lines as it takes.
     """
     for cell in cells:
         if cell["status"] != "ok":

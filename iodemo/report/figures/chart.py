@@ -1,7 +1,6 @@
 # -*- test-case-name: tests.test_report -*-
 """
-What every figure has: its parts, and what is said and drawn of noise and of those that
-are not on it.
+What all figures share: their parts, the noise, and the backends without a number.
 """
 
 from __future__ import annotations
@@ -35,7 +34,7 @@ class Chart:
     @ivar name: unique among a run's figures, and fit to be a file's name.
     @ivar title: what is drawn, in a few words; also drawn on the figure.
     @ivar caption: what it shows, how to read it, and what is not on it and why.
-    @ivar alt: the same numbers in words, for those who do not see it.
+    @ivar alt: the same numbers in words, for a screen reader.
     """
 
     name: str
@@ -77,7 +76,7 @@ def spanOf(cell: Cell, metric: str, least: float = 0.0) -> Span:
 
 def noiseBand(results: Results, cell: Cell, metric: str) -> tuple[float, float] | None:
     """
-    What is no difference from the baseline in one metric, given its cell.
+    The noise band around the baseline's value in one metric, given its cell.
     """
     if cell["backend"] != select.baseline(results) or not select.has(cell, [metric]):
         return None
@@ -99,13 +98,13 @@ def noiseCaption(results: Results) -> str:
 
 def chosen(results: Results, place: Place, rows: Sequence[Row]) -> str:
     ok = {cell["backend"] for cell in results["cells"] if cell["status"] == "ok"}
-    who = "all" if ok == {row.name for row in rows} else "the most"
-    return f"Shown for {place.load()}: the largest point that {who} backends share."
+    many = "all" if ok == {row.name for row in rows} else "the most"
+    return f"Shown for {place.load()}: the largest point that {many} backends share."
 
 
 def rowsSaid(rows: Sequence[Row], say: Callable[[float], str]) -> str:
     """
-    What is drawn in rows, in words.
+    The values of all rows, in words.
     """
     return " ".join(
         f"{row.name}: "
@@ -117,7 +116,7 @@ def rowsSaid(rows: Sequence[Row], say: Callable[[float], str]) -> str:
 
 def absence(results: Results, rows: Sequence[Row]) -> str:
     """
-    Who was measured, or was to be, and is not on a chart.
+    The backends of the run that are not on a chart.
     """
     there = {row.name for row in rows}
     missing = [name for name in select.names(results) if name not in there]

@@ -29,11 +29,11 @@ CPU_PARTS = {
     "system": "server_system_us_per_request",
 }
 UNDIVIDED_NOTE = (
-    "Striped upright: both, where many processes used too little for the kernel to "
-    "say. "
+    "Striped upright: both, where many processes used too little CPU time for the "
+    "kernel to divide. "
 )
 
-#: What a system call is for; another is for something else.
+#: System calls by their purpose; all others are "other".
 CALLS = {
     "wait": (
         *("select", "pselect6", "poll", "ppoll", "epoll_wait", "epoll_pwait"),
@@ -116,7 +116,7 @@ def _shares(cell: Cell) -> dict[str, Span]:
 
 def calls(results: Results) -> list[Chart]:
     """
-    What the kernel was asked for a request, under each conditions.
+    System calls of a request, under each conditions.
     """
     looks = style.looks(select.names(results))
     found: list[Chart] = []
@@ -143,9 +143,9 @@ def calls(results: Results) -> list[Chart]:
             noise=(),
         )
         caption = (
-            f"What the kernel was asked for one request, with {place.load()}: counted "
-            "once, after the last round. io_uring_enter, which is all of these in one, "
-            f"is a wait here. {absence(results, rows)}"
+            f"System calls of one request, with {place.load()}: counted once, after "
+            "the last round. io_uring_enter, which is all of these in one, is a wait "
+            f"here. {absence(results, rows)}"
         )
         alt = f"Stacked bars of system calls per request with {place.load()}. "
         alt += " ".join(

@@ -108,7 +108,7 @@ def noiseAlong(
     scale: float | None = None,
 ) -> Band:
     """
-    What is no difference from the baseline's line.
+    The noise band along the baseline's line.
     """
     scale = scaleOf(metric) if scale is None else scale
     found = {}
@@ -122,7 +122,7 @@ def noiseAlong(
 
 def bandsSaid(results: Results, series: Sequence[Series], along: Along) -> str:
     """
-    What is around the values, in words.
+    What the bands around the lines are, in words.
     """
     marks = "bands are"
     if positionWidth(series, along.values()):
@@ -132,9 +132,9 @@ def bandsSaid(results: Results, series: Sequence[Series], along: Along) -> str:
 
 def linesSaid(series: Sequence[Series], say: Callable[[float, float], str]) -> str:
     """
-    What lines show, in words.
+    The values of all lines, in words.
 
-    @param say: says the value at a position, given both.
+    @param say: makes text of a position and the value there.
     """
     return " ".join(
         f"{one.name}: "
@@ -146,7 +146,7 @@ def linesSaid(series: Sequence[Series], say: Callable[[float, float], str]) -> s
 
 def axisOf(place: Place, kind: str) -> str:
     """
-    What there are more and more of.
+    What the axis counts.
     """
     if place.kind == "chat":
         return "members"

@@ -1,7 +1,6 @@
 # -*- test-case-name: tests.test_report -*-
 """
-Response time: its percentiles, what idle connections make of it, and what others that
-do not read do.
+Response time: its percentiles, and how idle or stalled connections change it.
 """
 
 from __future__ import annotations
@@ -100,8 +99,8 @@ def percentiles(results: Results) -> list[Chart]:
 
 def distribution(results: Results) -> list[Chart]:
     """
-    Response time by percentile: a line for each backend, the steeper at its right the
-    longer the few wait who wait long.
+    Response time by percentile: a line for each backend, which is the steeper at its
+    right end the longer the slowest requests take.
     """
     place = select.representative(results, ["latency_us.p50", "latency_us.p99"])
     if place is None:
@@ -161,7 +160,7 @@ def distribution(results: Results) -> list[Chart]:
 
 def againstIdle(results: Results) -> list[Chart]:
     """
-    What the busy wait for an answer, the more connections are idle.
+    Response time of the busy connections against the number of idle ones.
     """
     groups: dict[Place, dict[Place, list[Cell]]] = {}
     for place, cells in select.places(results).items():
@@ -242,7 +241,7 @@ def _overIdle(
 
 def besideStalled(results: Results) -> list[Chart]:
     """
-    What those who read feel of others who do not.
+    Response time of the connections that read, with and without stalled ones.
     """
     places = select.places(results)
     looks = style.looks(select.names(results))

@@ -1,6 +1,6 @@
 # -*- test-case-name: tests.test_report -*-
 """
-What a connection takes: memory of the server, and of the kernel.
+Memory of a connection: of the server, and of the kernel.
 """
 
 from __future__ import annotations
@@ -94,7 +94,7 @@ def _said(kib: float) -> str:
 def _furthest(results: Results, backend: str) -> tuple[Cell, Cell] | None:
     """
     The cells with the fewest and the most connections under the same
-    conditions, if they are far enough apart to say what one connection takes.
+    conditions, if they are far enough apart to divide the difference by it.
     """
     best = None
     for group in select.groups(results).values():
@@ -128,7 +128,7 @@ def grown(few: Cell, many: Cell) -> Span:
 
 def _growthNoise(results: Results, few: Cell, many: Cell) -> list[tuple[float, float]]:
     """
-    What both measurements of the baseline allow, if there are two.
+    The range of both measurements of the baseline, if there are two.
     """
     fewAgain, manyAgain = (
         next(
@@ -152,8 +152,8 @@ def _growthNoise(results: Results, few: Cell, many: Cell) -> list[tuple[float, f
 
 def held(results: Results) -> list[Chart]:
     """
-    What each of very many connections takes of the memory of server and kernel, where
-    that is what a scenario is about.
+    Memory of server and kernel for each of very many connections, in the scenarios
+    about them.
     """
     looks = style.looks(select.names(results))
     found = []
@@ -216,7 +216,7 @@ def _scaled(span: Span) -> Span:
 
 def _noiseOfSum(results: Results, cell: Cell) -> tuple[float, float] | None:
     """
-    What is no difference from the baseline in both parts together.
+    The noise band around the baseline's sum of both parts.
     """
     bands = [noiseBand(results, cell, metric) for metric in HELD_PARTS.values()]
     known = [band for band in bands if band is not None]

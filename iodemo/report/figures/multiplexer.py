@@ -1,6 +1,6 @@
 # -*- test-case-name: tests.test_report -*-
 """
-What it takes to find those that are ready, among more and more pipes.
+The time to find the ready pipes, among more and more pipes.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ _PIPES_METRICS = (OPERATION, CALL)
 
 def charts(results: Results) -> list[Chart]:
     """
-    What it takes to find those that are ready, against how many pipes are watched.
+    The time to find the ready pipes, against the number that are watched.
     """
     groups: dict[Place, list[Cell]] = {}
     for place, cells in select.places(results).items():

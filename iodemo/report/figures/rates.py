@@ -38,8 +38,8 @@ _RATE_METRICS = ("latency_us.p99", "latency_us.p50")
 
 def charts(results: Results) -> list[Chart]:
     """
-    What a request waits for its answer, against how many are due, or how much of what
-    each backend answers at most.
+    Response time against the requests due a second, or against their share of each
+    backend's capacity.
     """
     groups: dict[tuple[str, Place], list[Cell]] = {}
     for place, cells in select.places(results).items():

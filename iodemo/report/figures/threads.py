@@ -1,6 +1,6 @@
 # -*- test-case-name: tests.test_report -*-
 """
-What a thread or a process for each connection costs.
+The cost of a thread or a process for each connection.
 """
 
 from __future__ import annotations
@@ -43,9 +43,8 @@ _BUSY_METRICS = ("throughput", MEMORY, SWITCHES)
 
 def charts(results: Results) -> list[Chart]:
     """
-    What a thread or a process for each connection costs, the more of them are busy.
-
-    A point without idle connections belongs here whatever scenario it is of.
+    The cost of a thread or a process for each connection, against the number of busy
+    connections. Points without idle connections of all scenarios are drawn.
     """
     groups: dict[Place, dict[int, list[Cell]]] = {}
     for place, cells in select.places(results).items():
