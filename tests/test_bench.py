@@ -810,7 +810,7 @@ class GoOnTests(CompareTestCase):
         for rounds in (2, 5):
             killed = subprocess.run(
                 [sys.executable, "-c", KILLED, str(self.path), str(rounds)],
-                timeout=60,
+                timeout=600,
             )
             self.assertEqual(killed.returncode, -signal.SIGKILL)
             earlier = journal.read(self.path.parent)

@@ -168,7 +168,8 @@ def hostileRuns(draw: st.DrawFn) -> Any:
         there = inner[last]
         how = draw(st.sampled_from(("other", "other", "gone", "twice", "empty")))
         if anything and draw(st.integers(0, 4)) == 0:
-            inner[last] = draw(st.sampled_from((*VALUES, DEEP)))
+            # A copy: a later step may change it, and no other run.
+            inner[last] = copy.deepcopy(draw(st.sampled_from((*VALUES, DEEP))))
         elif isinstance(there, bool):
             inner[last] = not there
         elif isinstance(there, int | float):
