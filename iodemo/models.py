@@ -22,7 +22,7 @@ from __future__ import annotations
 
 import importlib
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 from twisted.application.reactors import getReactorTypes
@@ -60,6 +60,7 @@ class Model:
     @ivar limitReason: why there is a limit, for a message when it is reached.
     @ivar breaks: whether a server beyond the limit fails, which a measurement then
         shows. Otherwise it lets further connections wait, and nothing can be measured.
+    @ivar load: the module of the load that measures it; L{None} for C{iodemo load}.
     """
 
     name: str
@@ -75,6 +76,14 @@ class Model:
     limitReason: str | None = None
     breaks: bool = False
     otherCalls: tuple[str, ...] = ()
+    load: str | None = None
+
+    @property
+    def server(self) -> str:
+        """
+        The backend's name without that of its load.
+        """
+        return self.name.removesuffix(C_LOAD)
 
     def unavailable(self) -> str | None:
         """
@@ -83,11 +92,13 @@ class Model:
         A backend's module raises L{ImportError} with the reason when it is imported;
         C{twistd --help-reactors} shows the same reason.
         """
-        module = self.module or _installers().get(self.name)
+        module = self.module or _installers().get(self.server)
         if module is None:
             return "not written yet"
         try:
             importlib.import_module(module)
+            if self.load is not None:
+                importlib.import_module(self.load)
         except ImportError as error:
             reason = " ".join(str(error).split()) or "its module cannot be imported"
             return reason if self.needs is None else f"needs {self.needs} ({reason})"
@@ -321,6 +332,9 @@ BASELINE = "epoll"
 #: The reference that does the least work.
 FLOOR = "c-epoll"
 
+#: Ends the name of a backend that the load in C measures.
+C_LOAD = "+c-load"
+
 
 class UnknownBackend(LookupError):
     """There is no backend of this name. The message lists the names that exist."""
@@ -333,8 +347,14 @@ def find(name: str) -> Model:
     A reactor without a row here can be measured too if it is installed as a Twisted
     plugin.
 
+    A name with C{+c-load} after it is the same backend, measured by L{the load in C
+    <iodemo.load.cload>}.
+
     @raise UnknownBackend: if there is no such backend.
     """
+    if name.endswith(C_LOAD):
+        model = find(name.removesuffix(C_LOAD))
+        return replace(model, name=name, load="iodemo.load.cload")
     for model in MODELS:
         if model.name == name:
             return model

@@ -50,6 +50,9 @@ STARTING = 0.152
 _COUNTING = 0.16
 _COUNTED_EACH = 4e-4
 
+# What the load in C can do.
+_C_KINDS = ("echo", "http:/")
+
 # A round without connections, verification and measuring.
 _ROUND = 0.4
 
@@ -182,6 +185,16 @@ class Plan:
             return "its connections share no state, so no member would receive a line"
         if backend.kind == "reference" and workload.tls:
             return "a reference is a server of its own, and has no TLS"
+        if backend.load is not None and not (
+            isinstance(workload, Workload)
+            and workload.kind in _C_KINDS
+            and not (workload.tls or workload.churn)
+            and point == Point(point.active, point.idle)
+        ):
+            return (
+                f"the load in C measures {' and '.join(_C_KINDS)} in a closed loop, "
+                "without TLS, on connections that stay open"
+            )
         if point.share is not None and self.capacity(workload, point) is None:
             return (
                 f"what each answers on {point.active:,} connections in a closed loop "

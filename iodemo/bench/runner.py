@@ -313,7 +313,7 @@ def _measureRound(
         )
         # The load starts up while the server does, and waits for it to listen.
         load = Child(
-            _loadCommand(plan, workload, point, port, server.pid, calls),
+            _loadCommand(plan, backend, workload, point, port, server.pid, calls),
             pinned["load"] if pinned else None,
         )
         with load:
@@ -376,18 +376,26 @@ def _serverCommand(
         for word in workload.command
     ]
     twistd = [sys.executable, "-c", _TWISTD, "-n", "--pidfile="]
-    command = [*twistd, f"--reactor={backend.name}", *plugin]
+    command = [*twistd, f"--reactor={backend.server}", *plugin]
     return command if count == 1 else [*shared, *command]
 
 
 def _loadCommand(
     plan: Plan,
+    backend: Model,
     workload: Workload,
     point: Point,
     port: int,
     watched: int,
     calls: bool,
 ) -> list[str]:
+    if backend.load is not None:
+        load = importlib.import_module(backend.load)
+        window = (plan.warmup, plan.seconds)
+        return cast(
+            "list[str]",
+            load.command(workload.kind, port, point.active, point.idle, *window),
+        )
     return [
         *(sys.executable, "-c", _IODEMO, "load"),
         f"{'tls' if workload.tls else 'tcp'}:127.0.0.1:{port}",
