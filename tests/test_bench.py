@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import Any, cast
 
 import psutil
-from twisted.trial.unittest import SynchronousTestCase
+from twisted.trial.unittest import SkipTest, SynchronousTestCase
 
 from iodemo import models
 from iodemo.bench import environment, record, runner, scenarios
@@ -122,6 +122,25 @@ class CompareTests(CompareTestCase):
     """
     Tests for L{runner.compare}.
     """
+
+    def test_realtime(self) -> None:
+        """
+        A process of a plan in real time runs before all that has no such priority.
+        """
+        scenario = Scenario("test", "?", ECHO, (Point(1),), ())
+        plan = Plan(
+            ((scenario, (Point(1),)),), (models.find("epoll"),), "epoll", 3, 1, 0.5
+        )
+        with child.Child(["sleep", "60"], None) as process:
+            runner._prioritize(plan, process)
+            self.assertEqual(os.sched_getscheduler(process.pid), os.SCHED_OTHER)
+            plan = dataclasses.replace(plan, realtime=True)
+            try:
+                runner._prioritize(plan, process)
+            except PermissionError as error:
+                raise SkipTest("this user may not") from error
+            self.assertEqual(os.sched_getscheduler(process.pid), os.SCHED_FIFO)
+        self.assertTrue(plan.planned()["realtime"])
 
     def test_everyBackend(self) -> None:
         """

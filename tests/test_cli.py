@@ -773,6 +773,19 @@ class CompareTests(CommandTestCase):
         self.assertEqual(status, 3)
         self.assertIn("undecided at 3 of 3 points", output)
 
+    def test_realtime(self) -> None:
+        """
+        A process that may not run before all else is refused C{--realtime}.
+        """
+
+        def refuse(*arguments: object) -> None:
+            raise PermissionError
+
+        self.patch(os, "sched_setscheduler", refuse)
+        outcome = CliRunner().invoke(main, ["compare", "--realtime"])
+        self.assertEqual(outcome.exit_code, 1)
+        self.assertIn("--realtime takes the right to run under", outcome.output)
+
     def test_quickIsQuick(self) -> None:
         """
         A quick comparison of everything that runs on Linux ends within four minutes,

@@ -98,6 +98,8 @@ class Plan:
     @ivar seconds: length of a round's measured window.
     @ivar warmup: seconds of load before it.
     @ivar controlled: whether the baseline is measured a second time, against itself.
+    @ivar realtime: whether servers and loads run before all else on the machine, under
+        C{SCHED_FIFO}.
     """
 
     scenarios: tuple[tuple[Scenario, tuple[Point, ...]], ...]
@@ -107,6 +109,7 @@ class Plan:
     seconds: float
     warmup: float
     controlled: bool = False
+    realtime: bool = False
 
     def entrants(self) -> list[Entrant]:
         """All backends and, last, the control."""
@@ -149,7 +152,7 @@ class Plan:
 
     def planned(self) -> Planned:
         """All of it, as results record it."""
-        return {
+        planned: Planned = {
             "backends": [backend.name for backend in self.backends],
             "baseline": self.baseline,
             "controlled": self.controlled,
@@ -165,6 +168,9 @@ class Plan:
                 for scenario, point in self.points()
             ],
         }
+        if self.realtime:
+            planned["realtime"] = True
+        return planned
 
     def refusal(
         self, backend: Model, workload: Workload | Pipes, point: Point

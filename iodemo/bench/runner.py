@@ -13,6 +13,7 @@ an interrupted comparison goes on from there.
 from __future__ import annotations
 
 import importlib
+import os
 import random
 import resource
 import socket
@@ -39,6 +40,9 @@ from iodemo.results.schema import Cell, Placed, Point, Results, Round, Status
 
 #: Why a backend is not measured at a share of its capacity.
 NO_CAPACITY = "it has no number for {:,} connections in a closed loop"
+
+#: Of servers and loads under C{SCHED_FIFO}: as that of the kernel's interrupt threads.
+REALTIME_PRIORITY = 50
 
 # The current directory is where a user's own twisted/plugins may be, and must not
 # hide a module of the standard library: last, not first as Python has it for -c.
@@ -311,12 +315,14 @@ def _measureRound(
                 passing=() if certificate is None else (certificate,),
             )
         )
+        _prioritize(plan, server)
         # The load starts up while the server does, and waits for it to listen.
         load = Child(
             _loadCommand(plan, backend, workload, point, port, server.pid, calls),
             pinned["load"] if pinned else None,
         )
         with load:
+            _prioritize(plan, load)
             deadline = 60 + 10 * plan.roundSeconds(workload, point, backend)
             inTime = awaitFirst((server, load), deadline)
             if server.ended and not load.ended:
@@ -346,12 +352,24 @@ def _measurePipes(plan: Plan, pipes: Pipes, point: Point, backend: Model) -> Rou
         pinned["server"] if pinned else None,
     )
     with program:
+        _prioritize(plan, program)
         deadline = 60 + 10 * plan.roundSeconds(pipes, point, backend)
         if not awaitFirst((program,), deadline):
             raise RoundFailed(f"the program did not end within {deadline:.0f} s")
         if program.failure:
             raise RoundFailed(_ending("the program", program))
         return _parsed(program.output())
+
+
+def _prioritize(plan: Plan, child: Child) -> None:
+    """
+    Let a process, and what it starts, run before all else, if that is the plan.
+
+    @raise PermissionError: if this process may not.
+    """
+    if plan.realtime:
+        parameters = os.sched_param(REALTIME_PRIORITY)
+        os.sched_setscheduler(child.pid, os.SCHED_FIFO, parameters)
 
 
 def _serverCommand(

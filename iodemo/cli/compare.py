@@ -91,6 +91,11 @@ if TYPE_CHECKING:
 )
 @click.option("--quick", is_flag=True, help="Fewer points, 3 rounds of 0.25 s.")
 @click.option("--full", is_flag=True, help="Every scenario, 5 rounds of 0.4 s.")
+@click.option(
+    "--realtime",
+    is_flag=True,
+    help="Run servers and loads before all else on the machine (SCHED_FIFO; as root).",
+)
 @requiring
 def compare(
     names: str | None,
@@ -104,6 +109,7 @@ def compare(
     connections: int | None,
     quick: bool,
     full: bool,
+    realtime: bool,
     claims: tuple[Claim, ...],
 ) -> None:
     """
@@ -124,6 +130,8 @@ def compare(
 
     if quick and full:
         raise click.UsageError("--quick and --full exclude each other")
+    if realtime:
+        _checkRealtime()
     effort = _QUICK if quick else _FULL if full else _USUAL
     try:
         with interruptible() as interruption:
@@ -131,12 +139,27 @@ def compare(
                 *(names, scenarios, baseline, plugin, kind, effort, rounds, seconds),
                 connections,
             )
+            plan = replace(plan, realtime=realtime)
             interruption.check()
             present = [backend.name for backend in plan.backends]
             checkClaims(claims, plan.places(), present)
             _measure(plan, output, claims)
     except Interrupted as interrupted:
         sys.exit(128 + interrupted.signal)
+
+
+def _checkRealtime() -> None:
+    """
+    Refuse C{--realtime} where this process may not do it.
+    """
+    policy, parameters = os.sched_getscheduler(0), os.sched_getparam(0)
+    try:
+        os.sched_setscheduler(0, os.SCHED_FIFO, os.sched_param(1))
+    except PermissionError as error:
+        raise click.ClickException(
+            "--realtime takes the right to run under SCHED_FIFO: run it as root"
+        ) from error
+    os.sched_setscheduler(0, policy, parameters)
 
 
 def _measure(plan: Plan, output: Path | None, claims: tuple[Claim, ...]) -> None:

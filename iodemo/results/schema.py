@@ -417,6 +417,7 @@ class Planned(TypedDict):
     seconds: Number  # length of a round's measured window
     warmup: Number  # seconds of load before it
     points: list[PlannedPoint]
+    realtime: NotRequired[bool]  # whether servers and loads ran under SCHED_FIFO
 
 
 class Entry(Placed):
