@@ -53,7 +53,7 @@ class ParseTests(SynchronousTestCase):
         """
         claim = parse("uring/epoll >= 2")
         self.assertEqual((claim.backend, claim.baseline), ("uring", "epoll"))
-        self.assertEqual((claim.operator, claim.bound), (">=", 2.0))
+        self.assertEqual(claim.bounds, ((">=", 2.0),))
         self.assertEqual((claim.names, claim.parameters), ((), {}))
         self.assertEqual(claim.metric, "throughput")
 
@@ -65,7 +65,23 @@ class ParseTests(SynchronousTestCase):
         self.assertEqual(claim.names, ("idle",))
         self.assertEqual(claim.parameters, {"active": 10, "idle": 10_000})
         self.assertEqual(claim.metric, "latency_us.p99.9")
-        self.assertEqual((claim.backend, claim.bound), ("c-epoll", 0.5))
+        self.assertEqual((claim.backend, claim.bounds), ("c-epoll", (("<", 0.5),)))
+
+    def test_range(self) -> None:
+        """
+        A ratio can be claimed to lie in a range.
+        """
+        claim = parse("echo: uring/epoll = 0.9..1.1")
+        self.assertEqual(claim.bounds, ((">=", 0.9), ("<=", 1.1)))
+        self.assertEqual(claim.claimed, "uring/epoll = 0.9..1.1")
+
+    def test_alone(self) -> None:
+        """
+        A claim can be about one backend.
+        """
+        claim = parse("echo syscalls_per_request: uring <= 0.25")
+        self.assertEqual((claim.backends, claim.baseline), (("uring",), None))
+        self.assertEqual(parse("echo: a/b > 1").backends, ("a", "b"))
 
     def test_bad(self) -> None:
         """
@@ -74,8 +90,11 @@ class ParseTests(SynchronousTestCase):
         for text, reason in (
             ("", "no claim such as"),
             ("echo uring/epoll >= 2", "no claim such as"),
-            ("echo: uring >= 2", "no claim such as"),
+            ("echo: uring/ >= 2", "no claim such as"),
             ("echo: uring/epoll == 2", "no claim such as"),
+            ("echo: uring/epoll = 2", "after = there is a range"),
+            ("echo: uring/epoll = 2..", "'' is not a number"),
+            ("echo: uring/epoll = 1.1..0.9", "no number is in the range 1.1..0.9"),
             ("echo: uring/epoll >= two", "'two' is not a number"),
             ("echo: uring/epoll >= nan", "'nan' is not a number"),
             ("idle=many: uring/epoll >= 2", "'many' is not a number"),
@@ -109,6 +128,7 @@ class CheckTests(SynchronousTestCase):
         """
         for text, reason in (
             ("urng/epoll > 2", "'urng' is not measured, but poll, epoll, select, ur"),
+            ("kqueue > 2", "'kqueue' is not measured, but poll, epoll"),
             ("uring/kqueue > 2", "'kqueue' is not measured, but poll, epoll"),
             ("chat: uring/epoll > 2", "'chat' is not measured, but active, idle, echo"),
             ("active idle: uring/epoll > 2", "'idle' is not measured, but active, ec"),
@@ -138,9 +158,9 @@ class DecideTests(SynchronousTestCase):
         The interval decides whether a claim holds, not the ratio.
         """
         (decision,) = decide(parse("idle: uring/epoll > 0"), run())
-        assert decision.interval is not None and decision.ratio is not None
+        assert decision.interval is not None and decision.value is not None
         low, high = decision.interval
-        self.assertEqual(decision.ratio, 2.5)
+        self.assertEqual(decision.value, 2.5)
         self.assertLess(low, 2.5)
         self.assertGreater(high, 2.5)
         for operator, bound, answer in (
@@ -181,6 +201,54 @@ class DecideTests(SynchronousTestCase):
             ["uring", "epoll"],
         )
         self.assertIn("arrivals=late is not measured, but arrivals=con", str(error))
+    def test_range(self) -> None:
+        """
+        A range is left by an interval that lies on one side of it.
+        """
+        (decision,) = decide(parse("idle: uring/epoll > 0"), run())
+        assert decision.interval is not None
+        low, high = decision.interval
+        for least, most, answer in (
+            (low, high, "held"),
+            (math.nextafter(low, 9), high, "undecided"),
+            (low, math.nextafter(high, 0), "undecided"),
+            (2.5, 2.5, "undecided"),
+            (high, 9, "undecided"),
+            (math.nextafter(high, 9), 9, "refuted"),
+            (0, math.nextafter(low, 0), "refuted"),
+        ):
+            claim = f"idle: uring/epoll = {least!r}..{most!r}"
+            self.assertEqual(self.answers(claim), [answer], claim)
+
+    def test_alone(self) -> None:
+        """
+        The median of one backend is decided on its interval.
+        """
+        (decision,) = decide(parse("idle: uring >= 2"), run())
+        summary = run()["cells"][-1]["summary"]["throughput"]
+        low, high = summary["low"], summary["high"]
+        self.assertEqual(decision.value, summary["median"])
+        self.assertEqual(decision.interval, (low, high))
+        for claim, answer in (
+            (f"idle: uring >= {low!r}", "held"),
+            (f"idle: uring > {low!r}", "undecided"),
+            (f"idle: uring > {high!r}", "refuted"),
+        ):
+            self.assertEqual(self.answers(claim), [answer], claim)
+
+    def test_countedOnce(self) -> None:
+        """
+        System calls are counted in one round: that count decides.
+        """
+        measured = run()
+        rounds = measured["cells"][-1]["rounds"]
+        for each in rounds:
+            each["syscalls_per_request"] = None
+        rounds[-1]["syscalls_per_request"] = 0.25
+        claim = "idle syscalls_per_request: uring <= 0.25"
+        self.assertEqual(self.answers(claim, measured), ["held"])
+        del rounds[:-1]
+        self.assertEqual(self.answers(claim, measured), ["undecided"])
 
     def test_everywhere(self) -> None:
         """
@@ -208,7 +276,7 @@ class DecideTests(SynchronousTestCase):
             self.answers("idle latency_us.p99: uring/epoll < 0.5"), ["held"]
         )
         (decision,) = decide(parse("idle latency_us.p99: uring/epoll < 1"), run())
-        self.assertAlmostEqual(decision.ratio or 0, 0.4)
+        self.assertAlmostEqual(decision.value or 0, 0.4)
 
     def test_noNumber(self) -> None:
         """
@@ -224,7 +292,7 @@ class DecideTests(SynchronousTestCase):
         ):
             (decision,) = decide(parse(claim), measured)
             self.assertEqual(
-                (decision.answer, decision.ratio, decision.reason),
+                (decision.answer, decision.value, decision.reason),
                 ("undecided", None, reason),
             )
 
@@ -268,9 +336,8 @@ class ClaimTableTests(SynchronousTestCase):
 
     def terminal(self, text: str, measured: Results) -> str:
         """The printed table in 80 columns, without blanks at the ends of lines."""
-        claim = parse(text)
         stream = io.StringIO()
-        table = ClaimTable(claim, decide(claim, measured), measured)
+        table = ClaimTable(f"required: {text}", [parse(text)], measured)
         Console(file=stream, width=80).print(table)
         return "\n".join(line.rstrip() for line in stream.getvalue().split("\n"))
 
@@ -281,6 +348,26 @@ class ClaimTableTests(SynchronousTestCase):
         measured = run()
         measured["cells"][-1]["load_limited"] = True
         self.assertEqual(self.terminal("echo: uring/epoll >= 2", measured), MIXED)
+
+    def test_several(self) -> None:
+        """
+        Several claims are decided together, and each line says which is its own.
+        """
+        claims = [
+            parse("idle: uring/epoll >= 2"),
+            parse("idle latency_us.p99: uring < 1"),
+        ]
+        table = ClaimTable("uring is quick", claims, run())
+        self.assertEqual(table.answer, "refuted")
+        stream = io.StringIO()
+        Console(file=stream, width=80).print(table)
+        lines = stream.getvalue().splitlines()
+        self.assertEqual(lines[0], "uring is quick")
+        where = r"idle: 10 busy \+ 1,000 idle"
+        self.assertRegex(lines[1], rf"held .*\) +{where}: uring/epoll >= 2")
+        self.assertRegex(lines[2], rf"refuted +\d.*\) +{where}, latency_us.p99:")
+        self.assertRegex(lines[3], r"^ {30,}uring < 1")
+        self.assertIn("refuted at 1 of 2 points, ", lines[4])
 
     def test_advice(self) -> None:
         """
@@ -303,10 +390,10 @@ class ClaimTableTests(SynchronousTestCase):
 
 MIXED = """\
 required: echo: uring/epoll >= 2
-undecided  active: 100 busy            –
-           uring was not measured
-held       idle: 10 busy + 1,000 idle  ×2.5 (2.414 to more)
-           the load was the limit of uring
+undecided  –                     active: 100 busy: uring/epoll >= 2
+                                 uring was not measured
+held       ×2.5 (2.414 to more)  idle: 10 busy + 1,000 idle: uring/epoll >= 2
+                                 the load was the limit of uring
 undecided at 1 of 2 points, decided on the range of throughput
 
 """  # noqa: RUF001

@@ -773,6 +773,45 @@ class CompareTests(CommandTestCase):
         self.assertEqual(status, 3)
         self.assertIn("undecided at 3 of 3 points", output)
 
+    def test_claims(self) -> None:
+        """
+        What the statements of a file are about is measured, and nothing else; the exit
+        status says whether they hold, then and whenever the results are looked at.
+        """
+        (self.directory / "claims.toml").write_text(
+            "[[statements]]\n"
+            'text = "poll is no thousand times as fast"\n'
+            'claims = ["active active=10: poll/epoll < 99", "idle idle=3: epoll > 0"]\n'
+            "[[statements]]\n"
+            'text = "a load in C is"\n'
+            'claims = ["active active=10: poll+c-load/poll >= 1000"]\n'
+            "[points]\n"
+            "idle = [{active = 2, idle = 3}]\n"
+        )
+        claims = ("--claims", "claims.toml")
+        status, output, _ = self.run_(
+            *("compare", "--rounds=3", "--seconds=0.5", "--output=out", *claims)
+        )
+        self.assertIn("3 backends, 2 points, 3 rounds of 0.5 s each", output)
+        self.assertEqual(status, 1)
+        self.assertRegex(output, "poll is no thousand times as fast\nheld ")
+        self.assertRegex(output, "a load in C is\nrefuted ")
+        run = file.read(self.directory / "out")
+        self.assertEqual(
+            [(each["scenario"], each["backend"]) for each in run["cells"]],
+            [
+                ("active", "poll"),
+                ("active", "epoll"),
+                ("active", "poll+c-load"),
+                ("idle", "epoll"),
+            ],
+        )
+        self.assertEqual(run["controls"], [])
+        for about, expected in (("no thousand", 0), ("in C", 1), ("is", 1)):
+            arguments = ("report", "out", *claims, "--about", about)
+            status, _, errors = self.run_(*arguments)
+            self.assertEqual((status, errors), (expected, ""), about)
+
     def test_realtime(self) -> None:
         """
         A process that may not run before all else is refused C{--realtime}.
@@ -910,6 +949,10 @@ class CompareTests(CommandTestCase):
         Each mistake is one line that says what is wrong, before anything runs.
         """
         (self.directory / "file").write_text("")
+        for name in ("poll", "none"):
+            (self.directory / f"{name}.toml").write_text(
+                f'[[statements]]\ntext = ""\nclaims = ["active: {name} > 0"]\n'
+            )
         for arguments, reason in (
             (("--backends=no-such",), "no backend named 'no-such'"),
             (("--backends=iocp",), "iocp cannot run here: needs Windows"),
@@ -963,6 +1006,10 @@ class CompareTests(CommandTestCase):
             (("--seconds=nan",), "'nan' is not a number of seconds"),
             (("--seconds=inf",), "not in the range"),
             (("--require=nonsense",), "'nonsense' is no claim such as"),
+            (("--about=nonsense",), "--about goes with --claims"),
+            (("--claims=no-such",), "no-such: No such file or directory"),
+            (("--claims=poll.toml", "--backends=poll"), "goes without --backends"),
+            (("--claims=none.toml",), "no backend named 'none'"),
         ):
             status, output, errors = self.run_(*self.tiny, *arguments)
             self.assertEqual((status, output), (2, ""), arguments)

@@ -34,6 +34,7 @@ from iodemo.bench.scenarios import (
 )
 from iodemo.load.exchanges import exchangeOf
 from iodemo.models import Model
+from iodemo.results.claims import Claim
 from iodemo.results.schema import Placed, Planned, Point, placeOf
 
 #: Descriptors a server holds besides its connections.
@@ -98,6 +99,8 @@ class Plan:
     @ivar seconds: length of a round's measured window.
     @ivar warmup: seconds of load before it.
     @ivar controlled: whether the baseline is measured a second time, against itself.
+    @ivar claims: if there are any, a backend is measured only at points where one of
+        them is about it.
     @ivar realtime: whether servers and loads run before all else on the machine, under
         C{SCHED_FIFO}.
     """
@@ -109,6 +112,7 @@ class Plan:
     seconds: float
     warmup: float
     controlled: bool = False
+    claims: tuple[Claim, ...] = ()
     realtime: bool = False
 
     def entrants(self) -> list[Entrant]:
@@ -121,19 +125,36 @@ class Plan:
         ]
         return backends + controls
 
-    def entrantsFor(self, workload: Workload | Pipes) -> list[Entrant]:
+    def entrantsFor(self, workload: Workload | Pipes, point: Point) -> list[Entrant]:
         """
-        Those that are measured with a workload.
+        The entrants that are measured with a workload at a point.
         """
-        if isinstance(workload, Workload):
-            return self.entrants()
-        return [each for each in self.entrants() if each.backend.name in MULTIPLEXERS]
+        entrants = self.entrants()
+        if isinstance(workload, Pipes):
+            entrants = [each for each in entrants if each.backend.name in MULTIPLEXERS]
+        if self.claims:
+            needed = self._neededFor(workload, point)
+            entrants = [each for each in entrants if each.backend.name in needed]
+        return entrants
+
+    def _neededFor(self, workload: Workload | Pipes, point: Point) -> set[str]:
+        places = [
+            placed(scenario, point)
+            for scenario, points in self.scenarios
+            if scenario.workload == workload and point in points
+        ]
+        return {
+            name
+            for claim in self.claims
+            if any(map(claim.applies, places))
+            for name in claim.backends
+        }
 
     def points(self) -> Iterator[tuple[Scenario, Point]]:
         """Every point of every scenario that there is a backend for."""
         for scenario, points in self.scenarios:
-            if self.entrantsFor(scenario.workload):
-                for point in points:
+            for point in points:
+                if self.entrantsFor(scenario.workload, point):
                     yield scenario, point
 
     def places(self) -> list[Placed]:
@@ -241,7 +262,7 @@ class Plan:
             self.cellSeconds(workload, point, entrant.backend, pace)
             * (1 - (done or {}).get((placeOf(placed(scenario, point)), entrant), 0))
             for (workload, point), scenario in self.measured().items()
-            for entrant in self.entrantsFor(workload)
+            for entrant in self.entrantsFor(workload, point)
         )
 
     def cellSeconds(

@@ -158,7 +158,7 @@ def _measurePoint(
     Measure every backend at one point.
     """
     place = placed(scenario, point)
-    entrants = plan.entrantsFor(scenario.workload)
+    entrants = plan.entrantsFor(scenario.workload, point)
 
     def end(
         entrant: Entrant,

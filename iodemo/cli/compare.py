@@ -13,7 +13,7 @@ import shutil
 import sys
 import time
 import traceback
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import replace
 from pathlib import Path
@@ -27,6 +27,7 @@ from iodemo.bench.scenarios import SCENARIOS
 from iodemo.cli.options import (
     SHORTEST,
     Named,
+    Requirements,
     Seconds,
     checkClaims,
     oneLine,
@@ -40,7 +41,7 @@ from iodemo.load.plan import MOST_CONNECTIONS
 if TYPE_CHECKING:
     from iodemo.bench.plan import Plan
     from iodemo.bench.scenarios import Scenario
-    from iodemo.results.claims import Claim
+    from iodemo.bench.statements import Statements
     from iodemo.results.schema import Point, Results
 
 
@@ -110,7 +111,7 @@ def compare(
     quick: bool,
     full: bool,
     realtime: bool,
-    claims: tuple[Claim, ...],
+    required: Requirements,
 ) -> None:
     """
     Measure one service under every backend, and report.
@@ -122,6 +123,11 @@ def compare(
       iodemo compare --scenarios connections --connections 100000
       iodemo compare --require "echo: uring/epoll >= 2"
       iodemo compare --require "idle idle=1000 latency_us.p99: epoll/poll < 1"
+      iodemo compare --claims benchmarks/aims.toml --rounds 3
+      iodemo compare --scenarios active --backends epoll,epoll+c-load
+
+    NAME+c-load is the backend NAME, measured by a load in C instead of iodemo load: so
+    the two loads can be compared. It asks for echoes and for pages.
 
     Ctrl-C ends it early; what was finished by then is in the results. However it ended,
     the same command with the same --output goes on from there.
@@ -130,20 +136,29 @@ def compare(
 
     if quick and full:
         raise click.UsageError("--quick and --full exclude each other")
+    chosen = (names, scenarios, baseline, plugin, kind, connections)
+    if required.statements is not None and any(each is not None for each in chosen):
+        raise click.UsageError(
+            "--claims chooses what is measured: it goes without --backends, "
+            "--scenarios, --baseline, --plugin, --load and --connections"
+        )
     if realtime:
         _checkRealtime()
     effort = _QUICK if quick else _FULL if full else _USUAL
     try:
         with interruptible() as interruption:
-            plan = _plan(
-                *(names, scenarios, baseline, plugin, kind, effort, rounds, seconds),
-                connections,
-            )
+            if required.statements is not None:
+                plan = _planOf(required.statements, effort, rounds, seconds)
+            else:
+                plan = _plan(
+                    *(names, scenarios, baseline, plugin, kind),
+                    *(effort, rounds, seconds, connections),
+                )
             plan = replace(plan, realtime=realtime)
             interruption.check()
             present = [backend.name for backend in plan.backends]
-            checkClaims(claims, plan.places(), present)
-            _measure(plan, output, claims)
+            checkClaims(required.every(), plan.places(), present)
+            _measure(plan, output, required)
     except Interrupted as interrupted:
         sys.exit(128 + interrupted.signal)
 
@@ -162,7 +177,7 @@ def _checkRealtime() -> None:
     os.sched_setscheduler(0, policy, parameters)
 
 
-def _measure(plan: Plan, output: Path | None, claims: tuple[Claim, ...]) -> None:
+def _measure(plan: Plan, output: Path | None, required: Requirements) -> None:
     """
     Make a comparison or go on with one, report it, and say whether claims hold.
     """
@@ -193,7 +208,8 @@ def _measure(plan: Plan, output: Path | None, claims: tuple[Claim, ...]) -> None
         earlier, _ = _earlier(plan, directory)
         done = record.done(plan, earlier) if earlier else {}
         console.print(
-            f"{_counted(len(plan.backends), 'backend')} and {plan.baseline} once more, "
+            f"{_counted(len(plan.backends), 'backend')}"
+            f"{f' and {plan.baseline} once more' if plan.controlled else ''}, "
             f"{_counted(len(plan.measured()), 'point')}, "
             f"{_counted(plan.rounds, 'round')} of {plan.seconds:g} s each: "
             f"about {_duration(plan.estimate(runner.pace(), done))}"
@@ -243,7 +259,7 @@ def _measure(plan: Plan, output: Path | None, claims: tuple[Claim, ...]) -> None
         raise click.ClickException(
             f"nothing could be measured: {outcome['cells'][0]['reason']}"
         )
-    showClaims(claims, [outcome], console)
+    showClaims(required, [outcome], console)
 
 
 def _program() -> list[str]:
@@ -484,10 +500,7 @@ def _plan(
             wanted = tuple(filter(None, hosts.values()))
     except (models.UnknownBackend, UnknownScenario, BadWorkload) as error:
         raise click.ClickException(str(error)) from error
-    for model in chosen:
-        reason = model.unavailable()
-        if reason is not None:
-            raise click.ClickException(f"{model.name} cannot run here: {reason}")
+    _checkAvailable(chosen)
     present = [model.name for model in chosen]
     if baseline is None:
         baseline = models.BASELINE if models.BASELINE in present else present[0]
@@ -514,6 +527,41 @@ def _plan(
             f"of them is among the backends: {', '.join(present)}"
         )
     return plan
+
+
+def _planOf(
+    statements: Statements,
+    effort: _Effort,
+    rounds: int | None,
+    seconds: float | None,
+) -> Plan:
+    """
+    The plan that measures what statements are about.
+    """
+    from iodemo.bench.plan import Plan
+
+    try:
+        backends = tuple(models.find(name) for name in statements.backends())
+    except models.UnknownBackend as error:
+        raise click.ClickException(str(error)) from error
+    _checkAvailable(backends)
+    present = [model.name for model in backends]
+    return Plan(
+        scenarios=statements.scenarios(),
+        backends=backends,
+        baseline=models.BASELINE if models.BASELINE in present else present[0],
+        rounds=rounds or effort.rounds,
+        seconds=seconds or effort.seconds,
+        warmup=effort.warmup,
+        claims=statements.claims,
+    )
+
+
+def _checkAvailable(chosen: Iterable[models.Model]) -> None:
+    for model in chosen:
+        reason = model.unavailable()
+        if reason is not None:
+            raise click.ClickException(f"{model.name} cannot run here: {reason}")
 
 
 def _usual(quick: bool, plugin: str | None) -> tuple[models.Model, ...]:

@@ -13,6 +13,7 @@ import os
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -21,6 +22,7 @@ from rich.console import Console
 from rich.text import Text
 
 if TYPE_CHECKING:
+    from iodemo.bench.statements import Statements
     from iodemo.results.claims import Claim
     from iodemo.results.schema import Placed, Results
 
@@ -106,11 +108,26 @@ _requireOption = click.option(
     multiple=True,
     metavar="CLAIM",
     help="Have the exit status say whether this holds: '[WHERE:] A/B >= N', a ratio of "
-    "two backends (or >, <=, <). WHERE chooses among the points, by scenario, service, "
+    "two backends (or >, <=, <, or = LOW..HIGH), or the same of A alone. WHERE chooses "
+    "among the points, by scenario, service, "
     "active=N, idle=N, and names the metric, such as latency_us.p99, unless it is "
     "throughput. It holds if at every such point the whole interval of the ratio does. "
     "Status 0: held; 1: refuted; 2: nothing here can decide it; 3: undecided. May be "
     "repeated.",
+)
+_claimsOption = click.option(
+    "--claims",
+    "path",
+    type=Named(),
+    metavar="FILE",
+    help="The same of every claim in a TOML file of statements, such as "
+    "benchmarks/aims.toml. iodemo compare then measures what these claims are about, "
+    "and nothing else.",
+)
+_aboutOption = click.option(
+    "--about",
+    metavar="TEXT",
+    help="Of --claims, only the statements whose text contains TEXT.",
 )
 
 
@@ -118,40 +135,82 @@ class _Undecidable(click.ClickException):
     exit_code = 2
 
 
+@dataclass(frozen=True)
+class Requirements:
+    """
+    What C{--require} and C{--claims} require.
+
+    @ivar claims: of C{--require}.
+    @ivar statements: of C{--claims}; L{None} without it.
+    """
+
+    claims: tuple[Claim, ...]
+    statements: Statements | None
+
+    def every(self) -> tuple[Claim, ...]:
+        """
+        All claims.
+        """
+        return (*self.claims, *(self.statements.claims if self.statements else ()))
+
+
 def requiring(command: Callable[..., None]) -> Callable[..., None]:
     """
-    Give a command the option C{--require}, as its parameter C{claims}.
+    Give a command the options C{--require}, C{--claims} and C{--about}, as its
+    parameter C{required}.
 
-    What else goes wrong with it must not look as if a claim were refuted.
+    Another error must not have the exit status of a refuted claim.
     """
 
     @functools.wraps(command)
-    def required(*arguments: Any, claims: tuple[Claim, ...], **options: Any) -> None:
+    def withRequirements(
+        *arguments: Any,
+        claims: tuple[Claim, ...],
+        path: Path | None,
+        about: str | None,
+        **options: Any,
+    ) -> None:
+        if about is not None and path is None:
+            raise click.UsageError("--about goes with --claims")
         try:
-            command(*arguments, claims=claims, **options)
+            statements = None if path is None else _statements(path, about or "")
+            command(*arguments, required=Requirements(claims, statements), **options)
         except click.ClickException as error:
-            if claims:
+            if claims or path is not None:
                 raise _Undecidable(error.message) from error
             raise
 
-    return _requireOption(required)
+    return _requireOption(_claimsOption(_aboutOption(withRequirements)))
+
+
+def _statements(path: Path, about: str) -> Statements:
+    from iodemo.bench.statements import StatementsError, read
+
+    try:
+        return read(path, about)
+    except StatementsError as error:
+        raise click.ClickException(str(error)) from error
 
 
 def showClaims(
-    claims: Sequence[Claim], runs: Sequence[Results], console: Console
+    required: Requirements, runs: Sequence[Results], console: Console
 ) -> None:
     """
     Show whether claims hold in each of some runs, and exit if one does not.
     """
     from iodemo.report.claimtable import ClaimTable
-    from iodemo.results.claims import decide, overall
 
+    stated: list[tuple[str, tuple[Claim, ...]]] = [
+        (f"required: {each.text}", (each,)) for each in required.claims
+    ]
+    if required.statements is not None:
+        stated += [(each.text, each.claims) for each in required.statements.statements]
     answers = set()
     for run in runs:
-        for claim in claims:
-            decisions = decide(claim, run)
-            console.print(ClaimTable(claim, decisions, run))
-            answers.add(overall(decisions))
+        for text, claims in stated:
+            table = ClaimTable(text, claims, run)
+            console.print(table)
+            answers.add(table.answer)
     if "refuted" in answers:
         sys.exit(1)
     if "undecided" in answers:

@@ -13,6 +13,7 @@ from rich.console import Console
 
 from iodemo.cli.options import (
     Named,
+    Requirements,
     checkClaims,
     oneLine,
     requiring,
@@ -21,7 +22,6 @@ from iodemo.cli.options import (
 )
 
 if TYPE_CHECKING:
-    from iodemo.results.claims import Claim
     from iodemo.results.schema import Results
 
 
@@ -50,7 +50,7 @@ def report(
     results: tuple[Path, ...],
     output: Path | None,
     book: bool,
-    claims: tuple[Claim, ...],
+    required: Requirements,
 ) -> None:
     """
     Show results again: table, figures and page, from their files alone.
@@ -60,7 +60,7 @@ def report(
     from iodemo.report.select import names
     from iodemo.results.file import ResultsError, read
 
-    if book and (len(results) > 1 or claims):
+    if book and (len(results) > 1 or required.every()):
         raise click.UsageError("--book takes the results of one run, and no claim")
 
     try:
@@ -71,11 +71,11 @@ def report(
         _writeBook(runs[0], output)
         return
     for run in runs:
-        checkClaims(claims, run["cells"], names(run))
+        checkClaims(required.every(), run["cells"], names(run))
     first = results[0]
     console = Console()
     showReport(runs, output or (first if first.is_dir() else first.parent), console)
-    showClaims(claims, runs, console)
+    showClaims(required, runs, console)
 
 
 _BOOK = Path("docs")

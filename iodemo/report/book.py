@@ -88,7 +88,7 @@ def _ratio(results: Results, claim: Claim, asked: str) -> str:
     if len(decisions) != 1:
         raise BadClaim(f"{asked!r} was measured at {len(decisions)} points, not at one")
     (decision,) = decisions
-    if decision.ratio is None or decision.interval is None:
+    if decision.value is None or decision.interval is None:
         raise BadClaim(f"{asked!r}: {decision.reason}")
     low, high = decision.interval
     if low == 0 and math.isinf(high):
@@ -97,7 +97,7 @@ def _ratio(results: Results, claim: Claim, asked: str) -> str:
         return f"at least {quantities.ratio(low)} times"
     if low == 0:
         return f"at most {quantities.ratio(high)} times"
-    said = f"{quantities.ratio(decision.ratio)} times"
+    said = f"{quantities.ratio(decision.value)} times"
     return f"{said} ({quantities.ratio(low)} to {quantities.ratio(high)})"
 
 

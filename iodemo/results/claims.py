@@ -2,15 +2,19 @@
 """
 Claims about a comparison, such as C{echo: uring/epoll >= 2}, and whether they hold.
 
-A claim is C{[WHERE:] A/B OPERATOR NUMBER}. A and B are backends, and what is claimed
-is the ratio of their medians. WHERE is words in any order: a scenario or a service,
+A claim is C{[WHERE:] A/B OPERATOR NUMBER}, C{[WHERE:] A/B = LOW..HIGH}, or the same of
+C{A} alone. A and B are backends. The claim is about the ratio of their medians, or
+about the median of A. WHERE is words in any order: a scenario or a service,
 C{active=100} and the like for a parameter of a point, and the metric, C{throughput}
 unless one is named. A claim is made for every point that all words apply to.
 
-It is decided on the interval of the ratio, never on the ratio: it is held if the whole
-interval satisfies the inequality, refuted if no part of it does, and otherwise
+It is decided on the interval of the ratio or of the median: the claim is held if the
+whole interval satisfies it, refuted if no part of the interval does, and otherwise
 undecided. Where the load was the limit, a throughput is a lower bound, and the interval
 is open on that side.
+
+System calls are counted in one round of each cell, so their count has no interval, and
+decides by itself.
 """
 
 from __future__ import annotations
@@ -35,7 +39,7 @@ _OPERATORS = {
     "<": operator.lt,
 }
 _NAME = r"([A-Za-z0-9][\w.+-]*)"
-_RATIO = re.compile(rf"\s*{_NAME}\s*/\s*{_NAME}\s*([<>]=?)\s*(\S+)\s*")
+_CLAIM = re.compile(rf"\s*{_NAME}\s*(?:/\s*{_NAME}\s*)?([<>]=?|=)\s*(\S+)\s*")
 
 
 class BadClaim(ValueError):
@@ -52,7 +56,9 @@ class Claim:
     @ivar names: of scenarios and services.
     @ivar parameters: the values that a point must have, by parameter.
     @ivar metric: as in a cell's summary.
-    @ivar operator: C{>=}, C{>}, C{<=} or C{<}.
+    @ivar baseline: L{None} if the claim is about the median of C{backend}.
+    @ivar bounds: each an operator, C{>=}, C{>}, C{<=} or C{<}, and a number. All of
+        them are claimed.
     """
 
     text: str
@@ -60,9 +66,24 @@ class Claim:
     parameters: dict[str, float | str]
     metric: str
     backend: str
-    baseline: str
-    operator: str
-    bound: float
+    baseline: str | None
+    bounds: tuple[tuple[str, float], ...]
+
+    @property
+    def claimed(self) -> str:
+        """
+        The text without WHERE.
+        """
+        return self.text.rpartition(":")[2].strip()
+
+    @property
+    def backends(self) -> tuple[str, ...]:
+        """
+        The names of the backends it is about.
+        """
+        if self.baseline is None:
+            return (self.backend,)
+        return self.backend, self.baseline
 
     def check(self, places: Iterable[Placed], backends: Collection[str]) -> None:
         """
@@ -70,7 +91,7 @@ class Claim:
 
         @raise BadClaim: if not.
         """
-        for name in (self.backend, self.baseline):
+        for name in self.backends:
             if name not in backends:
                 raise self._bad(f"{name!r}", backends)
         left = list(places)
@@ -100,13 +121,17 @@ class Claim:
 
     def answer(self, low: float, high: float) -> Answer:
         """
-        Whether an interval satisfies the inequality.
+        Decide the claim on an interval.
         """
-        there = _OPERATORS[self.operator]
-        both = there(low, self.bound), there(high, self.bound)
-        if all(both):
-            return "held"
-        return "undecided" if any(both) else "refuted"
+        answers: set[Answer] = set()
+        for name, bound in self.bounds:
+            satisfies = _OPERATORS[name]
+            ends = satisfies(low, bound), satisfies(high, bound)
+            if all(ends):
+                answers.add("held")
+            else:
+                answers.add("undecided" if any(ends) else "refuted")
+        return _together(answers)
 
     def _bad(self, what: str, known: Iterable[str]) -> BadClaim:
         there = ", ".join(dict.fromkeys(known))
@@ -119,14 +144,16 @@ class Decision:
     """
     A claim at one point.
 
-    @ivar interval: low and high of the ratio, as it was decided on: 0 or infinite where
-        the load was the limit. L{None} if there is no ratio.
-    @ivar reason: why there is none, or a remark on it.
+    @ivar value: the ratio of the medians or, without a baseline, the median. L{None} if
+        there is none.
+    @ivar interval: low and high of the value, as it was decided on: 0 or infinite where
+        the load was the limit. L{None} if there is no value.
+    @ivar reason: why there is no value, or what limits it.
     """
 
     place: Placed
     answer: Answer
-    ratio: float | None
+    value: float | None
     interval: tuple[float, float] | None
     reason: str | None
 
@@ -138,10 +165,10 @@ def parse(text: str) -> Claim:
     @raise BadClaim: if it is none.
     """
     where, _, what = text.rpartition(":")
-    match = _RATIO.fullmatch(what)
+    match = _CLAIM.fullmatch(what)
     if match is None:
         raise BadClaim(f"{text!r} is no claim such as 'echo: uring/epoll >= 2'")
-    backend, baseline, operator_, number = match.groups()
+    backend, baseline, operator_, numbers = match.groups()
     if backend == baseline:
         raise BadClaim(f"{text!r} compares {backend} with itself")
     names: list[str] = []
@@ -165,8 +192,7 @@ def parse(text: str) -> Claim:
         metrics[0] if metrics else "throughput",
         backend,
         baseline,
-        operator_,
-        _number(number, text),
+        _bounds(operator_, numbers, text),
     )
 
 
@@ -185,7 +211,10 @@ def overall(decisions: Iterable[Decision]) -> Answer:
     """
     A claim holds if it does at every point, and does not if it fails at one.
     """
-    answers = {decision.answer for decision in decisions}
+    return _together({decision.answer for decision in decisions})
+
+
+def _together(answers: Collection[Answer]) -> Answer:
     for answer in ("refuted", "undecided"):
         if answer in answers:
             return answer
@@ -199,7 +228,7 @@ def _decided(claim: Claim, cells: dict[str, Cell]) -> Decision:
         return Decision(place, "undecided", None, None, reason)
 
     columns = []
-    for name in (claim.backend, claim.baseline):
+    for name in claim.backends:
         cell = cells.get(name)
         if cell is None:
             return undecided(f"{name} was not measured")
@@ -209,17 +238,17 @@ def _decided(claim: Claim, cells: dict[str, Cell]) -> Decision:
         if claim.metric not in measured:
             return undecided(f"{name} has no {claim.metric}")
         columns.append(measured[claim.metric])
-    ours, theirs = columns
-    found = statistics.ratio(ours, theirs)
+    found = _found(*columns)
     if found is None:
         return undecided(f"there is no ratio to {claim.baseline}'s {claim.metric}")
-    ratio, low, high = found
-    if min(len(ours), len(theirs)) < statistics.FEWEST_ROUNDS:
+    value, low, high = found
+    fewest = min(len(cells[name]["rounds"]) for name in claim.backends)
+    if fewest < statistics.FEWEST_ROUNDS:
         few = f"fewer than {statistics.FEWEST_ROUNDS} rounds decide nothing"
-        return Decision(place, "undecided", ratio, (low, high), few)
+        return Decision(place, "undecided", value, (low, high), few)
     limited = [
         name
-        for name in (claim.backend, claim.baseline)
+        for name in claim.backends
         if claim.metric == "throughput" and cells[name]["load_limited"]
     ]
     if claim.backend in limited:
@@ -227,7 +256,16 @@ def _decided(claim: Claim, cells: dict[str, Cell]) -> Decision:
     if claim.baseline in limited:
         low = 0.0
     reason = f"the load was the limit of {' and '.join(limited)}" if limited else None
-    return Decision(place, claim.answer(low, high), ratio, (low, high), reason)
+    return Decision(place, claim.answer(low, high), value, (low, high), reason)
+
+
+def _found(
+    values: list[float], baseline: list[float] | None = None
+) -> tuple[float, float, float] | None:
+    if baseline is not None:
+        return statistics.ratio(values, baseline)
+    found = statistics.interval(values)
+    return found["median"], found["low"], found["high"]
 
 
 def _named(placed: Placed, name: str) -> bool:
@@ -237,6 +275,18 @@ def _named(placed: Placed, name: str) -> bool:
 def _asked(placed: Placed, name: str) -> float | str | None:
     value = getattr(placed["parameters"], name, None)
     return value if isinstance(value, int | float | str) else None
+
+
+def _bounds(name: str, numbers: str, claim: str) -> tuple[tuple[str, float], ...]:
+    if name != "=":
+        return ((name, _number(numbers, claim)),)
+    least, dots, most = numbers.partition("..")
+    if not dots:
+        raise BadClaim(f"{claim!r}: after = there is a range, such as 0.9..1.1")
+    low, high = _number(least, claim), _number(most, claim)
+    if low > high:
+        raise BadClaim(f"{claim!r}: no number is in the range {numbers}")
+    return (">=", low), ("<=", high)
 
 
 def _number(text: str, claim: str) -> float:
