@@ -1,10 +1,10 @@
 """
-How often a server is called different from itself: C{scripts/alike}.
+How often a comparison calls a server different from itself: C{scripts/aa-test}.
 
-One reactor is measured in many rounds, as C{iodemo compare} measures, twice: half of
-the rounds are its control's. They are cut into comparisons of a few rounds each, in the
-order in which they were had, and each is decided as any comparison is, with the noise
-band that the rounds next to it give. All of them should be indistinguishable.
+C{iodemo compare} has measured one reactor in many rounds, and its control in as many.
+These rounds are cut into comparisons of a few rounds each, in the order in which they
+ran. Each comparison is decided as any other is, with the noise band of the comparison
+before it. All verdicts should be "indistinguishable".
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from iodemo.results.schema import Cell, Results, Round, placeOf
 
 def pieces(rounds: list[Round], size: int) -> list[list[Round]]:
     """
-    Rounds, so many at a time.
+    Cut rounds into lists of C{size}. A last list that would be shorter is left out.
     """
     starts = range(0, len(rounds) - size + 1, size)
     return [rounds[start : start + size] for start in starts]
@@ -31,14 +31,14 @@ def pieces(rounds: list[Round], size: int) -> list[list[Round]]:
 
 def verdicts(run: Results, size: int) -> Counter[str]:
     """
-    What is said of each comparison, over all points and metrics.
+    Count the verdicts of comparisons of C{size} rounds, over all points and metrics.
     """
     found = Counter[str]()
     measured = {(placeOf(cell), cell["backend"]): cell for cell in run["cells"]}
     for control in run["controls"]:
         cell = measured[placeOf(control), control["backend"]]
         servers = [
-            [_made(one, rounds) for rounds in pieces(one["rounds"], size)]
+            [_withRounds(one, rounds) for rounds in pieces(one["rounds"], size)]
             for one in (cell, control)
         ]
         pairs = list(zip(*servers, strict=True))
@@ -50,7 +50,7 @@ def verdicts(run: Results, size: int) -> Counter[str]:
     return found
 
 
-def _made(cell: Cell, rounds: list[Round]) -> Cell:
+def _withRounds(cell: Cell, rounds: list[Round]) -> Cell:
     return {**cell, "rounds": rounds}
 
 
@@ -59,8 +59,8 @@ def _made(cell: Cell, rounds: list[Round]) -> Cell:
 @click.option("--rounds", default=5, show_default=True, help="Of each comparison.")
 def main(directory: Path, rounds: int) -> None:
     """
-    Say how many comparisons of a server with itself, in the results in DIRECTORY, call
-    it different.
+    Print how many comparisons of a server with itself, in the results in DIRECTORY,
+    call it different.
     """
     found = verdicts(file.read(directory), rounds)
     different = found.total() - found["indistinguishable"]

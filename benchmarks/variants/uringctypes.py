@@ -1,10 +1,10 @@
 """
-A completion queue on io_uring without an extension: for C{findings.py}, to see what
-it costs to drive the ring through the standard library, C{ctypes} and C{struct}.
+io_uring without an extension, driven through C{ctypes} and C{struct} of the standard
+library. All above the completion queue is as in C{proactor}.
 
-It does what L{iodemo.completion.ring} does, whose head has the facts, in the same way:
-multishot accept and receive, one ring of buffers, sends that report only failure, one
-io_uring_enter a wait. It is as much of a queue as an echo server asks for.
+The queue works as L{iodemo.completion.ring} does, whose head has the facts: multishot
+accept and receive, one buffer ring, sends that report only failure, one io_uring_enter
+a wait. It is as much of a queue as an echo server needs.
 """
 
 from __future__ import annotations
@@ -17,7 +17,10 @@ import struct
 from errno import ECANCELED, EINTR, ENOBUFS, ETIME
 from typing import Any
 
+from twisted.internet.main import installReactor
 from twisted.python import log
+
+from iodemo.completion.reactor import CompletionReactor
 
 _SETUP, _ENTER, _REGISTER = 425, 426, 427
 _POLL, _ACCEPT, _CANCEL, _CLOSE, _SEND, _RECEIVE = 6, 13, 14, 19, 26, 27
@@ -57,7 +60,7 @@ def _addressOf(memory: Any) -> int:
 
 class CtypesRing:
     """
-    See L{ICompletionQueue}, as far as there is anything of it here.
+    See L{ICompletionQueue}, of which this has a part.
     """
 
     def __init__(self) -> None:
@@ -298,3 +301,11 @@ class CtypesRing:
             del self._operations[number]
             told = {_RECEIVE: "receiveEnded", _SEND: "sent", _ACCEPT: "acceptEnded"}
             getattr(owner, told[kind])(-ECANCELED if result == -ENOBUFS else result)
+
+
+def install() -> None:
+    """
+    Make it the reactor of the process.
+    """
+    queue: Any = CtypesRing()
+    installReactor(CompletionReactor(queue))
