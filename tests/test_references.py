@@ -143,7 +143,8 @@ class UnavailableTests(SynchronousTestCase):
         Without a compiler, or with one that fails, the reason names it and what may be
         missing.
         """
-        said = self.reason("c-epoll", CC="no-such-compiler -O3")
-        self.assertIn("needs a C compiler (no-such-compiler: No such file", said)
+        for name in ("c-epoll", "epoll+c-load"):
+            said = self.reason(name, CC="no-such-compiler -O3")
+            self.assertIn("needs a C compiler (no-such-compiler: No such file", said)
         said = self.reason("c-epoll", CC="false")
         self.assertIn("the C compiler false cannot compile it (exit status 1)", said)

@@ -109,18 +109,17 @@ _requireOption = click.option(
     metavar="CLAIM",
     help="Have the exit status say whether this holds: '[WHERE:] A/B >= N', a ratio of "
     "two backends (or >, <=, <, or = LOW..HIGH), or the same of A alone. WHERE chooses "
-    "among the points, by scenario, service, "
-    "active=N, idle=N, and names the metric, such as latency_us.p99, unless it is "
-    "throughput. It holds if at every such point the whole interval of the ratio does. "
-    "Status 0: held; 1: refuted; 2: nothing here can decide it; 3: undecided. May be "
-    "repeated.",
+    "among the points, by scenario, service, active=N, idle=N, and names the metric, "
+    "such as latency_us.p99, unless it is throughput. It holds if at every such point "
+    "the whole interval of the ratio does. Status 0: held; 1: refuted; 2: nothing here "
+    "can decide it; 3: undecided. May be repeated.",
 )
 _claimsOption = click.option(
     "--claims",
     "path",
     type=Named(),
     metavar="FILE",
-    help="The same of every claim in a TOML file of statements, such as "
+    help="Require every claim in a TOML file of statements, such as "
     "benchmarks/aims.toml. iodemo compare then measures what these claims are about, "
     "and nothing else.",
 )
