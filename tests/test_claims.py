@@ -201,6 +201,7 @@ class DecideTests(SynchronousTestCase):
             ["uring", "epoll"],
         )
         self.assertIn("arrivals=late is not measured, but arrivals=con", str(error))
+
     def test_range(self) -> None:
         """
         A range is left by an interval that lies on one side of it.

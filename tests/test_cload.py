@@ -11,11 +11,11 @@ from iodemo.bench.plan import Plan
 from iodemo.bench.scenarios import (
     ECHO,
     HTTP,
-    Point,
     Scenario,
     Workload,
     findScenario,
 )
+from iodemo.results.schema import Point
 from tests.test_bench import CompareTestCase, faulty
 
 NAME = "epoll+c-load"

@@ -12,8 +12,8 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from iodemo import models
 from iodemo.bench.plan import Plan
-from iodemo.bench.scenarios import Point
 from iodemo.bench.statements import Statements, StatementsError, read
+from iodemo.results.schema import Point
 
 BENCHMARKS = Path(__file__).parent.parent / "benchmarks"
 PLUGINS = "twisted/plugins/iodemo_variants.py"

@@ -25,13 +25,13 @@ import msgspec
 
 from iodemo.bench.scenarios import (
     SCENARIOS,
-    Point,
     Scenario,
     UnknownScenario,
     findScenario,
     placed,
 )
 from iodemo.results.claims import BadClaim, Claim, parse
+from iodemo.results.schema import Point
 
 
 class StatementsError(Exception):
