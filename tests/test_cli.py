@@ -971,7 +971,7 @@ class CompareTests(CommandTestCase):
                 "the scenario multiplexer hosts no plugin",
             ),
             (
-                ("--scenarios=pipes", "--backends=asyncio,threads"),
+                ("--scenarios=multiplexer", "--backends=asyncio,threads"),
                 "none of them is among the backends: asyncio, threads",
             ),
             (("--plugin=web {endpoint}", "--load=x"), "no load of kind 'x'"),
@@ -1026,7 +1026,7 @@ class CompareTests(CommandTestCase):
             (good[:-50], "not a whole JSON file"),
             (good.replace("iodemo-results", "other"), "its format is not"),
             (good.replace('"version": 1', '"version": 7'), "version 7"),
-            (hostile, "expected a name"),
+            (hostile, "matching regex"),
         ):
             self.assertNotEqual(text, good)
             file.write_text(text)
