@@ -41,7 +41,7 @@ from iodemo.cli.main import main
 from iodemo.load.driver import Driver
 from iodemo.load.round import judged
 from iodemo.process.cores import runDelay
-from iodemo.results import file
+from iodemo.results import file, journal
 from iodemo.results.schema import Point, Results, Round
 from tests.children import TIMEOUT
 from tests.results_examples import (
@@ -1308,7 +1308,7 @@ class InterruptTests(CommandTestCase):
         written before is whole.
         """
         arguments = (
-            *("compare", "--scenarios=pipes", "--quick", "--backends=epoll"),
+            *("compare", "--scenarios=multiplexer", "--quick", "--backends=epoll"),
             *("--rounds=9", "--output=out"),
         )
         # As much as a few rounds take, which no other file needs.
@@ -1328,10 +1328,12 @@ class InterruptTests(CommandTestCase):
         self.assertRegex(errors, r"\AError: cannot go on: File too large")
         self.assertNotIn("Traceback", errors)
         self.assertEqual(self.hint(errors), [*arguments])
-        run = file.read(self.directory / "out")
+        run = journal.read(self.directory / "out")
         self.assertFalse(run["complete"])
         self.assertNotEqual(run.get("unfinished"), [])
-        self.assertEqual(os.listdir(self.directory / "out"), ["results.json"])
+        # The journal has rounds that the results could not be given.
+        found = sorted(os.listdir(self.directory / "out"))
+        self.assertEqual(found, ["journal.jsonl", "results.json"])
         self.seeAllEnd()
 
     def test_unforeseen(self) -> None:
