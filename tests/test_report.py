@@ -392,7 +392,7 @@ class TableTests(SynchronousTestCase):
         text = " ".join(terminal(run, 80).split())
         self.assertIn("×1.20 (1.10–1.30), which is a difference", text)  # noqa: RUF001
         self.assertIn("Unstable: epoll differs from itself at 1 of 1 points", text)
-        self.assertIn("What to do: iodemo doctor", text)
+        self.assertIn("A remedy: iodemo doctor", text)
 
     def test_unstable(self) -> None:
         """
@@ -1629,7 +1629,7 @@ class PageTests(SynchronousTestCase):
             "Example CPU @ 2.60GHz",
             "Linux 6.18.5",
             "closed loop",
-            "What a request costs",
+            "The cost of a request",
             "4.12 epoll_ctl, 1 recvfrom, 1 sendto, 0.1 epoll_wait",
             "proactor is said to ask read, write, epoll_wait; seen without",
         ):
@@ -1740,7 +1740,7 @@ class PageTests(SynchronousTestCase):
         self.assertEqual(rows["threads"][1], f"{select.MISSING}it watches none")
         self.assertIn("known at 2 points, and it takes 5", rows["c-epoll"][0])
         run = small()
-        self.assertNotIn("What a request costs</h2>", self.page(run)[1])
+        self.assertNotIn("The cost of a request</h2>", self.page(run)[1])
 
     def test_interrupted(self) -> None:
         """

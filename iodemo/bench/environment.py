@@ -20,8 +20,8 @@ from iodemo.results.schema import Environment, Pinning
 
 def describe(command: str) -> Environment:
     """
-    @param command: the command line, as a person would type it again. What cannot be
-        printed is replaced: it has no place in results.
+    @param command: the command line, as a person would type it again. Characters that
+        cannot be printed are replaced: results may not hold them.
     """
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     cpu, flags = _processor()

@@ -1,6 +1,6 @@
 # -*- test-case-name: tests.test_multiplexer -*-
 """
-What a multiplexer alone costs: within one process it finds the pipes that are readable.
+The cost of a multiplexer alone: within one process it finds the readable pipes.
 This is a program of its own, without reactor or network.
 
 Facts. This is the test that multiplexers have been compared by since 2000: of N
@@ -138,7 +138,7 @@ class _Owner:
         self._told.append(self._descriptor)
 
 
-#: What each backend waits with. Those that are not here have none of their own.
+#: The multiplexer of each backend that has one of its own.
 MULTIPLEXERS: dict[str, Callable[[list[int]], Multiplexer]] = {
     "select": _select,
     "poll": _poll,
@@ -285,6 +285,6 @@ def main() -> None:
         except WrongFind as error:
             sys.exit(str(error))
         print(json.dumps(measured), flush=True)
-        # The kernel ends all of this at once. A ring that is asked to end ten thousand
-        # polls before takes most of a second.
+        # The kernel ends all of this at once. Cancelling ten thousand polls of a ring
+        # before that takes most of a second.
         os._exit(0)

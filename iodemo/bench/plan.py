@@ -1,6 +1,6 @@
 # -*- test-case-name: tests.test_bench -*-
 """
-What a comparison measures, and how long that takes.
+The plan of a comparison, and how long it takes.
 
 Facts. A short round is mostly not measuring: two interpreters start, answers are
 verified, connections are made and each is served once, and all that is closed
@@ -61,7 +61,7 @@ _ROUND = 0.4
 _CONNECTION = {"process per connection": 10.5e-3, "thread per connection": 5e-4}
 _OTHER_CONNECTION = 9e-5
 
-# What TLS adds to a connection, and to the verification of an echo.
+# The time that TLS adds to a connection, and to the verification of an echo.
 _HANDSHAKE = 4e-3
 _ENCRYPTED = 0.5
 
@@ -163,8 +163,8 @@ class Plan:
 
     def measured(self) -> dict[tuple[Workload | Pipes, Point], Scenario]:
         """
-        What there is to measure, and the scenario it is measured for: what several
-        have in common is measured for the first of them.
+        Every workload at every point, and the scenario it is measured for: the first of
+        those that share it.
         """
         found: dict[tuple[Workload | Pipes, Point], Scenario] = {}
         for scenario, point in self.points():

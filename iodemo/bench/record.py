@@ -1,7 +1,7 @@
 # -*- test-case-name: tests.test_bench -*-
 """
-What a comparison has measured so far: in memory, in its journal and in its file; and
-how an interrupted comparison goes on.
+The rounds and cells of a comparison so far: in memory, in its journal and in its file;
+and how an interrupted comparison goes on.
 
 A round is in the journal (L{iodemo.results.journal}) when it ends, so that after an
 interruption the rounds of the unfinished point are not measured twice. They are
@@ -109,7 +109,7 @@ class Record:
 
     def end(self) -> None:
         """
-        Note that there is no more to come.
+        Note that the run is complete.
         """
         self.results["complete"] = True
 
@@ -172,7 +172,7 @@ class Record:
 @dataclass
 class _Point:
     """
-    What is known of one point.
+    The cells and rounds of one point.
 
     @ivar rounds: of the entrants that have some rounds, and no cell.
     """
@@ -223,7 +223,7 @@ def check(plan: Plan, earlier: Results) -> None:
 
 def done(plan: Plan, earlier: Results) -> Done:
     """
-    What of a plan an interrupted run has done.
+    The part of a plan that an interrupted run has done.
     """
     return {
         (place, entrant): len(rounds) / plan.rounds if cell is None else 1.0
@@ -235,7 +235,7 @@ def _known(
     plan: Plan, earlier: Results
 ) -> Iterator[tuple[Where, Entrant, Cell | None, list[Round]]]:
     """
-    What an interrupted run has of each entrant at each place: a cell, or rounds.
+    The cell, or the rounds, that an interrupted run has of each entrant at each place.
     """
     places = {placeOf(place) for place in plan.places()}
     entrants = {(each.backend.name, each.control): each for each in plan.entrants()}

@@ -65,7 +65,7 @@ _LOST = (
 
 class ComparisonObserver:
     """
-    Its methods are called as a comparison proceeds. Those of this class do nothing.
+    Its methods are called as a comparison proceeds. This class's own do nothing.
     """
 
     def roundBegan(self, scenario: Scenario, point: Point, backend: str) -> None:

@@ -1,6 +1,6 @@
 # -*- test-case-name: tests.test_book -*-
 """
-What the pages of C{docs/} draw on, made from the results of one run.
+The figures and numbers in the pages of C{docs/}, made from the results of one run.
 
 The book has no figure and no number of its own: all are made here from a results file,
 the committed one or a reader's. So every number in a chapter was measured, and a new

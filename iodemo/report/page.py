@@ -279,7 +279,7 @@ def _figure(chart: Chart, prefix: str) -> Tag:
 
 def _costs(results: Results) -> Iterator[Tag]:
     """
-    What a request costs each backend, where system calls were counted.
+    The cost of a request under each backend, where system calls were counted.
     """
     groups: dict[str, list[Cell]] = {}
     for place, cells in select.places(results).items():
@@ -288,7 +288,7 @@ def _costs(results: Results) -> Iterator[Tag]:
             groups.setdefault(place.conditions(), []).extend(counted)
     groups = {conditions: cells for conditions, cells in groups.items() if cells}
     if groups:
-        yield tags.h2("What a request costs")
+        yield tags.h2("The cost of a request")
     for conditions, cells in groups.items():
         body = []
         for backend in select.names(results):
@@ -325,7 +325,7 @@ def _cost(cells: Sequence[Cell]) -> list[Tag]:
 
 def _price(microseconds: float) -> str:
     """
-    What a term costs, which may be negative.
+    The price of a term, which may be negative.
     """
     size = abs(microseconds)
     said = quantities.duration(size) if size >= 0.9995 else f"{size * 1000:.0f} ns"

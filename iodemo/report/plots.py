@@ -294,7 +294,8 @@ def _toPoints(axes: Axes, size: At) -> Callable[[float, float], At]:
 
 def _tips(series: Sequence[Series], last: float) -> list[_Tip]:
     """
-    What ends at the last position: lines, and what fails there, which has no value.
+    The lines that end at the last position, and the backends that fail there, which
+    have no value.
     """
     found = []
     for one in series:

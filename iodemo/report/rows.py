@@ -127,7 +127,7 @@ def dots(
     values = [value for row in rows for span in row.spans.values() for value in span]
     low, high = min(values) / 1.3, max(values) * 1.3
     if alone:
-        # What reaches far below all values would take the room of those.
+        # An interval that reaches far below all values would take their space.
         low = min(span[1] for row in rows for span in row.spans.values()) / 2
         widest = max(width(say(v), SMALL) for r in rows for _, v, _ in r.spans.values())
         high *= (high / low) ** ((widest + 16) / (PAGE / 2))

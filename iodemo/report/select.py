@@ -1,7 +1,7 @@
 # -*- test-case-name: tests.test_report -*-
 """
-What the table, the figures and the page have in common: which cells of a run belong
-side by side, and in which order.
+The common part of the table, the figures and the page: which cells of a run belong side
+by side, and in which order.
 """
 
 from __future__ import annotations
@@ -64,7 +64,7 @@ class Place(NamedTuple):
     @property
     def kind(self) -> Kind:
         """
-        What the scenario is about.
+        The subject of the scenario.
         """
         if self.scenario == MULTIPLEXER:
             return "multiplexer"
@@ -97,7 +97,7 @@ class Place(NamedTuple):
     @property
     def counted(self) -> str:
         """
-        What the throughput counts.
+        The things that the throughput counts.
         """
         if self.kind == "multiplexer":
             return "calls"
@@ -122,7 +122,7 @@ class Place(NamedTuple):
 
     def conditions(self) -> str:
         """
-        What all points of a chart or a table have in common, such as the payload.
+        The common parameters of all points of a chart or a table, such as the payload.
         """
         if self.kind == "multiplexer":
             return "in one process, without a network"
@@ -139,7 +139,7 @@ class Place(NamedTuple):
 
     def load(self) -> str:
         """
-        What differs between the points of a scenario: connections, and what is due.
+        The parameters that differ between the points of a scenario: connections, rate.
         """
         return ", ".join([self._load(), *self.point.others()])
 

@@ -74,7 +74,7 @@ def unstable(cells: Iterable[Cell]) -> list[str]:
 
 def noiseNote(results: Results) -> str | None:
     """
-    What noise means, if it was measured.
+    The meaning of noise, if it was measured.
     """
     for each in results.get("noise", []):
         return (
@@ -134,7 +134,7 @@ def instability(results: Results) -> list[str]:
         )
     if said:
         said.append(
-            "What to do: iodemo doctor says what disturbs measuring here; more rounds "
+            "A remedy: iodemo doctor names what disturbs measuring here; more rounds "
             "(--rounds) narrow the intervals, longer ones (--seconds) steady them."
         )
     return said

@@ -23,7 +23,7 @@ from iodemo.results.schema import Cell, Comparison, Results
 
 INTERRUPTED = (
     "This run is not complete: it was interrupted, or still goes on. "
-    "What follows is what it had measured."
+    "The numbers it had measured follow."
 )
 BOUND_NOTE = f"{LOWER_BOUND.strip()} the load was the limit: a lower bound."
 INTERVAL_NOTE = "Medians over the rounds, each with its {}; latency in a closed loop."

@@ -1,6 +1,6 @@
 # -*- test-case-name: tests.test_costmodel -*-
 """
-What a request costs a backend, as a model of three terms::
+The cost of a request under a backend, as a model of three terms::
 
     CPU per request = a + b * watched + c * system calls
 
@@ -45,7 +45,7 @@ _WAITS = (
     *("epoll_pwait2", "io_uring_enter"),
 )
 
-# What looks at one connection with each call, and has its number in that of the calls.
+# The backends that look at one connection with each call: C{c} has the price of that.
 _ONE_BY_ONE = {model.name for model in MODELS if model.pattern == "busy polling"}
 
 # Columns that correlate more closely than this cannot be separated.
@@ -59,7 +59,7 @@ _CPU = "server_cpu_us_per_request"
 @dataclass(frozen=True)
 class Coefficient:
     """
-    What one term costs, in microseconds of CPU time.
+    The price of one term, in microseconds of CPU time.
 
     @ivar low: the least that it is with any one cell left out.
     @ivar high: likewise the most.
@@ -73,7 +73,7 @@ class Coefficient:
 @dataclass(frozen=True)
 class Fit:
     """
-    What a request costs one backend.
+    The cost of a request under one backend.
 
     @ivar terms: C{a}, C{b} and C{c}, as far as there are such costs and they are known.
     @ivar error: by which share half of the cells are off, at most.

@@ -115,7 +115,7 @@ def _int(text: str) -> int | _NotFinite:
 
 def _notJSON(error: json.JSONDecodeError) -> str:
     """
-    What is wrong with a text that is not JSON, and where.
+    The reason why a text is not JSON, with its place.
     """
     where = f"line {error.lineno:,}, column {error.colno:,}"
     found = error.doc[error.pos : error.pos + 1]

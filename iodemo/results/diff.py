@@ -51,7 +51,7 @@ _Described = Literal[
     "iodemo",
 ]
 
-#: What two environments must have in common to be one machine.
+#: Two environments are one machine if these are equal.
 MACHINE: tuple[_Described, ...] = (
     "cpu",
     "cores",
@@ -61,7 +61,7 @@ MACHINE: tuple[_Described, ...] = (
     "pinning",
 )
 
-#: What else may be different, and is shown.
+#: These may be different, and are shown.
 SOFTWARE: tuple[_Described, ...] = ("python", "twisted", "iodemo")
 
 
@@ -86,7 +86,7 @@ class Unpaired(Placed):
 
 
 class Difference(TypedDict):
-    """What C{iodemo diff --json} prints; keys may be added."""
+    """The output of C{iodemo diff --json}; keys may be added."""
 
     old: Environment
     new: Environment

@@ -37,7 +37,7 @@ _MOST_BACKENDS = 100
 # By how much a number that was computed may be off, as a fraction of it.
 _ROUNDED = 1e-9
 
-# What scenarios were called by older versions.
+# New names of scenarios, by the names in older files.
 _RENAMED = {"pipes": "multiplexer"}
 
 

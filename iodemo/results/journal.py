@@ -141,7 +141,7 @@ def _lines(path: Path, run: str) -> Iterator[_Line]:
     """
     The whole lines of a journal, if it is the journal of a run.
     """
-    # What follows the last newline was cut off.
+    # A text behind the last newline was cut off.
     head, *lines = file.readText(path).split("\n")[:-1] or [""]
     try:
         if not head or decoded(head, _Head)["began"] != run:

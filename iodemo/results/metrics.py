@@ -19,7 +19,7 @@ from typing import Literal
 from iodemo.results import quantities
 from iodemo.results.schema import PERCENTILES, Latency, Round
 
-#: What a scenario is about, on which the columns of its table depend: requests in a
+#: The subject of a scenario, on which the columns of its table depend: requests in a
 #: closed loop, requests due at a rate, connections that are held, bytes that flow one
 #: way, lines of a chat, or the multiplexer alone.
 Kind = Literal["requests", "paced", "held", "flow", "chat", "multiplexer"]

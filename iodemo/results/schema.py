@@ -4,7 +4,7 @@ The shape of everything that iodemo measures and keeps: a point, a round, a file
 
 Facts. A results file is one JSON object (format C{iodemo-results}, version 1). It comes
 from outside: from another machine, another version, a half-written disk or an attacker.
-What the load prints comes from another process.
+The round that a load prints comes from another process.
 
 Decisions. Each shape stands here once, and these types are its documentation: the page
 C{docs/results-format.rst} is made from them. L{iodemo.results.decoding} lets in what
@@ -13,8 +13,8 @@ a key; all the rest are dicts with typed keys. Units are in the names of keys. K
 be added, and none is renamed or dropped without a new version. A reader ignores keys
 that it does not know.
 
-Costs. What a type cannot express (numbers too close to zero, text that cannot be
-printed, a cell without rounds) is checked after decoding.
+Costs. Types cannot express everything: numbers too close to zero, text that cannot be
+printed and cells without rounds are refused after decoding.
 
 To add a parameter of a point, add a field to L{Point}; to add a number to a round, add
 a key to L{Round} and a row to L{iodemo.results.metrics}.
@@ -60,7 +60,7 @@ Verdict = Literal["faster", "slower", "indistinguishable"]
 @dataclass(frozen=True)
 class Parameter:
     """
-    What every place that handles a parameter needs to know of it.
+    Everything that the rest of iodemo needs to know of a parameter.
 
     @ivar description: for the page about the format.
     @ivar option: options of C{iodemo load} that set it, with C{{NAME}} for the value of
@@ -83,8 +83,8 @@ class Parameter:
 
 class Point(Struct, frozen=True):
     """
-    What the load asks of a server in one cell. In the scenario C{multiplexer}, read "a
-    pipe" for "a connection": C{active} of them are ready at a time.
+    The parameters of one cell. In the scenario C{multiplexer}, read "a pipe" for "a
+    connection": C{active} of them are ready at a time.
 
     Every field has the value that older files mean by not having it. Points are ordered
     field by field (L{order}).
@@ -223,7 +223,7 @@ class Point(Struct, frozen=True):
         return parameter.said.format(parameter.say(getattr(self, name)))
 
 
-#: What a file means that does not have a parameter, by the parameter's name.
+#: The value of each parameter in a file that does not have it.
 DEFAULTS = {field.name: field.default for field in structs.fields(Point)}
 
 
@@ -247,7 +247,7 @@ PERCENTILES = tuple(Latency.__annotations__)
 
 class Round(TypedDict):
     """
-    One server, measured once. What is of the server is C{None} where no server was
+    One server, measured once. The numbers of the server are C{None} where no server was
     watched.
 
     C{requests} and C{throughput} count the answers that came within the window.
@@ -352,7 +352,7 @@ class Environment(TypedDict):
 
 
 class Located(TypedDict):
-    """What belongs to one point of one scenario."""
+    """Anything that belongs to one point of one scenario."""
 
     scenario: Name
     parameters: Point
@@ -408,7 +408,7 @@ class PlannedPoint(Placed):
 
 
 class Planned(TypedDict):
-    """What a run was to measure."""
+    """The plan of a run."""
 
     backends: list[Name]
     baseline: Name  # which of them the others are compared with
@@ -458,6 +458,6 @@ Where = tuple[str, Point]
 
 def placeOf(located: Located) -> Where:
     """
-    What everything that belongs to one point has in common, in any run.
+    The common key of everything that belongs to one point, in any run.
     """
     return located["scenario"], located["parameters"]

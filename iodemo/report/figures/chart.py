@@ -1,6 +1,6 @@
 # -*- test-case-name: tests.test_report -*-
 """
-What all figures share: their parts, the noise, and the backends without a number.
+The common parts of all figures: the chart, the noise, and backends without a number.
 """
 
 from __future__ import annotations

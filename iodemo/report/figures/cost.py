@@ -1,6 +1,6 @@
 # -*- test-case-name: tests.test_report -*-
 """
-What a request costs: CPU time and system calls.
+The cost of a request: CPU time and system calls.
 """
 
 from __future__ import annotations

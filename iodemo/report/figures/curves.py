@@ -122,7 +122,7 @@ def noiseAlong(
 
 def bandsSaid(results: Results, series: Sequence[Series], along: Along) -> str:
     """
-    What the bands around the lines are, in words.
+    The meaning of the bands around the lines, in words.
     """
     marks = "bands are"
     if positionWidth(series, along.values()):
@@ -146,7 +146,7 @@ def linesSaid(series: Sequence[Series], say: Callable[[float, float], str]) -> s
 
 def axisOf(place: Place, kind: str) -> str:
     """
-    What the axis counts.
+    The things that the axis counts.
     """
     if place.kind == "chat":
         return "members"

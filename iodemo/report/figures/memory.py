@@ -77,8 +77,8 @@ def growth(results: Results) -> list[Chart]:
     caption = (
         "How much resident memory grew "
         + "; ".join(f"{reach} ({listed(those)})" for reach, those in ranges.items())
-        + ", divided by the number of connections between. What processes share "
-        "counts once. Pale bars: what the "
+        + ", divided by the number of connections between. A page that processes share "
+        "counts once. Pale bars: the growth that the "
         f"{select.intervalName(results)} at both ends allows. "
         + (noiseCaption(results) + " ") * bool(noise)
         + absence(results, rows)
@@ -192,8 +192,9 @@ def held(results: Results) -> list[Chart]:
         )
         caption = (
             "How much more memory there was in use with all connections open than "
-            "before the first, divided by their number. Filled: of the server; what "
-            "its processes share counts once. Hatched: of the kernel (objects, stacks, "
+            "before the first, divided by their number. Filled: of the server; "
+            "a page that its processes share counts once. Hatched: of the kernel "
+            "(objects, stacks, "
             "page tables), which is of the whole machine: both ends of every "
             "connection are on it. The whisker is the "
             f"{select.intervalName(results)} of the sum. "

@@ -122,7 +122,7 @@ def _overRates(
     ]
     if varied == "share":
         said.append(
-            "What each answers at most is its median in a closed loop of as many "
+            "The most that a backend answers is its median in a closed loop of as many "
             "connections, in the same run."
         )
     if any(one.bounds for one in ones):
