@@ -407,7 +407,7 @@ class TableTests(SynchronousTestCase):
         self.assertIn("unstable: poll 20 %", text)
         self.assertIn(
             "Unstable: in 1 of 4 cells the throughput of the rounds has a standard "
-            "deviation above 10 % of its mean, at most 20 %. What to do:",
+            "deviation above 10 % of its mean, at most 20 %. A remedy:",
             text,
         )
         self.assertNotIn("hypervisor", text)
