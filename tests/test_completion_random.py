@@ -60,8 +60,8 @@ def stream(number: int, start: int, size: int) -> bytes:
     A piece of the byte stream of a connection's one direction.
     """
     start = (start + number * 7919) % len(_PATTERN)
-    piece = _PATTERN[start : start + size]
-    return piece if len(piece) == size else piece + _PATTERN[: size - len(piece)]
+    times = (start + size) // len(_PATTERN) + 1
+    return (_PATTERN * times)[start : start + size]
 
 
 @implementer(IHalfCloseableProtocol)
