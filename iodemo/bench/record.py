@@ -115,8 +115,8 @@ class Record:
 
     def close(self) -> None:
         """
-        Write down everything, at the end or at an interruption. Then the journal has
-        nothing that the results have not, and is removed.
+        Write down everything, at the end or at an interruption. After that
+        the results have every round of the journal, so the journal is removed.
         """
         self._write()
         self._journal.remove()

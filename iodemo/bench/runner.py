@@ -41,7 +41,8 @@ from iodemo.results.schema import Cell, Placed, Point, Results, Round, Status
 #: Why a backend is not measured at a share of its capacity.
 NO_CAPACITY = "it has no number for {:,} connections in a closed loop"
 
-#: Of servers and loads under C{SCHED_FIFO}: as that of the kernel's interrupt threads.
+#: The priority of servers and loads under C{SCHED_FIFO}, the same as that of the
+#: kernel's interrupt threads.
 REALTIME_PRIORITY = 50
 
 # The current directory is where a user's own twisted/plugins may be, and must not
@@ -132,7 +133,7 @@ def _measure(plan: Plan, observer: ComparisonObserver, kept: Record) -> None:
                     },
                 )
         finally:
-            # Of an interrupted point too: these are in the results.
+            # If the point was interrupted, too: its finished cells are in the results.
             for entrant, cell in kept.cells(place).items():
                 if entrant in before:
                     continue

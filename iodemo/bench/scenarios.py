@@ -252,7 +252,7 @@ SCENARIOS: tuple[Scenario, ...] = (
         "slow",
         "What do others feel of a tenth more connections that ask and do not read?",
         ECHO,
-        # The first is of the scenario active too, and measured once.
+        # The scenario active has the first point, too: it is measured once for both.
         points=(Point(100), Point(100, stalled=10)),
         quick=(),
     ),

@@ -377,7 +377,7 @@ _TIME = "%Y-%m-%dT%H%M%S"
 
 def _newDirectory() -> Path:
     """
-    A directory for a comparison that was given none: named by the time, in UTC.
+    Make a directory for a comparison without C{--output}. Its name is the time in UTC.
     """
     began = Path("iodemo-results") / time.strftime(_TIME, time.gmtime())
     directory, number = began, 1

@@ -220,7 +220,7 @@ def checkClaims(
     claims: Sequence[Claim], places: Sequence[Placed], backends: Sequence[str]
 ) -> None:
     """
-    Refuse claims that nothing at these places can decide.
+    Refuse a claim if none of these places and backends gives a number for it.
     """
     from iodemo.results.claims import BadClaim
 

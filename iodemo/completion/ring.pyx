@@ -1228,7 +1228,8 @@ cdef class RingQueue:
 
     cdef int scheduleReceive(self, OpSlot *slot, uint64_t operation) except -1:
         """
-        Have a receive that ended continued: submitted by the next wait, or in bulk.
+        Schedule a receive that has ended to go on: the next wait submits it again, or
+        receives in bulk.
         """
         slot.state = IDLE
         (self.bulk if slot.receiveMode == BULK else self.toRearm).append(operation)

@@ -117,7 +117,8 @@ def quota(root: Path = SYSTEM) -> Quota:
 
 def runDelay(root: Path = SYSTEM) -> Delay | None:
     """
-    This process's counters so far; L{None} if the kernel does not report them.
+    How long this process has run, and has waited for a core, so far; L{None} if the
+    kernel does not report that.
     """
     match integers(readText(root, "proc/self/schedstat")):
         case [ran, waited, times] if ran:

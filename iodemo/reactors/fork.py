@@ -125,7 +125,7 @@ class ForkReactor(BoundedReactor):
         self._addInternalReader(self._sharedLog)
         self.addSystemEventTrigger("before", "shutdown", self._endChildren)
 
-    # Both
+    # In the parent and in a child
 
     def addReader(self, reader: IReadDescriptor) -> None:
         """See L{twisted.internet.interfaces.IReactorFDSet.addReader}."""

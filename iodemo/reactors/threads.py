@@ -227,7 +227,8 @@ class ThreadsReactor(BoundedReactor):
         super().crash()
         self._awaken()
 
-    # Readers and writers: connections by their threads, others by the main thread
+    # Readers and writers: the thread of a connection serves it, the main thread serves
+    # all others
 
     def addReader(self, reader: Any) -> None:
         """
@@ -456,7 +457,8 @@ class _ConnectionThread(threading.Thread):
 
     def resume(self, connection: Any) -> None:
         """
-        Start to read for a connection. The caller holds the lock, here and below.
+        Start to read for a connection. The caller holds the lock, as it does when it calls
+        pause, end or release.
         """
         self.connection = connection
         self._resumed.notify()

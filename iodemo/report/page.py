@@ -325,7 +325,7 @@ def _cost(cells: Sequence[Cell]) -> list[Tag]:
 
 def _price(microseconds: float) -> str:
     """
-    The price of a term, which may be negative.
+    The CPU time of a term of the cost model, as text. It may be negative.
     """
     size = abs(microseconds)
     said = quantities.duration(size) if size >= 0.9995 else f"{size * 1000:.0f} ns"

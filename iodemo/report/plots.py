@@ -95,7 +95,8 @@ class _Tip:
     value: float
 
 
-# The room that a name takes beside its letters: for a leader, and for a marker.
+# The width that a name needs in addition to its text, for the line that leads to it and
+# for the marker.
 _NAMED = 44
 
 

@@ -312,8 +312,8 @@ def contradictions(results: Results) -> dict[str, str]:
 
 def keptUp(cell: Cell) -> bool:
     """
-    Whether a good cell answered the requests that were due, except those due at the
-    very end.
+    Whether, in at least half of its rounds, a cell that is ok answered the requests
+    that were due, except those due at the very end.
     """
     kept = [judged(each).get("kept_up", True) for each in cell["rounds"]]
     return 2 * sum(kept) >= len(kept)

@@ -72,7 +72,7 @@ class Claim:
     @property
     def claimed(self) -> str:
         """
-        The text without WHERE.
+        The text of the claim after the colon, such as C{uring/epoll >= 2}.
         """
         return self.text.rpartition(":")[2].strip()
 

@@ -90,7 +90,7 @@ class Fit:
 
 
 class Underdetermined(Exception):
-    """There are too few cells for a fit. The message has the number that it takes."""
+    """There are too few cells for a fit. The message says how many a fit needs."""
 
 
 def fit(cells: Iterable[Cell]) -> Fit:

@@ -66,7 +66,7 @@ def percent(fraction: float) -> str:
 
 def ratio(value: float) -> str:
     """
-    A ratio: two decimals near one, two significant digits far below.
+    A ratio: two decimals from 0.1 to 99.5, otherwise two significant digits.
     """
     return f"{value:.2f}" if 0.1 <= value < 99.5 else few(value)
 

@@ -43,8 +43,8 @@ from iodemo.results.schema import Interval, Round, Verdict
 #: How many resamples an interval is drawn from.
 RESAMPLES = 4000
 
-#: Below this many rounds nothing is called different: two rounds against two lie
-#: apart by chance one time in three.
+#: Below this many rounds nothing is called different: of two rounds on each side, both
+#: of one side exceed both of the other by chance in one case of three.
 FEWEST_ROUNDS = 3
 
 #: From this many rounds on an interval covers 95 %.

@@ -64,7 +64,7 @@ class Stream(protocol.Protocol):
 
     def resumeProducing(self) -> None:
         """
-        Send, until the transport pauses this producer or the turn has ended.
+        Send until the transport pauses this producer, or one call has sent enough.
         """
         self.paused = False
         renewProducer(self.transport, self)

@@ -99,7 +99,8 @@ def cpu(results: Results) -> list[Chart]:
 def _shares(cell: Cell) -> dict[str, Span]:
     """
     The two parts of CPU time, scaled to the median of their sum: the medians of two
-    parts need not add up to it. Where they are not known, the sum in their place.
+    parts need not add up to it. If the parts
+    are not known, the sum is returned as one part.
     """
     whole = spanOf(cell, CPU)
     if select.has(cell, CPU_PARTS.values()):
