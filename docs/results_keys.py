@@ -88,7 +88,7 @@ def _comments(shape: Any) -> dict[str, str]:
     for node in ast.parse(path.read_text(encoding="utf-8")).body:
         if isinstance(node, ast.ClassDef) and node.name == shape.__name__:
             return {
-                each.target.id: comments.get(each.lineno, "")
+                each.target.id: comments.get(each.end_lineno or 0, "")
                 for each in node.body
                 if isinstance(each, ast.AnnAssign) and isinstance(each.target, ast.Name)
             }

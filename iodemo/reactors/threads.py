@@ -457,8 +457,8 @@ class _ConnectionThread(threading.Thread):
 
     def resume(self, connection: Any) -> None:
         """
-        Start to read for a connection. The caller holds the lock, as it does when it calls
-        pause, end or release.
+        Start to read for a connection. The caller holds the lock, here and for pause,
+        end and release.
         """
         self.connection = connection
         self._resumed.notify()

@@ -63,10 +63,10 @@ def quoted(results: Results, asked: str) -> str:
     @raise BadClaim: if nothing was measured there, or C{asked} has another form.
     """
     where, colon, backends = asked.rpartition(":")
-    first, slash, second = (each.strip() for each in backends.partition("/"))
+    first, slash, _ = (each.strip() for each in backends.partition("/"))
     if not _BACKEND.fullmatch(first):
         raise BadClaim(f"{asked!r} is nothing such as 'idle idle=1000: uring/epoll'")
-    claim = claims.parse(f"{where}{colon}{first}/{second or 'nobody'} > 0")
+    claim = claims.parse(f"{where}{colon}{backends} > 0")
     return _ratio(results, claim, asked) if slash else _value(results, claim, asked)
 
 

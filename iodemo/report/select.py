@@ -148,11 +148,13 @@ class Place(NamedTuple):
         active = count(point.active)
         if self.kind == "multiplexer":
             return f"{active} ready of {count(point.connections)} pipes"
-        if point.rate is not None:
-            return f"{count(point.rate)} requests a second due on {active} connections"
-        if point.share is not None:
-            due = f"{percent(point.share)} of what each answers at most due"
-            return f"{due} on {active} connections"
+        if point.isPaced:
+            rate = f"{percent(point.share or 0)} of what each answers at most"
+            if point.rate is not None:
+                rate = f"{count(point.rate)} requests a second"
+            others = point.idle + point.stalled
+            on = f"{self._short()} connections" if others else f"{active} connections"
+            return f"{rate} due on {on}"
         if self.kind == "held":
             return f"{count(point.connections)} connections, {active} of them busy"
         if self.kind == "chat":

@@ -34,7 +34,7 @@ from dataclasses import dataclass, replace
 import numpy
 
 from iodemo.models import MODELS
-from iodemo.results.schema import Cell
+from iodemo.results.schema import Cell, Point
 
 #: Fewer cells than this are fitted by anything.
 FEWEST_CELLS = 5
@@ -99,11 +99,10 @@ def fit(cells: Iterable[Cell]) -> Fit:
 
     @raise Underdetermined: if there are too few.
     """
-    places: dict[tuple[int, int], Cell] = {}
+    places: dict[Point, Cell] = {}
     for cell in cells:
         if _isUsable(cell):
-            asked = cell["parameters"]
-            places.setdefault((asked.active, asked.idle), cell)
+            places.setdefault(cell["parameters"], cell)
     there = list(places.values())
     if len(there) < FEWEST_CELLS:
         raise Underdetermined(

@@ -7,7 +7,7 @@ Facts. A file may be a device or a FIFO, of any size, and of any content.
 Decisions. L{read} checks every value it lets through, so the rest of iodemo may trust
 what it returns. Names match a pattern, and other text may hold any printable
 characters: the code that shows text escapes it. L{write} decodes what it has encoded,
-so that it refuses what L{read} would refuse.
+so a value of a wrong type is refused before it is in a file.
 
 Costs. A file is decoded whole: a full run has about five million bytes, which take some
 tens of milliseconds.
@@ -52,7 +52,7 @@ def write(results: Results, path: Path) -> None:
     """
     Write C{results} so that C{path} is, at every moment, absent or whole.
 
-    @raise ValueError: if they are not what L{read} could read.
+    @raise ValueError: if a value has not the type that the schema gives it.
     @raise OSError: as L{writeFile}.
     """
     text = msgspec.json.encode(results)

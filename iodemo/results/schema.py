@@ -209,9 +209,14 @@ class Point(Struct, frozen=True):
 
     def others(self) -> list[str]:
         """
-        The words in the line above its numbers, besides connections and rate.
+        The words in the line above its numbers, besides connections, rate and the words
+        in the title. So two points with different parameters never have the same words.
         """
-        return [self.said(name) for name in self.given() if parameters()[name].axis]
+        return [
+            self.said(name)
+            for name in self.given()
+            if name not in CONNECTIONS_AND_RATE and not parameters()[name].condition
+        ]
 
     def said(self, name: str) -> str:
         """
@@ -222,6 +227,10 @@ class Point(Struct, frozen=True):
         parameter = parameters()[name]
         return parameter.said.format(parameter.say(getattr(self, name)))
 
+
+#: The parameters for which the lines above a table have words of their own
+#: (L{iodemo.report.select.Place}).
+CONNECTIONS_AND_RATE = frozenset({"active", "idle", "stalled", "rate", "share"})
 
 #: The value of each parameter in a file that does not have it.
 DEFAULTS = {field.name: field.default for field in structs.fields(Point)}
