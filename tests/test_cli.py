@@ -1,6 +1,6 @@
 """
-Tests for L{iodemo.cli} and L{iodemo.cli.compare}: the command as a person runs it, well
-and badly.
+Tests for L{iodemo.cli}: its commands, run as a user runs them, with right and wrong
+arguments.
 """
 
 from __future__ import annotations
@@ -57,13 +57,14 @@ from tests.test_bench import faultyPath
 
 class CommandTestCase(SynchronousTestCase):
     """
-    Something that runs the command, in a directory of its own.
+    A test case that runs the command, in a directory of its own.
     """
 
     def setUp(self) -> None:
         self.directory = Path(self.mktemp()).absolute()
         self.directory.mkdir()
-        # Whatever a command starts inherits this, and can be found by it.
+        # Every process that a command starts inherits this variable, and can be found
+        # by it.
         self.mark = uuid.uuid4().hex
         self.environment = {
             **os.environ,
@@ -75,7 +76,7 @@ class CommandTestCase(SynchronousTestCase):
 
     def start(self, *arguments: str) -> subprocess.Popen[str]:
         """
-        Start C{iodemo}, to be killed at the end of the test if it still runs.
+        Start C{iodemo}. The end of the test kills it if it still runs.
         """
         process = subprocess.Popen(
             [sys.executable, "-m", "iodemo", *arguments],
@@ -107,9 +108,9 @@ class CommandTestCase(SynchronousTestCase):
 
     def succeeds(self, *arguments: str) -> str:
         """
-        Run C{iodemo}, which must end well.
+        Run C{iodemo}, which must succeed.
 
-        @return: what it printed.
+        @return: its standard output.
         """
         status, output, errors = self.run_(*arguments)
         self.assertEqual((status, errors), (0, ""))
@@ -117,7 +118,7 @@ class CommandTestCase(SynchronousTestCase):
 
     def marked(self) -> list[psutil.Process]:
         """
-        The processes that our command, or one it started, has started.
+        The processes that a command of this test has started, directly or not.
         """
         found = []
         for process in psutil.process_iter():
@@ -125,22 +126,22 @@ class CommandTestCase(SynchronousTestCase):
                 if process.environ().get("IODEMO_TEST_MARK") == self.mark:
                     found.append(process)
             except psutil.Error:
-                pass  # ended meanwhile, or somebody else's
+                pass  # it has ended, or is of another user
         return found
 
     def seeAllEnd(self) -> None:
         """
-        See that whatever our command started ends too. The processes are killed by
-        their guard after our command has ended, and that may take a moment.
+        Check that every process that a command has started ends too. The guard kills
+        them after the command has ended, which may take a moment.
         """
         _, left = psutil.wait_procs(self.marked(), TIMEOUT)
         self.assertEqual(left, [])
 
     def refuses(self, arguments: Sequence[str], option: str) -> None:
         """
-        See that a command says of an option that its value cannot be.
+        Check that a command refuses a value of an option.
         """
-        # In this process: there are many values to try.
+        # In this process, since there are many values.
         result = CliRunner().invoke(main, arguments)
         self.assertEqual(result.exit_code, 2, arguments)
         self.assertIsInstance(result.exception, SystemExit, arguments)
@@ -149,21 +150,20 @@ class CommandTestCase(SynchronousTestCase):
 
 class OutputTests(CommandTestCase):
     """
-    Standard output that takes nothing.
+    Tests for a standard output that cannot be written.
     """
 
     def fails(self, stdout: int, reason: str, *prefix: str) -> None:
         """
-        See that commands say in one line, once, that their output was not taken, and
-        fail.
+        Check that commands fail with one line about standard output.
 
         @param stdout: their standard output.
-        @param prefix: a command that runs them.
+        @param prefix: a command that runs the commands.
         """
         (self.directory / "old").mkdir(exist_ok=True)
         run = example([okCell("idle", "epoll", parameters(10), 1000)])
         file.write(run, self.directory / "old" / file.FILE_NAME)
-        # By rich, by click, and by click before there is a command.
+        # Written by rich, by click, and by click before a command is chosen.
         for command in (("diff", "old", "old"), ("backends", "--json"), ("--help",)):
             result = subprocess.run(
                 [*prefix, sys.executable, "-m", "iodemo", *command],
@@ -179,7 +179,7 @@ class OutputTests(CommandTestCase):
 
     def test_brokenPipe(self) -> None:
         """
-        Whatever read it has ended.
+        The reader of the pipe has ended.
         """
         reading, writing = os.pipe()
         os.close(reading)
@@ -188,7 +188,7 @@ class OutputTests(CommandTestCase):
 
     def test_fullDisk(self) -> None:
         """
-        There is no room for it.
+        The disk is full.
         """
         reason = "Error: cannot write to standard output: No space left on device"
         with open("/dev/full", "wb") as full:
@@ -196,10 +196,10 @@ class OutputTests(CommandTestCase):
 
     def test_controlCAtStart(self) -> None:
         """
-        SIGINT while the modules of the command are imported ends it in one line.
+        SIGINT during the import of the command's modules ends it with one line.
         """
         for module in ("click", "iodemo.cli", "iodemo.cli.compare"):
-            # The signal arrives when this module is looked for.
+            # The signal arrives when the import of this module begins.
             program = f"""
 import os, signal, sys
 class Finder:
@@ -224,7 +224,7 @@ main()
 
     def test_closed(self) -> None:
         """
-        It was closed before the command began.
+        Standard output was closed before the command began.
         """
         reason = "iodemo: standard output is closed"
         self.fails(subprocess.DEVNULL, reason, "sh", "-c", 'exec "$@" >&-', "sh")
@@ -232,7 +232,7 @@ main()
 
 class ShowTests(CommandTestCase):
     """
-    The commands that only show something.
+    Tests for the commands that only print.
     """
 
     def test_backends(self) -> None:
@@ -259,7 +259,7 @@ class ShowTests(CommandTestCase):
 
     def test_doctor(self) -> None:
         """
-        The doctor has something to say, and ends well whatever it finds.
+        The doctor prints findings, and succeeds for all of them.
         """
         output = self.succeeds("doctor")
         for word in ("kernel", "io_uring", "strace", "fine"):
@@ -267,7 +267,7 @@ class ShowTests(CommandTestCase):
 
     def test_help(self) -> None:
         """
-        Each command explains itself.
+        Each command has a help text.
         """
         for command in ("backends", "doctor", "compare", "load", "report", "diff"):
             self.assertIn("Usage:", self.succeeds(command, "--help"))
@@ -276,14 +276,14 @@ class ShowTests(CommandTestCase):
 
 class LoadTests(CommandTestCase):
     """
-    C{iodemo load}.
+    Tests for C{iodemo load}.
     """
 
     def serve(self) -> tuple[str, int]:
         """
         Start the echo service on epoll.
 
-        @return: where it listens, and its process id.
+        @return: its address, and its process id.
         """
         with socket.socket() as free:
             free.bind(("127.0.0.1", 0))
@@ -305,7 +305,7 @@ class LoadTests(CommandTestCase):
 
     def test_load(self) -> None:
         """
-        A load says what it measured, to a person and to a program.
+        A load prints its round, as text and as JSON.
         """
         endpoint, pid = self.serve()
         arguments = (
@@ -331,7 +331,8 @@ class LoadTests(CommandTestCase):
 
     def test_timeout(self) -> None:
         """
-        An answer that never becomes whole is given up, with what can be done.
+        If an answer does not become whole, the load fails, and the message has the
+        option that waits longer.
         """
         with socket.create_server(("127.0.0.1", 0)) as silent:
             port = silent.getsockname()[1]
@@ -344,7 +345,7 @@ class LoadTests(CommandTestCase):
 
     def test_heads(self) -> None:
         """
-        What changes in the head of an answer is named, or compared if that was asked.
+        Fields of the head that change are listed, or compared if an option names them.
         """
         port = self.serveHttp()
         arguments = (
@@ -366,9 +367,9 @@ class LoadTests(CommandTestCase):
 
     def serveHttp(self) -> int:
         """
-        Serve a page whose head is another every time, to the end of the test.
+        Serve a page with another head every time, to the end of the test.
 
-        @return: at which port.
+        @return: the port.
         """
         requests = itertools.count()
 
@@ -397,7 +398,7 @@ class LoadTests(CommandTestCase):
 
     def test_rate(self) -> None:
         """
-        In an open loop there are two distributions, and what was left over.
+        In an open loop there are two distributions of latency, and a backlog.
         """
         endpoint, _ = self.serve()
         arguments = ("load", endpoint, "--rate=500", "--seconds=0.1", "--wait=60")
@@ -411,8 +412,8 @@ class LoadTests(CommandTestCase):
 
     def test_overload(self) -> None:
         """
-        Where not all that is due can be answered, it is said how much was, and whose
-        limit that was.
+        If the server cannot answer all requests due, the fraction answered is printed,
+        and whether the load was the limit.
         """
         endpoint, _ = self.serve()
         arguments = ("load", endpoint, "--rate=5e6", "--seconds=0.1", "--wait=60")
@@ -423,13 +424,13 @@ class LoadTests(CommandTestCase):
         output = self.succeeds(*arguments)
         self.assertRegex(output, r"due +5,000,000 requests a second")
         self.assertRegex(
-            output, r"answered +[\d.]+% of those due: they were not kept up"
+            output, r"answered +[\d.]+% of those due: the server did not keep up"
         )
         self.assertRegex(output, r"limit +(not the load: |the load, which had no time)")
 
     def test_processes(self) -> None:
         """
-        Several processes measure as one.
+        Several processes make one round.
         """
         endpoint, _ = self.serve()
         arguments = ("load", endpoint, "--seconds=0.1", "--wait=60", "--json")
@@ -439,11 +440,11 @@ class LoadTests(CommandTestCase):
 
     def serveHere(self, serve: Callable[[socket.socket], None]) -> str:
         """
-        Echo in threads of this process, to the end of the test. Connections that are
-        part of a load, after those that look for a server and verify, are served with
-        C{serve} first.
+        Echo in threads of this process, to the end of the test. Connections of the
+        load, after those that wait for the server and verify, are first served by
+        C{serve}.
 
-        @return: where.
+        @return: the address.
         """
         listening = socket.create_server(("127.0.0.1", 0))
 
@@ -473,8 +474,8 @@ class LoadTests(CommandTestCase):
         self, *options: str, then: Callable[[socket.socket], None] = lambda peer: None
     ) -> subprocess.Popen[str]:
         """
-        Start a load without end, whose window has begun: one of its connections has
-        asked again and again.
+        Start a long load, and wait until its window has begun: one of its connections
+        has sent many requests.
 
         @param then: serves that connection from then on.
         """
@@ -494,7 +495,7 @@ class LoadTests(CommandTestCase):
 
     def interrupt(self, load: subprocess.Popen[str]) -> tuple[str, str]:
         """
-        Interrupt a load, which must end as one that was interrupted.
+        Interrupt a load, which must end with the exit status for SIGINT.
 
         @return: standard output, standard error.
         """
@@ -506,8 +507,8 @@ class LoadTests(CommandTestCase):
 
     def test_processesEnd(self) -> None:
         """
-        However the first of several processes ends, the others end with it, also one
-        that does not run just then; and standard output ends with the first.
+        In whatever way the first of several processes ends, the others end too, also a
+        stopped one; and standard output reaches its end with the first.
         """
         for number in (signal.SIGTERM, signal.SIGHUP, signal.SIGKILL):
             load = self.started("--connections=3", "--processes=3")
@@ -522,8 +523,8 @@ class LoadTests(CommandTestCase):
 
     def test_controlC(self) -> None:
         """
-        Ctrl-C ends the window of a load, of all its processes: it says what was
-        measured so far.
+        Ctrl-C ends the window of a load, in all its processes, and the load prints the
+        numbers so far.
         """
         for options in (
             (),
@@ -545,8 +546,8 @@ class LoadTests(CommandTestCase):
 
     def test_controlCAfterwards(self) -> None:
         """
-        Ctrl-C after the window, while connections are closed or the numbers are
-        shown, loses nothing; the second one ends the load in one line.
+        Ctrl-C after the window, while the load closes connections or prints the
+        numbers, loses nothing; the second one ends the load with one line.
         """
         for name, times, expected in (
             ("Driver._close", 1, 0),
@@ -587,7 +588,7 @@ run()
 
     def test_controlCOfSilence(self) -> None:
         """
-        So it does where the server has just fallen silent.
+        Ctrl-C ends the window also if the server has just stopped answering.
         """
         silent = threading.Event()
 
@@ -603,10 +604,11 @@ run()
 
     def test_controlCEarly(self) -> None:
         """
-        Before there is anything to say, Ctrl-C ends a load all the same.
+        Ctrl-C before the window ends a load without numbers.
         """
         for options in ((), ("--json",), ("--processes=2",)):
-            # One for each load: a late connection of the load before does not count.
+            # One server for each load: a late connection of the last load does not
+            # count.
             asked = threading.Event()
 
             def beSilent(
@@ -624,7 +626,7 @@ run()
 
     def test_request(self) -> None:
         """
-        A server can be asked what the user says.
+        The user may give the request.
         """
         endpoint, _ = self.serve()
         arguments = ("load", endpoint, "--seconds=0.1", "--wait=60")
@@ -634,7 +636,8 @@ run()
 
     def test_calls(self) -> None:
         """
-        It also says which system calls it took, or why it does not know.
+        The load also prints the system calls of the server, or why it cannot count
+        them.
         """
         endpoint, pid = self.serve()
         arguments = ("load", endpoint, "--seconds=0.1", "--wait=60", f"--watch={pid}")
@@ -647,7 +650,7 @@ run()
                 measured["syscalls_by_name"]["recvfrom"], 1, places=1
             )
             self.assertIn("1 recvfrom", output)
-        # With a PATH that has neither.
+        # The PATH has neither perf nor strace.
         self.environment["PATH"] = ""
         measured = json.loads(self.succeeds(*arguments, "--calls", "--json"))
         self.assertIn("strace: No such file", measured["syscalls_reason"])
@@ -658,20 +661,20 @@ run()
 
     def test_badInput(self) -> None:
         """
-        Each mistake is one line that says what is wrong.
+        Each mistake makes one line, which names it.
         """
         with socket.create_server(("127.0.0.1", 0)) as listening:
             free = f"tcp:127.0.0.1:{listening.getsockname()[1]}"
         for arguments, reason in (
             (("nonsense",), "'nonsense' is not an address"),
-            ((free,), f"nobody listens at {free}"),
+            ((free,), f"nothing listens at {free}"),
             (("unix:/no/such/socket",), "there is no unix:/no/such/socket"),
             ((free, "--kind=gopher"), "no load of kind 'gopher'"),
             ((free, "--kind=http:x"), "begin with a slash"),
             ((free, r"--kind=until:\q:x"), r"\q is no escape"),
             ((free, "--watch=999999999"), "there is no process 999999999"),
             ((free, "--connections=900000", "--processes=1"), "connections need"),
-            ((free, "--kind=http", "--server-name=h"), f"nobody listens at {free}"),
+            ((free, "--kind=http", "--server-name=h"), f"nothing listens at {free}"),
         ):
             status, output, errors = self.run_("load", *arguments)
             self.assertEqual((status, output), (1, ""), arguments)
@@ -702,16 +705,16 @@ run()
 
 class CompareTests(CommandTestCase):
     """
-    C{iodemo compare} and C{iodemo report}.
+    Tests for C{iodemo compare} and C{iodemo report}.
     """
 
-    # Within less, a busy machine may answer nothing at all.
+    # In a shorter window, a busy machine may answer no request.
     tiny = ("compare", "--rounds=1", "--seconds=0.5")
 
     def test_compareAndReport(self) -> None:
         """
-        A comparison leaves results and a report; the report can be made again
-        from the results alone, and one is never overwritten by the next.
+        A comparison writes results and a report. The report can be written again from
+        the results alone, and no run overwrites an earlier one.
         """
         self.succeeds(
             *(*self.tiny, "--scenarios=active", "--backends=epoll,poll", "--quick"),
@@ -731,7 +734,7 @@ class CompareTests(CommandTestCase):
         plugin = "web --listen={endpoint} --path=."
         (self.directory / "index.html").write_text("hello")
         self.succeeds(
-            # A second: a thousand requests may well take half of one.
+            # One second: a thousand requests may take half of it.
             *("compare", "--rounds=1", "--seconds=1", "--scenarios=active", "--quick"),
             *("--backends=poll", "--plugin", plugin, "--load", "http:/"),
             "--output=out",
@@ -743,8 +746,8 @@ class CompareTests(CommandTestCase):
 
     def test_require(self) -> None:
         """
-        The exit status says whether what was required holds, when it is measured and
-        whenever it is looked at again.
+        The exit status reports whether claims hold, for a comparison and for later
+        reports on it.
         """
         command = (
             *("compare", "--quick", "--seconds=0.5", "--scenarios=active"),
@@ -828,10 +831,10 @@ class CompareTests(CommandTestCase):
 
     def test_quickIsQuick(self) -> None:
         """
-        A quick comparison of everything that runs on Linux ends within four minutes,
-        on a machine that is a quarter slower too.
+        A quick comparison of all backends for Linux ends within four minutes, even on a
+        machine that is a quarter slower.
         """
-        # Whatever is missing here, and however few files may be opened.
+        # The test must not depend on this machine's missing backends or file limit.
         self.patch(models.Model, "unavailable", lambda self: self.needs)
         self.patch(planning, "descriptors", lambda: 20_000.0)
         effort = (None, None, None, None, None, compare._QUICK, None, None)
@@ -845,8 +848,8 @@ class CompareTests(CommandTestCase):
 
     def test_connections(self) -> None:
         """
-        By default those connections are held that C{idle} has too, which takes no time
-        of its own; or as many as somebody says.
+        By default the scenario holds as many connections as C{idle}, which takes no
+        extra time; an option gives another number.
         """
 
         def plan(names: str, connections: int | None = None) -> Plan:
@@ -862,7 +865,7 @@ class CompareTests(CommandTestCase):
 
     def test_pluginHasNoPipes(self) -> None:
         """
-        A comparison of somebody's plugin is one of servers alone.
+        A comparison of a user's plugin measures servers alone.
         """
         plan = compare._plan(
             None, None, None, "x {endpoint}", "echo", compare._QUICK, None, None
@@ -874,8 +877,8 @@ class CompareTests(CommandTestCase):
 
     def test_scenarios(self) -> None:
         """
-        Only a full comparison has all scenarios; others leave out what there is no time
-        for, unless that is named.
+        Only a full comparison has all scenarios; others leave out the slow ones, unless
+        an option names them.
         """
 
         def scenarios(
@@ -905,7 +908,7 @@ class CompareTests(CommandTestCase):
 
     def test_duration(self) -> None:
         """
-        A length of time is said as closely as it can be known.
+        A length of time is printed as precisely as it is known.
         """
         for seconds, said in (
             (4.4, "4 s"),
@@ -919,7 +922,7 @@ class CompareTests(CommandTestCase):
 
     def test_oneAtATime(self) -> None:
         """
-        Two comparisons do not measure each other: one waits.
+        Two comparisons do not disturb each other: the second waits.
         """
         with open(models.__file__, "rb") as lock:
             fcntl.flock(lock, fcntl.LOCK_EX)
@@ -934,8 +937,8 @@ class CompareTests(CommandTestCase):
 
     def test_nothingMeasured(self) -> None:
         """
-        A comparison without any number does not end well, and ends soon: after the
-        backend and its control have failed at the first point.
+        A comparison without any number fails, and ends early: after the backend and its
+        control have failed at the first point.
         """
         status, output, errors = self.run_(
             *(*self.tiny, "--scenarios=active", "--backends=epoll"),
@@ -947,7 +950,7 @@ class CompareTests(CommandTestCase):
 
     def test_badInput(self) -> None:
         """
-        Each mistake is one line that says what is wrong, before anything runs.
+        Each mistake makes one line, before any server starts.
         """
         (self.directory / "file").write_text("")
         for name in ("poll", "none"):
@@ -1018,7 +1021,7 @@ class CompareTests(CommandTestCase):
 
     def test_badResults(self) -> None:
         """
-        A file that is no results is refused in one line.
+        A file without results is refused with one line.
         """
         file = self.directory / "results.json"
         good = jsonOf(example([okCell("idle", "epoll", parameters(10), 1000)]))
@@ -1035,7 +1038,7 @@ class CompareTests(CommandTestCase):
             self.assertEqual((status, output), (1, ""))
             self.assertEqual(errors.count("\n"), 1, errors)
             self.assertIn(reason, errors)
-        # In the directory that an empty path would be.
+        # The current directory, which an empty path would mean.
         file.write_text(good)
         for command in (
             ("report", ""),
@@ -1054,7 +1057,7 @@ class CompareTests(CommandTestCase):
 
     def test_plainTerminal(self) -> None:
         """
-        A terminal that cannot show every character costs nobody the report.
+        A terminal that cannot show every character does not prevent the report.
         """
         file.write(
             example([okCell("idle", "epoll", parameters(10), 1000)]),
@@ -1066,7 +1069,7 @@ class CompareTests(CommandTestCase):
 
     def test_hostileText(self) -> None:
         """
-        Markup in free text is text.
+        Markup in free text is printed as it is.
         """
         run = example([okCell("idle", "epoll", parameters(10), 1000)])
         run["environment"] = {**environment(), "command": "<script>[bold]$x$"}
@@ -1079,7 +1082,7 @@ class CompareTests(CommandTestCase):
 
 class DiffTests(CommandTestCase):
     """
-    C{iodemo diff}.
+    Tests for C{iodemo diff}.
     """
 
     def setUp(self) -> None:
@@ -1091,15 +1094,14 @@ class DiffTests(CommandTestCase):
 
     def other(self, **fields: Any) -> None:
         """
-        Make the new run one of another environment.
+        Change the environment in the file of the new run.
         """
         run = {**self.written, "environment": {**environment(), **fields}}
         (self.directory / "new" / "results.json").write_text(jsonOf(run))
 
     def test_diff(self) -> None:
         """
-        Two runs are compared, by their directories or files, for a person and for a
-        program.
+        Two runs are compared, by their directories or files, as text and as JSON.
         """
         self.assertIn("1 = indistinguishable", self.succeeds("diff", "old", "new"))
         found = json.loads(
@@ -1117,8 +1119,8 @@ class DiffTests(CommandTestCase):
 
     def test_differentMachines(self) -> None:
         """
-        Runs of different machines are refused in a line that says what differs, and
-        compared if somebody insists.
+        Runs of different machines are refused with a line that lists the differences,
+        and compared with an option.
         """
         self.other(cpu="Other CPU", kernel="Linux 7.0")
         status, output, errors = self.run_("diff", "old", "new")
@@ -1131,7 +1133,8 @@ class DiffTests(CommandTestCase):
 
     def test_differentCores(self) -> None:
         """
-        Runs on other cores are of different machines, one core for both above all.
+        Runs on different cores count as different machines, even more so if one run had
+        server and load on one core.
         """
         for pinning, said in (
             (None, "none"),
@@ -1150,8 +1153,8 @@ class DiffTests(CommandTestCase):
 
     def test_differentPlans(self) -> None:
         """
-        So are runs that did not do the same, and those of which that is not known say
-        so.
+        Runs of different plans are refused, and so are runs whose plan is unknown; the
+        line has the reason.
         """
         run = {**self.written, "plan": planned()}
         (self.directory / "old" / "results.json").write_text(jsonOf(run))
@@ -1172,7 +1175,7 @@ class DiffTests(CommandTestCase):
 
     def test_versions(self) -> None:
         """
-        Other versions on the same machine are compared, and said.
+        Different versions on the same machine are compared, and listed.
         """
         self.other(twisted="99.1")
         self.assertIn(
@@ -1181,7 +1184,7 @@ class DiffTests(CommandTestCase):
 
     def test_badInput(self) -> None:
         """
-        A file that is no results is refused in one line.
+        A file without results is refused with one line.
         """
         (self.directory / "file").write_text("{}")
         for arguments, reason in (
@@ -1196,7 +1199,7 @@ class DiffTests(CommandTestCase):
 
 class InterruptTests(CommandTestCase):
     """
-    A comparison that is ended before its time, and goes on.
+    Tests for a comparison that is interrupted, and continued.
     """
 
     command = (
@@ -1208,10 +1211,10 @@ class InterruptTests(CommandTestCase):
         self, number: signal.Signals, children: int, *options: str
     ) -> tuple[int, str]:
         """
-        End a comparison by a signal as soon as one of its cells is finished and
-        it has so many children again.
+        End a comparison by a signal, as soon as one of its cells is finished and it has
+        so many children again.
 
-        @return: its exit status, and what it said in the end.
+        @return: its exit status, and its standard error.
         """
         process = self.start(*self.command, *options)
         assert process.stdout is not None
@@ -1231,7 +1234,7 @@ class InterruptTests(CommandTestCase):
 
     def kept(self, directory: str) -> Results:
         """
-        What is on disk of it.
+        The results that are on disk.
         """
         run = file.read(self.directory / directory)
         self.assertFalse(run["complete"])
@@ -1242,7 +1245,7 @@ class InterruptTests(CommandTestCase):
 
     def test_controlC(self) -> None:
         """
-        Ctrl-C leaves what was finished, and no process.
+        Ctrl-C leaves the finished cells, and no process.
         """
         status, output = self.interrupt(signal.SIGINT, 2, "--output=out")
         self.assertEqual(status, 130)
@@ -1255,8 +1258,8 @@ class InterruptTests(CommandTestCase):
 
     def test_terminated(self) -> None:
         """
-        So does SIGTERM, between two processes' starts too; and what it says to go on
-        goes on, in the directory that was made for it.
+        SIGTERM leaves the finished cells, also between the starts of two processes. The
+        command in its message continues the comparison, in the same directory.
         """
         status, output = self.interrupt(signal.SIGTERM, 1)
         self.assertEqual(status, 143)
@@ -1264,7 +1267,7 @@ class InterruptTests(CommandTestCase):
 
     def test_killed(self) -> None:
         """
-        Even SIGKILL does, and the same command goes on.
+        SIGKILL leaves the finished cells, and the same command continues.
         """
         status, _ = self.interrupt(signal.SIGKILL, 2, "--output=out")
         self.assertEqual(status, -9)
@@ -1272,7 +1275,8 @@ class InterruptTests(CommandTestCase):
 
     def test_noKeyIsLeft(self) -> None:
         """
-        SIGKILL leaves no private key behind: none is on a disk while a server has it.
+        SIGKILL leaves no private key behind: while a server has one, it is not on a
+        disk.
         """
         temporary = self.directory / "temporary"
         temporary.mkdir()
@@ -1283,7 +1287,7 @@ class InterruptTests(CommandTestCase):
         )
         assert process.stdout is not None
         self.assertIn("about", process.stdout.readline())
-        # A server and a load: whatever the server needs is made by then.
+        # A server and a load: all files of the server exist by then.
         comparison = psutil.Process(process.pid)
         deadline = time.monotonic() + TIMEOUT
         while len(comparison.children()) < 2:
@@ -1296,7 +1300,7 @@ class InterruptTests(CommandTestCase):
 
     def hint(self, said: str) -> list[str]:
         """
-        The arguments of the command that is said to go on.
+        The arguments of the command in the hint about continuing.
         """
         (line,) = (line for line in said.split("\n") if line.startswith("To go on: "))
         python, option, name, *arguments = shlex.split(line.removeprefix("To go on: "))
@@ -1305,14 +1309,14 @@ class InterruptTests(CommandTestCase):
 
     def test_fullDisk(self) -> None:
         """
-        Where results cannot be written any more, it says why and how to go on; what was
-        written before is whole.
+        If results cannot be written any more, the message has the reason and the
+        command that continues; the file written before is whole.
         """
         arguments = (
             *("compare", "--scenarios=multiplexer", "--quick", "--backends=epoll"),
             *("--rounds=9", "--output=out"),
         )
-        # As much as a few rounds take, which no other file needs.
+        # The size of a few rounds, which no other file reaches.
         limiting = "import resource, sys; from iodemo.cli.main import run; "
         limiting += "resource.setrlimit(resource.RLIMIT_FSIZE, (12_000, 12_000)); run()"
         process = subprocess.Popen(
@@ -1339,15 +1343,15 @@ class InterruptTests(CommandTestCase):
 
     def test_unforeseen(self) -> None:
         """
-        So it does after an error that nobody foresaw, which is printed with its
-        traceback; and the exit status does not say that a claim is refuted.
+        After an unexpected error the message also has the command that continues. The
+        traceback is printed, and the exit status is not that of a refuted claim.
         """
         begun: list[object] = []
 
         def breaks(*arguments: Any) -> Round:
             begun.append(arguments)
             if len(begun) > 2:
-                raise ZeroDivisionError("nobody has foreseen this")
+                raise ZeroDivisionError("this was not foreseen")
             return real(*arguments)
 
         real = runner._measureRound
@@ -1358,7 +1362,7 @@ class InterruptTests(CommandTestCase):
         self.patch(sys, "argv", ["iodemo", *arguments])
         outcome = CliRunner().invoke(main, arguments)
         self.assertEqual(outcome.exit_code, 2)
-        self.assertIn("ZeroDivisionError: nobody has foreseen this", outcome.output)
+        self.assertIn("ZeroDivisionError: this was not foreseen", outcome.output)
         self.assertIn("\nError: cannot go on: ZeroDivisionError\n", outcome.output)
         self.assertIn(f"2 cells finished, in {output}", outcome.output)
         self.assertEqual(self.hint(outcome.output), arguments)
@@ -1366,7 +1370,7 @@ class InterruptTests(CommandTestCase):
 
     def goOn(self, *arguments: str) -> None:
         """
-        See that a command goes on with what it finds in its directory.
+        Check that a command continues with the results in its directory.
         """
         directory = arguments[-1].removeprefix("--output=")
         earlier = self.kept(directory)
@@ -1383,8 +1387,8 @@ class InterruptTests(CommandTestCase):
 
     def test_somethingElse(self) -> None:
         """
-        What was interrupted is kept, and not gone on with, when something else is to
-        be measured.
+        The results of an interrupted comparison are kept, and not continued, if the
+        command would measure something else.
         """
         self.interrupt(signal.SIGINT, 2, "--output=out")
         earlier = self.kept("out")
@@ -1397,7 +1401,7 @@ class InterruptTests(CommandTestCase):
 
 class ProgramTests(SynchronousTestCase):
     """
-    How a hint names this program.
+    Tests for the name of this program in a hint.
     """
 
     def setUp(self) -> None:
@@ -1409,8 +1413,8 @@ class ProgramTests(SynchronousTestCase):
 
     def says(self, started: str, path: str, expected: list[str]) -> None:
         """
-        See what is said where it was started as this, and that a shell with this PATH
-        starts it by that.
+        Check the name for a program with this C{sys.argv[0]}, and that a shell with
+        this PATH starts it by that name.
         """
         self.patch(sys, "argv", [started])
         self.patch(os, "environ", {**os.environ, "PATH": path})
@@ -1434,8 +1438,8 @@ class ProgramTests(SynchronousTestCase):
 
     def test_script(self) -> None:
         """
-        A script is named by its name where a shell finds it so, and else by its path:
-        from here, if it is below.
+        A script has its file name if a shell finds it on the PATH; otherwise its path,
+        which is relative if it is below the current directory.
         """
         script = str(self.script)
         usual = "/usr/bin:/bin"
@@ -1445,7 +1449,7 @@ class ProgramTests(SynchronousTestCase):
         self.says(script, usual, ["bin/iodemo"])
         self.says("bin/iodemo", usual, ["bin/iodemo"])
         self.says(f"{self.directory}/other/../bin/iodemo", usual, ["bin/iodemo"])
-        # Another one is found by that name.
+        # A shell finds another script by that name.
         (other / "iodemo").write_text("#!/bin/sh\necho another\n")
         (other / "iodemo").chmod(0o755)
         self.says(script, f"{other}:{usual}", ["bin/iodemo"])
@@ -1456,7 +1460,8 @@ class ProgramTests(SynchronousTestCase):
 
     def test_module(self) -> None:
         """
-        What was started as a module is, by the interpreter that it was started by.
+        A program that was started as a module has the interpreter's path, and the
+        module.
         """
         there = str(self.directory / "__main__.py")
         Path(there).write_text("")
@@ -1468,12 +1473,12 @@ class ProgramTests(SynchronousTestCase):
 
 class RoundTableTests(SynchronousTestCase):
     """
-    Tests for what C{iodemo load} shows of a round.
+    Tests for the table that C{iodemo load} prints of a round.
     """
 
     def shown(self, **others: Any) -> str:
         """
-        A round as a terminal has it.
+        The table as text, as on a terminal.
         """
         (measured, *_) = okCell("idle", "epoll", parameters(10), 5e4)["rounds"]
         measured = cast(Round, {**measured, **others})
@@ -1483,7 +1488,7 @@ class RoundTableTests(SynchronousTestCase):
 
     def test_watched(self) -> None:
         """
-        What the server used is shown.
+        The counters of the server are shown.
         """
         said = self.shown()
         self.assertRegex(said, r"server memory +38,060 KiB")
@@ -1491,8 +1496,8 @@ class RoundTableTests(SynchronousTestCase):
 
     def test_end(self) -> None:
         """
-        What is in no percentile is said beside them, and so are connections that the
-        server did not keep.
+        Requests without a latency are shown beside the percentiles, and so are
+        connections that the server closed.
         """
         said = self.shown(late=10, unanswered=0, reconnects=0)
         for word in ("unanswered", "again", "server closed", "retransmitted"):
@@ -1508,28 +1513,30 @@ class RoundTableTests(SynchronousTestCase):
         )
         self.assertRegex(
             said,
-            r"unanswered +1,200 requests under way or due at the end, the oldest for "
+            r"unanswered +1,200 requests in flight or due at the end, the oldest for "
             r"12\.3 s; 1,000 found",
         )
-        self.assertRegex(said, "sent again +12 requests without any answer, when the")
-        self.assertRegex(said, "retransmitted +4 connections waited until the kernel")
+        self.assertRegex(said, "sent again +12 requests in flight when the")
+        self.assertRegex(said, "retransmitted +4 connections waited for a retransm")
         self.assertRegex(said, r"made again +57 connections")
         self.assertRegex(said, r"server closed +3 idle connections")
 
     def test_limit(self) -> None:
         """
-        A load that was the limit is shared among processes, unless it had no time
-        because others had its core.
+        If the load was the limit, the table advises more processes, unless the load had
+        to wait for a core.
         """
         said = self.shown(load_cpu_fraction=0.99, load_busy_fraction=0.99)
-        self.assertRegex(said, r"limit +the load, which had no time left: share it")
+        self.assertRegex(said, r"limit +the load, which had no time left: use more")
         said = self.shown(load_cpu_fraction=0.4, load_busy_fraction=0.99)
-        self.assertRegex(said, "limit +the load, which was kept from running: see iode")
+        self.assertRegex(
+            said, "limit +the load, which had to wait for a core: see iode"
+        )
         self.assertNotIn("--processes", said)
 
     def test_anotherUsers(self) -> None:
         """
-        What may not be known of another user's server is said to be unknown.
+        Counters that another user's server does not reveal are shown as unknown.
         """
         said = self.shown(server_rss_kib=None, context_switches=None)
         unknown = "unknown: the process is another user's"

@@ -119,8 +119,8 @@ class ChatTests(FlowTestCase):
 
         self.patch(Chat, "VERIFIED", 40_000)
         error = self.assertRaises(LoadFailed, self.load, "chat", greet)
-        self.assertIn("the server speaks first: it said '220 mail.ex", str(error))
-        self.assertIn("a line was said, and not passed on to all (", str(error))
+        self.assertIn("the server speaks first: it sent '220 mail.ex", str(error))
+        self.assertIn("sent a line, which did not reach all members (", str(error))
         room = Room()
 
         def welcome(connection: socket.socket) -> None:
@@ -164,7 +164,7 @@ class ChatTests(FlowTestCase):
                 connection.sendall(data)
 
         said = self.refused("chat", alone, patience=0.1)
-        self.assertIn("verifying connection 1 heard nobody for 0.1 s", said)
+        self.assertIn("verifying connection 1 received no line for 0.1 s", said)
         said = self.refused("chat", lambda connection: None)
         self.assertRegex(said, "the server (closed|dropped) verifying connection")
 

@@ -15,7 +15,7 @@ from iodemo.load import driver
 from iodemo.load.address import Address
 from iodemo.load.exchanges import PIECE, Sink, Stream, WrongAnswer, exchangeOf
 from iodemo.load.flow import driverOf
-from iodemo.load.plan import LoadFailed, Plan, spread
+from iodemo.load.plan import LoadFailed, Plan, split
 from iodemo.results.schema import Round
 from tests.test_load import Driving, Serve
 
@@ -63,7 +63,7 @@ class FlowTestCase(Driving, SynchronousTestCase):
         """
         exchange = exchangeOf(kind, 64, "localhost")
         asked = {"seconds": 0.1, "warmup": 0.02, **more}
-        first, *others = spread(
+        first, *others = split(
             Plan(address, exchange, active, idle, **asked), processes
         )
         return driverOf(exchange)(first, others=others).run()
@@ -91,7 +91,7 @@ class StreamTests(FlowTestCase):
         self.assertFalse(answer.received(PATTERN[:-1]))
         self.assertTrue(answer.received(PATTERN[-1:]))
         for received, reason in (
-            (PATTERN[:300] + b"\0", "byte 300 of a piece is 0x00, and 0x2c is to be"),
+            (PATTERN[:300] + b"\0", "byte 300 of a piece is 0x00, and must be 0x2c"),
             (PATTERN + b"\0", "65,537 bytes came, and a piece has 65,536"),
         ):
             answer = exchange.answer(turn)
@@ -139,7 +139,7 @@ class StreamTests(FlowTestCase):
             # Long enough for any machine; the test ends earlier, when the load fails.
             said = self.refused("stream", serve, seconds=60)
             self.assertIn("wrong answer on ", said)
-            self.assertIn("byte 0 of a piece is 0x01, and 0x00 is to be there", said)
+            self.assertIn("byte 0 of a piece is 0x01, and must be 0x00", said)
 
     def test_ended(self) -> None:
         """
@@ -148,7 +148,7 @@ class StreamTests(FlowTestCase):
         said = self.refused("stream", lambda connection: connection.sendall(PATTERN))
         self.assertIn("the server closed verifying connection", said)
         said = self.refused("stream", swallow, patience=0.1)
-        self.assertIn("no piece is through in 0.1 s on verifying connection", said)
+        self.assertIn("no piece is complete in 0.1 s on verifying connection", said)
         self.patch(Stream, "VERIFIED", 8 * PIECE)
 
         def stop(connection: socket.socket) -> None:
@@ -157,7 +157,7 @@ class StreamTests(FlowTestCase):
             swallow(connection)
 
         said = self.refused("stream", stop, patience=0.1, seconds=60)
-        self.assertIn("no piece is through in 0.1 s on connection ", said)
+        self.assertIn("no piece is complete in 0.1 s on connection ", said)
 
     def test_slow(self) -> None:
         """
@@ -240,7 +240,7 @@ class SinkTests(FlowTestCase):
 
         said = self.refused("sink", serve)
         self.assertEqual(
-            said, "wrong answer on verifying connection 1: a sink says nothing"
+            said, "wrong answer on verifying connection 1: a sink sends nothing"
         )
         answer = Sink().answer(Sink().turns()[0])
         self.assertRaises(WrongAnswer, answer.received, b"x")
@@ -269,4 +269,4 @@ class SinkTests(FlowTestCase):
         said = str(
             self.assertRaises(LoadFailed, self.loadAt, "sink", address, patience=0.1)
         )
-        self.assertIn("did not take all that was sent on verifying connection 1", said)
+        self.assertIn("did not read all bytes sent on verifying connection 1", said)

@@ -52,10 +52,10 @@ from iodemo.load.exchanges import (
 from iodemo.load.exchanges.exchange import Known
 from iodemo.load.pacing import Schedule
 from iodemo.load.part import Part
-from iodemo.load.plan import LoadFailed, Plan, spread
+from iodemo.load.plan import LoadFailed, Plan, split
 from iodemo.load.recording import HIGHEST_NS, Recording
 from iodemo.load.round import Judged, judged
-from iodemo.load.tls import Encrypted
+from iodemo.load.tls import TlsSocket
 from iodemo.process.cores import Quota, runDelay
 from iodemo.results.schema import Round
 from tests.certificates import writeCertificate
@@ -68,7 +68,7 @@ class AddressTests(SynchronousTestCase):
 
     def test_forms(self) -> None:
         """
-        Every way to write an address leads to the same one.
+        Every way to write an address gives the same address.
         """
         expected = Address(socket.AF_INET, ("127.0.0.1", 8007))
         for text in (
@@ -83,8 +83,8 @@ class AddressTests(SynchronousTestCase):
 
     def test_ipv6(self) -> None:
         r"""
-        An IPv6 address is in brackets, or has its colons written C{\:}. It is printed
-        so that it can be read again, and keeps its scope.
+        An IPv6 address is in brackets, or its colons are written C{\:}. Its string can
+        be parsed again, and keeps its scope.
         """
         expected = Address(socket.AF_INET6, ("::1", 8007))
         for text in (
@@ -105,8 +105,8 @@ class AddressTests(SynchronousTestCase):
 
     def test_host(self) -> None:
         """
-        HTTP names the host as it was given, without a default port and without what
-        means something on this machine alone.
+        HTTP's C{Host} is the host as it was given, without a default port and without
+        the scope, which has a meaning on this machine alone.
         """
         for text, host in (
             ("tcp:127.0.0.1:8080", "127.0.0.1:8080"),
@@ -130,7 +130,7 @@ class AddressTests(SynchronousTestCase):
 
     def test_serverName(self) -> None:
         """
-        TLS names a host that has a name, and no address; or what it was told to.
+        The SNI of TLS is the host if that is a name, not an address; or the name given.
         """
         for text, name in (
             ("tls:localhost:443", "localhost"),
@@ -148,7 +148,7 @@ class AddressTests(SynchronousTestCase):
 
     def test_alternatives(self) -> None:
         """
-        All addresses of a name are known, each once.
+        Every address of a name is found, once.
         """
 
         def resolve(host: str, port: int | None, **options: Any) -> list[Any]:
@@ -173,7 +173,7 @@ class AddressTests(SynchronousTestCase):
 
     def test_tls(self) -> None:
         """
-        So it is with TLS, in a client's words and in a server's.
+        TLS addresses can be written as for a client and as for a server.
         """
         expected = Address(socket.AF_INET, ("127.0.0.1", 8007), tls=True)
         self.assertEqual(str(expected), "tls:127.0.0.1:8007")
@@ -186,9 +186,9 @@ class AddressTests(SynchronousTestCase):
 
     def test_unix(self) -> None:
         r"""
-        A path names a UNIX socket. What it has of colons is written C{\:}; after one
-        that is not, there may be a server's options. C{@} begins the name of an
-        abstract socket.
+        A path names a UNIX socket. A colon in it is written C{\:}; after a colon that
+        is not, options of a server may follow. The name of an abstract socket begins
+        with C{@}.
         """
         for text, path in (
             ("unix:/run/echo", "/run/echo"),
@@ -210,7 +210,7 @@ class AddressTests(SynchronousTestCase):
 
     def test_loopback(self) -> None:
         """
-        What can be called from everywhere on the loopback network is known.
+        C{isLoopback} is true for addresses that every loopback address can connect to.
         """
         for text, loopback in (
             ("tcp:127.1.2.3:8007", True),
@@ -222,7 +222,7 @@ class AddressTests(SynchronousTestCase):
 
     def test_bad(self) -> None:
         """
-        What is no address is refused with the text in the message.
+        A text that is not an address is refused, with the text in the message.
         """
         for text in (
             *("", "nonsense", "tcp:", "tcp:host:port", "tcp:h:0", "tcp:h:65536"),
@@ -241,7 +241,7 @@ class EchoExchangeTests(SynchronousTestCase):
 
     def test_piecewise(self) -> None:
         """
-        An answer is whole when all of it is there, however it is cut.
+        An answer is whole when all its bytes are received, in any pieces.
         """
         exchange = Echo(8)
         turn, _ = exchange.turns()
@@ -252,7 +252,7 @@ class EchoExchangeTests(SynchronousTestCase):
 
     def test_wrongByte(self) -> None:
         """
-        A wrong byte is named, with its place.
+        A wrong byte is reported with its offset.
         """
         exchange = Echo(4)
         turn = Turn(b"abcd", b"abcd")
@@ -263,7 +263,7 @@ class EchoExchangeTests(SynchronousTestCase):
 
     def test_tooMuch(self) -> None:
         """
-        Bytes beyond the answer are a wrong answer.
+        Bytes beyond the end make an answer wrong.
         """
         turn = Turn(b"ab", b"ab")
         answer = Echo(2).answer(turn)
@@ -281,7 +281,7 @@ class EchoExchangeTests(SynchronousTestCase):
 
     def test_payloadsAreBounded(self) -> None:
         """
-        Large payloads are shared, and a connection still has two.
+        Large payloads are shared by connections, but one connection still has two.
         """
         exchange = Echo(Echo._POOL)
         turns = [turn for _ in range(3) for turn in exchange.turns()]
@@ -290,7 +290,8 @@ class EchoExchangeTests(SynchronousTestCase):
 
     def test_verificationIsEnough(self) -> None:
         """
-        What is verified makes one bad byte in a million all but certain to show.
+        Verification is so long that one bad byte in a million is found almost
+        certainly.
         """
         sent = sum(len(turn.request) for turn in Echo(64).verification())
         self.assertGreater(sent, 16_000_000)
@@ -298,12 +299,13 @@ class EchoExchangeTests(SynchronousTestCase):
 
 class VerbatimExchangeTests(SynchronousTestCase):
     """
-    Tests for L{Verbatim}, and the rules that say where an answer ends.
+    Tests for L{Verbatim}, and for the rules about the end of an answer.
     """
 
     def test_piecewise(self) -> None:
         """
-        An answer is whole when all of it is there, the first as any later one.
+        An answer is whole when all its bytes are received, the first as well as later
+        ones.
         """
         for answer, ending in (
             (b"+PONG\r\n", endingWith(b"\r\n")),
@@ -321,7 +323,7 @@ class VerbatimExchangeTests(SynchronousTestCase):
 
     def test_long(self) -> None:
         """
-        A long answer is not kept, and compared all the same.
+        A long answer is compared, too, although it is not kept.
         """
         self.patch(Verbatim, "LONGEST", 100)
         right = random.randbytes(1000)
@@ -344,7 +346,7 @@ class VerbatimExchangeTests(SynchronousTestCase):
 
     def test_firstOfSeveral(self) -> None:
         """
-        Answers that have all begun before the first was whole are held against it.
+        Answers that began before the first one was whole are compared with it, too.
         """
         exchange = Verbatim(b"x", ofLength(3))
         one, two = (exchange.answer(turn) for turn in exchange.turns())
@@ -354,7 +356,8 @@ class VerbatimExchangeTests(SynchronousTestCase):
 
     def test_wrong(self) -> None:
         """
-        What goes on after its end, does not end, or is not as at first, is refused.
+        An answer that goes on after its end, has no end, or differs from the first is
+        wrong.
         """
         self.patch(Verbatim, "LONGEST", 9)
         for answers, ending, reason in (
@@ -385,7 +388,7 @@ class ExchangeOfTests(SynchronousTestCase):
 
     def test_kinds(self) -> None:
         """
-        Every kind has its exchange.
+        There is an exchange for every kind.
         """
         self.assertIsInstance(exchangeOf("echo", 1, "h"), Echo)
         http = exchangeOf("http:/a?b=c", 1, "h:80")
@@ -412,7 +415,7 @@ class ExchangeOfTests(SynchronousTestCase):
 
     def test_unknown(self) -> None:
         """
-        What is no kind is refused.
+        An unknown kind is refused.
         """
         for kind in (
             *("", "ftp", "echo:x", "http:a", "http:/a b", "http:/\r\nX: y"),
@@ -431,8 +434,8 @@ class RecordingTests(SynchronousTestCase):
 
     def test_percentiles(self) -> None:
         """
-        Percentiles are those of the values recorded, to three digits, over nine
-        orders of magnitude and several additions.
+        Percentiles are those of the values recorded, to three digits, for values over
+        nine orders of magnitude and several additions.
         """
         drawn = random.Random(1)
         values = [int(10 ** drawn.uniform(2, 11)) for _ in range(20_000)]
@@ -449,7 +452,7 @@ class RecordingTests(SynchronousTestCase):
 
     def test_bounds(self) -> None:
         """
-        Nothing is lost at the ends, nor where the resolution changes.
+        No value is lost at the ends of the range, nor where the resolution changes.
         """
         edges = {0: 0, 1: 1, 2047: 2047, 2048: 2049, 4095: 4095, 4096: 4099}
         for value, highest in edges.items():
@@ -479,8 +482,8 @@ class ScheduleTests(SynchronousTestCase):
 
     def test_poisson(self) -> None:
         """
-        Those that come at random come as often, and every distance is as likely as it
-        is in a Poisson process.
+        Random requests have the same rate, and their distances the distribution of a
+        Poisson process.
         """
         self.patch(pacing, "random", random.Random(1))
         schedule = Schedule(1000, "poisson", 0)
@@ -492,7 +495,7 @@ class ScheduleTests(SynchronousTestCase):
 
     def test_overdue(self) -> None:
         """
-        What is due by some time can be counted without sending it.
+        The requests due by some time can be counted without sending them.
         """
         schedule = Schedule(10, "constant", 1000)
         self.assertEqual(schedule.overdue(999), 0)
@@ -503,7 +506,7 @@ class ScheduleTests(SynchronousTestCase):
 
     def test_end(self) -> None:
         """
-        After its end nothing is due, and what was due before still is.
+        After its end a schedule has no later requests, but keeps those due before.
         """
         schedule = Schedule(10, "constant", 1000)
         schedule.end(1000 + 3 * 10**8)
@@ -547,7 +550,7 @@ class Fixed:
         return Turn(self._request, b""), Turn(self._request, self._answer)
 
     def verification(self) -> Iterator[Turn]:
-        """Nothing of it."""
+        """There is none."""
         return iter(())
 
     def answer(self, turn: Turn) -> Answer:
@@ -556,17 +559,19 @@ class Fixed:
 
 
 def echo(connection: socket.socket) -> None:
-    """Echo until the peer goes."""
+    """Echo until the peer closes the connection."""
     while data := connection.recv(65536):
         connection.sendall(data)
 
 
 def spoiling(connection: socket.socket) -> None:
-    """Echo until the peer goes, but for one bit of the fifth request."""
+    """
+    Echo until the peer closes the connection, with one wrong bit in the fifth answer.
+    """
     requests = 0
     while data := connection.recv(65536):
         requests += len(data) == 64
-        # A verifying connection sends 64 bytes once at most.
+        # A verifying connection sends 64 bytes at most once.
         if requests == 5:
             data = data[:-1] + bytes([data[-1] ^ 1])
         connection.sendall(data)
@@ -574,7 +579,7 @@ def spoiling(connection: socket.socket) -> None:
 
 class UntilClosed(Fixed):
     """
-    An exchange whose answer ends where its connection does.
+    An exchange whose answer ends with the connection.
     """
 
     def answer(self, turn: Turn) -> Answer:
@@ -584,7 +589,7 @@ class UntilClosed(Fixed):
 
 class UntilClosedAnswer(Known):
     """
-    Such an answer.
+    An answer that ends with the connection.
     """
 
     def received(self, data: bytes) -> bool:
@@ -598,12 +603,12 @@ class UntilClosedAnswer(Known):
 
 
 def close(connection: socket.socket) -> None:
-    """Close a connection in the orderly way."""
+    """Close a connection by FIN."""
     connection.close()
 
 
 def linger(connection: socket.socket) -> None:
-    """End a connection, and receive until the other side has ended it too."""
+    """Shut a connection down, and receive until the other side has closed it too."""
     connection.shutdown(socket.SHUT_WR)
     while connection.recv(65536):
         pass
@@ -617,7 +622,8 @@ def reset(connection: socket.socket) -> None:
 
 def closing(answers: int, end: Callable[[socket.socket], object]) -> Serve:
     """
-    Echo until so many requests of 64 bytes were answered, and end the connection so.
+    Echo until some number of requests of 64 bytes are answered, then end the
+    connection.
     """
 
     def serve(connection: socket.socket) -> None:
@@ -632,7 +638,7 @@ def closing(answers: int, end: Callable[[socket.socket], object]) -> Serve:
 
 class Driving:
     """
-    Driving a server in threads of this process.
+    Tests that drive a server in threads of this process.
     """
 
     addCleanup: Any
@@ -664,10 +670,10 @@ class Driving:
         mayAccept: threading.Event | None = None,
     ) -> Address:
         """
-        Serve each connection with C{serve} in a thread, to the end of the test.
+        Run C{serve} in a thread for each connection, to the end of the test.
 
-        @param backlog: how many connections may wait to be accepted.
-        @param mayAccept: waited for before each is.
+        @param backlog: the number of connections that may wait to be accepted.
+        @param mayAccept: an event to wait for before each C{accept}.
         """
         listening = socket.create_server(("127.0.0.1", 0), backlog=backlog)
         served: list[tuple[socket.socket, threading.Thread]] = []
@@ -684,7 +690,7 @@ class Driving:
             while True:
                 try:
                     if mayAccept is not None:
-                        # What is in the queue stays there meanwhile.
+                        # Connections stay in the queue meanwhile.
                         select.select([listening], [], [])
                         mayAccept.wait(30)
                     connection, _ = listening.accept()
@@ -698,7 +704,7 @@ class Driving:
         accepting.start()
 
         def stop() -> None:
-            # close() alone would leave accept() waiting.
+            # close() alone would not wake accept().
             listening.shutdown(socket.SHUT_RDWR)
             accepting.join()
             listening.close()
@@ -712,9 +718,9 @@ class Driving:
 
     def listenElsewhere(self, kind: str) -> tuple[subprocess.Popen[bytes], Address]:
         """
-        Echo in another process, to the end of the test.
+        Run an echo server in another process, to the end of the test.
 
-        @param kind: one of C{socketserver}'s.
+        @param kind: a class of C{socketserver}.
         """
         code = (
             "import socketserver\n"
@@ -751,11 +757,11 @@ class Driving:
         **options: Any,
     ) -> Round:
         """
-        Drive a short plan, and see that it leaves nothing open.
+        Carry out a short plan, and check that all descriptors are closed afterwards.
         """
         exchange = exchange or Echo(64)
         plan = Plan(address, exchange, active, idle, seconds, warmup, **options)
-        plan, *others = spread(plan, processes)
+        plan, *others = split(plan, processes)
         driving = self.driverType()(plan, watch, others=others)
         opened: list[socket.socket] = []
         self.patch(driving, "_open", lambda open=driving._open: _kept(open(), opened))
@@ -768,7 +774,7 @@ class Driving:
 
     def recordings(self) -> list[tuple[Recording, Recording]]:
         """
-        What is recorded from now on: of the warmup, and of the window.
+        The recordings from now on: of the warm-up, and of the window.
         """
         recordings: list[tuple[Recording, Recording]] = []
         drive = self.driverType()._drive
@@ -787,7 +793,7 @@ class Driving:
 
     def when(self, name: str, of: type = driver.Driver) -> threading.Event:
         """
-        Set when a method is called; and when the test is over.
+        An event that is set when a method is called, and at the end of the test.
         """
         happened = threading.Event()
         method = getattr(of, name)
@@ -801,7 +807,7 @@ class Driving:
 
     def fails(self, serve: Serve, reason: str, **arguments: Any) -> None:
         """
-        A server that serves so has no number, for this reason.
+        Check that the load fails with this reason on a server that serves so.
         """
         address = self.listen(serve)
         error = self.assertRaises(LoadFailed, self.drive, address, **arguments)
@@ -810,7 +816,7 @@ class Driving:
 
 class EndingTestsMixin(Driving):
     """
-    What each driver does at the end of a window, and at that of a connection.
+    Tests of all drivers for the ends of windows and connections.
     """
 
     def holding(
@@ -820,15 +826,16 @@ class EndingTestsMixin(Driving):
         then: Callable[[socket.socket], object] | None = None,
     ) -> Serve:
         """
-        Echo; but wait with some answers, and perhaps do something else then.
+        A server that echoes, but delays some answers, and may call a function then.
 
-        @param held: says which, by the number of a connection that was asked, and that
-            of the request on it.
-        @param over: waited for.
-        @param then: told of the connection.
+        @param held: returns whether to delay an answer, by the number of the
+            connection, of those that have sent a request, and the number of the request
+            on it.
+        @param over: the event that ends the delay.
+        @param then: called with the connection before the delay.
         """
         self.patch(Echo, "verification", lambda self: iter(()))
-        # Before the server is waited for.
+        # This is set before the load waits for the server.
         asked = itertools.count(1)
 
         def serve(connection: socket.socket) -> None:
@@ -848,7 +855,8 @@ class EndingTestsMixin(Driving):
 
     def assertAllAnswered(self, measured: Round) -> None:
         """
-        What was sent was answered; in an open loop, all that was due is accounted for.
+        Every request sent is answered; in an open loop, every request due is accounted
+        for.
         """
         unsent = measured.get("unsent", 0)
         self.assertEqual(measured["unanswered"], unsent)
@@ -857,14 +865,14 @@ class EndingTestsMixin(Driving):
 
     def test_slow(self) -> None:
         """
-        An answer that takes longer than the window is in the latencies, and not in the
-        throughput.
+        An answer that takes longer than the window is part of the latencies, and not of
+        the throughput.
         """
         over = self.when("_drain")
         cases: list[tuple[tuple[int, int], dict[str, Any]]] = [
             ((2, 2), {}),
             ((2, 2), {"processes": 2}),
-            # Three have shown that they are served, and these are asked after them.
+            # Three connections make their first exchange, then these requests follow.
             ((5, 1), {"churn": True}),
         ]
         for held, options in cases:
@@ -877,8 +885,8 @@ class EndingTestsMixin(Driving):
 
     def test_frozen(self) -> None:
         """
-        A server that answers nothing within the window has no number, and it is said
-        when it did answer.
+        If no request is answered within the window, the load fails, and the reason has
+        the time of the answers.
         """
         over = self.when("_drain")
         serve = self.holding(lambda place: place[1] == 2, over)
@@ -888,8 +896,8 @@ class EndingTestsMixin(Driving):
 
     def test_frozenAtARate(self) -> None:
         """
-        Requests that were due in the window, and could not be sent in it, are in the
-        latencies.
+        Requests that were due in the window, and could not be sent in it, are part of
+        the latencies.
         """
         over = self.when("end", Schedule)
         self.patch(Echo, "verification", lambda self: iter(()))
@@ -910,7 +918,8 @@ class EndingTestsMixin(Driving):
 
     def test_closes(self) -> None:
         """
-        A server may close a connection after some answers, or one, however it does.
+        A server may close a connection after some answers, or after one, by FIN or
+        reset.
         """
         for answers, end in itertools.product((1, 3), (close, linger, reset)):
             recordings = self.recordings()
@@ -920,7 +929,7 @@ class EndingTestsMixin(Driving):
             self.assertEqual((measured["late"], measured["unanswered"]), (3, 0))
             window, _ = recordings[1]
             self.assertEqual(window.count, measured["requests"] + 3)
-            # Of three that are busy each may be anywhere between two ends.
+            # Each of the three active connections may be anywhere between two ends.
             expected = window.count / answers
             self.assertLessEqual(abs(measured["reconnects"] - expected), 4)
             self.assertEqual(measured["sampled"], 6)
@@ -928,8 +937,8 @@ class EndingTestsMixin(Driving):
 
     def test_closesElsewhere(self) -> None:
         """
-        So it may where each request has a new connection, where nothing is due for a
-        time, in several processes, and while system calls are counted.
+        The same holds with churn, at a rate with long pauses, in several processes, and
+        while system calls are counted.
         """
 
         class Trace:
@@ -960,8 +969,8 @@ class EndingTestsMixin(Driving):
 
     def test_closesUnder(self) -> None:
         """
-        A request that a server did not answer on the connection that it closed is sent
-        again, and its latency counts from when it was sent first.
+        A request without an answer, on a connection that the server closes, is sent
+        again; its latency counts from when it was first sent.
         """
         over = self.when("_drain")
         for end in (close, linger, reset):
@@ -974,8 +983,8 @@ class EndingTestsMixin(Driving):
 
     def test_drops(self) -> None:
         """
-        A server that reads requests and closes the connection without any answer is
-        seen: as many requests as it dropped are counted, in all processes.
+        Requests that a server reads, but drops by closing the connection, are counted,
+        in all processes.
         """
         dropped = itertools.count()
 
@@ -992,14 +1001,14 @@ class EndingTestsMixin(Driving):
             measured = self.drive(address, seconds=0.3, warmup=0, **options)
             self.assertGreater(measured["requests"], 0)
             self.assertAllAnswered(measured)
-            # The load closes with requests that were dropped by then alone.
+            # The load may end before the last dropped requests are sent again.
             self.assertEqual(measured["resent"], next(dropped))
             self.assertGreaterEqual(measured["reconnects"], measured["resent"])
 
     def test_listenQueue(self) -> None:
         """
-        Where the server's listen queue is full, new connections wait until the kernel
-        tries again: how many did is said. It is not said where none did.
+        If the server's backlog is full, new connections wait until the kernel
+        retransmits. Their number is part of the result, unless it is 0.
         """
         mayAccept = threading.Event()
         self.addCleanup(mayAccept.set)
@@ -1013,7 +1022,7 @@ class EndingTestsMixin(Driving):
         self.patch(self.driverType(), "_begin", beginWhileNoneIsAccepted)
         self.patch(driver.Driver, "RAMP", 1)
         self.patch(Echo, "verification", lambda self: iter(()))
-        # So many find a place where the queue takes N: N + 1.
+        # With a backlog of N the queue takes N + 1 connections.
         for backlog, waiting in ((8, 0), (1, 6)):
             mayAccept.set()
             address = self.listen(echo, backlog, mayAccept)
@@ -1025,8 +1034,8 @@ class EndingTestsMixin(Driving):
 
     def test_closesNew(self) -> None:
         """
-        A server that closes new connections without any answer fails the load, although
-        it has answered on others before.
+        A load fails if the server closes new connections without any answer, although
+        it has answered on earlier ones.
         """
         self.patch(Echo, "verification", lambda self: iter(()))
         said = re.compile(
@@ -1054,8 +1063,8 @@ class EndingTestsMixin(Driving):
 
     def test_closesIdle(self) -> None:
         """
-        Idle connections that a server has closed are counted; and asked, if by chance,
-        on new ones.
+        Idle connections that the server has closed are counted. If they are in the
+        sample at the end, they are made again.
         """
         self.patch(Echo, "verification", lambda self: iter(()))
         self.patch(driver.Driver, "RAMP", 1)
@@ -1066,7 +1075,7 @@ class EndingTestsMixin(Driving):
             data = connection.recv(65536)
             number = next(asked) if data else 0
             connection.sendall(data)
-            # Three are busy, and two stay.
+            # Three connections are active, and two stay open.
             if 3 < number <= 3 + 4:
                 begun.wait(30)
             else:
@@ -1078,7 +1087,7 @@ class EndingTestsMixin(Driving):
 
     def test_untilClosed(self) -> None:
         """
-        An answer may end where its connection does; but not earlier.
+        An answer may end with the connection, but not earlier.
         """
 
         def serve(connection: socket.socket) -> None:
@@ -1104,8 +1113,8 @@ class EndingTestsMixin(Driving):
 
     def test_announced(self) -> None:
         """
-        An answer may say that it is the last one on its connection: nothing more is
-        sent there, whether the server closes it or waits for the other side.
+        An answer may be marked as the last on its connection: the load sends nothing
+        more on it, whether the server closes it or waits for the load to do so.
         """
         head = b"HTTP/1.1 200 OK\r\nConnection: %s\r\nContent-Length: 2\r\n\r\nhi"
         more: list[bytes] = []
@@ -1126,24 +1135,25 @@ class EndingTestsMixin(Driving):
             )
             self.assertGreater(measured["requests"], 0)
             self.assertEqual(measured["reconnects"] == 0, "churn" in options)
-        # Those that are reset have raised an exception instead.
+        # A reset connection has raised an exception instead.
         self.assertEqual(set(more) - {b""}, set())
 
 
 class DriverTestsMixin(EndingTestsMixin):
     """
-    What each driver does without TLS.
+    Tests of all drivers without TLS.
     """
 
     def test_stalledClosed(self) -> None:
         """
-        A connection that is to ask and not to read cannot be made again.
+        A stalled connection that the server has closed cannot be made again.
         """
         self.fails(closing(1, close), "connection 4 of 4", stalled=1)
 
     def test_stalled(self) -> None:
         """
-        Some ask for all that the server takes, and read nothing; others do not feel it.
+        Stalled connections send all that the server takes, and read nothing; the others
+        are not affected.
         """
         self.patch(self.driverType(), "STALLED", 64 << 20)
         taken: Counter[socket.socket] = Counter()
@@ -1155,14 +1165,14 @@ class DriverTestsMixin(EndingTestsMixin):
 
         measured = self.drive(self.listen(serve), idle=1, stalled=2)
         self.assertGreater(measured["requests"], 0)
-        # They were full before they had sent all.
+        # The buffers were full before all was sent.
         much = [each for each in taken.values() if each > 100_000]
         self.assertGreaterEqual(len(much), 2)
         self.assertLess(max(taken.values()), 64 << 20)
 
     def test_stalledDropped(self) -> None:
         """
-        A server that drops those who do not read fails the load.
+        The load fails if the server drops stalled connections.
         """
 
         def serve(connection: socket.socket) -> None:
@@ -1179,7 +1189,7 @@ class DriverTestsMixin(EndingTestsMixin):
 
     def test_echo(self) -> None:
         """
-        A right server has a number, and the numbers agree with each other.
+        A right server gives a result, whose numbers agree with each other.
         """
         measured = self.drive(self.listen(echo), idle=40)
         self.assertGreater(measured["requests"], 0)
@@ -1189,22 +1199,23 @@ class DriverTestsMixin(EndingTestsMixin):
         latency = measured["latency_us"]
         ordered = [latency["p50"], latency["p90"], latency["p99"], latency["p99.9"]]
         self.assertEqual(sorted([*ordered, latency["max"]]), [*ordered, latency["max"]])
-        # Little's law: what is in flight is rate times time.
+        # Little's law: the number in flight is rate times time.
         self.assertLess(measured["throughput"] * latency["p50"] / 1e6, 2 * 3)
         self.assertIsNone(measured["server_cpu_us_per_request"])
 
     def test_largePayload(self) -> None:
         """
-        A request larger than any socket buffer is sent as the kernel takes it.
+        A request larger than any socket buffer is sent in pieces, as the kernel takes
+        it.
         """
         measured = self.drive(self.listen(echo), Echo(3_000_000), active=2, seconds=1)
         self.assertGreater(measured["requests"], 0)
 
     def test_watch(self) -> None:
         """
-        The counters of a watched process are in the result.
+        The result has the counters of a watched process.
         """
-        # Long enough for some ticks, also where others are busy.
+        # Long enough for some ticks, even if other processes use the cores.
         watch = watching.Watch(os.getpid())
         measured = self.drive(self.listen(echo), watch=watch, seconds=0.5)
         user = measured["server_user_s"]
@@ -1220,7 +1231,7 @@ class DriverTestsMixin(EndingTestsMixin):
 
     def test_watchChildren(self) -> None:
         """
-        So are those of its children, where they do the work.
+        The counters include those of child processes, if these serve.
         """
         server, address = self.listenElsewhere("ForkingTCPServer")
         measured = self.drive(address, watch=watching.Watch(server.pid, calls=True))
@@ -1239,8 +1250,8 @@ class DriverTestsMixin(EndingTestsMixin):
 
     def test_notCounted(self) -> None:
         """
-        What was measured stays, with a reason, where system calls cannot be counted:
-        from the beginning or at the end, or because of what that does to the server.
+        If system calls cannot be counted, the round is kept, with the reason: counting
+        may fail at its beginning, at its end, or by its effect on the server.
         """
 
         class Broken:
@@ -1280,22 +1291,22 @@ class DriverTestsMixin(EndingTestsMixin):
 
     def test_nobodyListens(self) -> None:
         """
-        Without a server there is a reason at once.
+        Without a server the load fails at once, with a reason.
         """
         with socket.create_server(("127.0.0.1", 0)) as listening:
             address = Address(socket.AF_INET, listening.getsockname())
         error = self.assertRaises(LoadFailed, self.drive, address)
-        self.assertIn("nobody listens at tcp:127.0.0.1:", str(error))
+        self.assertIn("nothing listens at tcp:127.0.0.1:", str(error))
 
     def test_wrongByteLate(self) -> None:
         """
-        One wrong byte in the measured window fails it.
+        One wrong byte in the measured window fails the load.
         """
         self.fails(spoiling, "byte 63 of 64 came back as", seconds=10)
 
     def test_staleAnswer(self) -> None:
         """
-        The answer to the request before is a wrong answer.
+        The answer to the previous request is a wrong answer.
         """
 
         def stale(connection: socket.socket) -> None:
@@ -1308,7 +1319,7 @@ class DriverTestsMixin(EndingTestsMixin):
 
     def test_answerTwice(self) -> None:
         """
-        An answer that comes again is a wrong answer.
+        A repeated answer is a wrong answer.
         """
 
         def twice(connection: socket.socket) -> None:
@@ -1319,8 +1330,8 @@ class DriverTestsMixin(EndingTestsMixin):
 
     def test_answerTwiceTheSame(self) -> None:
         """
-        So is one to a request that is always answered the same, however late it comes:
-        that there is one answer too many shows in the end.
+        A repeated answer is wrong even if all answers are the same, however late it
+        comes: at the end there is one answer too many.
         """
 
         def twice(connection: socket.socket) -> None:
@@ -1334,8 +1345,8 @@ class DriverTestsMixin(EndingTestsMixin):
 
     def test_greeting(self) -> None:
         """
-        A server that speaks first is told from one that answers wrongly, whatever it is
-        asked; what it says is escaped.
+        The reason distinguishes a server that speaks first from one that answers
+        wrongly, for every kind of request. Its bytes are escaped.
         """
         said = b"220 \x1b[2Jmail ESMTP\r\n"
 
@@ -1352,13 +1363,13 @@ class DriverTestsMixin(EndingTestsMixin):
             Verbatim(b"QUIT\r\n", ofLength(3)),
         ):
             reason = (
-                r"the server speaks first: it said '220 \x1b[2Jmail ESMTP\r\n' before"
+                r"the server speaks first: it sent '220 \x1b[2Jmail ESMTP\r\n' before"
             )
             self.fails(greet, reason, exchange=exchange, patience=0.5)
 
     def test_unasked(self) -> None:
         """
-        An idle connection that speaks is a wrong answer.
+        Bytes from the server on an idle connection are a wrong answer.
         """
         accepted = itertools.count(1)
         asked = threading.Event()
@@ -1366,7 +1377,7 @@ class DriverTestsMixin(EndingTestsMixin):
         def speak(connection: socket.socket) -> None:
             number = next(accepted)
             connection.sendall(data := connection.recv(65536))
-            # One looks whether somebody listens, some verify, three are busy.
+            # One connection waits for the server, some verify, three are active.
             first = 1 + driver.Driver.VERIFYING
             if number > first + 3:
                 asked.wait(10)
@@ -1380,7 +1391,7 @@ class DriverTestsMixin(EndingTestsMixin):
 
     def test_silence(self) -> None:
         """
-        A server that does not answer is given up.
+        A server that does not answer fails the load.
         """
 
         def swallow(connection: socket.socket) -> None:
@@ -1391,8 +1402,8 @@ class DriverTestsMixin(EndingTestsMixin):
 
     def test_drips(self) -> None:
         """
-        A server whose answer comes byte by byte, and is late, is given up: in the
-        window too, and although all others are answered.
+        A server that sends an answer byte by byte, and too slowly, fails the load: also
+        in the window, and if all other requests are answered.
         """
         accepted = itertools.count(1)
 
@@ -1414,8 +1425,8 @@ class DriverTestsMixin(EndingTestsMixin):
 
     def test_oneFallsSilent(self) -> None:
         """
-        A request that is not answered any more, while others are, is counted with the
-        time it has waited.
+        A request that gets no answer, while others do, is counted, with the time it has
+        waited.
         """
         accepted = itertools.count(1)
 
@@ -1431,13 +1442,13 @@ class DriverTestsMixin(EndingTestsMixin):
 
     def test_hangUp(self) -> None:
         """
-        A server that closes is named with the connection it closed.
+        If the server closes a connection, the reason names the connection.
         """
         self.fails(lambda connection: None, "verifying connection")
 
     def test_refusesMore(self) -> None:
         """
-        The connection that is one too many is named.
+        If a connection cannot be made, the reason names it.
         """
 
         def few(more: int) -> Serve:
@@ -1450,7 +1461,8 @@ class DriverTestsMixin(EndingTestsMixin):
             return serve
 
         self.fails(few(5), "of 13", active=3, idle=10)
-        # Where there are many, whose limit may be too low; in all processes together.
+        # With many connections, over all processes, the reason hints at the file
+        # limit.
         self.patch(driver, "_USUAL_LIMIT", 2)
         address = self.listen(few(0))
         error = self.assertRaises(
@@ -1464,8 +1476,8 @@ class DriverTestsMixin(EndingTestsMixin):
 
     def test_everyAnswerCounts(self) -> None:
         """
-        What was recorded is what the server has sent, however it was cut, and what
-        was not recorded is what was not to be.
+        The recording of the window counts the answers that the server sent in it, in
+        any pieces, and the recording of the warm-up all others.
         """
         sent: list[int] = []
 
@@ -1483,12 +1495,12 @@ class DriverTestsMixin(EndingTestsMixin):
         self.assertEqual(measured["late"], 3)
         self.assertEqual(window, measured["requests"] + 3)
         verified = sum(len(turn.request) for turn in Echo(64).verification())
-        # Each is served once as it is connected, and once more at the end.
+        # Each connection gets one answer after connecting, and one at the end.
         self.assertEqual(sum(sent), verified + 64 * (7 + warming + window + 7))
 
     def test_http(self) -> None:
         """
-        An answer that is never twice the same, but right, is one.
+        Right answers are accepted even if no two are the same.
         """
         number = itertools.count()
 
@@ -1510,16 +1522,16 @@ class DriverTestsMixin(EndingTestsMixin):
         reason: str,
     ) -> None:
         """
-        A server has no number, for this reason, that sends half of an answer, and when
-        that has been read, does this.
+        The load fails, for this reason, if a server sends half of an answer, and calls
+        a function when the load has read it.
 
-        @param then: told of the connection and of the other half.
+        @param then: called with the connection and the other half.
         """
         self.fails(self.halfway(then), reason, seconds=10)
 
     def halfway(self, then: Callable[[socket.socket, bytes], object]) -> Serve:
         """
-        Serve so.
+        Send half an answer, wait until it is read, and call C{then}.
         """
         accepted = itertools.count(1)
         others = threading.Condition()
@@ -1532,7 +1544,7 @@ class DriverTestsMixin(EndingTestsMixin):
                 data = connection.recv(65536)
                 if busy == 1 and turn == 1:
                     connection.sendall(data[:40])
-                    # The driver looks at all that is ready before it looks again.
+                    # The driver handles all ready connections before it polls again.
                     with others:
                         enough = requests + 3
                         while requests < enough and others.wait(10):
@@ -1548,7 +1560,7 @@ class DriverTestsMixin(EndingTestsMixin):
 
     def test_verbatim(self) -> None:
         """
-        A server may be asked anything that it answers the same every time.
+        Any request may be used whose answer is the same every time.
         """
         turns: Counter[bytes] = Counter()
 
@@ -1568,7 +1580,7 @@ class DriverTestsMixin(EndingTestsMixin):
 
     def test_wrongHalf(self) -> None:
         """
-        A wrong byte is found, and its place, in an answer that comes in pieces.
+        A wrong byte in an answer that comes in pieces is reported, with its offset.
         """
         self.failsHalfway(
             lambda connection, half: connection.sendall(bytes([half[0] ^ 1])),
@@ -1577,7 +1589,7 @@ class DriverTestsMixin(EndingTestsMixin):
 
     def test_halfAndMore(self) -> None:
         """
-        So is what is too much.
+        Surplus bytes after an answer in pieces are reported.
         """
         self.failsHalfway(
             lambda connection, half: connection.sendall(half + b"x"),
@@ -1586,7 +1598,7 @@ class DriverTestsMixin(EndingTestsMixin):
 
     def test_halfThenSilence(self) -> None:
         """
-        A request that is answered by half, and then no more, has no answer.
+        A request with half an answer counts as unanswered.
         """
         serve = self.halfway(lambda connection, half: echo(connection))
         measured = self.drive(self.listen(serve), seconds=0.1, patience=0.5)
@@ -1594,7 +1606,7 @@ class DriverTestsMixin(EndingTestsMixin):
 
     def assertUnanswered(self, measured: Round, sent: int, seconds: float) -> None:
         """
-        So many requests were sent and not answered, one of them for so long at least.
+        Check that so many requests are unanswered, the oldest for so long at least.
         """
         self.assertEqual(measured["unanswered"] - measured["unsent"], sent)
         self.assertGreaterEqual(measured["unanswered_oldest_us"], seconds * 1e6)
@@ -1602,7 +1614,7 @@ class DriverTestsMixin(EndingTestsMixin):
 
     def test_halfThenEnd(self) -> None:
         """
-        One that is closed after half an answer is named.
+        A connection that the server closes after half an answer is named.
         """
         self.failsHalfway(
             lambda connection, half: connection.close(),
@@ -1612,7 +1624,7 @@ class DriverTestsMixin(EndingTestsMixin):
 
     def test_halfThenReset(self) -> None:
         """
-        One that is reset too.
+        A connection that the server resets after half an answer is named.
         """
 
         self.failsHalfway(
@@ -1622,12 +1634,12 @@ class DriverTestsMixin(EndingTestsMixin):
 
     def test_early(self) -> None:
         """
-        An answer that is there before its request was sent is a wrong answer.
+        An answer that arrives before its request was sent is a wrong answer.
         """
         request = bytes(16 << 20)
 
         def early(connection: socket.socket) -> None:
-            # Where nobody reads, the kernel must not take the whole request.
+            # Nothing reads, so the kernel must not take the whole request.
             connection.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 1 << 20)
             for turn in itertools.count():
                 left = 20 if turn == 2 else len(request)
@@ -1646,8 +1658,8 @@ class DriverTestsMixin(EndingTestsMixin):
 
     def test_rate(self) -> None:
         """
-        In an open loop there are as many requests as were due, on connections that
-        take turns.
+        In an open loop as many requests are sent as are due, on the connections in
+        turn.
         """
         asked: Counter[socket.socket] = Counter()
 
@@ -1673,8 +1685,9 @@ class DriverTestsMixin(EndingTestsMixin):
 
     def test_addresses(self) -> None:
         """
-        All connections come from one address while there are ports, since some servers
-        let in that alone; then from others, and the result says so.
+        All connections come from one address while it has free ports, since some
+        servers accept that one alone; then from other addresses, and the result has
+        their number.
         """
         addresses: Counter[str] = Counter()
 
@@ -1699,8 +1712,8 @@ class DriverTestsMixin(EndingTestsMixin):
 
     def test_refusesOtherAddresses(self) -> None:
         """
-        Where a server does not let in other addresses, the reason has why they were
-        needed. Where there are none, it has what is used up.
+        If a server does not accept other addresses, the reason explains why they were
+        used. If there are none, the reason names the ports.
         """
 
         def choose(connection: socket.socket) -> None:
@@ -1718,12 +1731,12 @@ class DriverTestsMixin(EndingTestsMixin):
 
     def limitPorts(self, count: int) -> None:
         """
-        Let the kernel give sockets of a load so many local ports at each address.
+        Limit the sockets of a load to so many local ports for each address.
         """
         ports = Path("/proc/sys/net/ipv4/ip_local_port_range").read_text()
         high = int(ports.split()[1])
         bounds = struct.pack("=I", high << 16 | high - count + 1)
-        # IP_LOCAL_PORT_RANGE of linux/in.h, since 6.3.
+        # IP_LOCAL_PORT_RANGE of linux/in.h, since Linux 6.3.
         option = 51
 
         class Limited(socket.socket):
@@ -1742,7 +1755,7 @@ class DriverTestsMixin(EndingTestsMixin):
 
     def tellProcessesApart(self) -> None:
         """
-        Have the second process of a load connect from 127.0.1.1, and so on.
+        Give the second process of a load addresses of 127.0.1.0/24, and so on.
         """
         connect = driver.Driver._connect
 
@@ -1755,8 +1768,8 @@ class DriverTestsMixin(EndingTestsMixin):
 
     def test_quota(self) -> None:
         """
-        What the load may use is at most what a CPU quota lets it, and at most as many
-        cores as there are processes that have something to do.
+        The load may use at most the cores of its CPU quota, and at most as many as
+        there are processes with an active connection.
         """
         self.patch(driver, "usable", lambda: 8)
         address = self.listen(echo)
@@ -1774,8 +1787,8 @@ class DriverTestsMixin(EndingTestsMixin):
 
     def test_alternatives(self) -> None:
         """
-        Of several addresses of a name the first that accepts a connection is the one
-        that the load is for, in every process. If none does, all are named.
+        If a name has several addresses, all processes use the first that accepts a
+        connection. If none does, the reason names all of them.
         """
         address = self.listen(echo)
         with socket.create_server(("127.0.0.1", 0)) as free:
@@ -1792,21 +1805,21 @@ class DriverTestsMixin(EndingTestsMixin):
         neither = replace(other, alternatives=(absent,))
         error = self.assertRaises(LoadFailed, self.drive, neither)
         self.assertEqual(
-            str(error), f"nobody listens at {other}; there is no unix:absent"
+            str(error), f"nothing listens at {other}; there is no unix:absent"
         )
 
     def churn(self, **options: Any) -> Counter[str]:
         """
-        See that each request has a connection of its own, closed by reset when it is
-        answered.
+        Check that each request has a connection of its own, closed by reset after the
+        answer.
 
-        @return: where they came from.
+        @return: the addresses of the load's sockets.
         """
         accepted = itertools.count()
         addresses: Counter[str] = Counter()
         asked: Counter[int] = Counter()
         reset: list[int] = []
-        # After all that serve have ended.
+        # An event that follows the end of every serving thread.
         self.addCleanup(lambda: self.assertEqual(len(reset), len(asked) - 4))
 
         def note(connection: socket.socket) -> None:
@@ -1826,30 +1839,30 @@ class DriverTestsMixin(EndingTestsMixin):
         (warming, _), (window, _), *_ = recordings
         self.assertEqual(window.count, measured["requests"] + measured["late"])
         self.assertGreater(window.count, 5)
-        # One looks whether somebody listens, and is not asked; some verify.
+        # One connection waits for the server and sends nothing; some verify.
         served = [times for number, times in asked.items() if number > 4]
-        # Those that are open in the end are asked once more.
+        # The connections that are open at the end send one more request.
         self.assertEqual(sorted(served), [1] * (len(served) - 5) + [2] * 5)
         self.assertEqual(5 + warming.count + window.count, len(served))
         return addresses
 
     def test_churn(self) -> None:
         """
-        Each request may have a new connection, in the place of the last one: as many
-        are open as are busy, and they leave no port in use.
+        With churn each request has a new connection, which replaces the last one: as
+        many are open as are active, and they leave no port in TIME_WAIT.
         """
         self.assertEqual(set(self.churn()), {"127.0.0.1"})
 
     def test_churnAtARate(self) -> None:
         """
-        So it may in an open loop.
+        Churn works in an open loop.
         """
         self.churn(rate=200, seconds=0.2)
 
     def test_unix(self) -> None:
         """
-        A UNIX socket has its name in the file system or in none. Connections wait where
-        its queue is full, also those that are made anew for each request.
+        A UNIX socket has its name in the file system or is abstract. Connections wait
+        if its queue is full, with churn too.
         """
 
         class Echo(socketserver.BaseRequestHandler):
@@ -1875,7 +1888,7 @@ class DriverTestsMixin(EndingTestsMixin):
 
     def test_churnFails(self) -> None:
         """
-        A new connection that is answered wrongly, or not at all, is named.
+        A new connection with a wrong answer, or none, is named.
         """
 
         def serve(connection: socket.socket) -> None:
@@ -1895,7 +1908,7 @@ class DriverTestsMixin(EndingTestsMixin):
 
     def test_churnRefused(self) -> None:
         """
-        So is one that is refused.
+        A new connection that is refused is named.
         """
         address = self.listen(echo)
         driving = self.driverType()(Plan(address, Echo(64), 1, 0, 10, 0, churn=True))
@@ -1914,7 +1927,7 @@ class DriverTestsMixin(EndingTestsMixin):
 
     def test_poisson(self) -> None:
         """
-        They may come at random.
+        Requests may be due at random times.
         """
         measured = self.drive(
             self.listen(echo), rate=2000, arrivals="poisson", seconds=0.2
@@ -1923,19 +1936,20 @@ class DriverTestsMixin(EndingTestsMixin):
 
     def test_overload(self) -> None:
         """
-        What is due and not answered is counted, and makes those wait that are behind.
+        Requests that are due and not answered are counted, and delay later ones.
         """
         measured = self.drive(self.listen(echo), rate=5e6)
         due = 5e6 * (0.01 + measured["seconds"])
         self.assertGreater(measured["backlog"], due - 2 * measured["requests"])
         fromSending = measured["latency_uncorrected_us"]
         self.assertGreater(measured["latency_us"]["p50"], fromSending["p50"])
-        # Some were sent after the window, and most never.
+        # Some requests were sent after the window, and most never.
         self.assertGreater(measured["late"], 3)
         self.assertEqual(measured["unanswered"], measured["unsent"])
         self.assertEqual(measured["late"] + measured["unsent"], measured["backlog"])
         self.assertGreater(measured["unanswered_oldest_us"], 50_000)
-        # What was due in the warm-up is among those left at the end, and not in "due".
+        # Requests due in the warm-up count in the backlog at the end, but not in
+        # "due".
         self.assertGreater(measured["backlog_before"], 0.01 * 5e6 / 2)
         self.assertEqual(
             measured["due"] + measured["backlog_before"],
@@ -1944,8 +1958,8 @@ class DriverTestsMixin(EndingTestsMixin):
 
     def test_stalls(self) -> None:
         """
-        A server that stands still for 200 ms a second is seen by all requests that were
-        due meanwhile, and not only by the one that was sent.
+        If a server pauses for 200 ms a second, all requests due meanwhile have a higher
+        latency, and not only the one that was sent.
         """
         server, address = self.listenElsewhere("ThreadingTCPServer")
         over = threading.Event()
@@ -1968,7 +1982,7 @@ class DriverTestsMixin(EndingTestsMixin):
 
     def test_openSilence(self) -> None:
         """
-        A server that falls silent in an open loop is given up.
+        A server that stops answering in an open loop fails the load.
         """
         accepted = itertools.count(1)
 
@@ -1985,14 +1999,15 @@ class DriverTestsMixin(EndingTestsMixin):
 
     def test_nothingDue(self) -> None:
         """
-        A server that is asked nothing for a long time is not silent.
+        A server that gets no request for a long time does not count as silent.
         """
         measured = self.drive(self.listen(echo), rate=1, seconds=2.5, patience=0.5)
         self.assertGreater(measured["requests"], 0)
 
     def test_openUnasked(self) -> None:
         """
-        What comes after an answer, while nothing is asked, is a wrong answer.
+        Bytes that come after an answer, while no request is in flight, are a wrong
+        answer.
         """
         accepted = itertools.count(1)
 
@@ -2009,9 +2024,9 @@ class DriverTestsMixin(EndingTestsMixin):
 
     def test_processes(self) -> None:
         """
-        Several processes have a share of the connections each, all of them served, and
-        none has the payloads of another; what they measured is one result. All are
-        there until the server's memory has been read, and then closed by reset.
+        Each of several processes has a share of the connections, which are all served,
+        and has payloads of its own; the parts make one result. All connections stay
+        open until the server's memory has been read, and are then closed by reset.
         """
         self.tellProcessesApart()
         addresses: Counter[str] = Counter()
@@ -2019,7 +2034,7 @@ class DriverTestsMixin(EndingTestsMixin):
         others: set[socket.socket] = set()
         there: list[int] = []
         reset: list[socket.socket] = []
-        # After all that serve have ended.
+        # An event that follows the end of every serving thread.
         self.addCleanup(lambda: self.assertEqual(len(reset), 12))
 
         def note(connection: socket.socket) -> None:
@@ -2056,9 +2071,10 @@ class DriverTestsMixin(EndingTestsMixin):
             processes=3,
             seconds=0.3,
         )
-        # Before the first of them connects, and when all have.
+        # The first reading before any process connects, the second when all are
+        # connected.
         self.assertEqual(there, [0, 8])
-        # One looks whether somebody listens, some verify.
+        # One connection waits for the server, some verify.
         first = 1 + driver.Driver.VERIFYING + 4
         self.assertEqual(
             addresses, {"127.0.0.1": first, "127.0.1.1": 4, "127.0.2.1": 4}
@@ -2073,14 +2089,14 @@ class DriverTestsMixin(EndingTestsMixin):
 
     def test_sample(self) -> None:
         """
-        Where connections are idle, some of all are asked once more at the end, by each
-        process; and the memory that a connection took is told where there are many.
+        If there are idle connections, each process sends one more request on a sample
+        of all at the end. The result has the memory per connection if there are many.
         """
         self.tellProcessesApart()
         asked: Counter[int] = Counter()
 
         def note(connection: socket.socket) -> None:
-            # Of a process that verifies nothing.
+            # Of a process that does not verify.
             other = connection.getpeername()[0] == "127.0.1.1"
             while data := connection.recv(65536):
                 if other:
@@ -2098,7 +2114,7 @@ class DriverTestsMixin(EndingTestsMixin):
             self.assertEqual(measured["sampled"], min(many, sample))
             held = {"server_bytes_per_connection", "kernel_bytes_per_connection"}
             self.assertEqual(held & {*measured}, held if many == 13 else set())
-            # One of the busy ones is there, and one half of the others.
+            # One active connection is in the sample, and one half of the others.
             again = [count for count in asked.values() if count == 2]
             self.assertTrue(len(again) <= min(many, sample) // 2)
             self.assertTrue(again)
@@ -2107,7 +2123,7 @@ class DriverTestsMixin(EndingTestsMixin):
 
     def test_sampleLost(self) -> None:
         """
-        An idle connection that has no answer any more is found.
+        An idle connection that gets no answer any more is found.
         """
         accepted = itertools.count(1)
 
@@ -2123,7 +2139,7 @@ class DriverTestsMixin(EndingTestsMixin):
 
     def test_rateOfProcesses(self) -> None:
         """
-        In an open loop they share the rate, by the connections that they have.
+        In an open loop the processes split the rate in proportion to their connections.
         """
         told, telling = os.pipe()
         self.addCleanup(os.close, told)
@@ -2142,7 +2158,7 @@ class DriverTestsMixin(EndingTestsMixin):
 
     def test_companionFails(self) -> None:
         """
-        What goes wrong in another process is said, and in which.
+        A failure in another process is reported, with the process.
         """
         self.tellProcessesApart()
 
@@ -2162,7 +2178,7 @@ class DriverTestsMixin(EndingTestsMixin):
 
     def test_companionEnds(self) -> None:
         """
-        A process that ends by itself is missed.
+        A process that ends by itself is reported.
         """
 
         class Fatal(Echo):
@@ -2184,7 +2200,7 @@ class PythonDriverTests(DriverTestsMixin, SynchronousTestCase):
 
     def driverType(self) -> type[driver.Driver]:
         """
-        What is always there.
+        The driver in Python is always available.
         """
         return driver.Driver
 
@@ -2196,7 +2212,7 @@ class FastDriverTests(DriverTestsMixin, SynchronousTestCase):
 
     def driverType(self) -> type[driver.Driver]:
         """
-        What had to be compiled.
+        The compiled driver, which must have been built.
         """
         if driver.fastest() is driver.Driver:
             raise SkipTest("it is not compiled")
@@ -2210,7 +2226,7 @@ class TLSDriverTests(EndingTestsMixin, SynchronousTestCase):
 
     def setUp(self) -> None:
         """
-        Have a certificate.
+        Make a certificate.
         """
         self.context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
         directory = Path(self.mktemp())
@@ -2219,17 +2235,17 @@ class TLSDriverTests(EndingTestsMixin, SynchronousTestCase):
 
     def driverType(self) -> type[driver.Driver]:
         """
-        That for TLS.
+        The driver with TLS.
         """
         return driver.fastest(tls=True)
 
     def listen(self, serve: Serve, *options: Any, **named: Any) -> Address:
         """
-        As without TLS; connections that make no handshake are not served.
+        As without TLS, but connections without a handshake are not served.
         """
 
         def encrypted(connection: socket.socket) -> None:
-            # Else what is sent last would wait for an acknowledgement.
+            # Without this the last bytes would wait for an acknowledgement.
             connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
             with self.context.wrap_socket(connection, server_side=True) as secured:
                 serve(secured)
@@ -2238,28 +2254,28 @@ class TLSDriverTests(EndingTestsMixin, SynchronousTestCase):
 
     def test_echo(self) -> None:
         """
-        A right server has a number.
+        A right server gives a result.
         """
         measured = self.drive(self.listen(echo), idle=10)
         self.assertGreater(measured["requests"], 0)
 
     def test_largePayload(self) -> None:
         """
-        A request may take many records, and more room than the kernel has.
+        A request may need many records, and more space than the buffers of the kernel.
         """
         measured = self.drive(self.listen(echo), Echo(1_000_000), active=2, seconds=1)
         self.assertGreater(measured["requests"], 0)
 
     def test_rate(self) -> None:
         """
-        It may be asked in an open loop.
+        TLS works in an open loop.
         """
         measured = self.drive(self.listen(echo), rate=1000, seconds=0.1)
         self.assertGreater(measured["requests"], 0)
 
     def test_churn(self) -> None:
         """
-        Each request may have a connection of its own, and then a whole handshake.
+        With churn each request has a connection of its own, and so a whole handshake.
         """
         resumed: list[bool | None] = []
 
@@ -2281,8 +2297,7 @@ class TLSDriverTests(EndingTestsMixin, SynchronousTestCase):
 
     def test_serverName(self) -> None:
         """
-        The handshake names the host that was given, if it is no address, on every
-        connection.
+        The handshake names the host if it is not an address, on every connection.
         """
         named: set[str | None] = set()
         self.context.sni_callback = lambda secured, name, context: named.add(name)
@@ -2294,19 +2309,19 @@ class TLSDriverTests(EndingTestsMixin, SynchronousTestCase):
 
     def test_wrongByte(self) -> None:
         """
-        A wrong byte is found.
+        A wrong byte is reported.
         """
         self.fails(spoiling, "byte 63 of 64 came back as", seconds=10)
 
     def test_hangUp(self) -> None:
         """
-        A server that ends what it has not answered is named with the connection.
+        If a server closes a connection before it answers, the connection is named.
         """
         self.fails(lambda connection: None, "verifying connection")
 
     def test_silence(self) -> None:
         """
-        A handshake that does not go on is waited for, and given up.
+        The load waits for a handshake that does not go on, and then fails.
         """
 
         def swallow(connection: socket.socket) -> None:
@@ -2314,7 +2329,7 @@ class TLSDriverTests(EndingTestsMixin, SynchronousTestCase):
                 pass
 
         address = super().listen(swallow)
-        # Did it spin, there would be no end of events.
+        # If the loop did spin, the number of polls would not end.
         error = self.assertRaises(LoadFailed, self.drive, address, patience=0.2)
         self.assertIn(
             "the TLS handshake on verifying connection 1 is not finished after 0.2 s: "
@@ -2324,8 +2339,8 @@ class TLSDriverTests(EndingTestsMixin, SynchronousTestCase):
 
     def test_noTLS(self) -> None:
         """
-        Whatever a server that does not speak TLS makes of a handshake, it is said that
-        it may not speak TLS.
+        If a server does not speak TLS, the reason suggests this, however the server
+        reacts to the handshake.
         """
 
         def answering(answer: bytes) -> Serve:
@@ -2368,8 +2383,8 @@ class TLSDriverTests(EndingTestsMixin, SynchronousTestCase):
 
     def test_otherHandshake(self) -> None:
         """
-        Of a server that speaks TLS, and refuses the handshake, it is not said that it
-        does not.
+        If a server speaks TLS and refuses the handshake, the reason does not suggest
+        that it does not speak TLS.
         """
         self.context.maximum_version = ssl.TLSVersion.TLSv1
         address = self.listen(echo)
@@ -2379,25 +2394,25 @@ class TLSDriverTests(EndingTestsMixin, SynchronousTestCase):
 
     def test_notConnected(self) -> None:
         """
-        A connection that is not there yet takes nothing, and one that is refused says
-        so.
+        A socket that is not connected yet takes no bytes, and a refused one raises the
+        error.
         """
         with socket.create_server(("127.0.0.1", 0)) as free:
             address = free.getsockname()
         with socket.socket() as plain:
             plain.setblocking(False)
-            encrypted = Encrypted(plain)
-            for fails in (lambda: encrypted.send(b"x"), lambda: encrypted.recv(1)):
+            tlsSocket = TlsSocket(plain)
+            for fails in (lambda: tlsSocket.send(b"x"), lambda: tlsSocket.recv(1)):
                 self.assertRaises(BlockingIOError, fails)
-            self.assertEqual(encrypted.awaited, select.EPOLLIN | select.EPOLLOUT)
+            self.assertEqual(tlsSocket.awaited, select.EPOLLIN | select.EPOLLOUT)
             with contextlib.suppress(BlockingIOError):
                 plain.connect(address)
-            self.assertRaises(ConnectionRefusedError, encrypted.send, b"x")
+            self.assertRaises(ConnectionRefusedError, tlsSocket.send, b"x")
 
 
-class SpreadTests(SynchronousTestCase):
+class SplitTests(SynchronousTestCase):
     """
-    Tests for L{spread}.
+    Tests for L{split}.
     """
 
     def plan(self, active: int, idle: int, rate: float | None = None) -> Plan:
@@ -2409,13 +2424,14 @@ class SpreadTests(SynchronousTestCase):
 
     def test_shares(self) -> None:
         """
-        The shares make the whole, differ by one, and the first has something to do.
+        The shares add up to the plan, differ by one at most, and the first has an
+        active connection.
         """
         for active, idle, processes in itertools.product(
             (1, 2, 5), (0, 1, 7), (1, 3, 5)
         ):
-            shares = spread(self.plan(active, idle, 100.0), processes)
-            # A process without a connection would be of no use.
+            shares = split(self.plan(active, idle, 100.0), processes)
+            # A process without a connection would be useless.
             self.assertEqual(len(shares), min(processes, active + idle))
             self.assertEqual(sum(share.active for share in shares), active)
             self.assertEqual(sum(share.idle for share in shares), idle)
@@ -2427,28 +2443,29 @@ class SpreadTests(SynchronousTestCase):
 
     def test_descriptorLimit(self) -> None:
         """
-        There are as many processes as the hard limit on open files takes; where
-        they may not be as many, it is said.
+        There are as many processes as the hard limit on open files requires; if the
+        limit is too low, the reason has it.
         """
         soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
         self.addCleanup(resource.setrlimit, resource.RLIMIT_NOFILE, (soft, hard))
         plan = self.plan(1, hard)
-        self.assertEqual(len(spread(self.plan(1, hard // 2))), 1)
-        self.assertEqual(len(spread(plan)), 2)
+        self.assertEqual(len(split(self.plan(1, hard // 2))), 1)
+        self.assertEqual(len(split(plan)), 2)
         self.assertEqual(resource.getrlimit(resource.RLIMIT_NOFILE), (hard, hard))
         for large, processes in ((plan, 1), (self.plan(1, 255 * hard), None)):
-            error = self.assertRaises(LoadFailed, spread, large, processes)
+            error = self.assertRaises(LoadFailed, split, large, processes)
             self.assertIn(f"the hard limit is {hard:,}", str(error))
 
 
 class Offspring:
     """
-    A child of this process, forked, that does one thing and then stays until told.
+    A forked child of this process, which calls one function and then stays until the
+    test ends it.
     """
 
     def __init__(self, do: Callable[[], object] = lambda: None) -> None:
         """
-        Returns when the child has done it.
+        Return when the child has called the function.
         """
         told, self._tell = os.pipe()
         done, say = os.pipe()
@@ -2469,7 +2486,7 @@ class Offspring:
 
     def end(self) -> None:
         """
-        Tell it to end, and wait for it.
+        Have the child end, and wait for it.
         """
         os.close(self._tell)
         os.waitpid(self.pid, 0)
@@ -2477,7 +2494,7 @@ class Offspring:
 
 def burn(seconds: float) -> None:
     """
-    Use so much CPU time.
+    Use so many seconds of CPU time.
     """
     end = time.process_time() + seconds
     while time.process_time() < end:
@@ -2486,7 +2503,7 @@ def burn(seconds: float) -> None:
 
 def switch(times: int = 500) -> None:
     """
-    Have somebody else run, so many times.
+    Give up the core, so many times.
     """
     for _ in range(times):
         time.sleep(1e-6)
@@ -2502,7 +2519,7 @@ class WatchTests(SynchronousTestCase):
 
     def offspring(self, do: Callable[[], object] = lambda: None) -> Offspring:
         """
-        A child that ends with the test.
+        A child that the end of the test ends.
         """
         child = Offspring(do)
         self.addCleanup(child.end)
@@ -2510,7 +2527,8 @@ class WatchTests(SynchronousTestCase):
 
     def test_cpu(self) -> None:
         """
-        CPU time is that of the process, much finer than a tick of 10 ms.
+        CPU time is that of the process, with a resolution much finer than a tick of 10
+        ms.
         """
         self.watch.read()
         reaped = sum(os.times()[2:4])
@@ -2522,7 +2540,7 @@ class WatchTests(SynchronousTestCase):
 
     def test_cpuOfChildren(self) -> None:
         """
-        CPU time of a child counts while there is one.
+        The CPU time of a child counts while it runs.
         """
         before = self.watch.cpu()
         self.offspring(lambda: burn(0.2))
@@ -2531,8 +2549,8 @@ class WatchTests(SynchronousTestCase):
 
     def test_cpuOfTheDead(self) -> None:
         """
-        What a child has used is not lost when it ends, nor counted twice: not what it
-        used before it was found, and not what it used afterwards.
+        The CPU time of an ended child is neither lost nor counted twice, whether it
+        used it before C{read} found it or afterwards.
         """
         own = time.process_time()
         first = self.watch.cpu()
@@ -2544,14 +2562,14 @@ class WatchTests(SynchronousTestCase):
         Offspring(lambda: burn(0.2)).end()
         last = self.watch.cpu()
         own = time.process_time() - own
-        # The kernel counts that of the dead in ticks of 10 ms.
+        # The kernel counts the CPU time of ended children in ticks of 10 ms.
         self.assertGreater(third - second, -0.03)
         self.assertGreater(last - third, 0.17)
         self.assertLess(last - first - own, 0.55)
 
     def test_parts(self) -> None:
         """
-        The time in user mode and in the kernel is that of the living and the dead.
+        The time in user mode and in the kernel includes ended processes.
         """
         before = self.watch.read()
         self.offspring(lambda: burn(0.2))
@@ -2562,8 +2580,8 @@ class WatchTests(SynchronousTestCase):
 
     def test_userShare(self) -> None:
         """
-        The two parts of CPU time are counted in full ticks, and unknown where most of
-        it may be in others.
+        The two parts of CPU time are counted in full ticks, and unknown where
+        incomplete ticks may be most of it.
         """
 
         def counters(cpu: float, user: float, processes: int) -> watching.Counters:
@@ -2577,7 +2595,7 @@ class WatchTests(SynchronousTestCase):
 
     def test_threads(self) -> None:
         """
-        Context switches of every thread count.
+        The context switches of every thread count.
         """
         begin, end = threading.Event(), threading.Event()
 
@@ -2597,8 +2615,8 @@ class WatchTests(SynchronousTestCase):
 
     def test_involuntary(self) -> None:
         """
-        The context switches that the scheduler forced are counted apart, as the kernel
-        counts them for getrusage(2).
+        Involuntary context switches are counted separately, as the kernel counts them
+        for getrusage(2).
         """
 
         def forced() -> int:
@@ -2615,8 +2633,8 @@ class WatchTests(SynchronousTestCase):
 
     def test_switchesOfChildren(self) -> None:
         """
-        Context switches of children count while they are there, and one that ends
-        takes nothing from the others'.
+        The context switches of children count while they run, and one that ends does
+        not change those of the others.
         """
         first = Offspring(lambda: switch(1000))
         before = self.watch.read()
@@ -2627,7 +2645,7 @@ class WatchTests(SynchronousTestCase):
 
     def test_memoryAlone(self) -> None:
         """
-        The memory of a process alone is what it has resident.
+        The memory of a single process is its resident set.
         """
         used = self.watch.memory()
         assert used is not None
@@ -2637,8 +2655,8 @@ class WatchTests(SynchronousTestCase):
 
     def test_sharedMemory(self) -> None:
         """
-        What children share with their parent counts once, however many they are, and
-        some of them stand for all.
+        Memory that children share with their parent counts once, for any number of
+        children, and a sample stands for all.
         """
         shared = bytearray(os.urandom(64 << 20))
         children = [self.offspring() for _ in range(8)]
@@ -2657,7 +2675,7 @@ class WatchTests(SynchronousTestCase):
 
     def test_privateMemory(self) -> None:
         """
-        What children have for themselves counts as often as there are such.
+        Memory that children do not share counts for each child.
         """
         self.offspring()
         before = self.watch.memory()
@@ -2670,7 +2688,7 @@ class WatchTests(SynchronousTestCase):
 
     def test_secretMemory(self) -> None:
         """
-        Where the kernel does not say what is shared, there is no number.
+        If the kernel does not report shared memory, there is no number.
         """
         self.offspring()
         self.patch(watching, "_PSS", re.compile("nothing"))
@@ -2678,7 +2696,7 @@ class WatchTests(SynchronousTestCase):
 
     def test_gone(self) -> None:
         """
-        A process that is not there cannot be watched, nor one any longer that ended.
+        A process that does not exist or has ended cannot be watched.
         """
         child = Offspring()
         watch = watching.Watch(child.pid)
@@ -2713,15 +2731,16 @@ class JudgedTests(SynchronousTestCase):
 
     def test_keptFromRunning(self) -> None:
         """
-        So is one that used little CPU time, since it was seldom let run.
+        A load that used little CPU time, since it had to wait for a core, is the limit
+        too.
         """
         self.assertTrue(self.judged(0.2, load_busy_fraction=0.9)["load_limited"])
         self.assertFalse(self.judged(0.2, load_busy_fraction=0.89)["load_limited"])
 
     def test_keptUp(self) -> None:
         """
-        Of what was due, what may be left is left by chance; and chance may have more
-        be due than there was to be.
+        A small backlog is taken for chance; and by chance more requests may be due than
+        expected.
         """
         for requests, left, due, keptUp, answered in (
             (950, 0, 900, True, 1.0),
@@ -2735,8 +2754,8 @@ class JudgedTests(SynchronousTestCase):
 
     def test_few(self) -> None:
         """
-        Where few requests are due they count, and not how many there would be in a
-        longer time; the last of them may be due at the very end.
+        If few requests are due, their own number counts, and not that of a longer time;
+        the last of them may be due at the very end.
         """
         for requests, left, due, keptUp, answered in (
             (1, 0, 1, True, 1.0),

@@ -22,8 +22,8 @@ def backends(asJson: bool) -> None:
     """
     List every I/O model: available here, or why not.
 
-    References are no reactors: servers that do as little as can be done, which
-    iodemo compare measures beside them.
+    A reference is not a reactor: it is a server that does as little as possible, and
+    iodemo compare measures it together with the reactors.
     """
     if asJson:
         click.echo(

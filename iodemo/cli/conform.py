@@ -18,28 +18,29 @@ from rich.console import Console
     "name",
     required=True,
     metavar="NAME",
-    help="A short name, as in twistd --reactor, or a class: package.module.Class.",
+    help="A short name, as for twistd --reactor, or a class: package.module.Class.",
 )
 @click.option("--json", "asJson", is_flag=True, help="Print JSON.")
 @click.option(
     "--full",
     is_flag=True,
-    help="Run all of Twisted's tests under the reactor, not its reactor tests only: "
+    help="Run all tests of Twisted under the reactor, not only its reactor tests: "
     "some ten thousand, in three to ten minutes on two cores.",
 )
 def conform(name: str, asJson: bool, full: bool) -> None:
     """
-    Hold a reactor against Twisted's own reactor tests.
+    Run Twisted's own reactor tests under a reactor.
 
-    The control is Twisted's epoll reactor, here and now. The exit status is 0 if the
-    reactor fails nothing that the control passes, apart from its documented
-    exceptions: CONFORMANCE_EXCEPTIONS in its module, reason by test.
+    The control is Twisted's epoll reactor, which runs the same tests on this machine.
+    The exit status is 0 if the reactor passes every test that the control passes,
+    except for documented exceptions: CONFORMANCE_EXCEPTIONS in its module, a dictionary
+    from test to reason.
 
-    It takes about a minute without --full; ten for fork, under which many tests end
-    only when their time is over. A test that hangs for a minute is ended, and named
-    like any other that goes wrong. With --full, tests of what is not installed are
-    skipped, or fail under both: pip install 'twisted[all-non-platform]' brings most
-    of it.
+    Without --full this takes about a minute; for fork ten minutes, since many tests
+    run into their timeout there. A test that hangs for a minute is killed and listed as
+    failed. With --full, tests of optional packages are skipped, or fail under both
+    reactors, if these are not installed: pip install 'twisted[all-non-platform]'
+    installs most of them.
 
     \b
       iodemo conform --reactor busypoll

@@ -15,7 +15,7 @@ from rich.console import Console
 from iodemo.cli.options import Named
 
 
-@click.command(short_help="Compare two runs: what is different in the new one.")
+@click.command(short_help="Compare two runs, and list the differences.")
 @click.argument("old", type=Named())
 @click.argument("new", type=Named())
 @click.option("--json", "asJson", is_flag=True, help="Print JSON.")
@@ -23,19 +23,19 @@ from iodemo.cli.options import Named
     "--different-machines",
     "insisted",
     is_flag=True,
-    help="Compare runs of different machines, kernels or cores all the same.",
+    help="Compare the runs even if machines, kernels or cores differ.",
 )
 @click.option(
     "--different-plans",
     "anyPlan",
     is_flag=True,
-    help="Compare runs with other windows, servers or questions all the same.",
+    help="Compare the runs even if windows, servers or scenarios differ.",
 )
 def diff(old: Path, new: Path, asJson: bool, insisted: bool, anyPlan: bool) -> None:
     """
-    Compare two runs: what is different in NEW, backend by backend and point by point.
+    Compare two runs, and list the differences of NEW from OLD, by backend and point.
 
-    OLD and NEW are results.json files, or the directories they are in.
+    OLD and NEW are results.json files, or the directories that contain them.
     """
     from iodemo.report.difftable import DiffTable
     from iodemo.results.diff import MACHINE, difference, differing, plansDiffering
@@ -49,13 +49,13 @@ def diff(old: Path, new: Path, asJson: bool, insisted: bool, anyPlan: bool) -> N
     if apart and not insisted:
         raise click.ClickException(
             f"measured on different machines ({'; '.join(apart)}): "
-            "--different-machines compares them all the same"
+            "--different-machines compares them even so"
         )
     others = plansDiffering(before, after)
     if others and not anyPlan:
         raise click.ClickException(
             f"measured by different plans ({'; '.join(others)}): "
-            "--different-plans compares them all the same"
+            "--different-plans compares them even so"
         )
     found = difference(before, after)
     if asJson:

@@ -11,10 +11,10 @@ from rich.table import Table
 from rich.text import Text
 
 
-@click.command(short_help="Is this machine fit for measuring?")
+@click.command(short_help="Check whether this machine is fit for measuring.")
 def doctor() -> None:
     """
-    Check whether this machine is fit for measuring, and say what to change.
+    Check whether this machine is fit for measuring, and advise what to change.
     """
     from iodemo.doctor import examine
 

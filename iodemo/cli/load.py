@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from iodemo.results.schema import Round
 
 
-@click.command(short_help="Ask one server, as fast as it answers or at a rate.")
+@click.command(short_help="Load one server, as fast as it answers or at a rate.")
 @click.argument("endpoint")
 @click.option(
     "--kind", default="echo", show_default=True, help=f"{KINDS}; stream, sink or chat."
@@ -49,13 +49,13 @@ if TYPE_CHECKING:
     type=click.IntRange(0, MOST_CONNECTIONS),
     default=0,
     show_default=True,
-    help="Further connections, which ask and read no answer.",
+    help="Further connections, which send requests and read no answer.",
 )
 @click.option(
     "--processes",
     type=click.IntRange(1, MOST_PROCESSES),
     metavar="N",
-    help="Share all this among so many processes.  [default: as few as can]",
+    help="Split connections and rate among N processes.  [default: as few as possible]",
 )
 @click.option(
     "--payload",
@@ -69,7 +69,7 @@ if TYPE_CHECKING:
     "--rate",
     type=Number(0.00001, 10_000_000),
     metavar="R",
-    help="Requests due a second, however fast they are answered.",
+    help="Requests due per second, however fast the server answers.",
 )
 @click.option(
     "--arrivals",
@@ -79,9 +79,8 @@ if TYPE_CHECKING:
 @click.option(
     "--churn",
     is_flag=True,
-    help="A new connection for each request, closed when it is answered. Of more "
-    "--connections than the server's listen queue takes (50 in Twisted) some wait a "
-    "second.",
+    help="A new connection for each request, closed after the answer. With more "
+    "--connections than the server's backlog (50 in Twisted), some wait a second.",
 )
 @click.option(
     "--seconds",
@@ -96,14 +95,14 @@ if TYPE_CHECKING:
     default=0.5,
     show_default=True,
     metavar="SECONDS",
-    help="The same load before it, not counted.",
+    help="Length of the same load before the window, not counted.",
 )
 @click.option(
     "--wait",
     type=Seconds(),
     default=0.0,
     metavar="SECONDS",
-    help="Go on trying so long while nobody listens.",
+    help="Retry for so long while no server listens.",
 )
 @click.option(
     "--timeout",
@@ -111,33 +110,33 @@ if TYPE_CHECKING:
     default=10.0,
     show_default=True,
     metavar="SECONDS",
-    help="Fail where an answer is not whole so long after its request; after the "
-    "window, await those under way for so long, and count what has no answer.",
+    help="Fail if an answer is not whole so long after its request. After the window, "
+    "wait so long for answers, and count the requests without one.",
 )
 @click.option(
     "--compare-field",
     "compared",
     multiple=True,
     metavar="NAME",
-    help="Of answers of HTTP, compare this field of the head too. May be repeated.",
+    help="Compare this field of the head of HTTP answers, too. May be repeated.",
 )
 @click.option(
     "--server-name",
     "serverName",
     metavar="NAME",
-    help="What to call the server in TLS (SNI) and in the Host of http:/PATH.  "
+    help="The server's name in TLS (SNI) and in the Host of http:/PATH.  "
     "[default: the host of ENDPOINT]",
 )
 @click.option(
     "--watch",
     type=click.IntRange(1),
     metavar="PID",
-    help="Report what this process (the server) used meanwhile.",
+    help="Report CPU time, memory and context switches of this process (the server).",
 )
 @click.option(
     "--calls",
     is_flag=True,
-    help="With --watch: count its system calls, for a moment after the window.",
+    help="With --watch: count its system calls, for 0.1 s after the window.",
 )
 @click.option("--json", "asJson", is_flag=True, help="Print one JSON object.")
 def load(
@@ -162,25 +161,28 @@ def load(
     asJson: bool,
 ) -> None:
     """
-    Ask a server at ENDPOINT as fast as it answers, and say how fast that was.
+    Send requests to the server at ENDPOINT, and measure throughput and latency.
 
-    A closed loop: each busy connection sends its next request when the last is
-    answered. With --rate it is an open one: requests are due on a schedule, and
+    The load is a closed loop: each busy connection sends its next request when its last
+    is answered. With --rate it is an open loop: requests are due on a schedule, and
     latency counts from when they were due. Every answer is checked, byte for byte; of
-    HTTP that is the status and the body, and --compare-field adds fields of the head.
-    ENDPOINT is tcp:HOST:PORT, tls:HOST:PORT (with any certificate) or unix:PATH, where
-    HOST may be a name or an address, an IPv6 address in brackets. Of a name with
-    several addresses the first that accepts a connection is used.
+    an HTTP answer the status and the body are checked, and --compare-field adds fields
+    of the head.
+    ENDPOINT is tcp:HOST:PORT, tls:HOST:PORT (any certificate is accepted) or unix:PATH.
+    HOST is a name or an address, an IPv6 address in brackets. If a name has several
+    addresses, the load uses the first that accepts a connection.
 
-    A connection that the server closes between two answers is made again, and the cost
-    is in the latency of the next request. A request that was under way is sent again,
-    and its latency counts from the first time. Both are counted.
+    A connection that the server closes between two answers is made again, and the
+    latency of the next request includes the cost. A request in flight at that moment is
+    sent again, and its latency counts from the first time. Both are counted.
 
-    A REQUEST is answered the same every time, with so many BYTES, or all until END.
-    A stream is received as fast as it comes, a sink is sent as much as it takes. In
-    a chat one of the connections at a time says a line, which all of them must hear: a
-    request is a line heard by one.
-    Write what cannot be typed as \\r \\n \\t \\0 \\xHH, and a colon in END as \\x3a.
+    The answer to a REQUEST must be the same every time: with length it has so many
+    BYTES, with until it ends with END. From a stream the load receives as fast as it
+    can; to a sink it sends as fast as the server reads. In a chat one connection at a
+    time sends a line, and all connections must receive it: a line received by one
+    connection counts as a request.
+    In REQUEST and END, write special bytes as \\r \\n \\t \\0 \\xHH, and a colon in END
+    as \\x3a.
 
     \b
       iodemo load tcp:127.0.0.1:8007 --kind echo --connections 100 --idle 1000
@@ -191,7 +193,7 @@ def load(
     from iodemo.load.address import BadAddress, parseAddress
     from iodemo.load.exchanges import OTHER_KINDS, UnknownKind, exchangeOf
     from iodemo.load.flow import driverOf
-    from iodemo.load.plan import LoadFailed, Plan, TooLate, spread
+    from iodemo.load.plan import LoadFailed, Plan, TooLate, split
     from iodemo.load.round import judged
     from iodemo.load.watching import NothingToWatch, Watch
 
@@ -223,7 +225,7 @@ def load(
             stalled=stalled,
         )
         watched = None if watch is None else Watch(watch, calls)
-        first, *others = spread(plan, processes)
+        first, *others = split(plan, processes)
         phases = Console(stderr=True)
         driving = driverOf(exchange, address.tls)(
             first,
@@ -237,7 +239,7 @@ def load(
             signal.signal(signal.SIGINT, driving.interrupt)
         measured = driving.run()
     except TooLate as error:
-        # A program that reads JSON has its own way to say what to do.
+        # A program that reads JSON may have another name for this option.
         hint = "" if asJson else " (--timeout SECONDS waits longer)"
         raise click.ClickException(f"{error}{hint}") from error
     except (BadAddress, LoadFailed, UnknownKind, NothingToWatch) as error:
@@ -259,42 +261,42 @@ def _roundTable(measured: Round, judged: Judged) -> Table:
         table.add_row("interrupted", f"after {measured['seconds']:.3g} s")
     table.add_row("throughput", f"{measured['throughput']:,.0f} requests a second")
     if "bytes_per_second" in measured:
-        said = f"{measured['bytes_per_second'] / 1e6:,.0f} MB a second"
-        table.add_row("", f"{said}: a request is a piece of 64 KiB")
+        text = f"{measured['bytes_per_second'] / 1e6:,.0f} MB a second"
+        table.add_row("", f"{text}: a request is a piece of 64 KiB")
     if "backlog" in measured:
-        said = f"{measured['rate']:,.7g} requests a second"
+        text = f"{measured['rate']:,.7g} requests a second"
         if "due" in measured:
-            said += f", {measured['due']:,} in the window"
-        table.add_row("due", said)
-        late = "" if judged["kept_up"] else ": they were not kept up with"
+            text += f", {measured['due']:,} in the window"
+        table.add_row("due", text)
+        late = "" if judged["kept_up"] else ": the server did not keep up"
         answered = f"{100 * judged['answered_fraction']:.3g}% of those due"
         table.add_row("answered", f"{answered}{late}")
-        said = f"{measured['backlog']:,} were due and not answered at the end"
+        text = f"{measured['backlog']:,} were due and not answered at the end"
         if measured.get("backlog_before"):
-            said += f", {measured['backlog_before']:,} at the beginning (warm-up)"
-        table.add_row("backlog", said)
+            text += f", {measured['backlog_before']:,} at the beginning (warm-up)"
+        table.add_row("backlog", text)
     if measured.get("unanswered"):
         oldest = measured["unanswered_oldest_us"] / 1e6
-        said = (
-            f"{measured['unanswered']:,} requests under way or due at the end, the "
+        text = (
+            f"{measured['unanswered']:,} requests in flight or due at the end, the "
             f"oldest for {oldest:,.3g} s"
         )
         if measured["unsent"]:
-            said += f"; {measured['unsent']:,} found no connection free"
-        table.add_row("unanswered", f"{said}: no latency has them")
+            text += f"; {measured['unsent']:,} found no connection free"
+        table.add_row("unanswered", f"{text}: they have no latency")
     if measured.get("reconnects"):
-        said = "connections, which the server had closed"
-        table.add_row("made again", f"{measured['reconnects']:,} {said}")
+        text = "connections that the server had closed"
+        table.add_row("made again", f"{measured['reconnects']:,} {text}")
     if measured.get("resent"):
-        said = "requests without any answer, when the server closed their connection"
-        table.add_row("sent again", f"{measured['resent']:,} {said}")
+        text = "requests in flight when the server closed their connection"
+        table.add_row("sent again", f"{measured['resent']:,} {text}")
     if "retransmitted" in measured:
-        said = "connections waited until the kernel tried again: is the server's listen"
-        said = f"{measured['retransmitted']:,} {said} queue (backlog) full?"
-        table.add_row("retransmitted", said)
+        text = "connections waited for a retransmission: is the server's backlog full?"
+        text = f"{measured['retransmitted']:,} {text}"
+        table.add_row("retransmitted", text)
     if "idle_closed" in measured:
-        said = "idle connections, so as many fewer were open"
-        table.add_row("server closed", f"{measured['idle_closed']:,} {said}")
+        text = "idle connections, so fewer were open"
+        table.add_row("server closed", f"{measured['idle_closed']:,} {text}")
     if "fields_left_out" in measured:
         names = ", ".join(measured["fields_left_out"])
         table.add_row("not compared", Text(f"{names}: fields of the head that changed"))
@@ -322,7 +324,7 @@ def _roundTable(measured: Round, judged: Judged) -> Table:
         if isinstance(size, float):
             table.add_row(f"memory of the {whose}", f"{size:,.0f} B a connection")
     if "sampled" in measured:
-        table.add_row("asked once more", f"{measured['sampled']:,} connections")
+        table.add_row("checked again", f"{measured['sampled']:,} connections")
     if "syscalls_by_name" in measured:
         table.add_row(
             "system calls",
@@ -332,20 +334,20 @@ def _roundTable(measured: Round, judged: Judged) -> Table:
         table.add_row("system calls", Text(f"unknown: {measured['syscalls_reason']}"))
     if "connections_from_elsewhere" in measured:
         count = measured["connections_from_elsewhere"]
-        said = f"{count:,} connections, for want of local ports at the first"
-        table.add_row("other addresses", said)
+        text = f"{count:,} connections, since the first had no free port"
+        table.add_row("other addresses", text)
     used = f"{measured['load_cpu_fraction']:.0%} of a core"
-    kept = measured.get("load_busy_fraction", 0.0) >= LOAD_LIMIT
-    kept = kept and measured["load_cpu_fraction"] < LOAD_LIMIT
-    if kept:
-        used += ", and it was kept from running"
+    delayed = measured.get("load_busy_fraction", 0.0) >= LOAD_LIMIT
+    delayed = delayed and measured["load_cpu_fraction"] < LOAD_LIMIT
+    if delayed:
+        used += ", and it had to wait for a core"
     table.add_row("load CPU", used)
     if judged["load_limited"]:
-        said = "the load, which had no time left: share it (--processes)"
-        if kept:
-            said = "the load, which was kept from running: see iodemo doctor"
-        table.add_row("limit", said)
+        text = "the load, which had no time left: use more processes (--processes)"
+        if delayed:
+            text = "the load, which had to wait for a core: see iodemo doctor"
+        table.add_row("limit", text)
     elif not judged.get("kept_up", True):
-        said = "not the load: the server, the machine, or too few connections"
-        table.add_row("limit", said)
+        text = "not the load: the server, the machine, or too few connections"
+        table.add_row("limit", text)
     return table

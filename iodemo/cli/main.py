@@ -2,8 +2,8 @@
 """
 The C{iodemo} command: the group of all commands, each of which has a file of its own.
 
-Every mistake a person can make ends in one line that says what to do, and an
-exit status that is not zero; nothing here prints a traceback for bad input.
+Every mistake in the arguments ends in a message of one line, which advises the user,
+and in an exit status that is not zero; no wrong input makes a traceback.
 """
 
 from __future__ import annotations
@@ -61,11 +61,12 @@ for command in (backends, doctor, compare, load, report, diff, conform):
 
 def run() -> None:
     """
-    The C{iodemo} command, where output is what it may be.
+    Run the C{iodemo} command, and exit. A failure to write standard output is an error
+    of one line.
     """
     if sys.stdout is None:
         sys.exit("iodemo: standard output is closed")
-    # A terminal that knows no Greek must not cost anybody a report.
+    # A character that the terminal's encoding does not have must not end the command.
     sys.stdout = io.TextIOWrapper(
         io.BufferedWriter(StandardOutput(sys.stdout.fileno(), "w", closefd=False)),
         encoding=sys.stdout.encoding,
@@ -84,8 +85,8 @@ def run() -> None:
         click.echo(": ".join(["Interrupted", *map(str, abort.args)]), err=True)
         status = INTERRUPTED
     except OSError as error:
-        # What was not caught nearer to its cause.
+        # An error that no command has caught.
         sys.exit(f"iodemo: {error}")
-    # All is said. SIGINT while Python ends would only print a traceback.
+    # All output is written. SIGINT while Python exits would only print a traceback.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     sys.exit(status)

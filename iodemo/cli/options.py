@@ -1,7 +1,7 @@
 # -*- test-case-name: tests.test_cli -*-
 """
-What the commands have in common: the types of options, standard output, the report, and
-what is said where either cannot be written.
+Parts that several commands use: the types of options, claims, the report, standard
+output, and the errors of writing these.
 """
 
 from __future__ import annotations
@@ -27,13 +27,13 @@ if TYPE_CHECKING:
     from iodemo.results.schema import Placed, Results
 
 
-#: The exit status that a shell has for a command that SIGINT ended.
+#: The exit status by which a shell reports that SIGINT ended a command.
 INTERRUPTED = 130
 
 
 class Number(click.FloatRange):
     """
-    A number in a range. (NaN is in every range, to click.)
+    A finite number in a range. (click accepts NaN in every range.)
     """
 
     noun = "number"
@@ -47,14 +47,14 @@ class Number(click.FloatRange):
         return number
 
 
-#: The shortest that a window or a patience may be, in seconds. A shorter one has no
-#: time for a request.
+#: The shortest window and the shortest timeout, in seconds: less is too short for a
+#: request.
 SHORTEST = 0.001
 
 
 class Seconds(Number):
     """
-    A length of time, of a day at most.
+    A length of time in seconds, of a day at most.
     """
 
     noun = "number of seconds"
@@ -65,8 +65,8 @@ class Seconds(Number):
 
 class Named(click.Path):
     """
-    The path of a file or directory. (The empty one is the current directory, to
-    C{pathlib}, and a variable that a script has not set.)
+    The path of a file or directory. An empty path is an error: C{pathlib} takes it for
+    the current directory, but mostly it is a variable that a script did not set.
     """
 
     def __init__(self, file_okay: bool = True) -> None:
@@ -107,12 +107,12 @@ _requireOption = click.option(
     type=Required(),
     multiple=True,
     metavar="CLAIM",
-    help="Have the exit status say whether this holds: '[WHERE:] A/B >= N', a ratio of "
-    "two backends (or >, <=, <, or = LOW..HIGH), or the same of A alone. WHERE chooses "
-    "among the points, by scenario, service, active=N, idle=N, and names the metric, "
-    "such as latency_us.p99, unless it is throughput. It holds if at every such point "
-    "the whole interval of the ratio does. Status 0: held; 1: refuted; 2: nothing here "
-    "can decide it; 3: undecided. May be repeated.",
+    help="Decide a claim, and report it as exit status: '[WHERE:] A/B >= N', the ratio "
+    "of two backends (or >, <=, <, or = LOW..HIGH), or the same of A alone. WHERE "
+    "selects points by scenario, service, active=N or idle=N, and a metric such as "
+    "latency_us.p99 (default: throughput). The claim holds if at every selected point "
+    "the whole interval of the ratio does. Status 0: held; 1: refuted; 2: nothing was "
+    "measured that can decide it; 3: undecided. May be repeated.",
 )
 _claimsOption = click.option(
     "--claims",
@@ -120,13 +120,13 @@ _claimsOption = click.option(
     type=Named(),
     metavar="FILE",
     help="Require every claim in a TOML file of statements, such as "
-    "benchmarks/aims.toml. iodemo compare then measures what these claims are about, "
-    "and nothing else.",
+    "benchmarks/aims.toml. iodemo compare then measures only the points that these "
+    "claims need.",
 )
 _aboutOption = click.option(
     "--about",
     metavar="TEXT",
-    help="Of --claims, only the statements whose text contains TEXT.",
+    help="With --claims: only the statements whose text contains TEXT.",
 )
 
 
@@ -137,10 +137,10 @@ class _Undecidable(click.ClickException):
 @dataclass(frozen=True)
 class Requirements:
     """
-    What C{--require} and C{--claims} require.
+    The claims that a command must decide.
 
-    @ivar claims: of C{--require}.
-    @ivar statements: of C{--claims}; L{None} without it.
+    @ivar claims: the claims of C{--require}.
+    @ivar statements: the statements of C{--claims}; L{None} without this option.
     """
 
     claims: tuple[Claim, ...]
@@ -155,10 +155,11 @@ class Requirements:
 
 def requiring(command: Callable[..., None]) -> Callable[..., None]:
     """
-    Give a command the options C{--require}, C{--claims} and C{--about}, as its
-    parameter C{required}.
+    A decorator that gives a command the options C{--require}, C{--claims} and
+    C{--about}, as parameter C{required}.
 
-    Another error must not have the exit status of a refuted claim.
+    With one of them, an error of the command has exit status 2: the usual status, 1,
+    means that a claim is refuted.
     """
 
     @functools.wraps(command)
@@ -195,7 +196,8 @@ def showClaims(
     required: Requirements, runs: Sequence[Results], console: Console
 ) -> None:
     """
-    Show whether claims hold in each of some runs, and exit if one does not.
+    Print the decisions on claims, for each run, and exit with their status unless all
+    claims hold.
     """
     from iodemo.report.claimtable import ClaimTable
 
@@ -221,6 +223,8 @@ def checkClaims(
 ) -> None:
     """
     Refuse a claim if none of these places and backends gives a number for it.
+
+    @raise click.ClickException: if one is refused.
     """
     from iodemo.results.claims import BadClaim
 
@@ -233,9 +237,9 @@ def checkClaims(
 
 def showReport(runs: list[Results], directory: Path, console: Console) -> None:
     """
-    Show results as tables, and write their figures and their page.
+    Print results as tables, and write their figures and their page.
 
-    @param directory: where to.
+    @param directory: for the figures and the page. It is made if necessary.
     """
     from iodemo import report as reports
     from iodemo.report.table import comparisonTable
@@ -253,14 +257,15 @@ def showReport(runs: list[Results], directory: Path, console: Console) -> None:
 
 class _OutputFailed(click.ClickException):
     """
-    Standard output takes no more: a pipe whose reader has ended, or a full disk. It is
-    no L{OSError}, since click and rich end without a word at a broken pipe.
+    Standard output cannot be written: its pipe has no reader, or the disk is full. This
+    is not an L{OSError}, since click and rich exit silently at EPIPE.
     """
 
 
 class StandardOutput(io.FileIO):
     """
-    The file of standard output, which fails in one line.
+    The file of standard output. An error in writing ends the command with a message of
+    one line.
     """
 
     def write(self, data: Any) -> int:
@@ -268,8 +273,8 @@ class StandardOutput(io.FileIO):
         try:
             return super().write(data)
         except OSError as error:
-            # What has not been written by now is lost, and not to be tried again when
-            # Python ends.
+            # The unwritten bytes are lost. Python flushes standard output when it
+            # exits, which must not fail again.
             with open(os.devnull, "wb") as nowhere:
                 os.dup2(nowhere.fileno(), self.fileno())
             raise _OutputFailed(
@@ -280,7 +285,9 @@ class StandardOutput(io.FileIO):
 @contextmanager
 def oneLine(path: Path) -> Iterator[None]:
     """
-    Make one line of what the file system says.
+    Turn an error of the file system into a message of one line.
+
+    @param path: the path for the message, if the error has none.
     """
     try:
         yield

@@ -1,6 +1,6 @@
 # -*- test-case-name: tests.test_cli -*-
 """
-What the command line shows while a comparison runs.
+The progress of a comparison on the terminal.
 """
 
 from __future__ import annotations
@@ -25,19 +25,21 @@ class ComparisonProgress(ComparisonObserver):
 
     def __init__(self, console: Console, seconds: float) -> None:
         """
-        @param seconds: what is told of the rounds that end will add up to this.
+        @param seconds: the estimated total, to which the seconds passed to
+            L{roundsEnded} add up.
         """
         self._console = console
         self._bar = Progress(
             TextColumn("{task.description}", markup=False),
-            # Narrow: a line that fills the terminal is not erased when ^C is echoed.
+            # Narrow: the echo of ^C would wrap a line that fills the terminal, and rich
+            # could not erase it.
             BarColumn(bar_width=16),
             TextColumn("{task.percentage:>3.0f} %"),
             TimeRemainingColumn(),
             TextColumn("left"),
             console=console,
             transient=True,
-            # Drawing takes CPU from what is being measured.
+            # Drawing takes CPU time from the measurement.
             refresh_per_second=1,
             disable=not console.is_terminal,
         )
@@ -66,15 +68,15 @@ class ComparisonProgress(ComparisonObserver):
 
     def cellEnded(self, cell: Cell) -> None:
         """See L{ComparisonObserver.cellEnded}."""
-        self._say(cell, cell["backend"])
+        self._printCell(cell, cell["backend"])
 
     def controlEnded(self, cell: Cell) -> None:
         """See L{ComparisonObserver.controlEnded}."""
-        self._say(cell, f"{cell['backend']} again")
+        self._printCell(cell, f"{cell['backend']} again")
 
-    def _say(self, cell: Cell, who: str) -> None:
+    def _printCell(self, cell: Cell, name: str) -> None:
         place = Place.of(cell)
-        line = Text(f"{place.scenario}: {place.load()}: {who} ")
+        line = Text(f"{place.scenario}: {place.load()}: {name} ")
         if cell["status"] == "ok":
             throughput = cell["summary"]["throughput"]["median"] / place.rateScale
             line.append(f"{rate(throughput)} {place.counted} a second")

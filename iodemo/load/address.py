@@ -1,6 +1,6 @@
 # -*- test-case-name: tests.test_load -*-
 """
-Where the server is, from a Twisted endpoint string.
+The address of a server, parsed from a Twisted endpoint string.
 """
 
 from __future__ import annotations
@@ -11,8 +11,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from typing import TypeAlias
 
-#: What C{socket.connect} takes: host and port, for IPv6 with flow and scope; the path
-#: of a UNIX socket, or NUL and the name of an abstract one.
+#: The argument of C{socket.connect}: host and port, for IPv6 with flow and scope; the
+#: path of a UNIX socket, or NUL and the name of an abstract one.
 Target: TypeAlias = "tuple[str, int] | tuple[str, int, int, int] | str"
 
 # An escaped character, an IPv6 address in brackets, or any other character.
@@ -23,23 +23,23 @@ _PORT = re.compile(r"[0-9]{1,5}")
 _UNFIT = re.compile(r"[\s\x00-\x1f\x7f/]")
 _ABSTRACT = ("@", "\0", "\\0")
 
-#: The ports that HTTP's Host leaves out, without TLS and with it.
+#: The default ports, which HTTP's Host omits, without TLS and with it.
 _DEFAULT_PORTS = (80, 443)
 
 
 class BadAddress(ValueError):
-    """An address that cannot be read. The message says what would be."""
+    """A string that is not an address. The message shows the valid forms."""
 
 
 @dataclass(frozen=True)
 class Address:
     """
-    A socket address that can be connected to.
+    The address of a listening socket.
 
     @ivar family: C{AF_INET}, C{AF_INET6} or C{AF_UNIX}.
-    @ivar target: what C{socket.connect} takes.
-    @ivar tls: whether to speak TLS there.
-    @ivar name: the host's name in ASCII; empty where only its address is known.
+    @ivar target: the argument of C{socket.connect}.
+    @ivar tls: whether the server there speaks TLS.
+    @ivar name: the host's name in ASCII; empty if only its address is known.
     @ivar alternatives: the other addresses of the same name, in the order in which
         to try them.
     """
@@ -52,24 +52,23 @@ class Address:
 
     @property
     def isLoopback(self) -> bool:
-        """Whether it can be called from any of 127.0.0.0/8."""
+        """Whether any source address of 127.0.0.0/8 can connect to it."""
         return self.family == socket.AF_INET and str(self.target[0]).startswith("127.")
 
     @property
     def serverName(self) -> str | None:
         """
-        What TLS names in its SNI extension; L{None} for an address, which RFC 6066
-        does not let it name.
+        The name in the SNI extension of TLS; L{None} if only an address is known, which
+        RFC 6066 does not allow there.
         """
         return self.name.rstrip(".") or None
 
     @property
     def host(self) -> str:
         """
-        What C{Host} names in HTTP: name or address, and the port unless it is the
-        default. An IPv6 address is in brackets, without its scope, which means
-        something on this machine alone (RFC 6874). The host of a UNIX socket is
-        C{localhost}.
+        The value of HTTP's C{Host}: name or address, and the port unless it is the
+        default. An IPv6 address is in brackets, without its scope, which has a meaning
+        on this machine alone (RFC 6874). The host of a UNIX socket is C{localhost}.
         """
         if isinstance(self.target, str):
             return self.name or "localhost"
@@ -97,17 +96,17 @@ class Address:
 
 def parseAddress(text: str, name: str | None = None) -> Address:
     r"""
-    Read a client endpoint string: C{tcp:HOST:PORT}, C{tls:HOST:PORT} or C{unix:PATH}.
+    Parse a client endpoint string: C{tcp:HOST:PORT}, C{tls:HOST:PORT} or C{unix:PATH}.
 
-    C{HOST:PORT} alone is taken for TCP, and so is a server's own
-    C{tcp:PORT:interface=HOST}, so that what was pasted after C{--listen} works
-    here; likewise C{tcp6:PORT} and C{ssl:PORT:interface=HOST}, whatever follows. As in
-    Twisted, a colon inside a value is written C{\:}; an IPv6 address may be in brackets
-    instead. C{unix:@NAME} is an abstract socket.
+    C{HOST:PORT} alone means TCP. Server endpoint strings work too, so that an argument
+    of C{--listen} can be pasted here: C{tcp:PORT:interface=HOST}, C{tcp6:PORT} and
+    C{ssl:PORT:interface=HOST}; their other options are ignored. As in Twisted, a colon
+    inside a value is written C{\:}; an IPv6 address may be in brackets instead.
+    C{unix:@NAME} is an abstract socket.
 
-    @param name: what the server is to be called in SNI and C{Host}, if not by the host
-        that the string has.
-    @raise BadAddress: if it is none of these, or the host has no address.
+    @param name: the server's name for SNI and C{Host}, in place of the host in the
+        string.
+    @raise BadAddress: if the string has no such form, or the host has no address.
     """
     if name is not None:
         name = _asciiName(name)
@@ -147,9 +146,9 @@ def parseAddress(text: str, name: str | None = None) -> Address:
 
 def _asciiName(name: str) -> str:
     """
-    The name of a host, as SNI and C{Host} have it.
+    The name of a host, as SNI and C{Host} encode it.
 
-    @raise BadAddress: if it cannot be one; an address is none.
+    @raise BadAddress: if it is not a valid name, or is an address.
     """
     try:
         ascii = name.encode("idna").decode("ascii")
@@ -163,14 +162,15 @@ def _asciiName(name: str) -> str:
 
 def _literal(host: str) -> str:
     """
-    The address of a host, as URLs have it.
+    The address of a host, as it is written in a URL.
     """
     return f"[{host.partition('%')[0]}]" if ":" in host else host
 
 
 def _isLiteral(host: str) -> bool:
     """
-    Whether this is an address and not a name, also where it is short, as 127.1 is.
+    Whether this is an address and not a name. A short form, such as 127.1, is an
+    address.
     """
     try:
         socket.getaddrinfo(host, None, flags=socket.AI_NUMERICHOST)
@@ -181,7 +181,8 @@ def _isLiteral(host: str) -> bool:
 
 def _target(sockaddr: tuple[object, ...]) -> Target:
     """
-    The scope of an IPv6 address is kept, where it has one.
+    The target for an address of C{getaddrinfo}, with the scope of an IPv6 address if it
+    has one.
     """
     host, port, *more = sockaddr
     if len(more) == 2 and more[1]:
@@ -203,8 +204,8 @@ def _path(text: str, rest: str) -> str:
 
 def _fields(text: str) -> tuple[list[str], dict[str, str]]:
     """
-    The fields between colons: those without a name, in their order, and those with one.
-    As in Twisted, an escaped character separates nothing.
+    The fields between colons: first the positional ones, in order, then the named ones.
+    As in Twisted, an escaped colon does not separate fields.
     """
     fields = [""]
     for part in _PART.findall(text):

@@ -1,19 +1,19 @@
 /*
- * A load in C, to calibrate iodemo load by.
+ * A load in C, with which iodemo load is compared (calibration).
  *
  *     cload KIND PORT ACTIVE IDLE WARMUP SECONDS
  *
- * It waits until a server listens on PORT of 127.0.0.1. Each connection is served once
- * before the next one is made, so a short backlog holds them. Then IDLE connections
- * stay open and silent, and each of the ACTIVE ones sends its next request when it has
- * the whole answer to the last one:
+ * It waits until a server listens on PORT of 127.0.0.1. Each connection gets one answer
+ * before the next one is made, so a short backlog suffices. Then IDLE connections stay
+ * open without a request. Each of the ACTIVE ones sends its next request when it has
+ * received the whole answer to the last one:
  *
  *     echo    64 random bytes, with which the answer is compared
- *     http:/  GET /, the answer to which is compared with the first one
+ *     http:/  GET /; its answer is compared with the first one
  *
- * WARMUP seconds later the load counts for SECONDS, and prints a round as iodemo load
- * --json does, but for requests under way when the window ends: they have no latency
- * here. It exits with 1 and a reason if anything goes wrong.
+ * WARMUP seconds later the load counts for SECONDS. It prints a round as iodemo load
+ * --json does, except that requests in flight at the end of the window have no latency.
+ * After an error it prints the reason and exits with status 1.
  */
 #define _GNU_SOURCE
 #include <arpa/inet.h>
@@ -67,7 +67,7 @@ static int64_t now(clockid_t clock)
     return time.tv_sec * INT64_C(1000000000) + time.tv_nsec;
 }
 
-/* One source address has some 28,000 ports: after 20,000 connections the next one. */
+/* A source address has some 28,000 ports, so every 20,000 connections share one. */
 static int connected(int port, int number)
 {
     static int isListening;
@@ -241,7 +241,7 @@ int main(int count, char **words)
     }
     cpu = now(CLOCK_PROCESS_CPUTIME_ID) - cpu;
     if (!requests)
-        failWith(ENODATA, "nothing was answered");
+        failWith(ENODATA, "no request was answered");
     double window = (time - begin) / 1e9;
     qsort(latencies, latencyCount, sizeof *latencies, compareFloats);
     printf("{\"requests\": %lld, \"seconds\": %.6f, \"throughput\": %.3f, "

@@ -1,7 +1,7 @@
 # -*- test-case-name: tests.test_bench -*-
 """
-A load in C, to calibrate C{iodemo load} by: one comparison can measure a server by
-both. It is compiled when this module is imported.
+A load in C, for the calibration of C{iodemo load}: a comparison can measure a server
+with both. The program is compiled when this module is imported.
 """
 
 from __future__ import annotations
@@ -17,10 +17,10 @@ def command(
     kind: str, port: int, active: int, idle: int, warmup: float, seconds: float
 ) -> list[str]:
     """
-    How to start the load, which prints a L{Round} as C{iodemo load --json} does.
+    The command line of the load, which prints a L{Round} as C{iodemo load --json} does.
 
     @param kind: C{"echo"} or C{"http:/"}.
     @param active: connections with one request in flight each.
-    @param idle: further connections, open and silent.
+    @param idle: further connections that stay open without a request.
     """
     return [_PROGRAM, kind, *map(str, (port, active, idle, warmup, seconds))]

@@ -1,70 +1,70 @@
 # -*- test-case-name: tests.test_load -*-
 """
-Many connections, at most one request in flight on each: as fast as the server answers
-(a closed loop), or when the requests are due (an open one).
+The driver: many connections with at most one request in flight on each, in a closed
+loop or an open one.
 
-Facts. On loopback the kernel does the receiver's TCP work inside the sender's
-C{send}, so half of what a round trip costs the server is paid here and the
-other way round. A closed loop slows down with its server: what it measures is
-capacity, and its latencies are those of a saturated server. While the server stalls
-it asks nothing: of all that users would have asked meanwhile it counts the few
-requests that were in flight ("coordinated omission"). A listening socket
-queues as many connections as its backlog (50 for Twisted); one more is dropped
-without a word, and tried again after a second. A connection that is closed in the
-orderly way keeps its port for a minute, at the end that closed first. To connect, the
-kernel tries half of the local ports (14,116 as it comes) before any of the others:
-where the first half is taken, that costs milliseconds. C{epoll_wait} counts in
-milliseconds, and timers are up to 50 microseconds late unless a process asks for better
-ones.
+Facts. On loopback the kernel does the receiver's TCP work inside the sender's C{send},
+so the load pays half of the server's cost of a round trip, and the server half of the
+load's. A closed loop slows down with its server: it measures capacity, and its
+latencies are those of a saturated server. While the server pauses, a closed loop sends
+nothing: of all requests that users would have sent meanwhile, it counts only the few
+that were in flight ("coordinated omission"). A listening socket queues as many
+connections as its backlog (50 for Twisted); the kernel drops the next one without an
+error, and tries again after a second. A connection that is closed by FIN keeps its port
+in TIME_WAIT for a minute, at the end that closed first. C{connect} tries half of the
+local ports (14,116 by default) before the others: if that half is used up, this takes
+milliseconds. The timeout of C{epoll_wait} is in milliseconds, and timers are up to 50
+microseconds late unless a process sets a smaller timer slack.
 
-Decisions. One C{epoll}, level-triggered, armed once for reading and touched
-again only if a send is cut short. The socket's own methods are bound once per
-connection. An answer that arrives whole and is the one expected is dealt with
-in the loop itself; everything rarer is a method call. Connections are made a
-few at a time, and each makes one exchange before it counts: an idle connection
-is one that the server has accepted, served and left alone. They are closed by
-reset, so that ten thousand of them leave no port in TIME_WAIT for the next
-round. They come from the address that the kernel chooses, since a server may let in
-that one alone; when no port is left there, from others of the loopback network, and the
-result says so. At the end some of all are asked once more, where some were idle: one
-that the server has lost without a word has no answer. At the edges of the window only
-clocks are read: what of the server's counters takes longer is read before the first
-request and after the last answer, since a pause would leave the load answers that cost
-the server nothing.
+Decisions. There is one epoll descriptor, level-triggered. A connection is registered
+once for EPOLLIN, and modified only if a C{send} was short. The methods of a socket are
+bound once per connection. The loop itself handles an answer that arrives whole and as
+expected; for anything rarer it calls a method. Connections are made a few at a time,
+and each makes one exchange before it counts: an idle connection is one that the server
+has accepted and answered. Connections are closed by reset, so that ten thousand of them
+leave no port in TIME_WAIT for the next round. Their source address is the kernel's
+choice, since a server may accept that one alone; when it has no free port, other
+addresses of the loopback network are used, and the result reports their number. If
+there are idle connections, a sample of all connections sends one more request at the
+end: a connection that the server has lost without an error gets no answer. At the edges
+of the window only clocks are read. The slower counters of the server are read before
+the first request and after the last answer: in a pause of the load at the edge, the
+server would answer the requests in flight, with CPU time that the window does not have.
 
-One process has a core at most, and as many connections as it may open files. Where that
-is not enough, others are forked, each with a share of connections and rate. They begin
-to ask together, when all are connected, and their counts are added: percentiles are of
-all answers.
+One process can use one core at most, and as many connections as it may open files.
+Where that is not enough, it forks workers, each with a share of connections and rate.
+All processes start to send when all are connected, and their recordings are added:
+percentiles are over all answers.
 
-Where each request has a connection of its own (churn), so many as are to be busy are
-made, asked once and closed at a time, and latency counts from before C{connect}, which
-does not wait. They are closed by reset as well: no port is used up, however many there
-are in a second. That spares a server nothing but the packet that would acknowledge an
-orderly end; it learns of the end from the same C{recv}.
+With churn, as many connections as are active exist at a time; each is made, used for
+one request and closed. Latency counts from before C{connect}, which does not block.
+They are closed by reset as well, so any number of them per second uses up no port. This
+saves the server nothing but the acknowledgement of a FIN; it learns of the end from the
+same C{recv}.
 
 In an open loop a request goes out on the connection that has been free the longest, or
-as soon as one is. Its latency counts from when it was due: in it is the time that it
-waited for a connection, and whatever the load itself was late. It is counted from when
-the request was sent too, to show the difference.
+on the first that becomes free. Its latency counts from when it was due: it includes the
+time of waiting for a connection, and any delay of the load itself. A second recording
+counts from when the request was sent, to show the difference.
 
-A window is a cut through requests that are under way. Throughput is what was answered
-between its two ends. Latencies are of those answers and of the requests under way at
-the end, which are awaited: slow answers are the likeliest to be among these, and the
-slowest of all would never be seen. In an open loop the requests that were due and wait
-for a connection are sent, too, for as long again as the window lasted. A request that
-has no answer then has no latency; it is counted, and so is how long the oldest waited.
+Requests are in flight when the window ends. Throughput is the number of answers between
+its two ends. Latencies are of these answers and of the requests in flight at the end,
+for which the load waits: they are the likeliest to be slow, and without them the
+slowest would never be counted. In an open loop, requests that were due and wait for a
+connection are also sent, for as long again as the window lasted. A request without an
+answer after that has no latency; the result has the number of these requests and the
+age of the oldest.
 
-Most servers close a connection after so many answers, some after one, or when it was
-silent for long. One that is closed between two answers is made again when its next
-request is due. A request that was sent meanwhile is sent again, and its latency still
-counts from when it was due, or sent first. On each new connection something has to be
-answered, so a server that answers nothing is not asked for ever.
+Many servers close a connection after a number of answers, some after one, or when it
+was idle for long. A connection that is closed between two answers is made again when
+its next request is due. A request that was sent meanwhile is sent again, and its
+latency still counts from when it was due, or first sent. Each new connection must get
+an answer, so a server that answers nothing does not get requests for ever.
 
-Costs. This loop is Python. L{iodemo.load.fast} has the same one compiled, which is
-what is used where it could be; this one is for everywhere else, and what that one is
-held against. The CPU time of either is part of the result, and a cell that it limits
-says so.
+Costs. This loop is Python. L{iodemo.load.fast} has the same loop compiled, which is
+used where it is built; this one is for all other machines, and the reference for tests
+of the compiled one. The CPU time of the load is part of the result, which also reports
+whether the load was the limit.
 """
 
 from __future__ import annotations
@@ -101,49 +101,50 @@ from iodemo.load.watching import (
     addServer,
     kernelMemory,
 )
-from iodemo.load.workers import Companion
+from iodemo.load.workers import Worker
 from iodemo.process.cores import quota, runDelay, usable
 from iodemo.results.schema import Round
 
 _SECOND = 10**9
-# What the end of a connection is to whoever sends, or has sent.
+# The errors of send and recv on a connection that the server has closed.
 _ENDS = (ConnectionResetError, BrokenPipeError)
-# How long to ask while system calls are counted.
+# How long system calls are counted, in nanoseconds.
 _COUNTED = _SECOND // 10
-# How often at most to look whether an answer is overdue.
+# The shortest time between two checks for overdue answers, in nanoseconds.
 _CHECKED = _SECOND // 10
-# To record a single latency would cost as much as a system call. So many take 10 ms.
+# Latencies are recorded in batches: to record a single one would cost as much as a
+# system call. A batch of this size takes 10 ms.
 _MOST_KEPT = 1 << 19
-# What a login shell usually allows a process to open.
+# The usual limit of open files in a login shell.
 _USUAL_LIMIT = 1024
-# Why a load connects from several addresses.
+# The reason for connecting from several addresses.
 _PORTS_USED_UP = "the local ports of the first address are used up (see iodemo doctor)"
-# linux/in.h: bind chooses an address, and connect a port.
+# linux/in.h: with it bind chooses an address only, and connect the port.
 _BIND_ADDRESS_NO_PORT = 24
-# Where linux/tcp.h has tcpi_total_retrans in struct tcp_info.
+# The offset of tcpi_total_retrans in struct tcp_info (linux/tcp.h).
 _TOTAL_RETRANS = 100
-# The kernel sends nothing again before 200 ms (TCP_RTO_MIN).
+# The kernel retransmits nothing before 200 ms (TCP_RTO_MIN); half of it, to be safe.
 _SENT_AGAIN = _SECOND // 10
-# proc(5): how late a timer may be, in nanoseconds, where 0 is what it was at first.
+# proc(5): the timer slack in nanoseconds, where 0 means the default.
 _TIMER_SLACK = Path("/proc/self/timerslack_ns")
 _DEFAULT_SLACK = 0
 
 
 class _Connection:
     """
-    One connection, and where it is in its exchange.
+    One connection, and its state in the exchange.
 
-    @ivar turn: the request in flight and the answer it expects.
-    @ivar following: the one after it.
-    @ivar expected: the answer expected, as far as it is known.
-    @ivar unsent: how many bytes of the request the kernel has not taken yet.
-    @ivar answer: the answer that is coming, unless it was whole at once.
-    @ivar came: how many bytes of it have come.
-    @ivar sent: when the request went out, in nanoseconds; 0 while there is none.
-    @ivar due: when it should have, in an open loop.
-    @ivar first: when the first request on this socket went out; 0 before.
+    @ivar turn: the present turn: the request in flight and the answer expected.
+    @ivar following: the next turn.
+    @ivar expected: the whole answer expected, if it is known; otherwise empty.
+    @ivar unsent: bytes of the request that the kernel has not taken yet.
+    @ivar answer: the answer being received, unless its first C{recv} was all of it.
+    @ivar came: bytes of the answer received so far.
+    @ivar sent: when the request was sent, in nanoseconds; 0 if none is in flight.
+    @ivar due: when it was due, in an open loop, in nanoseconds.
+    @ivar first: when the first request on this socket was sent; 0 before.
     @ivar spent: whether the next request needs a new socket.
-    @ivar anew: whether the socket was made for a request, in the place of another.
+    @ivar anew: whether the socket was made for a request, to replace an earlier one.
     """
 
     __slots__ = (
@@ -174,7 +175,7 @@ class _Connection:
 
     def renew(self, connected: socket.socket) -> None:
         """
-        Be another connection, with the same turns.
+        Replace the socket, and keep the turns.
         """
         self.socket = connected
         self.recv = connected.recv
@@ -189,40 +190,44 @@ class _Connection:
 
 class Driver:
     """
-    Drives one plan to its end, or to the reason why it cannot be.
+    Carries out one plan, or raises the reason why it cannot.
     """
 
-    #: What is kept of a connection; the hot loop may want something else.
+    #: The class of connections; a subclass may need another one.
     _connectionOf: Callable[[str, socket.socket, Exchange], _Connection] = _Connection
 
-    #: Connections being made at any moment: fewer than any sane backlog.
+    #: The number of connections made at a time: fewer than any reasonable backlog.
     RAMP = 32
 
-    #: Connections from each address but the first: as many as find a port at once.
+    #: Connections from each source address but the first: for so many, connect finds a
+    #: port quickly.
     PER_ADDRESS = 10_000
 
-    #: Addresses that connections may come from, besides the first.
+    #: The number of source addresses besides the first.
     SOURCES = 250
 
-    #: How many connections are asked once more at the end, where some are idle.
+    #: How many connections send one more request at the end, if some are idle.
     SAMPLE = 1000
 
-    #: From so many connections on, the memory of one stands out from what else goes on.
+    #: The fewest connections from whose memory that of a single one can be computed;
+    #: with fewer, other changes of memory are too large beside it.
     MANY = 1000
 
-    #: Bytes, more than the kernel takes for a server that does not read.
+    #: Bytes sent on a stalled connection, at most: more than the buffers of the kernel
+    #: hold, so a server that takes them all reads without bound.
     STALLED = 32 << 20
 
-    #: Milliseconds after which a server that has taken nothing takes no more.
+    #: Milliseconds without any writable socket after which stalling is complete.
     QUIET = 100
 
-    #: Seconds in which a server that speaks first has spoken.
+    #: Seconds to wait for the greeting of a server that sends one.
     GREETING = 0.5
 
-    #: Seconds in which something comes, after verification, that should not.
+    #: Seconds to wait, after verification, for surplus bytes.
     LATE = 0.02
 
-    #: Connections that verify, so that one's bytes can be told from another's.
+    #: The number of connections in verification: several, to notice bytes that belong
+    #: to another connection.
     VERIFYING = 4
 
     def __init__(
@@ -233,54 +238,58 @@ class Driver:
         others: Sequence[Plan] = (),
     ) -> None:
         """
-        @param watch: the server whose counters belong in the result.
-        @param phaseBegan: told of each phase, in a few words.
-        @param others: the shares of further processes, where C{plan} is one.
+        @param watch: the counters of the server, if the result is to have them.
+        @param phaseBegan: called at the beginning of each phase, with its name.
+        @param others: the shares of the workers, if C{plan} is a share.
         """
         self._plan = plan
         self._watch = watch
         self._phaseBegan = phaseBegan
         self._others = others
-        self._companions: list[Companion] = []
+        self._workers: list[Worker] = []
         self._connections: dict[int, _Connection] = {}
-        # Those that the plan is about, in the order in which they were made.
+        # The connections of the plan, in the order in which they were made: without
+        # those of verification.
         self._made: list[_Connection] = []
-        # How many the server has closed between answers, and were made again.
+        # Connections made again after the server had closed them between answers.
         self._reconnects = 0
-        # How many requests were under way then, and sent again.
+        # Requests in flight on such a connection, and sent again.
         self._resent = 0
-        # On how many connections, made for a request, the kernel sent something again.
+        # Connections, made for a request, on which the kernel retransmitted.
         self._retransmitted = 0
         self._epoll = select.epoll()
         self._size = 1 << 18
         self._patience = plan.patience
-        # Whether the server has said anything.
-        self._hasSpoken = False
-        # When to look next whether an answer is overdue.
+        # Whether the load has received any bytes.
+        self._hasReceived = False
+        # When to check next for overdue answers.
         self._deadline = 0
         # The memory of server and kernel, before there are connections.
         self._before: tuple[int | None, int | None] = (None, None)
-        # In an open loop.
+        # In an open loop: the schedule, and connections without a request, in the order
+        # in which they became free.
         self._schedule: Schedule | None = None
         self._free: deque[_Connection] = deque()
-        # The address that connections come from, unless the kernel chooses; which one
-        # that is, and how many have come from such an address.
+        # The source address of new connections, unless the kernel chooses it; the
+        # number of such addresses so far, and the number of connections from them.
         self._source: str | None = None
         self._sources = 0
         self._elsewhere = 0
-        # Whether the window has begun, and whether it is to end before its time.
+        # Whether the window has begun, and whether SIGINT ends it early.
         self._measuring = False
         self._interrupted = False
-        # Whether the window is over, and whether something is added to its numbers.
+        # Whether the window is over, and whether further numbers are being added.
         self._measured = False
-        self._goingOn = False
+        self._isAdding = False
 
     def run(self) -> Round:
         """
-        @raise LoadFailed: if the server is not there, goes away, falls silent or
-            answers wrongly.
+        Carry out the plan.
+
+        @raise LoadFailed: if the server does not listen, closes connections where it
+            may not, stops answering or answers wrongly.
         """
-        # The driver makes no reference cycles: nothing to look for, at any time.
+        # The driver makes no reference cycles, so collections would find nothing.
         gc.disable()
         try:
             self._phaseBegan("waiting for the server")
@@ -295,9 +304,9 @@ class Driver:
                 if not greeting:
                     raise
                 raise LoadFailed(
-                    f"the server speaks first: it said '{shown(greeting)}' before it "
-                    f"was asked anything. {self._notForGreetings(error)}: is "
-                    f"{self._plan.address} the server that is meant?"
+                    f"the server speaks first: it sent '{shown(greeting)}' before any "
+                    f"request. {self._notForGreetings(error)}: is "
+                    f"{self._plan.address} the right server?"
                 ) from error
             self._patience = self._plan.patience
             self._deadline = 0
@@ -305,39 +314,39 @@ class Driver:
             total = sum(each.connections for each in (self._plan, *self._others))
             self._phaseBegan(f"connecting {total:,}")
             for share in self._others:
-                self._companions.append(
-                    Companion(
+                self._workers.append(
+                    Worker(
                         f"process {share.process + 1}",
-                        partial(_accompany, type(self), share),
+                        partial(_work, type(self), share),
                     )
                 )
             busy = self._connect()
-            for companion in self._companions:
-                companion.hear()
+            for worker in self._workers:
+                worker.receive()
             self._phaseBegan(f"measuring for {self._plan.seconds:g} s")
             measured = self._measure(busy)
             self._measured = True
             try:
                 if not self._interrupted:
-                    self._goingOn = True
-                    self._goOn(busy, measured)
-                    self._goingOn = False
+                    self._isAdding = True
+                    self._addAfterwards(busy, measured)
+                    self._isAdding = False
             except KeyboardInterrupt:
                 self.end()
             if self._interrupted:
                 measured["interrupted"] = True
             return measured
         except NothingToWatch as error:
-            raise LoadFailed(f"the server went away: {error}") from error
+            raise LoadFailed(f"the server ended: {error}") from error
         finally:
             gc.enable()
-            for companion in self._companions:
-                companion.end()
+            for worker in self._workers:
+                worker.end()
             self._close()
 
-    def _goOn(self, busy: list[_Connection], measured: Round) -> None:
+    def _addAfterwards(self, busy: list[_Connection], measured: Round) -> None:
         """
-        Add what is found out after the measurement.
+        Add the numbers that are measured after the window.
         """
         if self._watch is not None and self._watch.calls:
             self._phaseBegan("counting system calls")
@@ -346,9 +355,9 @@ class Driver:
 
     def interrupt(self, *ignored: object) -> None:
         """
-        A handler of SIGINT: end the window, so that L{run} says what was measured in it
-        so far. After the window the first SIGINT ends only what would be added to its
-        numbers: to close and to show them takes a moment, and they are not to be lost.
+        A handler of SIGINT: end the window, so that L{run} returns the numbers measured
+        so far. After the window, the first SIGINT only prevents further numbers from
+        being added: those of the window are kept while the load closes its connections.
 
         @raise KeyboardInterrupt: if the window has not begun, or at the second SIGINT.
         """
@@ -357,11 +366,11 @@ class Driver:
         if self._interrupted:
             raise KeyboardInterrupt
         self.end()
-        if self._goingOn:
+        if self._isAdding:
             raise KeyboardInterrupt
         if not self._measured:
-            for companion in self._companions:
-                companion.interrupt()
+            for worker in self._workers:
+                worker.interrupt()
 
     def end(self, *ignored: object) -> None:
         """
@@ -369,21 +378,23 @@ class Driver:
         """
         self._interrupted = True
 
-    def accompany(self, pipe: Connection) -> None:
+    def runShare(self, pipe: Connection) -> None:
         """
-        Drive a share of a plan, in step with the process of the first.
+        Carry out a share of a plan, in a worker.
 
-        @param pipe: told when all are connected, and then what was measured; or else
-            why not. It says when all others are connected too.
+        @param pipe: to the first process. The worker sends a message when it is
+            connected, its L{Part}, and the size of its sample; or a L{LoadFailed}. The
+            first process sends a message before the measurement and before the sample.
         """
         try:
             busy = self._connect()
             pipe.send(None)
             pipe.recv()
             pipe.send(self._measurePart(busy))
-            # What the server uses is read while all connections are there.
+            # The first process reads the memory of the server while all connections
+            # are open.
             pipe.recv()
-            pipe.send(self._askSome())
+            pipe.send(self._sampleShare())
         except LoadFailed as error:
             pipe.send(error)
         finally:
@@ -393,7 +404,7 @@ class Driver:
 
     def _awaitServer(self) -> None:
         """
-        Wait for a server at one of the addresses; the whole load is for the first that
+        Wait for a server at one of the addresses. The load uses the first address that
         accepts a connection.
         """
         deadline = time.monotonic() + self._plan.wait
@@ -417,7 +428,7 @@ class Driver:
                     return
             if not absent or time.monotonic() >= deadline:
                 raise LoadFailed("; ".join(reasons))
-            # Nothing tells a stranger that a port began to listen.
+            # There is no event for another process that begins to listen.
             time.sleep(0.005)
 
     def _verify(self) -> None:
@@ -441,7 +452,7 @@ class Driver:
                 self._start(connection, perf_counter_ns())
                 pending += 1
         self._exchange(answered, pending)
-        # A second answer may come a little later than the first.
+        # A surplus answer may come a little later than the right one.
         for descriptor, _ in self._epoll.poll(self.LATE, 1024):
             self._receive(self._connections[descriptor])
         for connection in made:
@@ -449,17 +460,18 @@ class Driver:
 
     def _notForGreetings(self, error: LoadFailed) -> str:
         """
-        Why a server that speaks first could not be verified.
+        The reason why a server that speaks first could not be verified.
         """
-        return "A load asks first, and has no kind for that"
+        return "The load has no kind for a protocol in which the server begins"
 
     def _greeting(self) -> bytes:
         """
-        What the server says on a connection on which it was asked nothing, if it has
-        said anything, but should not have: else there is no need to wait for it.
+        The bytes that the server sends on a new connection without a request; empty if
+        there are none. They are not waited for if the load has received no bytes at
+        all, or if the server is right to begin.
         """
         silent, _ = self._plan.exchange.turns()
-        if not (self._hasSpoken and silent.request):
+        if not (self._hasReceived and silent.request):
             return b""
         listening = select.poll()
         with suppress(OSError), closing(self._open()) as opened:
@@ -467,7 +479,7 @@ class Driver:
             listening.register(opened, select.POLLIN)
             end = time.monotonic() + self.GREETING
             while (left := end - time.monotonic()) > 0:
-                # In TLS some of what comes is nothing to receive yet.
+                # With TLS, the bytes received may belong to the handshake.
                 with suppress(BlockingIOError):
                     return connection.socket.recv(self._size)
                 listening.poll(left * 1000)
@@ -495,7 +507,7 @@ class Driver:
         pending = sum(1 for _ in range(ramp) if another())
 
         def answered(connection: _Connection) -> bool:
-            # It has shown that it is served; now it is silent, and another's turn.
+            # The server answers this connection; now make the next one.
             self._silence(connection)
             if another():
                 self._pending += 1
@@ -507,40 +519,40 @@ class Driver:
 
     def _stall(self, connections: list[_Connection]) -> None:
         """
-        Have these ask again and again and read no answer, until the server and the
-        kernel take no more of it, or have shown that they take without bound.
+        Send requests on these connections without reading the answers, until the kernel
+        takes no more, or has taken L{STALLED} bytes on each.
         """
         polled = select.poll()
         unsent: dict[int, tuple[_Connection, memoryview]] = {}
         for connection in connections:
             if connection.spent:
                 raise LoadFailed(f"the server closed {connection.name}{self._hint()}")
-            # From now on what comes on it is not looked at.
+            # Its answers are not read from now on.
             self._epoll.modify(connection.socket, 0)
             request = connection.turn.request
-            asked = memoryview(request * (self.STALLED // len(request) + 1))
-            unsent[connection.socket.fileno()] = connection, asked
+            requests = memoryview(request * (self.STALLED // len(request) + 1))
+            unsent[connection.socket.fileno()] = connection, requests
             polled.register(connection.socket, select.POLLOUT)
         while ready := polled.poll(self.QUIET) if unsent else []:
             for descriptor, _ in ready:
-                connection, asked = unsent[descriptor]
+                connection, requests = unsent[descriptor]
                 try:
-                    count = connection.socket.send(asked[: self._size])
+                    count = connection.socket.send(requests[: self._size])
                 except BlockingIOError:
                     count = 0
                 except OSError as error:
                     raise LoadFailed(self._dropped(connection, error)) from error
-                unsent[descriptor] = connection, asked[count:]
-                if count == len(asked):
+                unsent[descriptor] = connection, requests[count:]
+                if count == len(requests):
                     polled.unregister(descriptor)
                     del unsent[descriptor]
 
     def _exchange(self, answered: Callable[[_Connection], bool], pending: int) -> None:
         """
-        Serve every connection until C{pending} of them have come to their end.
+        Receive on every connection until C{pending} of them are done.
 
-        @param answered: told of each answer; it says whether its connection goes
-            on with the turn it now has.
+        @param answered: called with the connection at each answer. It returns whether
+            the connection sends the request of its present turn; otherwise it is done.
         """
         self._pending = pending
         while self._pending > 0:
@@ -554,11 +566,11 @@ class Driver:
     def _measure(self, busy: list[_Connection]) -> Round:
         plan = self._plan
         before = self._counters()
-        for companion in self._companions:
-            companion.tell()
+        for worker in self._workers:
+            worker.resume()
         part = self._measurePart(busy)
-        for companion in self._companions:
-            part.add(companion.hear())
+        for worker in self._workers:
+            part.add(worker.receive())
         if not part.requests:
             raise LoadFailed(part.whyNothing())
         busyProcesses = sum(1 for each in (plan, *self._others) if each.active)
@@ -579,7 +591,7 @@ class Driver:
 
     def _memory(self) -> tuple[int | None, int | None]:
         """
-        Of the server that is watched, and of the kernel.
+        The memory of the watched server and of the kernel, in KiB.
         """
         if self._watch is None:
             return None, None
@@ -587,13 +599,13 @@ class Driver:
 
     def _addHeld(self, measured: Round) -> None:
         """
-        Add what a connection takes of memory, where there are enough to tell.
+        Add the memory per connection, if there are enough connections.
         """
         held = sum(each.connections for each in (self._plan, *self._others))
         if held < self.MANY or "idle_closed" in measured:
             return
         (server, kernel), (serverBefore, kernelBefore) = self._memory(), self._before
-        # What shrinks meanwhile does so for reasons of its own.
+        # If memory shrank, the reason is not the connections.
         if server is not None and serverBefore is not None:
             grown = max(0, server - serverBefore)
             measured["server_bytes_per_connection"] = grown * 1024 / held
@@ -603,28 +615,30 @@ class Driver:
 
     def _sample(self, measured: Round) -> None:
         """
-        Where connections are idle, ask some of all once more: those that a server has
-        lost meanwhile without a word have no answer.
+        If there are idle connections, send one more request on a sample of all: one
+        that the server has lost without an error gets no answer.
 
-        @raise LoadFailed: if one of them is not answered, or wrongly.
+        @raise LoadFailed: if an answer is missing or wrong.
         """
-        for companion in self._companions:
-            companion.tell()
-        asked = self._askSome()
-        for companion in self._companions:
-            asked += companion.hear()
-        if asked:
-            measured["sampled"] = asked
+        for worker in self._workers:
+            worker.resume()
+        sampled = self._sampleShare()
+        for worker in self._workers:
+            sampled += worker.receive()
+        if sampled:
+            measured["sampled"] = sampled
 
-    def _askSome(self) -> int:
+    def _sampleShare(self) -> int:
         """
-        @return: how many connections of this process were asked, and answered.
+        Send one more request on a sample of the connections of this process.
+
+        @return: the size of the sample.
         """
         if not self._plan.idle:
             return 0
-        # Those that are stalled were made last.
+        # The stalled connections were made last.
         reading = self._made[: self._plan.active + self._plan.idle]
-        # One that has no answer yet is counted already.
+        # A connection without an answer from the window is counted already.
         silent = [connection for connection in reading if not connection.sent]
         most = -(-self.SAMPLE // self._plan.processes)
         chosen = random.sample(silent, min(most, len(silent)))
@@ -645,8 +659,8 @@ class Driver:
         delay = runDelay()
         cpu = time.process_time()
         began = perf_counter_ns()
-        # What is due as the first of all belongs to a window without a warm-up.
-        owed = self._owed(began) if self._plan.warmup else 0
+        # Without a warm-up the window begins with the first request, which is due now.
+        backlogBefore = self._backlog(began) if self._plan.warmup else 0
         self._measuring = True
         self._drive(int(self._plan.seconds * _SECOND), recording, uncorrected)
         ended = perf_counter_ns()
@@ -654,17 +668,17 @@ class Driver:
         delayed = runDelay()
         serverCpu = self._serverCpu() - serverCpu
         requests = recording.count
-        backlog = self._owed(ended)
-        # From now on what is not answered in time is counted.
+        backlog = self._backlog(ended)
+        # From now on overdue answers do not fail the load: they are counted.
         self._deadline = NEVER
         if self._schedule is not None:
-            # What is due already is sent still.
+            # Requests that are due already are still sent.
             self._schedule.end(ended)
             most = min(self._plan.seconds, self._plan.patience)
             self._drive(int(most * _SECOND), recording, uncorrected)
         self._drain(busy, recording, uncorrected)
         self._deadline = 0
-        # Those that were not dropped.
+        # _drop has counted the connections that are closed.
         self._retransmitted += sum(map(self._isRetransmitted, busy))
         unanswered = [connection for connection in busy if connection.sent]
         unsent = 0 if self._schedule is None else self._schedule.overdue(ended)
@@ -681,9 +695,9 @@ class Driver:
             serverCpu=serverCpu,
             before=warming.count,
             requests=requests,
-            due=requests + backlog - owed,
+            due=requests + backlog - backlogBefore,
             backlog=backlog,
-            backlogBefore=owed,
+            backlogBefore=backlogBefore,
             unanswered=len(unanswered) + unsent,
             unsent=unsent,
             oldest=max((perf_counter_ns() - each for each in since), default=0),
@@ -695,9 +709,9 @@ class Driver:
             leftOut=set(self._plan.exchange.leftOut),
         )
 
-    def _owed(self, now: int) -> int:
+    def _backlog(self, now: int) -> int:
         """
-        How many requests are due by now, in an open loop, and not answered.
+        The number of requests due by now and not answered, in an open loop.
         """
         if self._schedule is None:
             return 0
@@ -705,34 +719,34 @@ class Driver:
 
     def _since(self, connection: _Connection) -> int:
         """
-        When the latency of the request in flight began.
+        The time from which the latency of the request in flight counts.
         """
         return connection.sent if self._schedule is None else connection.due
 
     def _begin(self, busy: list[_Connection]) -> None:
         """
-        Ask on each of these connections, which are silent; or, in an open loop, have
-        requests be due from now on.
+        In a closed loop, send a request on each of these connections, which are silent;
+        in an open loop, start the schedule.
         """
         plan = self._plan
         self._free.clear()
         self._schedule = None
         if plan.rate is None:
             for connection in busy:
-                self._ask(connection)
+                self._request(connection)
         elif busy:
-            # The default would be in every latency.
+            # The default slack, 50 microseconds, would be part of every latency.
             _setTimerSlack(1)
             self._free.extend(busy)
-            # What is due in one process is due in between what is in the others.
+            # The due times of the processes alternate.
             gap = _SECOND / (plan.rate * plan.processes)
             begin = perf_counter_ns() + int(plan.process * gap)
             self._schedule = Schedule(plan.rate, plan.arrivals, begin)
 
     def _count(self, busy: list[_Connection], watch: Watch, measured: Round) -> None:
         """
-        Ask a little longer, and add the system calls that this takes the server. What
-        goes wrong with that does not make wrong what was measured.
+        Repeat the load for a short time, and add the system calls that the server makes
+        in it. A failure here does not invalidate the numbers of the window.
         """
         counted = Recording()
         try:
@@ -748,7 +762,7 @@ class Driver:
             return
         requests = counted.count
         if not requests:
-            measured["syscalls_reason"] = "nothing was due in the time for that"
+            measured["syscalls_reason"] = "no request was due while they were counted"
             return
         measured["syscalls_per_request"] = sum(calls.values()) / requests
         measured["syscalls_by_name"] = {
@@ -757,20 +771,20 @@ class Driver:
 
     def _drain(
         self,
-        asked: Sequence[_Connection],
+        chosen: Sequence[_Connection],
         recording: Recording,
         uncorrected: Recording,
     ) -> None:
         """
-        Await the answers under way on some connections, for as long as there is
-        patience. Those that have one are silent afterwards.
+        Wait for the answers to requests in flight, for the length of the patience.
+        Connections that have received theirs are silent afterwards.
 
         @param recording: see L{_drive}.
         @param uncorrected: see L{_drive}.
         """
         latencies: list[int] = []
         fromSent: list[int] = []
-        waiting = {connection for connection in asked if connection.sent}
+        waiting = {connection for connection in chosen if connection.sent}
         began = now = perf_counter_ns()
         while waiting and (left := began + self._lateness() - now) > 0:
             timeout = min(left, _SECOND) / _SECOND
@@ -788,15 +802,17 @@ class Driver:
 
     def _lateness(self) -> int:
         """
-        For how many nanoseconds to await answers at the end. Somebody who interrupts
-        wants to see something.
+        The time to wait for answers at the end, in nanoseconds. After SIGINT it is a
+        second at most, since the user waits for the result.
         """
         patience = self._plan.patience
         return int((min(patience, 1.0) if self._interrupted else patience) * _SECOND)
 
     def _mustBeSilent(self, connections: Sequence[_Connection]) -> None:
         """
-        @raise LoadFailed: if one of these was asked, and has no answer.
+        See that no request is in flight on these connections.
+
+        @raise LoadFailed: if one is.
         """
         for connection in connections:
             if connection.sent:
@@ -806,12 +822,12 @@ class Driver:
 
     def _drive(self, length: int, recording: Recording, uncorrected: Recording) -> None:
         """
-        The hot loop: go on with the requests in flight, or with those that are due, for
-        C{length} nanoseconds.
+        The hot loop: receive answers and send the next requests, for C{length}
+        nanoseconds.
 
-        @param recording: of the latencies of the answers that come.
-        @param uncorrected: in an open loop, of the same as if each request had been due
-            when it was sent.
+        @param recording: gets the latency of each answer.
+        @param uncorrected: in an open loop, gets the latency of each answer counted
+            from when its request was sent.
         """
         if self._schedule is not None:
             self._driveOpen(self._schedule, length, recording, uncorrected)
@@ -890,7 +906,7 @@ class Driver:
                         connection.following,
                         connection.turn,
                     )
-                    self._ask(connection)
+                    self._request(connection)
             now = perf_counter_ns()
             if now >= self._deadline:
                 self._checkWaiting(now)
@@ -919,12 +935,13 @@ class Driver:
             while free and schedule.due <= now:
                 connection = free.popleft()
                 connection.due = schedule.due
-                self._ask(connection)
+                self._request(connection)
                 schedule.advance()
             wait = min(end - now, _SECOND)
             if free:
                 wait = min(wait, max(schedule.due - now, 0))
-            # It counts in microseconds.
+            # The timeout of select is in microseconds, that of epoll_wait in
+            # milliseconds.
             select.select([self._epoll], [], [], wait / _SECOND)
             ready = self._epoll.poll(0, 1024)
             for descriptor, events in ready:
@@ -955,13 +972,13 @@ class Driver:
     # One connection.
 
     def _open(self) -> socket.socket:
-        # A connect that waits: to loopback it is over at once, or the backlog is full
-        # and there is nothing better to do.
+        # This connect blocks: on loopback it returns at once, unless the backlog is
+        # full, and then the load has to wait anyway.
         opened = self._connecting(self._plan.patience)
         try:
             if opened.getsockname() == opened.getpeername() != "":
-                # A port chosen for us that is the one we call: TCP connects a
-                # socket to itself when nobody listens.
+                # The kernel chose the target port as the local port: TCP connects a
+                # socket to itself if no other socket listens.
                 raise ConnectionRefusedError(errno.ECONNREFUSED, "connected to itself")
             opened.setblocking(False)
         except BaseException:
@@ -971,10 +988,10 @@ class Driver:
 
     def _openSoon(self) -> socket.socket:
         """
-        Begin to connect: until that is done, nothing can be sent.
+        Begin to connect; C{send} raises EAGAIN until the connection is established.
         """
         if self._plan.address.family == socket.AF_UNIX:
-            # It is done at once, or not begun.
+            # On a UNIX socket, a connect either succeeds at once or fails.
             return self._open()
         opened = self._connecting(0)
         _resetWhenClosed(opened)
@@ -982,10 +999,12 @@ class Driver:
 
     def _connecting(self, timeout: float) -> socket.socket:
         """
-        A socket that was connected within so many seconds, or, for none, begins to.
+        A socket that is connected, or, if the timeout is 0, that begins to connect.
 
-        Where the kernel has no port left for it, it comes from another address of the
-        loopback network, as do all that are made after it.
+        If the source address has no free port, this socket and all later ones use
+        another address of the loopback network.
+
+        @param timeout: seconds.
         """
         address = self._plan.address
         while True:
@@ -997,7 +1016,8 @@ class Driver:
                     made.setsockopt(socket.IPPROTO_IP, _BIND_ADDRESS_NO_PORT, 1)
                     made.bind((self._source, 0))
                 if address.family == socket.AF_UNIX:
-                    # Else a full queue of the server would refuse it.
+                    # If the backlog is full, a non-blocking connect would fail. This
+                    # one blocks, for SO_SNDTIMEO at most.
                     wait = struct.pack("ll", int(timeout), int(timeout % 1 * 1e6))
                     made.setsockopt(socket.SOL_SOCKET, socket.SO_SNDTIMEO, wait)
                 else:
@@ -1023,9 +1043,9 @@ class Driver:
 
     def _changeSource(self) -> bool:
         """
-        Connect from the next address of the loopback network.
+        Use the next address of the loopback network as source address.
 
-        @return: whether there is one.
+        @return: whether there is a next one.
         """
         if not self._plan.address.isLoopback or self._sources == self.SOURCES:
             return False
@@ -1043,10 +1063,10 @@ class Driver:
 
     def _add(self, name: str, connected: socket.socket) -> _Connection:
         connection = self._connectionOf(name, connected, self._plan.exchange)
-        self._attend(connection)
+        self._register(connection)
         return connection
 
-    def _attend(self, connection: _Connection) -> None:
+    def _register(self, connection: _Connection) -> None:
         descriptor = connection.socket.fileno()
         self._connections[descriptor] = connection
         self._epoll.register(descriptor, select.EPOLLIN)
@@ -1054,7 +1074,7 @@ class Driver:
     def _drop(self, connection: _Connection) -> None:
         descriptor = connection.socket.fileno()
         if descriptor < 0:
-            # The server closed it, and so did we.
+            # It was closed when the server closed it.
             return
         self._retransmitted += self._isRetransmitted(connection)
         self._epoll.unregister(descriptor)
@@ -1063,8 +1083,8 @@ class Driver:
 
     def _isRetransmitted(self, connection: _Connection) -> bool:
         """
-        Whether the latency of a request on a new connection has in it the time until
-        the kernel sent something again.
+        Whether the latency of a request on a new connection includes the time until a
+        retransmission by the kernel.
         """
         if not connection.anew or self._plan.address.family == socket.AF_UNIX:
             return False
@@ -1073,9 +1093,10 @@ class Driver:
 
     def _ready(self) -> Iterator[_Connection]:
         """
-        Wait until something has come on some connections: these.
+        Wait until some connections have events.
 
-        @raise TooLate: if one waits too long for its answer.
+        @return: these connections.
+        @raise TooLate: if an answer is overdue.
         """
         while True:
             now = perf_counter_ns()
@@ -1089,10 +1110,10 @@ class Driver:
 
     def _checkWaiting(self, now: int) -> None:
         """
-        See that no connection waits longer than C{patience} for its answer, and set
-        the time of the next check: no answer can be overdue before.
+        See that no connection has waited longer than C{patience} for its answer, and
+        set the time of the next check: no answer can be overdue before.
 
-        @raise TooLate: if one does.
+        @raise TooLate: if one has.
         """
         longest = int(self._patience * _SECOND)
         waiting = [each for each in self._connections.values() if each.sent]
@@ -1100,13 +1121,13 @@ class Driver:
         sent = now if first is None else first.sent
         if first is not None and now - sent >= longest:
             raise TooLate(self._overdue(first))
-        # Where all answers take nearly as long as they may, one check after the other
-        # would be due.
+        # If all answers take nearly as long as the patience, the earliest time would
+        # make the loop check all the time.
         self._deadline = max(sent + longest, now + _CHECKED)
 
     def _overdue(self, connection: _Connection) -> str:
         """
-        Say which connection has waited too long, and for what.
+        The message about an overdue answer on this connection.
         """
         came = connection.came
         if not came:
@@ -1119,7 +1140,7 @@ class Driver:
     def _start(self, connection: _Connection, now: int) -> None:
         """
         Send the request of the connection's turn, as far as the kernel takes it; on a
-        new connection, if the server takes no more on this one.
+        new socket, if this one is spent.
         """
         if connection.spent:
             self._reconnects += 1
@@ -1135,9 +1156,9 @@ class Driver:
         if count != len(request):
             self._sendLater(connection, len(request) - count)
 
-    def _ask(self, connection: _Connection) -> None:
+    def _request(self, connection: _Connection) -> None:
         """
-        Begin with a turn, on a new connection if each has its own.
+        Send the request of the connection's turn; with churn, on a new socket.
         """
         if not self._plan.churn:
             self._start(connection, perf_counter_ns())
@@ -1151,17 +1172,17 @@ class Driver:
         self._drop(connection)
         connection.renew(self._openOrFail(connection.name, self._openSoon))
         connection.anew = True
-        self._attend(connection)
+        self._register(connection)
 
     def _silence(self, connection: _Connection) -> None:
         """
-        Let nothing be in flight: what is received now is wrong.
+        Mark that no request is in flight: any bytes received now are wrong.
         """
         connection.sent = 0
         connection.expected = b""
 
     def _notSent(self, connection: _Connection, error: OSError) -> int:
-        # The end of a connection is received, behind what came before it.
+        # recv reports the end of a connection, after the bytes that came before it.
         if not isinstance(error, (BlockingIOError, *_ENDS)):
             self._lost(connection, error)
         return 0
@@ -1175,7 +1196,8 @@ class Driver:
 
     def _serve(self, connection: _Connection, events: int) -> bool:
         """
-        The general case of what the hot loop does.
+        Send the rest of a request and receive, as the events require: the general case
+        of a step of the hot loop.
 
         @return: whether an answer is whole.
         """
@@ -1199,7 +1221,7 @@ class Driver:
     def _received(self, connection: _Connection, data: bytes) -> bool:
         if not data:
             return self._closed(connection)
-        self._hasSpoken = True
+        self._hasReceived = True
         if not connection.sent:
             raise LoadFailed(
                 f"wrong answer on {connection.name}: it came without a request: "
@@ -1219,16 +1241,17 @@ class Driver:
         connection.answer = None if whole else answer
         connection.came = 0 if whole else connection.came + len(data)
         if not whole:
-            # What comes next is not all of it.
+            # The next bytes are not the whole answer: the hot loop must not compare
+            # them with it.
             connection.expected = b""
         connection.spent = whole and connection.turn.last
         return whole
 
     def _closed(self, connection: _Connection) -> bool:
         """
-        The server has closed a connection in the orderly way.
+        The server has closed a connection by FIN.
 
-        @return: whether that makes an answer whole.
+        @return: whether this makes an answer whole.
         """
         answer = connection.answer
         try:
@@ -1238,13 +1261,15 @@ class Driver:
         if not whole:
             self._ended(connection, f"the server closed {connection.name}")
             return False
-        self._leave(connection)
+        self._markSpent(connection)
         return True
 
     def _lost(self, connection: _Connection, error: OSError) -> None:
         """
-        @raise LoadFailed: unless there was just nothing to do, or the connection has
-            ended where it may.
+        A C{send} or C{recv} has failed.
+
+        @raise LoadFailed: unless it would have blocked, or the server has closed the
+            connection where it may.
         """
         if isinstance(error, _ENDS):
             self._ended(connection, self._dropped(connection, error))
@@ -1259,11 +1284,12 @@ class Driver:
 
     def _ended(self, connection: _Connection, how: str) -> None:
         """
-        The server has closed a connection. Between two answers it may: then what was
-        asked meanwhile, if anything, is asked on a new one.
+        The server has closed a connection. Between two answers it may do so; a request
+        in flight is then sent again on a new connection.
 
-        @param how: in words.
-        @raise LoadFailed: if there is part of an answer, or was none before.
+        @param how: a description for the message.
+        @raise LoadFailed: if part of an answer was received, or no answer at all on
+            this connection.
         """
         if connection.came:
             raise LoadFailed(
@@ -1272,12 +1298,12 @@ class Driver:
             )
         if connection.sent and connection.sent == connection.first:
             raise LoadFailed(f"{how} before it answered anything on it{self._hint()}")
-        self._leave(connection)
+        self._markSpent(connection)
         if connection.sent:
             self._resent += 1
             self._start(connection, connection.sent)
 
-    def _leave(self, connection: _Connection) -> None:
+    def _markSpent(self, connection: _Connection) -> None:
         self._drop(connection)
         connection.answer = None
         connection.came = 0
@@ -1286,9 +1312,9 @@ class Driver:
 
     def _hint(self) -> str:
         """
-        What somebody may look at whose own server takes no more connections. One
-        that a comparison started, and watches, has all the files it may have; whether
-        it is watched, the first process knows.
+        A hint for the message, if the server may have reached its limit of open files.
+        A watched server was started by a comparison, which raises its limit. Only the
+        first process knows whether the server is watched, so workers give no hint.
         """
         if self._source is not None:
             return f"; connections come from {self._source} too: {_PORTS_USED_UP}"
@@ -1320,8 +1346,8 @@ class Driver:
 
 def _resetWhenClosed(connected: socket.socket) -> None:
     """
-    Leave no port in TIME_WAIT, by a lingering time of zero, whoever closes it: for a
-    process that is killed the kernel does.
+    Set a linger time of zero, so that closing leaves no port in TIME_WAIT. This holds
+    also if the kernel closes the socket of a killed process.
     """
     if connected.family != socket.AF_UNIX:
         connected.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, b"\1\0\0\0\0\0\0\0")
@@ -1329,9 +1355,9 @@ def _resetWhenClosed(connected: socket.socket) -> None:
 
 def _wasSentAgain(connected: socket.socket) -> bool:
     """
-    Whether the kernel had to send something again on this connection, on this side.
+    Whether the kernel has retransmitted a segment of this side of the connection.
     """
-    # A kernel that does not say so has no such option, or a shorter answer.
+    # An older kernel has no such option, or a shorter structure.
     with suppress(OSError, struct.error):
         info = connected.getsockopt(
             socket.IPPROTO_TCP, socket.TCP_INFO, _TOTAL_RETRANS + 4
@@ -1342,10 +1368,10 @@ def _wasSentAgain(connected: socket.socket) -> bool:
 
 def _unreached(address: Address, error: OSError) -> str:
     """
-    Why there is no connection to an address, in a few words.
+    The reason why there is no connection to an address.
     """
     if isinstance(error, ConnectionRefusedError):
-        return f"nobody listens at {address}"
+        return f"nothing listens at {address}"
     if isinstance(error, FileNotFoundError):
         return f"there is no {address}"
     return f"cannot connect to {address}: {_reason(error)}"
@@ -1353,19 +1379,19 @@ def _unreached(address: Address, error: OSError) -> str:
 
 def _reason(error: OSError) -> str:
     """
-    What the system says, and where to look if it has run out of something.
+    The text of a system error, with a hint if a resource is used up.
     """
-    said = error.strerror or str(error)
+    text = error.strerror or str(error)
     if error.errno == errno.EMFILE:
         return "the load has no descriptors left (see iodemo doctor)"
     if error.errno == errno.EADDRNOTAVAIL:
-        return f"{said}: no local port is left, or no route (see iodemo doctor)"
-    return said
+        return f"{text}: no local port is left, or no route (see iodemo doctor)"
+    return text
 
 
 def _cores(processes: int) -> float:
     """
-    As many cores as so many processes may use.
+    The number of cores that so many processes may use.
     """
     allowed = quota().cores
     most = min(processes, usable())
@@ -1378,21 +1404,22 @@ def _setTimerSlack(nanoseconds: int) -> None:
         _TIMER_SLACK.write_text(str(nanoseconds))
 
 
-def _accompany(driverType: type[Driver], share: Plan, pipe: Connection) -> None:
+def _work(driverType: type[Driver], share: Plan, pipe: Connection) -> None:
     """
-    In a process of its own: drive a share of a plan.
+    The function of a worker: carry out a share of a plan.
     """
-    # The first process says what was measured, and ends this one.
+    # At SIGINT the worker ends its window; the first process reports the numbers.
     driving = driverType(share)
     if signal.getsignal(signal.SIGINT) is not signal.SIG_IGN:
         signal.signal(signal.SIGINT, driving.end)
     with suppress(EOFError, BrokenPipeError):
-        driving.accompany(pipe)
+        driving.runShare(pipe)
 
 
 def fastest(tls: bool = False) -> type[Driver]:
     """
-    The driver whose hot loop is compiled, where it could be, and need not speak TLS.
+    The driver with TLS, if that is required; otherwise the compiled one, or, where it
+    is not built, the one in Python.
     """
     if tls:
         from iodemo.load.tls import TLSDriver

@@ -1,21 +1,23 @@
 # -*- test-case-name: tests.test_fanout -*-
 """
-A room full of members: one says a line, and all hear it.
+The load of a chat: one member sends a line, and all members receive it.
 
-Facts. A line said to N members is N writes of the server, one after the other, and so
-N answers to one request. Who connects is in the room some time later, and nobody is
-told when; a backlog takes 50 who are not yet.
+Facts. To pass a line on to N members the server makes N writes, one after the other: N
+answers to one request. A connection is a member some time after it is accepted, and no
+message reports it. The backlog of a listening socket takes 50 connections that are not
+accepted yet.
 
-Decisions. One line is in the room at a time, and when all have heard it the next
-member says the next. What counts is a line heard by one member: its latency is from
-when it was said, so that the median is that of the median member. How long it takes
-until the last one has it is kept beside that. Members come a few at a time, and one of
-these speaks and has to hear itself before there are more. When all are there one speaks
-until everybody has heard something; from the line after that on everybody must hear
-every line, once and whole.
+Decisions. One line is in flight at a time; when all members have received it, the next
+member sends the next line. A request, in the numbers, is a line received by one member,
+and its latency counts from the sending of the line: so the median is that of the median
+member. The latency of the last member is recorded too. Connections are made a few at a
+time; then one of these sends a line and must receive it, before there are more. When
+all are connected, one member sends lines until every member has received something. It
+then sends one more line, and from that one on every member must receive every line,
+once and whole.
 
-Costs. This is Python, and receives as often as the server sends. All members are in one
-process: those of another could not be counted as having heard a line.
+Costs. The loop is Python, and calls C{recv} for every line of every member. All members
+are in one process, since it must know when all have received a line.
 """
 
 from __future__ import annotations
@@ -33,88 +35,95 @@ from iodemo.results.schema import Round
 _MOST_KEPT = 1 << 19
 
 
-class RoomDriver(Driver):
+class FanoutDriver(Driver):
     """
-    Has the members of a room speak by turns, and listen.
+    A driver in which members send a line in turn, and all members receive it.
 
-    @ivar _speakers: those who speak, again and again.
+    @ivar _speakers: the members that send, in an endless cycle.
     """
 
     _speakers: Iterator[_Connection] = iter(())
 
     def _verify(self) -> None:
         if self._plan.processes > 1:
-            raise LoadFailed("the members of a room are in one process, not several")
+            raise LoadFailed("the members of a chat are in one process, not several")
         names = [f"verifying connection {n + 1}" for n in range(self.VERIFYING)]
-        members = self._enter(names)
+        members = self._join(names)
         for speaker, turn in zip(
             cycle(members), self._plan.exchange.verification(), strict=False
         ):
             speaker.turn = turn
-            self._say(speaker)
+            self._sendAndAwait(speaker)
         for member in members:
             self._drop(member)
 
     def _notForGreetings(self, error: LoadFailed) -> str:
-        """See L{Driver._notForGreetings}: members may be greeted, and must hear."""
-        return f"Then a line was said, and not passed on to all ({error})"
+        """
+        See L{Driver._notForGreetings}. A chat server may send a greeting, so the reason
+        is another one.
+        """
+        return f"Then a member sent a line, which did not reach all members ({error})"
 
     def _connect(self) -> list[_Connection]:
         total = self._plan.connections
         names = [f"connection {n + 1:,} of {total:,}" for n in range(total)]
-        return self._enter(names)[: self._plan.active]
+        return self._join(names)[: self._plan.active]
 
-    def _enter(self, names: Sequence[str]) -> list[_Connection]:
+    def _join(self, names: Sequence[str]) -> list[_Connection]:
         """
-        Have as many members as there are names, who have heard the same line last.
+        Connect a member for each name, and wait until all have received the same line
+        last.
         """
         members: list[_Connection] = []
-        # The last bytes that came to each, as many as a line has.
-        heard: dict[_Connection, bytes] = {}
+        # The last bytes that each has received, as many as a line has.
+        tails: dict[_Connection, bytes] = {}
         for name in names:
             members.append(self._add(name, self._openOrFail(name)))
             _resetWhenClosed(members[-1].socket)
             if len(members) % self.RAMP == 0:
-                self._call(members[-1], members[-1:], heard)
+                self._sendUntilReceived(members[-1], members[-1:], tails)
         patience = self._plan.patience
         end = perf_counter_ns() + patience * 1e9
-        while deaf := [each.name for each in members if not heard.get(each)]:
+        while missing := [each.name for each in members if not tails.get(each)]:
             if perf_counter_ns() > end:
-                raise LoadFailed(f"{deaf[0]} heard nobody for {patience:g} s")
-            self._call(members[-1], members[-1:], heard)
-        self._call(members[-1], members, heard)
+                raise LoadFailed(f"{missing[0]} received no line for {patience:g} s")
+            self._sendUntilReceived(members[-1], members[-1:], tails)
+        self._sendUntilReceived(members[-1], members, tails)
         return members
 
-    def _call(
+    def _sendUntilReceived(
         self,
         speaker: _Connection,
-        hearing: Sequence[_Connection],
-        heard: dict[_Connection, bytes],
+        receivers: Sequence[_Connection],
+        tails: dict[_Connection, bytes],
     ) -> None:
         """
-        Have something said, and wait until these have heard it, whatever they have
-        heard before.
+        Send a new line, and wait until some members have received it. They may receive
+        other bytes before it.
+
+        @param receivers: the members that must receive the line.
+        @param tails: the last bytes that each member has received; updated.
         """
         speaker.turn, _ = self._plan.exchange.turns()
         line = speaker.turn.request
-        self._speak(speaker)
-        waiting = set(hearing)
+        self._sendLine(speaker)
+        waiting = set(receivers)
         for member in waiting:
             member.sent = speaker.sent
         while waiting:
             for member in self._ready():
-                came = heard.get(member, b"") + self._heard(member)
-                heard[member] = came[-len(line) :]
-                if heard[member] == line:
+                came = tails.get(member, b"") + self._receiveSome(member)
+                tails[member] = came[-len(line) :]
+                if tails[member] == line:
                     member.sent = 0
                     waiting.discard(member)
 
-    def _say(self, speaker: _Connection) -> list[int]:
+    def _sendAndAwait(self, speaker: _Connection) -> list[int]:
         """
-        Have the line of a member's turn said, and wait until all have heard it, and
-        nothing else.
+        Send the line of the speaker's turn, and wait until all members have received
+        it, and nothing else.
 
-        @return: the latencies, in the order in which they heard it.
+        @return: the latencies, in the order in which the members received it.
         """
         line = speaker.turn.request
         connections = self._connections
@@ -123,22 +132,24 @@ class RoomDriver(Driver):
             member.turn = speaker.turn
             member.sent = now
         latencies: list[int] = []
-        said = self._speak(speaker)
+        began = self._sendLine(speaker)
         left = len(connections)
         while left:
             for member in self._ready():
-                data = self._heard(member)
+                data = self._receiveSome(member)
                 if (data == line and member.sent and member.answer is None) or (
                     data and self._received(member, data)
                 ):
-                    latencies.append(perf_counter_ns() - said)
+                    latencies.append(perf_counter_ns() - began)
                     self._silence(member)
                     left -= 1
         return latencies
 
-    def _speak(self, speaker: _Connection) -> int:
+    def _sendLine(self, speaker: _Connection) -> int:
         """
-        @return: when.
+        Send the line of the speaker's turn.
+
+        @return: the time before it was sent.
         """
         line = speaker.turn.request
         speaker.sent = perf_counter_ns()
@@ -147,10 +158,13 @@ class RoomDriver(Driver):
         except OSError as error:
             count = self._notSent(speaker, error)
         if count != len(line):
-            raise LoadFailed(f"the server takes no line of {speaker.name}")
+            raise LoadFailed(
+                f"the kernel does not take a line of {speaker.name}: the server does "
+                "not read"
+            )
         return speaker.sent
 
-    def _heard(self, member: _Connection) -> bytes:
+    def _receiveSome(self, member: _Connection) -> bytes:
         try:
             data = member.recv(self._size)
         except OSError as error:
@@ -158,12 +172,12 @@ class RoomDriver(Driver):
             return b""
         if not data:
             self._ended(member, f"the server closed {member.name}")
-        self._hasSpoken = True
+        self._hasReceived = True
         return data
 
     def _ended(self, connection: _Connection, how: str) -> None:
         """
-        A member who has gone may have missed a line.
+        Fail: a member that reconnected could miss a line.
         """
         raise LoadFailed(f"{how}{self._hint()}")
 
@@ -172,42 +186,43 @@ class RoomDriver(Driver):
 
     def _drain(
         self,
-        asked: Sequence[_Connection],
+        chosen: Sequence[_Connection],
         recording: Recording,
         uncorrected: Recording,
     ) -> None:
         """
-        The last line was heard by all.
+        There is nothing to wait for: all members have received the last line.
         """
 
-    def _askSome(self) -> int:
-        # Everybody has heard every line.
+    def _sampleShare(self) -> int:
+        # All members have received every line.
         return 0
 
     def _drive(self, length: int, recording: Recording, uncorrected: Recording) -> None:
         """
-        Have lines said for C{length} nanoseconds, and until all have heard the last.
+        Send lines for C{length} nanoseconds, and wait until all members have received
+        the last one.
 
-        @param recording: of each line heard by each member.
-        @param uncorrected: of each line, until the last member had it.
+        @param recording: gets the latency of each line at each member.
+        @param uncorrected: gets the latency of each line at its last member.
         """
         end = perf_counter_ns() + length
-        heard: list[int] = []
-        heardByAll: list[int] = []
+        recorded: list[int] = []
+        latest: list[int] = []
         while perf_counter_ns() < end and not self._interrupted:
             speaker = next(self._speakers)
             speaker.turn, _ = self._plan.exchange.turns()
-            latencies = self._say(speaker)
-            heard += latencies
-            heardByAll.append(latencies[-1])
-            # To record a few at a time would cost as much as to hear them.
-            if len(heard) > _MOST_KEPT:
-                recording.add(heard)
-                uncorrected.add(heardByAll)
-                heard.clear()
-                heardByAll.clear()
-        recording.add(heard)
-        uncorrected.add(heardByAll)
+            latencies = self._sendAndAwait(speaker)
+            recorded += latencies
+            latest.append(latencies[-1])
+            # To record a few at a time would cost as much as to receive them.
+            if len(recorded) > _MOST_KEPT:
+                recording.add(recorded)
+                uncorrected.add(latest)
+                recorded.clear()
+                latest.clear()
+        recording.add(recorded)
+        uncorrected.add(latest)
 
     def _measurePart(self, busy: list[_Connection]) -> Part:
         part = super()._measurePart(busy)

@@ -3,16 +3,17 @@
 """
 The hot loop of L{iodemo.load.driver}, compiled.
 
-Facts. Two system calls and the C{memcmp} between them are some 5 microseconds, nearly
-all in the kernel. Python adds half as much again; this adds a fiftieth.
+Facts. Two system calls and the C{memcmp} between them take some 5 microseconds, nearly
+all of it in the kernel. The loop in Python adds half as much again; this one adds a
+fiftieth.
 
-Decisions. What is here is what happens at every answer: to receive, compare, count and
-send. An answer that comes in pieces is compared piece by piece. What is rarer (bytes
-that are not those expected, a lost connection) goes to the methods of the driver in
-Python, as do all phases but the measured ones: they find the same attributes here. The
-interpreter's lock is given up only to wait.
+Decisions. Only the steps taken at every answer are here: receive, compare, count and
+send. An answer that comes in pieces is compared piece by piece. For rarer events (bytes
+other than those expected, a lost connection) the loop calls the methods of the driver
+in Python, and so do all phases but warm-up and window: the connections here have the
+same attributes. The global interpreter lock is released only while the loop waits.
 
-Costs. A connection is an object, and so is found by its descriptor in a dictionary.
+Costs. A connection is a Python object, and a dictionary finds it by its descriptor.
 """
 
 from cpython.bytes cimport (
@@ -75,7 +76,7 @@ cdef int64_t clock():
 
 cdef void count(int64_t[::1] counters, int64_t latency):
     """
-    As L{iodemo.load.recording.Recording.add}.
+    The same as L{iodemo.load.recording.Recording.add}, for one latency.
     """
     cdef int shift
     latency = max(<int64_t>0, min(latency, HIGHEST))
@@ -85,7 +86,8 @@ cdef void count(int64_t[::1] counters, int64_t latency):
 
 cdef int wait(int epoll, epoll_event *events, int64_t left, bint exactly):
     """
-    Wait for events, up to so many nanoseconds, or, if not exactly, the next millisecond.
+    Wait for events, for C{left} nanoseconds at most. If not exactly, this is rounded up
+    to milliseconds, which saves a system call.
     """
     cdef pollfd any = pollfd(epoll, POLLIN, 0)
     cdef timespec time = timespec(left // SECOND, left % SECOND)
@@ -104,8 +106,8 @@ cdef object lastError():
 
 cdef class Connection:
     """
-    See L{iodemo.load.driver._Connection}. While what has come is the beginning of the
-    answer expected, it is known by its length alone.
+    See L{iodemo.load.driver._Connection}. While the bytes received are the beginning of
+    the answer expected, only their number is kept (C{matched}).
     """
 
     cdef readonly str name
@@ -151,9 +153,9 @@ cdef class Connection:
         self.matched = 0
         self.other = came
 
-    cdef bint goesOn(self, const char *data, Py_ssize_t length):
+    cdef bint continues(self, const char *data, Py_ssize_t length):
         """
-        Whether this is what is expected to come next.
+        Whether these are the next bytes of the answer expected.
         """
         cdef Py_ssize_t left = PyBytes_GET_SIZE(self.expected) - self.matched
         if length > left or (length == left and self.unsent):
@@ -161,9 +163,9 @@ cdef class Connection:
         return not memcmp(PyBytes_AS_STRING(self.expected) + self.matched, data, length)
 
 
-cdef ask(driver, Connection connection, int64_t now):
+cdef start(driver, Connection connection, int64_t now):
     """
-    As L{Driver._start}.
+    The same as L{Driver._start}.
     """
     if connection.spent:
         driver._start(connection, now)
@@ -179,7 +181,7 @@ cdef ask(driver, Connection connection, int64_t now):
 
 cdef push(driver, Connection connection):
     """
-    Send what is left of the request, as far as the kernel takes it.
+    Send the unsent rest of the request, as far as the kernel takes it.
     """
     cdef bytes request = connection.turn.request
     cdef Py_ssize_t unsent = connection.unsent
@@ -200,7 +202,7 @@ class FastDriver(Driver):
 
     def _received(self, Connection connection, bytes data):
         """
-        See L{Driver._received}: of what comes next, whatever came before.
+        See L{Driver._received}. Bytes that matched so far are passed on first.
         """
         cdef bytes matched
         if connection.matched:
@@ -214,7 +216,7 @@ class FastDriver(Driver):
         See L{Driver._drive}.
         """
         if self._plan.churn:
-            # Nearly all of that is in the kernel.
+            # Nearly all of its time is spent in the kernel.
             super()._drive(length, recording, uncorrected)
             return
         cdef int64_t[::1] counters = recording.counters
@@ -243,7 +245,7 @@ class FastDriver(Driver):
                 while due <= now and free:
                     connection = free.popleft()
                     connection.due = due
-                    ask(self, connection, clock())
+                    start(self, connection, clock())
                     due = schedule.advance()
                 if free:
                     left = min(left, due - now)
@@ -264,7 +266,7 @@ class FastDriver(Driver):
                     if errno != EAGAIN:
                         self._lost(connection, lastError())
                     continue
-                if got > 0 and connection.goesOn(buffer, got):
+                if got > 0 and connection.continues(buffer, got):
                     connection.matched += got
                     if connection.matched < len(connection.expected):
                         continue
@@ -279,7 +281,7 @@ class FastDriver(Driver):
                 )
                 if not isOpen:
                     count(counters, now - connection.sent)
-                    ask(self, connection, now)
+                    start(self, connection, now)
                 else:
                     count(counters, now - connection.due)
                     count(fromSent, now - connection.sent)

@@ -1,20 +1,23 @@
 # -*- test-case-name: tests.test_flow -*-
 """
-What is not asked and answered by turns: bytes that flow one way.
+Flows: bytes that go one way, without requests and answers in turn.
 
-Facts. On loopback to receive a piece is to copy it, and the copy into the kernel is the
-sender's: a load that only reads, and compares, has about as much to do as the server.
-What the kernel takes of a sender it has not delivered. While the other side does not
-read it is full after some megabytes, and then takes what the other side takes.
+Facts. On loopback, to receive a piece is to copy it, and the sender makes the copy into
+the kernel: a load that only reads and compares has about as much work as the server.
+Bytes that the kernel took from a sender are not delivered yet. While the receiver does
+not read, the buffers fill up after some megabytes; from then on the kernel takes bytes
+as fast as the receiver reads.
 
-Decisions. Pieces of 64 KiB are what is counted: in each direction one is the answer, or
-the request, of an exchange whose other half is nothing, and C{latency_us} says how long
-it took on its connection, from the end of the piece before. A receive never goes beyond
-the end of a piece, so that all pieces of a stream are compared with the same bytes.
-A connection that is silent is one that nobody looks at: it is full, either way.
+Decisions. Pieces of 64 KiB are counted. Of a stream, a piece is the answer to an empty
+request; of a sink, it is a request with an empty answer. C{latency_us} is the time that
+a piece took on its connection, from the end of the piece before. A C{recv} never goes
+beyond the end of a piece, so that all pieces of a stream are compared with the same
+bytes. A silent connection is one whose events epoll does not report: its buffers are
+full.
 
-Costs. This is Python, which is little beside copying. Of a sink nothing tells during
-the measurement that all has arrived; it is asked for that before, by its own rule.
+Costs. This loop is Python, which is little beside the copying. Nothing confirms, during
+the measurement, that a sink has received all bytes; verification checks it, by the rule
+of the sink.
 """
 
 from __future__ import annotations
@@ -27,7 +30,7 @@ from typing import ClassVar
 
 from iodemo.load.driver import Driver, _Connection, fastest
 from iodemo.load.exchanges import PIECE, Chat, Exchange, Sink, Stream
-from iodemo.load.fanout import RoomDriver
+from iodemo.load.fanout import FanoutDriver
 from iodemo.load.plan import LoadFailed
 from iodemo.load.recording import Recording
 from iodemo.results.schema import Round
@@ -39,7 +42,7 @@ _MOST_KEPT = 1 << 19
 
 class _Flowing(_Connection):
     """
-    A connection, and how much of the present piece is through.
+    A connection, and its progress in the present piece, in bytes.
     """
 
     __slots__ = ("progress",)
@@ -53,7 +56,7 @@ class _Flow(Driver):
     """
     A driver of pieces that flow one way.
 
-    @cvar DIRECTION: what a connection waits for.
+    @cvar DIRECTION: the epoll event that a connection waits for.
     """
 
     DIRECTION: ClassVar[int]
@@ -62,21 +65,21 @@ class _Flow(Driver):
 
     def _start(self, connection: _Connection, now: int) -> None:
         """
-        Let it flow.
+        Have epoll report the events of the flow.
         """
         connection.sent = now
         self._epoll.modify(connection.socket, self.DIRECTION)
 
     def _silence(self, connection: _Connection) -> None:
         """
-        Let it flow no more, before long.
+        Have epoll report no events: the flow stops when the buffers are full.
         """
         connection.sent = 0
         self._epoll.modify(connection.socket, 0)
 
     def _ended(self, connection: _Connection, how: str) -> None:
         """
-        What flows has no end at which the server may close.
+        Fail: a flow has no end at which the server may close the connection.
         """
         raise LoadFailed(f"{how}{self._hint()}")
 
@@ -106,7 +109,7 @@ class _Flow(Driver):
         recording.add(latencies)
 
     def _overdue(self, connection: _Connection) -> str:
-        return f"no piece is through in {self._patience:g} s on {connection.name}"
+        return f"no piece is complete in {self._patience:g} s on {connection.name}"
 
     def _measure(self, busy: list[_Connection]) -> Round:
         measured = super()._measure(busy)
@@ -116,7 +119,7 @@ class _Flow(Driver):
 
 class StreamDriver(_Flow):
     """
-    Receives as fast as the server sends.
+    A driver that receives as fast as the server sends.
     """
 
     DIRECTION = select.EPOLLIN
@@ -129,7 +132,7 @@ class StreamDriver(_Flow):
         """
         Receive, up to the end of the piece.
 
-        @return: whether that was all of it.
+        @return: whether the piece is complete.
         """
         assert isinstance(connection, _Flowing)
         progress = connection.progress
@@ -140,7 +143,7 @@ class StreamDriver(_Flow):
             return False
         data = self._buffer[progress : progress + count]
         if not count or not connection.turn.expected.startswith(data, progress):
-            # It says what is wrong.
+            # This raises an error with the difference.
             if progress:
                 self._received(connection, connection.turn.expected[:progress])
             self._received(connection, bytes(data))
@@ -150,12 +153,12 @@ class StreamDriver(_Flow):
 
 class SinkDriver(_Flow):
     """
-    Sends as fast as the server takes.
+    A driver that sends as fast as the server reads.
     """
 
     DIRECTION = select.EPOLLOUT
 
-    #: Pieces that are more than the kernel takes for somebody who does not read.
+    #: A number of pieces larger than the buffers of the kernel.
     FULL = (16 << 20) // PIECE
 
     def _connect(self) -> list[_Connection]:
@@ -166,7 +169,7 @@ class SinkDriver(_Flow):
             left[connection] -= 1
             if left[connection]:
                 return True
-            # It has shown that it is served.
+            # More was taken than the buffers hold: the server reads this connection.
             self._silence(connection)
             return False
 
@@ -177,7 +180,8 @@ class SinkDriver(_Flow):
 
     def _verify(self) -> None:
         """
-        A sink closes a connection when all has arrived that was sent on it.
+        See that a sink reads everything: it closes a connection when it has received
+        all bytes up to the end that the load has shut down.
         """
         name = "verifying connection 1"
         with self._openOrFail(name) as connected:
@@ -189,7 +193,7 @@ class SinkDriver(_Flow):
                 answered = connected.recv(1)
             except TimeoutError as error:
                 raise LoadFailed(
-                    f"the server did not take all that was sent on {name}, and close, "
+                    f"the server did not read all bytes sent on {name} and close it "
                     f"within {self._plan.patience:g} s"
                 ) from error
             except OSError as error:
@@ -197,13 +201,13 @@ class SinkDriver(_Flow):
                     f"the server dropped {name}: {error.strerror or error}"
                 ) from error
         if answered:
-            raise LoadFailed(f"wrong answer on {name}: a sink says nothing")
+            raise LoadFailed(f"wrong answer on {name}: a sink sends nothing")
 
     def _receive(self, connection: _Connection) -> bool:
         """
         Send, up to the end of the piece.
 
-        @return: whether that was all of it.
+        @return: whether the piece is complete.
         """
         assert isinstance(connection, _Flowing)
         request = memoryview(connection.turn.request)
@@ -222,17 +226,17 @@ class SinkDriver(_Flow):
 _DRIVERS: dict[type[Exchange], type[Driver]] = {
     Stream: StreamDriver,
     Sink: SinkDriver,
-    Chat: RoomDriver,
+    Chat: FanoutDriver,
 }
 
 
 def driverOf(exchange: Exchange, tls: bool = False) -> type[Driver]:
     """
-    The driver of an exchange: where that is one of requests, the fastest.
+    The driver for an exchange; for requests and answers in turn, the fastest one.
 
-    @raise LoadFailed: if there is none that speaks TLS.
+    @raise LoadFailed: if it has no driver with TLS.
     """
     found = _DRIVERS.get(type(exchange))
     if found is not None and tls:
-        raise LoadFailed("what is not asked by turns is not asked over TLS here")
+        raise LoadFailed("stream, sink and chat are not available over TLS")
     return found or fastest(tls)

@@ -1,6 +1,7 @@
 # -*- test-case-name: tests.test_load -*-
 """
-When requests are due, in an open loop: whatever becomes of those before them.
+The schedule of an open loop: when each request is due. It does not depend on whether
+earlier requests were answered.
 """
 
 from __future__ import annotations
@@ -10,27 +11,27 @@ from typing import Literal, get_args
 
 _SECOND = 10**9
 
-#: When nothing is due any more: later than any clock will be.
+#: The due time after the last request: later than any clock reading.
 NEVER = 1 << 62
 
-#: How requests are spread: at equal distances, or as a Poisson process has them, where
-#: each comes without regard to the others.
+#: How due times are distributed: at equal distances, or as in a Poisson process, where
+#: the distances are random and independent.
 Arrivals = Literal["constant", "poisson"]
 ARRIVALS: tuple[Arrivals, ...] = get_args(Arrivals)
 
 
 class Schedule:
     """
-    Requests due one after the other, until it is ended.
+    The due times of requests, one after the other, until L{end}.
 
-    @ivar due: when the first is due that was not sent yet, in nanoseconds; L{NEVER} if
-        there is none.
+    @ivar due: when the first unsent request is due, in nanoseconds; L{NEVER} after the
+        last.
     """
 
     def __init__(self, rate: float, arrivals: Arrivals, begin: int) -> None:
         """
-        @param rate: how many are due a second.
-        @param begin: when the first is due.
+        @param rate: requests due per second.
+        @param begin: when the first is due, in nanoseconds.
         """
         self.due = begin
         self._exact = float(begin)
@@ -40,7 +41,7 @@ class Schedule:
 
     def advance(self) -> int:
         """
-        The first was sent.
+        Go on to the next request, since the first unsent one is now sent.
 
         @return: when the next is due.
         """
@@ -51,7 +52,7 @@ class Schedule:
 
     def end(self, last: int) -> None:
         """
-        Have nothing be due later than that.
+        Make no request due after this time, in nanoseconds.
         """
         self._last = last
         if self.due > last:
@@ -59,8 +60,8 @@ class Schedule:
 
     def overdue(self, now: int) -> int:
         """
-        How many are due by now and were not sent; where chance decides, as many as
-        are to be expected.
+        The number of requests due by now and not sent; with random distances, its
+        expected value.
         """
         now = min(now, self._last)
         return 0 if now < self.due else 1 + int((now - self._exact) / self._gap)

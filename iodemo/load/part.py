@@ -1,6 +1,6 @@
 # -*- test-case-name: tests.test_load -*-
 """
-What each process of a load has measured, and the round that all of it makes.
+The measurements of one process of a load, and the round that their sum makes.
 """
 
 from __future__ import annotations
@@ -14,32 +14,34 @@ from iodemo.results.schema import Round
 @dataclass
 class Part:
     """
-    What one process has measured.
+    The measurements of one process.
 
-    @ivar recording: latencies of the answers in the window, and of the requests under
-        way at its end that were answered later.
-    @ivar uncorrected: in an open loop, the same counted from when requests were sent.
+    @ivar recording: latencies of the answers in the window, and of requests that were
+        in flight at its end and answered later.
+    @ivar uncorrected: in an open loop, latencies of the same answers, counted from
+        sending the request.
     @ivar seconds: length of the window.
-    @ivar cpu: CPU time in it, in seconds.
-    @ivar wanted: seconds of it in which the process ran or waited for a core; L{None}
-        where the kernel does not say.
-    @ivar serverCpu: likewise of the server that is watched.
-    @ivar before: requests answered before it.
-    @ivar requests: those answered in it.
-    @ivar due: in an open loop, how many were due in it.
-    @ivar backlog: likewise, due by its end and not answered by then.
-    @ivar backlogBefore: likewise, due before its beginning and not answered by then.
-    @ivar unanswered: under way or due at its end, and never answered.
-    @ivar unsent: of these, those that were never sent.
-    @ivar oldest: how long the oldest of these has waited, in nanoseconds.
-    @ivar reconnects: connections that the server closed between answers and were made
-        again, from its beginning on.
-    @ivar resent: requests that were under way on such a connection, and sent again.
-    @ivar retransmitted: connections, made for a request, on which the kernel sent
-        something again.
-    @ivar elsewhere: connections made from another address than the kernel chooses.
+    @ivar cpu: CPU time of this process in the window, in seconds.
+    @ivar wanted: seconds of the window in which the process ran or waited for a core;
+        L{None} where the kernel does not report it.
+    @ivar serverCpu: CPU time of the watched server in the window, in seconds.
+    @ivar before: requests answered before the window.
+    @ivar requests: requests answered in the window.
+    @ivar due: in an open loop, requests due in the window.
+    @ivar backlog: in an open loop, requests due and not answered at the end of the
+        window.
+    @ivar backlogBefore: the same at its beginning.
+    @ivar unanswered: requests in flight or due at the end, and never answered.
+    @ivar unsent: of these, the requests that were never sent.
+    @ivar oldest: the time since the oldest of these was sent or due, in nanoseconds.
+    @ivar reconnects: connections that the server closed between answers and the load
+        made again, since the beginning of the window.
+    @ivar resent: requests in flight on such a connection, which were sent again.
+    @ivar retransmitted: connections, made for a request, on which the kernel
+        retransmitted a segment.
+    @ivar elsewhere: connections from another source address than the kernel's choice.
     @ivar idleClosed: idle connections that the server had closed.
-    @ivar leftOut: what of the answers changed and was not compared, by name.
+    @ivar leftOut: parts of the answers that changed and were not compared, by name.
     """
 
     recording: Recording
@@ -65,12 +67,12 @@ class Part:
 
     @property
     def late(self) -> int:
-        """Requests under way at the end of the window, and answered later."""
+        """Requests in flight at the end of the window, and answered later."""
         return self.recording.count - self.requests
 
     def add(self, other: Part) -> None:
         """
-        Add what another process measured in the same window.
+        Add the measurements of another process, in the same window.
         """
         self.recording.counters += other.recording.counters
         self.uncorrected.counters += other.uncorrected.counters
@@ -96,7 +98,7 @@ class Part:
 
     def whyNothing(self) -> str:
         """
-        Why there is no number, where nothing was answered in the window.
+        The reason why no request was answered in the window.
         """
         within = f"within {self.seconds:.3g} s"
         if not self.late and not self.unanswered:
@@ -114,10 +116,10 @@ class Part:
 
     def round(self, processes: int, cores: float) -> Round:
         """
-        The round of this, without what is of the server or of one kind of load alone.
+        The round, without the numbers of the server and of special kinds of load.
 
-        @param processes: how many were busy.
-        @param cores: how many of them these may have used.
+        @param processes: the number of processes with an active connection.
+        @param cores: the number of cores that these may have used.
         """
         measured: Round = {
             "requests": self.requests,

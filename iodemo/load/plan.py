@@ -1,6 +1,6 @@
 # -*- test-case-name: tests.test_load -*-
 """
-What to ask of a server, and how many processes that takes.
+The plan of a load, and how it is split among processes.
 """
 
 from __future__ import annotations
@@ -11,44 +11,44 @@ from iodemo.load.address import Address
 from iodemo.load.exchanges import Exchange
 from iodemo.load.pacing import Arrivals
 
-#: So many processes may have addresses of their own to connect from.
+#: Each process connects from a 127.0.N.0/24 of its own, so there are this many at most.
 MOST_PROCESSES = 255
 
-#: So many connections a load may have of each sort.
+#: The most connections of each sort.
 MOST_CONNECTIONS = 10_000_000
 
-# Besides connections: in every process, and for each process that there is.
+# File descriptors besides connections: in every process, and in it for each process.
 _OWN_DESCRIPTORS = 16
 _DESCRIPTORS_EACH = 4
 
 
 class LoadFailed(Exception):
-    """There is no number. The message says why, in one line."""
+    """The load has no result. The message gives the reason, in one line."""
 
 
 class TooLate(LoadFailed):
-    """An answer took longer than it may."""
+    """An answer took longer than the patience of the plan."""
 
 
 @dataclass(frozen=True)
 class Plan:
     """
-    What to ask of a server.
+    The parameters of a load.
 
-    @ivar active: connections with one request in flight each.
-    @ivar idle: further connections that stay open and silent.
+    @ivar active: connections that send requests, at most one in flight on each.
+    @ivar idle: further connections that stay open without a request.
     @ivar seconds: length of the measured window.
-    @ivar warmup: seconds of the same load before it, not counted.
-    @ivar wait: seconds to go on trying while nobody listens.
-    @ivar patience: seconds within which an answer must be whole, from when it was
-        asked for.
-    @ivar rate: requests due a second, all connections together; L{None} for as many as
-        are answered.
-    @ivar arrivals: how they are spread.
-    @ivar churn: whether each request has a new connection, in place of the last one.
-    @ivar process: which of several processes this is for, from 0.
-    @ivar processes: how many there are.
-    @ivar stalled: further connections that ask for all they can, and read no answer.
+    @ivar warmup: seconds of the same load before the window, not counted.
+    @ivar wait: seconds for which to retry while no server listens.
+    @ivar patience: seconds from sending a request to the end of its answer, at most.
+    @ivar rate: requests due per second, over all connections; L{None} for a closed
+        loop.
+    @ivar arrivals: how due times are distributed.
+    @ivar churn: whether each request has a connection of its own.
+    @ivar process: the number of the process that has this share, from 0.
+    @ivar processes: the number of processes.
+    @ivar stalled: further connections that send requests until the kernel takes no
+        more, and read no answer.
     """
 
     address: Address
@@ -68,21 +68,22 @@ class Plan:
 
     @property
     def connections(self) -> int:
-        """All of them."""
+        """The number of all connections."""
         return self.active + self.idle + self.stalled
 
 
-def spread(plan: Plan, processes: int | None = None) -> list[Plan]:
+def split(plan: Plan, processes: int | None = None) -> list[Plan]:
     """
-    Let this process, and those it starts, open as many files as the hard limit allows,
-    and divide the plan among so many processes.
+    Raise the limit of open files to its hard limit, for this process and those it
+    starts, and split the plan among processes.
 
-    @param processes: as many, but none without a connection; L{None} for as few as can
-        have the connections.
-    @return: their shares. The first has a busy connection; others may have none.
-    @raise LoadFailed: if the limit does not allow it.
+    @param processes: how many, or one for each connection if these are fewer; L{None}
+        for the fewest whose file limits allow all connections.
+    @return: a share for each process. The first has an active connection; others may
+        have none.
+    @raise LoadFailed: if the limit of open files is too low.
     """
-    import resource  # Windows has none, and the command line is to start there.
+    import resource  # Windows has no such module, but must show the command's help.
 
     _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
@@ -109,7 +110,7 @@ def spread(plan: Plan, processes: int | None = None) -> list[Plan]:
 
 def _share(plan: Plan, process: int, processes: int) -> Plan:
     def part(total: int) -> int:
-        # What is left over is with the first ones.
+        # The first processes take the remainder, one each.
         return total // processes + (process < total % processes)
 
     active = part(plan.active)

@@ -1,10 +1,11 @@
 # -*- test-case-name: tests.test_load -*-
 """
-Latencies, from nanoseconds as measured to the percentiles of a round.
+A histogram of latencies, from measured nanoseconds to the percentiles of a round.
 
-A latency is counted, not kept: by its highest 11 bits, as an HDR histogram with three
-significant digits does. So a recording takes 264 KiB, however long it goes on, and
-those of several processes are added up number by number.
+Single latencies are not kept. Each increments a counter that its highest 11 bits
+select, as in an HDR histogram with three significant digits. So a recording takes
+264 KiB, however many latencies it counts, and the recordings of several processes are
+added counter by counter.
 """
 
 from __future__ import annotations
@@ -16,19 +17,21 @@ from numpy.typing import NDArray
 
 from iodemo.results.schema import Latency
 
-#: This many bits of a value count: the rest is less than a thousandth of it.
+#: The highest bits of a latency that select its counter: the rest is less than a
+#: thousandth of it.
 BITS = 11
 
-#: What takes an hour or longer took an hour.
+#: A longer latency counts as one hour.
 HIGHEST_NS = 3600 * 10**9
 
 
 class Recording:
     """
-    How often which latency was seen.
+    Counts of latencies.
 
-    The counter of a value of up to L{BITS} bits is the one of that number. That of a
-    longer one, which is C{kept * 2**shift} and something, is C{kept + shift * 2**10}.
+    The index of a value's counter: of up to L{BITS} bits, the value itself; of more,
+    C{highest + shift * 2**10}, where C{highest} is its L{BITS} highest bits and
+    C{shift} the number of bits below them.
 
     @ivar counters: the counts, 64 bits each.
     """
@@ -45,7 +48,7 @@ class Recording:
         @param latencies: nanoseconds.
         """
         values = numpy.asarray(latencies, dtype=numpy.int64).clip(0, HIGHEST_NS)
-        # Exact: they have fewer bits than a float has for them.
+        # Exact: a value has fewer bits than the mantissa of a float.
         lengths = numpy.frexp(values.astype(numpy.float64))[1].astype(numpy.int64)
         shifts = (lengths - BITS).clip(0)
         indices = (values >> shifts) + (shifts << (BITS - 1))
@@ -53,7 +56,7 @@ class Recording:
 
     @property
     def count(self) -> int:
-        """How many latencies were recorded."""
+        """The number of latencies recorded."""
         return int(self.counters.sum())
 
     def percentile(self, percent: float) -> float:

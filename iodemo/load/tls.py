@@ -2,20 +2,20 @@
 """
 A load over TLS.
 
-Facts. A non-blocking C{SSLSocket} makes its handshake in C{send}, as far as it can, and
-says what it waits for: mostly for the server, while the kernel would take more bytes.
-C{wrap_socket} is for sockets that are connected. C{SSL_read} takes a whole record from
-the kernel and hands it out, 16 KiB at most; what the kernel still has is reported
-again.
+Facts. A non-blocking C{SSLSocket} makes its handshake in C{send}, as far as it can.
+When it cannot go on it raises an error that names the event it needs: mostly readable,
+although the socket is writable meanwhile. C{wrap_socket} needs a connected socket.
+C{SSL_read} receives a whole record from the kernel and returns its bytes, 16 KiB at
+most; epoll reports further records, which are still in the kernel.
 
-Decisions. This is the driver in Python, with sockets that turn what C{ssl} raises into
-what a plain socket would. A connection that has something to send tries whenever
-anything has happened. No certificate is looked at, and no session is resumed: what is
-measured is the server's part of whole handshakes. A connection ends by reset, as it
-does without TLS, and without a C{close_notify}.
+Decisions. This is the driver in Python, with sockets that translate the errors of
+C{ssl} into those of a plain socket. A connection with unsent bytes calls C{send} after
+any event. No certificate is verified and no session is resumed: the measurement is of
+the server's part of whole handshakes. A connection is closed by reset, as without TLS,
+and without C{close_notify}.
 
-Costs. To encrypt costs the load what it costs the server, and the loop here is not
-compiled: of a fast server the load may well be the limit, and then says so.
+Costs. Encryption costs the load as much CPU time as the server, and the loop here is
+not compiled: with a fast server the load may be the limit, which its result reports.
 """
 
 from __future__ import annotations
@@ -36,16 +36,16 @@ from iodemo.load.recording import Recording
 
 _RECORD = 16384
 _EITHER = select.EPOLLIN | select.EPOLLOUT
-# OpenSSL's reasons where what came is no record of TLS, or one that no server sends.
+# OpenSSL's reasons for bytes that are not a TLS record, or one that no server sends.
 _NO_TLS = ("WRONG_VERSION_NUMBER", "UNEXPECTED_MESSAGE", "PACKET_LENGTH_TOO_LONG")
 
 _A = TypeVar("_A")
 _R = TypeVar("_R")
 
 
-def _anybody() -> ssl.SSLContext:
+def _withoutVerification() -> ssl.SSLContext:
     """
-    What trusts whoever answers.
+    A context that accepts any certificate.
     """
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
     context.check_hostname = False
@@ -53,25 +53,25 @@ def _anybody() -> ssl.SSLContext:
     return context
 
 
-_CONTEXT = _anybody()
+_CONTEXT = _withoutVerification()
 
 
 class NotTLS(OSError):
-    """What came in the place of a handshake is not TLS."""
+    """The server sent bytes that are not TLS instead of a handshake."""
 
 
-class Encrypted:
+class TlsSocket:
     """
-    As much of a socket as a driver uses, with TLS as soon as it is connected.
+    The methods of a socket that a driver uses, with TLS once the socket is connected.
 
-    @ivar awaited: the events after which to go on with what could not be sent.
-    @ivar isSecured: whether the handshake is finished: something could be sent.
+    @ivar awaited: the epoll events after which to try again to send.
+    @ivar isSecured: whether the handshake is finished: a C{send} has succeeded.
     """
 
     def __init__(self, plain: socket.socket, serverName: str | None = None) -> None:
         """
-        @param plain: it does not block, and need not be connected yet.
-        @param serverName: what the handshake calls the server (SNI).
+        @param plain: a non-blocking socket, which need not be connected yet.
+        @param serverName: the server's name in the handshake (SNI).
         """
         self._serverName = serverName
         self.family = plain.family
@@ -136,7 +136,7 @@ class Encrypted:
         except ssl.SSLError as error:
             if error.reason in _NO_TLS and not self.isSecured:
                 raise NotTLS(error.reason) from error
-            # Its number is none of the system's.
+            # Its errno is not one of the system's.
             raise OSError(f"TLS: {error.reason or error}") from error
 
 
@@ -157,13 +157,13 @@ class TLSConnection(_Connection):
 
     def renew(self, connected: socket.socket) -> None:
         """See L{_Connection.renew}."""
-        encrypted: Any = Encrypted(connected, self._serverName)
-        super().renew(encrypted)
+        tlsSocket: Any = TlsSocket(connected, self._serverName)
+        super().renew(tlsSocket)
 
 
 class TLSDriver(Driver):
     """
-    A driver that asks over TLS.
+    A driver whose connections use TLS.
     """
 
     def _connectionOf(
@@ -176,7 +176,7 @@ class TLSDriver(Driver):
         if isinstance(error, NotTLS):
             return (
                 "the server does not speak TLS: what it sent in the handshake on "
-                f"{connection.name} is none: {error}{self._without()}"
+                f"{connection.name} is none: {error}{self._plainAddress()}"
             )
         return super()._dropped(connection, error)
 
@@ -185,7 +185,7 @@ class TLSDriver(Driver):
             super()._ended(connection, how)
         else:
             raise LoadFailed(
-                f"{how} before the TLS handshake was finished{self._spoken()}"
+                f"{how} before the TLS handshake was finished{self._question()}"
                 f"{self._hint()}"
             )
 
@@ -194,25 +194,25 @@ class TLSDriver(Driver):
             return super()._overdue(connection)
         return (
             f"the TLS handshake on {connection.name} is not finished after "
-            f"{self._patience:g} s{self._spoken()}"
+            f"{self._patience:g} s{self._question()}"
         )
 
-    def _spoken(self) -> str:
+    def _question(self) -> str:
         """
-        What to ask oneself where no handshake was finished yet.
+        A question for the message, while the server has not finished any handshake.
         """
-        if self._hasSpoken:
+        if self._hasReceived:
             return ""
-        return f": does the server speak TLS?{self._without()}"
+        return f": does the server speak TLS?{self._plainAddress()}"
 
-    def _without(self) -> str:
+    def _plainAddress(self) -> str:
         address = replace(self._plan.address, tls=False)
         return f" (without TLS it would be {address})"
 
     def _drive(self, length: int, recording: Recording, uncorrected: Recording) -> None:
         """See L{Driver._drive}."""
         if self._schedule is None:
-            # Each event may be one for the handshake.
+            # Any event may be for the handshake, which the plain loop does not handle.
             self._driveAnew(length, recording)
         else:
             super()._drive(length, recording, uncorrected)

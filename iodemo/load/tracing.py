@@ -1,24 +1,24 @@
 # -*- test-case-name: tests.test_tracing -*-
 """
-Which system calls a server makes, counted from outside.
+System calls of a server, counted from outside and by name.
 
-Facts. A tracepoint of the kernel sees every call of everybody. perf counts what one
-sees of a thread, all of it or what a filter lets through: such a counter is a
-descriptor, is made in some 30 microseconds and costs a call next to nothing. To let go
-of a tracepoint takes the kernel tens of milliseconds; that of all calls and a filter
-for each name is one, and a name's own tracepoint is another for each. Not everybody may
-use them. strace, which may watch whatever its user runs (unless
-kernel.yama.ptrace_scope says otherwise), stops the watched twice at every call: it
-counts well, and what is watched runs ten times slower meanwhile.
+Facts. A kernel tracepoint fires at the calls of every process. perf counts how often
+one fires in a given thread, with a filter or without: such a counter is a descriptor,
+takes some 30 microseconds to make, and adds next to nothing to a call. To release a
+tracepoint takes the kernel tens of milliseconds. C{raw_syscalls:sys_enter} with one
+filter per name is a single tracepoint; the tracepoint of each name would be one more to
+release. The kernel may allow tracepoints to root only. strace may trace any process of
+its user, unless kernel.yama.ptrace_scope forbids it. It stops the process twice at
+every call: its counts are right, and the process is ten times slower meanwhile.
 
-Decision. Both are told which processes there are, and both say when they have begun.
-So a count begins and ends while a server has nothing to answer, and is of all requests
-between; nobody times them. perf is asked first.
+Decision. Both programs take a list of processes and report when counting has begun. So
+a count begins and ends while the server has no request in flight, and is of all
+requests between; no latency is measured during it. perf is tried first.
 
-Costs. A server that never waits (busy polling) makes calls while it has nothing to
-answer, which count too; with perf that is for as good as no time. A filter knows a call
-by its number, so perf has names for those in L{_NUMBERS} and not too many threads at a
-time; what else there was is L{OTHER}.
+Costs. A server that never blocks (busy polling) makes system calls between requests
+too, and these count; with perf that time is very short. A filter matches the number of
+a call, so perf has names only for the calls in L{_NUMBERS}, and only if there are not
+too many threads; all other calls count as L{OTHER}.
 """
 
 from __future__ import annotations
@@ -37,8 +37,9 @@ from typing import Any
 
 from iodemo.kernel import endWithParent
 
-# What is counted by name, those first that a server with many threads makes. Most
-# architectures have the numbers of asm-generic/unistd.h.
+# The calls that perf counts by name. With many threads it counts only the first of
+# these, so the calls of a server with many threads come first. Most architectures have
+# the numbers of asm-generic/unistd.h.
 _GENERIC = (
     "recvfrom=207 sendto=206 futex=98 read=63 write=64 epoll_ctl=21 epoll_pwait=22 "
     "epoll_pwait2=441 io_uring_enter=426 pselect6=72 ppoll=73 recvmsg=212 sendmsg=211 "
@@ -61,27 +62,27 @@ _EVENT = "raw_syscalls:sys_enter"
 _BEGUN = re.compile(rb"^strace: (?:Process \d+ attached|attach:)", re.MULTILINE)
 _PATIENCE = 20.0
 
-#: The name of those that were not counted by name.
+#: The name for all calls that are not counted by name.
 OTHER = "other"
 
 
 class CannotTrace(Exception):
-    """System calls cannot be counted here. The message says why."""
+    """System calls cannot be counted here. The message gives the reason."""
 
 
 class Trace:
     """
-    A count that has begun, by a program of its own. As a context manager it is over at
-    the end of the block, whatever happens.
+    A count in progress, made by a program in a process of its own. A context manager:
+    the end of the block kills the program if it still runs.
 
-    @cvar name: the program's. It counts until it is interrupted, and reports to
-        standard error.
+    @cvar name: the program's name. It counts until SIGINT, and reports to standard
+        error.
     """
 
     name: str
 
     def __init__(self, arguments: Sequence[str], passing: Sequence[int] = ()) -> None:
-        self._said = b""
+        self._output = b""
         self._errors, errors = os.pipe()
         try:
             self._process = subprocess.Popen(
@@ -90,8 +91,8 @@ class Trace:
                 stdout=subprocess.DEVNULL,
                 stderr=errors,
                 pass_fds=passing,
-                # Else it would go on, and strace slow down the watched, after a load
-                # that was killed.
+                # Otherwise, after a load that was killed, strace would go on and slow
+                # the server down.
                 preexec_fn=partial(endWithParent, os.getpid()),
                 env={**os.environ, "LC_ALL": "C"},
             )
@@ -116,56 +117,59 @@ class Trace:
 
     def end(self) -> dict[str, int]:
         """
-        How many calls there were of each name, since it began.
+        Stop counting.
 
-        @raise CannotTrace: if that cannot be said.
+        @return: the number of calls, by name.
+        @raise CannotTrace: if the program reports no counts.
         """
         raise NotImplementedError
 
     def _report(self) -> list[str]:
         """
-        Have it end, and wait: the lines it has said since it began.
+        Interrupt the program and wait for its end.
+
+        @return: the lines that it has printed to standard error.
         """
         self._process.send_signal(signal.SIGINT)
-        while self._hear():
+        while self._readMore():
             pass
-        return self._said.decode("utf-8", "replace").splitlines()
+        return self._output.decode("utf-8", "replace").splitlines()
 
-    def _hear(self) -> bool:
+    def _readMore(self) -> bool:
         """
-        Wait for what it says next.
+        Wait for more output of the program.
 
-        @return: whether it has said something, and not ended.
+        @return: whether there was some; false if the program has ended.
         """
         if not _readable(self._errors):
             raise CannotTrace(f"{self.name}: nothing happened for {_PATIENCE:g} s")
-        said = os.read(self._errors, 65536)
-        self._said += said
-        return bool(said)
+        more = os.read(self._errors, 65536)
+        self._output += more
+        return bool(more)
 
     def _failed(self) -> CannotTrace:
         """
-        Why it does not do what it should, in its own words if it has any.
+        The reason why the program failed: its error message, if it printed one.
         """
         self._process.kill()
-        while self._hear():
+        while self._readMore():
             pass
-        said = self._said.decode("utf-8", "replace")
-        told = re.search(rf"^(?:Error|{self.name}):\s*(.+)$", said, re.MULTILINE)
-        return CannotTrace(f"{self.name}: {told[1] if told else 'it ended'}")
+        output = self._output.decode("utf-8", "replace")
+        found = re.search(rf"^(?:Error|{self.name}):\s*(.+)$", output, re.MULTILINE)
+        return CannotTrace(f"{self.name}: {found[1] if found else 'it ended'}")
 
 
 class _Perf(Trace):
     """
-    Counters of the kernel.
+    Counts by perf: counters in the kernel.
     """
 
     name = "perf"
 
     def __init__(self, pids: Sequence[int]) -> None:
         known = _NUMBERS.get(platform.machine(), "").split()
-        room = max(0, _MOST_COUNTERS // _threads(pids) - 1)
-        numbers = dict(word.split("=") for word in known[:room])
+        most = max(0, _MOST_COUNTERS // _threads(pids) - 1)
+        numbers = dict(word.split("=") for word in known[:most])
         self._names = list(numbers)
         commands, self._commands = os.pipe()
         self._answers, answers = os.pipe()
@@ -187,7 +191,7 @@ class _Perf(Trace):
             os.close(commands)
             os.close(answers)
         try:
-            self._tell(b"enable\n")
+            self._control(b"enable\n")
         except BaseException:
             self.__exit__()
             raise
@@ -200,11 +204,11 @@ class _Perf(Trace):
         os.close(self._commands)
         os.close(self._answers)
 
-    def _tell(self, command: bytes) -> None:
+    def _control(self, command: bytes) -> None:
         """
-        Have it do something, and wait until it is done.
+        Send perf a command over its control descriptor, and wait until it has obeyed.
         """
-        with suppress(BrokenPipeError):  # which the answer, or none, explains
+        with suppress(BrokenPipeError):  # perf has ended: the read below finds it out
             os.write(self._commands, command)
         if not (_readable(self._answers) and os.read(self._answers, 16)):
             raise self._failed()
@@ -213,9 +217,9 @@ class _Perf(Trace):
         """
         See L{Trace.end}.
         """
-        self._tell(b"disable\n")
+        self._control(b"disable\n")
         fields = [line.split(",") for line in self._report()]
-        # Of who did nothing at all it says "<not counted>".
+        # For a process that did not run perf prints "<not counted>".
         every, *named = [
             int(each[0]) if each[0].isdigit() else 0
             for each in fields
@@ -230,7 +234,7 @@ class _Perf(Trace):
 
 class _Strace(Trace):
     """
-    A debugger that counts.
+    Counts by strace, which stops the traced process at every call.
     """
 
     name = "strace"
@@ -241,7 +245,7 @@ class _Strace(Trace):
         )
         try:
             while self._begun() < len(pids):
-                if not self._hear():
+                if not self._readMore():
                     raise self._failed()
         except BaseException:
             self.__exit__()
@@ -260,27 +264,28 @@ class _Strace(Trace):
         }
         if calls.pop("total", None) is None:
             raise self._failed()
-        calls.pop("restart_syscall", None)  # what it interrupted when it began
+        calls.pop("restart_syscall", None)  # the call that attaching interrupted
         return calls
 
     def _begun(self) -> int:
         """
-        How many processes it is done with, provided that one of them is there.
+        The number of processes that strace has attached to or failed to attach to; 0 if
+        it has attached to none.
         """
-        begun = _BEGUN.findall(self._said)
+        begun = _BEGUN.findall(self._output)
         return len(begun) if any(b"attached" in each for each in begun) else 0
 
 
 def begin(pids: Sequence[int]) -> Trace:
     """
-    Begin to count the calls of some processes, their threads, and whatever they start.
+    Begin to count the calls of processes, their threads and the processes they start.
 
-    @raise CannotTrace: if nothing here can.
+    @raise CannotTrace: if neither perf nor strace can.
     """
     reasons = []
-    for way in (_Perf, _Strace):
+    for trace in (_Perf, _Strace):
         try:
-            return way(pids)
+            return trace(pids)
         except CannotTrace as error:
             reasons.append(str(error))
     raise CannotTrace("; ".join(reasons))
@@ -288,7 +293,7 @@ def begin(pids: Sequence[int]) -> Trace:
 
 def _filters(numbers: Iterable[str]) -> Iterator[str]:
     """
-    The arguments by which perf counts each of some calls.
+    The arguments of perf for counting calls by their numbers.
     """
     for number in numbers:
         yield from ("-e", _EVENT, "--filter", f"id=={number}")
@@ -296,18 +301,19 @@ def _filters(numbers: Iterable[str]) -> Iterator[str]:
 
 def _threads(pids: Sequence[int]) -> int:
     """
-    How many threads some processes have.
+    The number of threads of processes, at least 1.
     """
     count = 0
     for pid in pids:
-        with suppress(OSError):  # it has ended
+        with suppress(OSError):  # the process has ended
             count += len(os.listdir(f"/proc/{pid}/task"))
     return max(count, 1)
 
 
 def _readable(descriptor: int) -> bool:
     """
-    Whether there is something to read, or an end, within L{_PATIENCE} seconds.
+    Whether a descriptor becomes readable, or reaches its end, within L{_PATIENCE}
+    seconds.
     """
     poll = select.poll()
     poll.register(descriptor, select.POLLIN)

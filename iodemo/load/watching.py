@@ -2,23 +2,23 @@
 """
 The counters of a server, read from outside.
 
-The server is one process, or one with descendants (a process per connection);
-either way the counters are of all of them together.
+The server is one process, or a process with descendants (one per connection); the
+counters are the sum over all of them.
 
-Facts. Every process has a clock of its CPU time, to the nanosecond, and reading it
-costs a system call. What else there is to know stands in C{/proc}, in a file for
-each process or thread: to read a thousand takes as long as to serve hundreds of
-requests. CPU time is counted there in full ticks of 10 ms. When a process has ended and
-its parent has waited for it, the parent's C{cutime} and C{cstime} have its CPU
-time; nothing has its context switches. Pages that processes share, as after
-C{fork}, are in the RSS of each; PSS divides them among those that share.
+Facts. Every process has a clock of its CPU time, in nanoseconds, which one system call
+reads. The other counters are in C{/proc}, in a file for each process or thread: to read
+a thousand takes as long as to serve hundreds of requests. C{/proc} counts CPU time in
+full ticks of 10 ms. When a parent has waited for an ended process, the parent's
+C{cutime} and C{cstime} contain its CPU time; its context switches are counted nowhere.
+Pages that processes share, as after C{fork}, are in the RSS of each; PSS divides them
+by the number of processes that share them.
 
-Decision. L{Watch.cpu} alone is for the edges of the measured window; the others are
-for when nobody waits for an answer. Memory is PSS where there are several
-processes, and that of some children stands for all.
+Decision. At the edges of the measured window the load calls L{Watch.cpu} only; it reads
+the other counters while no request is in flight. Memory is PSS where there are several
+processes, extrapolated from a sample of the descendants.
 
-Costs. A process that was started since the last L{Watch.read} counts when it has
-ended. The context switches of one that has ended meanwhile are lost.
+Costs. A process started since the last L{Watch.read} counts only when it has ended. The
+context switches of a process that ended since then are lost.
 """
 
 from __future__ import annotations
@@ -35,28 +35,28 @@ import psutil
 
 from iodemo.results.schema import Round
 
-#: Seconds that the kernel counts CPU time in.
+#: The unit in which C{/proc} counts CPU time, in seconds.
 _TICK = 1 / os.sysconf("SC_CLK_TCK")
 
-# What grows with connections, of proc_meminfo(5).
+# The fields of proc_meminfo(5) that grow with the number of connections.
 _KERNEL = re.compile(r"^(?:Slab|KernelStack|PageTables): +(\d+) kB$", re.MULTILINE)
 _SWITCHES = re.compile(r"^(\w+)_ctxt_switches:\t(\d+)$", re.MULTILINE)
 _PSS = re.compile(r"^Pss: +(\d+) kB$", re.MULTILINE)
 
 
 class NothingToWatch(Exception):
-    """There is no such process, or it ended."""
+    """The process to watch does not exist, or has ended."""
 
 
 @dataclass(frozen=True)
 class Counters:
     """
-    What a server has used so far.
+    The counters of a server at one moment.
 
-    @ivar cpu: seconds of CPU time, as of L{Watch.cpu}.
-    @ivar user: of these, in user mode, in ticks of each process.
-    @ivar system: likewise in the kernel.
-    @ivar processes: how many there are.
+    @ivar cpu: seconds of CPU time, from L{Watch.cpu}.
+    @ivar user: seconds of CPU time in user mode, a sum of full ticks of each process.
+    @ivar system: the same in the kernel.
+    @ivar processes: the number of processes.
     @ivar switches: context switches, voluntary and not, of each thread by its id.
     @ivar involuntary: of these, the switches that the scheduler forced
         (proc_pid_status(5)).
@@ -71,8 +71,9 @@ class Counters:
 
     def userShareSince(self, before: Counters) -> float | None:
         """
-        The share of CPU time since C{before} that was in user mode; L{None} if most of
-        it may be in ticks that were not full, two for each process.
+        The fraction of the CPU time since C{before} that was in user mode; L{None} if
+        the CPU time is less than two ticks per process, since the error may be so
+        large.
         """
         user = self.user - before.user
         system = self.system - before.system
@@ -83,23 +84,23 @@ class Counters:
 
     def switchesSince(self, before: Counters) -> int:
         """
-        Context switches, since C{before}, of the threads that there still are.
+        Context switches since C{before}, of the threads that still exist.
         """
         return _since(before.switches, self.switches)
 
     def involuntarySince(self, before: Counters) -> int:
         """
-        Likewise those that the scheduler forced.
+        Involuntary context switches since C{before}, of the threads that still exist.
         """
         return _since(before.involuntary, self.involuntary)
 
 
 def _since(before: dict[int, int], after: dict[int, int]) -> int:
     """
-    How much more the threads have counted that there still are.
+    The increase of a counter, over the threads that still exist.
     """
     return sum(
-        # A number that went down is another thread's.
+        # A smaller number is the counter of a new thread with the same id.
         max(0, count - before.get(thread, 0))
         for thread, count in after.items()
     )
@@ -109,8 +110,9 @@ class Watch:
     """
     Reads the counters of one process and its descendants.
 
-    @ivar calls: whether its system calls are to be counted, too.
-    @cvar SAMPLE: how many descendants' memory is read, to stand for that of all.
+    @ivar calls: whether to count its system calls, too.
+    @cvar SAMPLE: the number of descendants whose memory is read, at most; their mean is
+        taken for all.
     """
 
     SAMPLE = 100
@@ -136,13 +138,13 @@ class Watch:
 
     def cpu(self) -> float:
         """
-        @return: seconds of CPU time of the processes that L{read} found, and of those
-            that have ended.
+        @return: seconds of CPU time, of the processes that L{read} found and of ended
+            ones.
         @raise NothingToWatch: if the process has ended.
         """
         used = 0.0
         for process in self._descendants:
-            with suppress(psutil.NoSuchProcess):  # its parent has what it used
+            with suppress(psutil.NoSuchProcess):  # it is in the cutime of its parent
                 used += _cpuSeconds(process)
         try:
             times = self._process.cpu_times()
@@ -153,7 +155,7 @@ class Watch:
 
     def read(self) -> Counters:
         """
-        Find the descendants, and read what takes its time.
+        Find the descendants, and read all counters; this may take milliseconds.
 
         @raise NothingToWatch: if the process has ended.
         """
@@ -161,7 +163,7 @@ class Watch:
         switches: dict[int, int] = {}
         involuntary: dict[int, int] = {}
         self._find()
-        # The process itself last: it has what those used that end meanwhile.
+        # The process itself last: its cutime has children that ended during the loop.
         for process in (*self._descendants, self._process):
             try:
                 times = process.cpu_times()
@@ -179,9 +181,9 @@ class Watch:
 
     def memory(self, proportional: bool = False) -> int | None:
         """
-        @param proportional: whether to say the PSS of a process alone, too.
-        @return: KiB: RSS of a process alone, otherwise PSS of all together; L{None} if
-            the kernel does not say.
+        @param proportional: whether to return PSS for a single process, too.
+        @return: KiB: the RSS of a single process, otherwise the PSS of all together;
+            L{None} if the kernel does not report it.
         @raise NothingToWatch: if the process has ended.
         """
         self._find()
@@ -216,17 +218,17 @@ def addServer(
     measured: Round, cpu: float, before: Counters, after: Counters, share: float
 ) -> None:
     """
-    Add what the server used.
+    Add the CPU time and the context switches of the server to a round.
 
-    @param cpu: seconds, in the window.
-    @param before: its counters before the first request.
-    @param after: its counters after the last answer.
-    @param share: of the requests between these, those of the window.
+    @param cpu: seconds of CPU time in the window.
+    @param before: the counters before the first request.
+    @param after: the counters after the last answer.
+    @param share: the fraction of the requests between the two that is of the window.
     """
     cpu = max(cpu, 0.0)
     measured["server_cpu_us_per_request"] = cpu * 1e6 / measured["requests"]
-    # The total is exact, its two parts are counted in ticks: the ticks say how to
-    # divide it.
+    # The total is exact, but its two parts are counted in ticks: only their ratio is
+    # used.
     userShare = after.userShareSince(before)
     if userShare is not None:
         measured["server_user_s"] = cpu * userShare
@@ -237,9 +239,9 @@ def addServer(
 
 def kernelMemory() -> int | None:
     """
-    @return: KiB that the kernel has for itself of what it needs the more of, the more
-        connections and processes there are: objects, stacks and page tables; L{None} if
-        it does not say.
+    @return: KiB of kernel memory that grows with the number of connections and
+        processes: slabs, kernel stacks and page tables; L{None} if the kernel does not
+        report it.
     """
     try:
         found = _KERNEL.findall(Path("/proc/meminfo").read_text())
@@ -250,8 +252,8 @@ def kernelMemory() -> int | None:
 
 def _cpuSeconds(process: psutil.Process) -> float:
     """
-    The CPU time of a process, where there is none by its own clock: ticks of 10 ms
-    are 3 % of a third of a second. Linux derives the clock's id from the pid
+    The CPU time of a process, by its own clock; by ticks where it has none. (A tick of
+    10 ms is 3 % of a third of a second.) Linux derives the clock's id from the pid
     (clock_getcpuclockid(3)).
     """
     try:
@@ -263,7 +265,7 @@ def _cpuSeconds(process: psutil.Process) -> float:
 
 def _proportionalSetSize(process: psutil.Process) -> int | None:
     """
-    @return: KiB, of which a page that two processes share adds half to each.
+    @return: KiB; a page that two processes share adds half its size to each.
     """
     try:
         found = _PSS.search(Path(f"/proc/{process.pid}/smaps_rollup").read_text())
@@ -274,8 +276,8 @@ def _proportionalSetSize(process: psutil.Process) -> int | None:
 
 def _contextSwitches(process: psutil.Process) -> tuple[dict[int, int], dict[int, int]]:
     """
-    Context switches of all threads, and those of them that were involuntary:
-    C{/proc/PID/status}, which psutil reads, has those of the first thread alone.
+    Context switches of each thread, all and involuntary, by thread id.
+    C{/proc/PID/status}, which psutil reads, counts the first thread alone.
     """
     tasks = Path(f"/proc/{process.pid}/task")
     if not tasks.is_dir():

@@ -1,11 +1,12 @@
 # -*- test-case-name: tests.test_load -*-
 """
-Further processes of a load, for as many connections as one may not have, or as many
-requests as one cannot make.
+Workers: further processes of a load, where one process may not open all connections or
+cannot send all requests.
 
-However the first process ends, the kernel ends the others with it: SIGTERM and SIGKILL
-run nothing of ours, and a companion in its hot loop looks at no pipe. None of them has
-the standard output of the first, so that whoever reads that sees it end with the first.
+The kernel kills the workers when the first process ends, in any way
+(PR_SET_PDEATHSIG): SIGTERM and SIGKILL run no code of the first process, and a worker
+in its hot loop does not read its pipe. The standard output of a worker is /dev/null, so
+that a pipe from the first process reaches its end when the first process ends.
 """
 
 from __future__ import annotations
@@ -23,16 +24,16 @@ from iodemo.load.plan import LoadFailed
 _STANDARD_OUTPUT = 1
 
 
-class Companion:
+class Worker:
     """
-    A process, forked from this one, that does something in step with it.
+    A process forked from this one, and the pipe between the two.
     """
 
     def __init__(self, name: str, do: Callable[[Connection], None]) -> None:
         """
-        @param name: what it is called where it ends by itself.
-        @param do: what it does. What it sends is heard here; a L{LoadFailed} is why it
-            has failed.
+        @param name: its name in the message about its end.
+        @param do: the function that the process runs, with its end of the pipe. It
+            sends results, or the L{LoadFailed} with which it failed.
         """
         context = multiprocessing.get_context("fork")
         self._name = name
@@ -49,36 +50,36 @@ class Companion:
         self._pipe.close()
         do(its)
 
-    def tell(self) -> None:
+    def resume(self) -> None:
         """
-        Let it go on, where it waits to receive something.
+        Send the message for which the process waits between two phases.
         """
         self._pipe.send(None)
 
-    def hear(self) -> Any:
+    def receive(self) -> Any:
         """
-        Wait for what it sends next.
+        Wait for the next message of the process.
 
-        @raise LoadFailed: if it has failed, or ended.
+        @raise LoadFailed: if the process has failed, or ended.
         """
         try:
-            said = self._pipe.recv()
+            message = self._pipe.recv()
         except (EOFError, ConnectionResetError):
-            said = LoadFailed(f"{self._name} of the load ended")
-        if isinstance(said, LoadFailed):
-            raise said
-        return said
+            message = LoadFailed(f"{self._name} of the load ended")
+        if isinstance(message, LoadFailed):
+            raise message
+        return message
 
     def interrupt(self) -> None:
         """
-        Send it SIGINT.
+        Send SIGINT to the process.
         """
         assert self._process.pid is not None
         os.kill(self._process.pid, signal.SIGINT)
 
     def end(self) -> None:
         """
-        Kill it, whatever it does. Its files are closed when this returns.
+        Kill and reap the process. Its files are closed when this returns.
         """
         self._process.kill()
         self._process.join()

@@ -1,6 +1,6 @@
 # -*- test-case-name: tests.test_load -*-
 """
-What a load says and what it must hear: one L{Exchange} a protocol.
+The protocols of a load: for each, an L{Exchange} with its requests and right answers.
 """
 
 from __future__ import annotations
@@ -39,17 +39,17 @@ __all__ = [
 
 
 class UnknownKind(ValueError):
-    """No exchange of this kind. The message says which there are."""
+    """There is no exchange of this kind. The message lists the kinds."""
 
 
-#: What there is for L{exchangeOf}.
+#: The kinds with requests and answers, as L{exchangeOf} accepts them.
 KINDS = (
     "echo, http:/PATH, http-request:REQUEST, length:BYTES:REQUEST or until:END:REQUEST"
 )
-#: What flows one way, by the name of its kind.
+#: The flows, by the name of their kind.
 FLOWS: dict[str, Callable[[], Exchange]] = {"stream": Stream, "sink": Sink}
 
-#: The kinds of what is not asked and answered by turns, on one connection each.
+#: The kinds where a request and its answer do not alternate on each connection.
 OTHER_KINDS = (*FLOWS, "chat")
 
 _ESCAPE = re.compile(rb"\\(x[0-9A-Fa-f]{2}|.|\Z)", re.DOTALL)
@@ -58,7 +58,7 @@ _ESCAPES = {b"r": b"\r", b"n": b"\n", b"t": b"\t", b"0": b"\0", b"\\": b"\\"}
 
 def _unescaped(text: str) -> bytes:
     """
-    The bytes that a user has written as in a string of C or Python.
+    The bytes of a text that is escaped as in a string of C or Python.
     """
 
     def byte(escape: re.Match[bytes]) -> bytes:
@@ -83,9 +83,9 @@ def exchangeOf(
     C{N} bytes; C{until:END:REQUEST}, where C{END} ends it. Bytes of the last three are
     escaped as in Python; a colon in C{END} is C{\\x3a}.
 
-    @param payload: bytes of a request, where the kind leaves that open.
-    @param compared: fields of the head that an answer of HTTP must have as the first.
-    @raise UnknownKind: if there is no such kind, or what it is given is not right.
+    @param payload: bytes of a request, for kinds that do not determine it.
+    @param compared: fields of the head of an HTTP answer that must not change.
+    @raise UnknownKind: if there is no such kind, or its argument is not valid.
     """
     name, _, argument = kind.partition(":")
     try:

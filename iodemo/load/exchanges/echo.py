@@ -1,6 +1,6 @@
 # -*- test-case-name: tests.test_load -*-
 """
-Exchanges in which bytes come back as they were sent.
+Exchanges in which the answer is the request: echo and chat.
 """
 
 from __future__ import annotations
@@ -13,14 +13,14 @@ from iodemo.load.exchanges.exchange import Known, Turn
 
 class Echo:
     """
-    Bytes come back as they were sent.
+    The server sends back the bytes of the request.
 
     A connection alternates between two random payloads, and, while they fit in
-    memory, no two connections share one: an answer that came from the request
-    before, or from a neighbour, is a wrong answer.
+    memory, no two connections have the same one. So the answer to an earlier request,
+    or to another connection's, is seen to be wrong.
 
-    @cvar VERIFIED: bytes echoed before anything is timed. A service that spoils
-        one byte in a million at random passes with a probability of e^-16.
+    @cvar VERIFIED: bytes echoed before the measurement. A service that corrupts one
+        byte in a million at random passes with a probability of e^-16.
     """
 
     VERIFIED = 16 << 20
@@ -57,8 +57,8 @@ class Echo:
 
     def verification(self) -> Iterator[Turn]:
         """
-        Every size at which something changes hands inside a server: one byte,
-        the payload, its neighbours, page and buffer sizes; then bulk.
+        The sizes at which servers are likely to fail: one byte, the payload, its
+        neighbours, the usual page and buffer sizes and their neighbours; then bulk.
         """
         edges = (1, 2, 3, 4095, 4096, 4097, 16384, 65535, 65536, 65537)
         sizes = {*edges, self._payload, self._payload + 1, max(1, self._payload - 1)}
@@ -79,15 +79,15 @@ class Echo:
 
 class Chat(Echo):
     """
-    A line is said, and all members of the room hear it, the one who said it too.
+    One member sends a line, and all members receive it, the speaker too.
 
-    @cvar VERIFIED: bytes heard by each member before anything is timed.
+    @cvar VERIFIED: bytes received by each member before the measurement.
     """
 
     VERIFIED = 4 << 20
     SECONDS = 0.2
     _SHORTEST = 17
-    # The longest lines that iodemo-chat takes as it comes.
+    # Around 4096 bytes, the longest line that iodemo-chat accepts by default.
     _EDGES = (4095, 4096, 4097)
 
     def __init__(self, payload: int) -> None:

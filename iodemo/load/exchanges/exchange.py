@@ -1,13 +1,13 @@
 # -*- test-case-name: tests.test_load -*-
 """
-What a load says and what it must hear: one L{Exchange} a protocol.
+The interface of a protocol to the driver: L{Exchange}, L{Turn} and L{Answer}.
 
-An exchange gives the driver two things: the bytes of a request, and an L{Answer},
-which says of the bytes that come whether they are right, and when they are all.
-Every answer is checked, in the measured window too: the driver compares it with
-the answer it expects, which costs one C{memcmp}, and makes an L{Answer} only when
-the two differ (an answer in several pieces, a C{Date} that moved on). What an answer
-takes is proportional to its length in time, and bounded in memory.
+An exchange gives the driver two things: the bytes of a request, and an L{Answer}, which
+decides whether the bytes received are right and where the answer ends. Every answer is
+checked, in the measured window too: the driver compares it with the answer it expects,
+which costs one C{memcmp}, and makes an L{Answer} only when the two differ (an answer in
+several pieces, a C{Date} that has changed). To check an answer takes time proportional
+to its length, and bounded memory.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from typing import Protocol
 
 
 class WrongAnswer(Exception):
-    """The server answered something else. The message says what and where."""
+    """An answer is wrong. The message gives the difference and its place."""
 
 
 @dataclass(slots=True)
@@ -26,10 +26,10 @@ class Turn:
     """
     One request and the answer expected.
 
-    @ivar expected: the whole answer, if it is known beforehand or from earlier ones,
-        else empty.
-    @ivar last: whether the server closes the connection after the answer. C{expected}
-        is empty then.
+    @ivar expected: the whole answer, if it is known beforehand or from earlier ones;
+        otherwise empty.
+    @ivar last: whether the server closes the connection after the answer; then
+        C{expected} is empty.
     """
 
     request: bytes
@@ -39,32 +39,32 @@ class Turn:
 
 class Answer(Protocol):
     """
-    One answer, while it comes.
+    One answer, while its bytes are received.
     """
 
     def received(self, data: bytes) -> bool:
         """
-        The next bytes have come, one at least.
+        The next bytes were received, at least one.
 
-        @return: whether the answer is whole with them.
-        @raise WrongAnswer: if they are not those of a right answer, or more than it
-            has.
+        @return: whether the answer is now whole.
+        @raise WrongAnswer: if the bytes are not those of a right answer, or are more
+            than it has.
         """
 
     def ended(self) -> bool:
         """
         The server has closed the connection.
 
-        @return: whether the answer is whole by that.
-        @raise WrongAnswer: if it is a wrong one.
+        @return: whether this makes the answer whole.
+        @raise WrongAnswer: if the answer is wrong.
         """
 
 
 class Exchange(Protocol):
     """
-    A protocol as a load sees it: one request, one answer, again.
+    A protocol as a load sees it: a repetition of one request and one answer.
 
-    @cvar SECONDS: how long verification takes, about or at most.
+    @cvar SECONDS: the length of verification, about or at most.
     """
 
     SECONDS: float
@@ -72,7 +72,7 @@ class Exchange(Protocol):
     @property
     def leftOut(self) -> Collection[str]:
         """
-        What of the answers has changed and is not compared, by name.
+        The parts of the answers that have changed and are not compared, by name.
         """
 
     def turns(self) -> tuple[Turn, Turn]:
@@ -82,12 +82,12 @@ class Exchange(Protocol):
 
     def verification(self) -> Iterator[Turn]:
         """
-        The turns made before anything is timed.
+        The turns made before the measurement.
         """
 
     def answer(self, turn: Turn) -> Answer:
         """
-        The answer to the request of a turn, of which nothing has come yet.
+        A new answer, without any bytes yet, to the request of a turn.
         """
 
 
@@ -98,9 +98,9 @@ class Known:
 
     def __init__(self, expected: bytes, wrong: str, more: str) -> None:
         """
-        @param wrong: what to say of a wrong byte, as a format of C{offset}, C{size},
+        @param wrong: the message about a wrong byte, a format of C{offset}, C{size},
             C{right} and C{got}.
-        @param more: what to say of too many bytes, as a format of C{came} and C{size}.
+        @param more: the message about too many bytes, a format of C{came} and C{size}.
         """
         self._expected = expected
         self._wrong = wrong
@@ -129,8 +129,9 @@ class Known:
 
 def shown(data: bytes, most: int = 60) -> str:
     """
-    Bytes from a server as they may be in a message: what is not printable ASCII is
-    escaped, so that no terminal obeys it, and no more than C{most} bytes are there.
+    Bytes from a server, made safe for a message: bytes other than printable ASCII are
+    escaped, so that they do not control a terminal, and only the first C{most} are
+    shown.
     """
     more = "..." if len(data) > most else ""
     return repr(bytes(data[:most]))[2:-1] + more

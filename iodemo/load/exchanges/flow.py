@@ -9,17 +9,17 @@ from collections.abc import Iterator
 
 from iodemo.load.exchanges.exchange import Known, Turn
 
-#: Bytes of a piece of what flows one way.
+#: The size of a piece of a flow, in bytes.
 PIECE = 64 << 10
 
 
 class Stream:
     """
-    The server sends without being asked: a piece is the answer to nothing.
+    The server sends without a request: a piece is the answer to an empty request.
 
-    The byte at offset k of what it sends is k % 256, so every piece is the same.
+    The byte at offset k of the stream is k % 256, so every piece is the same.
 
-    @cvar VERIFIED: bytes received before anything is timed.
+    @cvar VERIFIED: bytes received before the measurement.
     """
 
     VERIFIED = 16 << 20
@@ -42,15 +42,14 @@ class Stream:
         """See L{Exchange.answer}."""
         return Known(
             self._PIECE,
-            "byte {offset:,} of a piece is 0x{got:02x}, and 0x{right:02x} is to be "
-            "there",
+            "byte {offset:,} of a piece is 0x{got:02x}, and must be 0x{right:02x}",
             "{came:,} bytes came, and a piece has {size:,}",
         )
 
 
 class Sink(Stream):
     """
-    The server takes what it is sent: a piece is a request that has no answer.
+    The server reads and discards: a piece is a request with an empty answer.
     """
 
     def turns(self) -> tuple[Turn, Turn]:
@@ -66,4 +65,4 @@ class Sink(Stream):
 
     def answer(self, turn: Turn) -> Known:
         """See L{Exchange.answer}."""
-        return Known(b"", "", "a sink says nothing")
+        return Known(b"", "", "a sink sends nothing")

@@ -1,26 +1,28 @@
 # -*- test-case-name: tests.test_http_answers -*-
 """
-HTTP/1.1 and 1.0, as servers speak it.
+HTTP/1.1 and 1.0, and the check of their answers.
 
-Facts. An answer ends where its framing says: with its head (of C{HEAD}, 204 and 304),
-after C{Content-Length} bytes, with the last chunk, or with the connection. A server may
-send heads of 1xx before it. Two recipients that disagree about where an answer ends can
-be made to take one answer for two (response splitting, request smuggling): a recipient
-that wants to see a wrong server must not be lenient there.
+Facts. The framing of an answer determines its end: the end of the head (for C{HEAD},
+204 and 304), C{Content-Length} bytes, the last chunk, or the end of the connection. A
+server may send heads with a status of 1xx before the answer. When two recipients
+disagree about the end of an answer, one answer can pass for two (response splitting,
+request smuggling): a recipient that checks servers must not be lenient here.
 
-Decisions. h11 reads the first answer, and every answer whose framing is not proved to
-be the same as that of one that h11 has read. It is proved if the head has the same
-lines, but for the values of fields that frame nothing. Then what follows the head must
-be the same bytes, which takes one comparison. h11 knows no other transfer coding than
-C{chunked}, and those before it do not matter here: the body is compared as it is coded.
+Decisions. h11 parses the first answer, and every answer whose framing is not proved
+equal to that of an answer that h11 has parsed. The proof is that the head has the same
+lines, except for the values of fields that do not belong to the framing. Then the bytes
+behind the head must be the same, which takes one comparison. h11 knows no other
+transfer coding than C{chunked}; codings before it are ignored here, since bodies are
+compared in their coded form.
 
-The status and the body of every answer must be those of the first. Fields of the head
-change for good reasons (C{Date}, C{Expires}, C{Set-Cookie}, request identifiers): they
-are compared if that was asked for, and it is known which have changed.
+The status and the body of every answer must equal those of the first. Fields of the
+head change for good reasons (C{Date}, C{Expires}, C{Set-Cookie}, request identifiers):
+they are compared only if the user names them, and the result lists those that have
+changed.
 
-Costs. h11 is Python: some 100 microseconds for an answer. Of a body it does not take
-again, because its framing changes or it is larger than L{KEPT}, there is a digest and
-no copy.
+Costs. h11 is Python: some 100 microseconds for an answer. If h11 must parse every
+answer, because the framing changes or the body is larger than L{KEPT}, only a digest of
+the body is kept.
 """
 
 from __future__ import annotations
@@ -34,47 +36,46 @@ import h11
 from iodemo.load.exchanges.exchange import Answer, Turn, WrongAnswer, shown
 from iodemo.load.exchanges.repeated import Repeated
 
-#: Bytes that a head may have, or a line or the trailers of a body in chunks.
+#: The most bytes of a head, of a line before a chunk, or of the trailers.
 LONGEST_HEAD = 65536
 
-#: Bytes of an answer that are kept to compare others with.
+#: The most bytes of an answer that are kept, to be compared with others.
 KEPT = 4 << 20
 
-#: Heads of 1xx that may come before an answer.
+#: The most heads of 1xx before an answer.
 MOST_INFORMATIONAL = 100
 
-#: Fields that are known to change, of those that do.
+#: The most names of changing fields that are kept.
 MOST_CHANGING = 100
 
 # The blank line behind a head. Lines end with CR LF, or with LF alone.
 _BLANK = re.compile(rb"\n\r?\n")
 _BEGINNINGS = b"HTTP/1.1 ", b"HTTP/1.0 "
-# Where the status is in a head.
+# The offset of the status in a head.
 _STATUS = 9
-# What precedes "chunked" in Transfer-Encoding.
+# The codings before "chunked" in Transfer-Encoding.
 _CODINGS = re.compile(
     rb"^(transfer-encoding:[ \t]*)(?:(?!chunked\b)[-!#$%&'*+.^_`|~0-9a-z]+[ \t]*,"
     rb"[ \t]*)+(chunked[ \t]*\r?)$",
     re.IGNORECASE | re.MULTILINE,
 )
-# A field with its name, as it is in a head.
+# The name of a field, at the beginning of its line.
 _FIELD = re.compile(rb"([^:\s]+):")
 _CONTROL = re.compile(rb"[\x00-\x08\x0a-\x1f\x7f]")
-# Fields that say where an answer ends, or a connection.
+# Fields that determine the end of an answer, or of a connection.
 _FRAMING = frozenset([b"content-length", b"transfer-encoding", b"connection"])
 _BODILESS = 204, 304
 
 
 class HttpRequest(Repeated):
     """
-    Any request. The right answer to it is what the first one held.
+    Any request. The right answer is the first one.
     """
 
     def __init__(self, request: bytes, compared: Collection[str] = ()) -> None:
         """
-        @param request: all of it, with its head and, if it has one, its body.
-        @param compared: names of the fields of an answer's head that must be as in the
-            first one.
+        @param request: the whole request, with its head and, if it has one, its body.
+        @param compared: names of fields of an answer's head that must not change.
         @raise ValueError: if the head of the request does not begin with a method, or
             does not end.
         """
@@ -94,7 +95,7 @@ class HttpRequest(Repeated):
         self._compared = frozenset(name.lower().encode() for name in compared)
         self._first: _Reading | None = None
         self._changing: set[bytes] = set()
-        # That of the last answer that h11 has read.
+        # The form of the last answer that h11 has parsed.
         self._form: _Form | None = None
 
     @property
@@ -115,7 +116,7 @@ class HttpRequest(Repeated):
 
     def similar(self, turn: Turn, form: _Form, head: bytes) -> None:
         """
-        An answer has the form of one that h11 has read, and is whole.
+        An answer is whole, and has the form of one that h11 has parsed.
         """
         self._answered(len(head) + len(form.rest))
         turn.last = False
@@ -123,17 +124,20 @@ class HttpRequest(Repeated):
 
     def dissimilar(self, turn: Turn, beginning: bytes) -> tuple[Answer, bool]:
         """
-        An answer begins otherwise than one that h11 has read.
+        An answer has another form than the last one that h11 has parsed.
 
-        @return: what goes on with it, and whether it is whole.
+        @return: the L{Answer} that receives its remaining bytes, and whether it is
+            whole already.
         """
         reading = self._reading(turn)
         return reading, reading.received(beginning)
 
     def _checkHead(self, reading: _Reading) -> None:
         """
-        @raise WrongAnswer: if the status of an answer is not right, or if a field is
-            not which must be.
+        Check the status and the fields of an answer.
+
+        @raise WrongAnswer: if its status is wrong, or a field that must not change has
+            changed.
         """
         first = self._first
         said = f"{reading.status} {shown(reading.reason)}"
@@ -165,12 +169,12 @@ class HttpRequest(Repeated):
 
     def _read(self, turn: Turn, reading: _Reading) -> None:
         """
-        h11 has read an answer, and it is whole.
+        h11 has parsed a whole answer.
 
         @raise WrongAnswer: if its body is not the right one.
         """
         first = self._first = self._first or reading
-        # There may have been no first one yet when this one began.
+        # There may have been no first answer yet when this one began.
         self._checkHead(reading)
         if reading.length != first.length or reading.digest != first.digest:
             size = f"{reading.length:,} bytes, and {first.length:,} at first"
@@ -208,11 +212,12 @@ class Http(HttpRequest):
 
 class _Form:
     """
-    What an answer that h11 has read has in common with others.
+    The form of an answer that h11 has parsed: its lines and its body. Answers of the
+    same form end at the same place.
 
-    @ivar head: matches the heads with the same lines, but for the values of fields that
-        change and frame nothing.
-    @ivar rest: what follows the head.
+    @ivar head: a pattern of the heads with the same lines, except for the values of
+        fields that change and do not belong to the framing.
+    @ivar rest: the bytes behind the head.
     """
 
     def __init__(self, head: bytes, rest: bytes, changing: Collection[bytes]) -> None:
@@ -226,9 +231,9 @@ class _Form:
 
     def answerWith(self, head: bytes) -> bytes:
         """
-        The whole answer with a head that has come again, else nothing: where every
-        head comes once (with a request identifier), every connection would keep an
-        answer of its own.
+        The whole answer, if the last one had the same head; otherwise empty. (If every
+        head is different, as with a request identifier, a copy for every connection
+        would be of no use.)
         """
         if head != self._last:
             self._last, self._answer = head, b""
@@ -239,7 +244,8 @@ class _Form:
 
 class _SimilarAnswer:
     """
-    An answer, for as long as it has the form of one that h11 has read.
+    An answer that is compared with the form of one that h11 has parsed. At the first
+    difference h11 takes over.
     """
 
     def __init__(self, exchange: HttpRequest, turn: Turn, form: _Form) -> None:
@@ -247,11 +253,11 @@ class _SimilarAnswer:
         self._turn = turn
         self._form = form
         self._head = b""
-        # How much of it has been searched for its end, and where the last one begins
-        # if there are some of 1xx.
+        # How many bytes of the head were searched for its end, and the beginning of the
+        # last head, if heads of 1xx come before it.
         self._searched = 0
         self._begin = 0
-        # Bytes of the rest that have come, once the head has.
+        # The number of bytes received behind the head; None until the head is whole.
         self._came: int | None = None
         self._other: Answer | None = None
 
@@ -288,7 +294,7 @@ class _SimilarAnswer:
             self._searched = self._begin = blank.end()
             if not isInformational:
                 return True
-        # The blank line may have begun.
+        # The last bytes may be the beginning of the blank line.
         self._searched = max(self._searched, len(self._head) - 2)
         return False
 
@@ -303,15 +309,15 @@ class _SimilarAnswer:
 
 class _Reading:
     """
-    An answer that h11 reads.
+    An answer that h11 parses.
 
-    @ivar head: the head, with those of 1xx before it.
-    @ivar rest: what followed it, or L{None} if that is too much to be kept.
+    @ivar head: the head, with the heads of 1xx before it.
+    @ivar rest: the bytes behind the head; L{None} if they are too many to be kept.
     @ivar fields: values of the fields of the head, by their names in lower case.
-    @ivar last: whether the server closes the connection after it.
-    @ivar size: bytes of all this.
-    @ivar length: bytes of the body, without its chunks' sizes.
-    @ivar digest: of the body.
+    @ivar last: whether the server closes the connection after the answer.
+    @ivar size: bytes of the whole answer.
+    @ivar length: bytes of the body, without the lines of its chunks.
+    @ivar digest: the digest of the body.
     """
 
     def __init__(
@@ -321,8 +327,8 @@ class _Reading:
         read: Callable[[_Reading], None],
     ) -> None:
         """
-        @param begun: called when the head is there. It may raise L{WrongAnswer}.
-        @param read: likewise, when the answer is whole.
+        @param begun: called when the head is whole. It may raise L{WrongAnswer}.
+        @param read: called when the answer is whole. It may raise L{WrongAnswer}.
         """
         self.head = b""
         self.rest: bytes | None = None
@@ -412,7 +418,8 @@ class _Reading:
             self._kept += data
             if len(self._kept) > KEPT:
                 self._kept = None
-        # So much at a time, a line of a chunk cannot be much longer than that.
+        # h11 checks the length of a chunk's line only between calls, so it gets this
+        # many bytes at most in one.
         for begin in range(0, len(data) or 1, LONGEST_HEAD):
             piece = data[begin : begin + LONGEST_HEAD]
             if piece:
@@ -429,6 +436,8 @@ class _Reading:
 
     def _readEvents(self) -> bool:
         """
+        Process the events that h11 has parsed.
+
         @return: whether the end of the answer is among them.
         """
         while isinstance(event := self._next(), h11.Data):
@@ -445,7 +454,7 @@ class _Reading:
                     f"a line of its chunks, or its trailers, have more than "
                     f"{LONGEST_HEAD:,} bytes"
                 ) from error
-            # It shows bytes of the server as Python would.
+            # h11 shows bytes of the server as the repr of a bytearray.
             said = re.sub(r"bytearray\((b.*?)\)", r"\1", str(error))
             raise WrongAnswer(f"HTTP is broken: {said[:200]}") from error
 
@@ -471,12 +480,12 @@ def _mayBegin(answer: bytes) -> bool:
 
 def _parser(method: bytes) -> h11.Connection:
     """
-    What reads one answer.
+    A parser for one answer.
 
-    @raise h11.LocalProtocolError: if there is no such method.
+    @raise h11.LocalProtocolError: if this is not a valid method.
     """
     parser = h11.Connection(h11.CLIENT, max_incomplete_event_size=LONGEST_HEAD)
-    # Of the request an answer depends on the method alone.
+    # The framing of an answer depends on the method of its request, and nothing else.
     parser.send(h11.Request(method=method, target="/", headers=[("Host", "h")]))
     parser.send(h11.EndOfMessage())
     return parser
@@ -484,10 +493,11 @@ def _parser(method: bytes) -> h11.Connection:
 
 def _checkChunks(body: bytes) -> None:
     """
-    See that the lines before the chunks of a body that h11 has read have no control
-    character: h11 takes any in an extension, and a recipient may take one for an end.
+    See that the lines before the chunks of a body contain no control character. h11
+    accepts any in a chunk extension, but another recipient may take it for an end of
+    line.
 
-    @raise WrongAnswer: if one has.
+    @raise WrongAnswer: if one does.
     """
     begin, size = 0, 1
     while size:
@@ -501,8 +511,8 @@ def _checkChunks(body: bytes) -> None:
 
 def _patternOf(head: bytes, changing: Collection[bytes]) -> re.Pattern[bytes]:
     """
-    What matches the heads with the same lines, but for the values of some fields that
-    frame nothing.
+    A pattern of the heads with the same lines, except for the values of changing fields
+    that do not belong to the framing.
     """
     lines = []
     for line in head.split(b"\n"):

@@ -1,6 +1,6 @@
 # -*- test-case-name: tests.test_load -*-
 """
-Exchanges in which one request is repeated, and answered the same every time.
+Exchanges that repeat one request, whose answer is the same every time.
 """
 
 from __future__ import annotations
@@ -20,11 +20,11 @@ from iodemo.load.exchanges.exchange import (
 
 class Repeated:
     """
-    The same request every time. What the right answer is nobody told us: the first one
-    shows it.
+    The same request every time. The right answer is not known beforehand: it is the
+    first answer.
 
-    @cvar VERIFIED: bytes of answers received before anything is timed, unless
-        that takes longer than L{SECONDS}.
+    @cvar VERIFIED: bytes of answers received before the measurement, unless this takes
+        longer than L{SECONDS}.
     """
 
     VERIFIED = 16 << 20
@@ -48,21 +48,24 @@ class Repeated:
 
     def _answered(self, size: int) -> None:
         """
-        A right answer of so many bytes has come.
+        A right answer was received.
+
+        @param size: its bytes.
         """
         self._received += size
 
 
-#: Says how long an answer is, from its first bytes and from how many of these are new
-#: since the last time; L{None} while that is not known.
+#: A rule for the end of an answer. It takes the bytes received and how many of them are
+#: new since its last call, and returns the length of the answer; L{None} while that is
+#: unknown.
 Ending = Callable[[bytearray, int], int | None]
 
 
 def ofLength(length: int) -> Ending:
     """
-    The rule of answers that are all of one length.
+    The rule for answers that all have one length.
 
-    @raise ValueError: if that is nothing.
+    @raise ValueError: if the length is 0.
     """
     if length < 1:
         raise ValueError("an answer has at least one byte")
@@ -71,9 +74,9 @@ def ofLength(length: int) -> Ending:
 
 def endingWith(delimiter: bytes) -> Ending:
     """
-    The rule of answers that end with something that is nowhere else in them.
+    The rule for answers that end with a delimiter, which is nowhere else in them.
 
-    @raise ValueError: if that is nothing.
+    @raise ValueError: if the delimiter is empty.
     """
     if not delimiter:
         raise ValueError("an answer ends with at least one byte")
@@ -88,10 +91,10 @@ def endingWith(delimiter: bytes) -> Ending:
 
 class Verbatim(Repeated):
     """
-    Any request that is answered with the same bytes every time.
+    Any request whose answer has the same bytes every time.
 
-    @cvar LONGEST: bytes of an answer that are kept. One whose length is not known must
-        have ended before; of a longer one there is a digest.
+    @cvar LONGEST: bytes of the longest answer that is kept; of a longer one only a
+        digest is kept. An answer of unknown length must end within so many bytes.
     """
 
     LONGEST = 16 << 20
@@ -115,7 +118,7 @@ class Verbatim(Repeated):
 
     def known(self) -> Known | None:
         """
-        What is compared with the first answer, if there was one that is kept.
+        An answer to be compared with the first one, if that is kept.
         """
         if self._first is None:
             return None
@@ -128,10 +131,10 @@ class Verbatim(Repeated):
 
     def lengthOf(self, received: bytearray, new: int) -> int | None:
         """
-        How long an answer is, as far as its bytes tell.
+        The length of an answer, if its bytes so far determine it.
 
-        @param new: how many of them had not come the last time.
-        @raise WrongAnswer: if it should have ended.
+        @param new: how many bytes were received since the last call.
+        @raise WrongAnswer: if the answer does not end within L{LONGEST} bytes.
         """
         length = self._ending(received, new)
         if length is None and len(received) > self.LONGEST:
@@ -144,9 +147,9 @@ class Verbatim(Repeated):
         """
         An answer is whole.
 
-        @param kept: the first one, if it is not too long.
-        @param digest: that of a longer one.
-        @raise WrongAnswer: if the first one had another digest.
+        @param kept: the first answer, if it is not too long to be kept.
+        @param digest: the digest of a longer answer.
+        @raise WrongAnswer: if the first answer had another digest.
         """
         if kept is not None:
             self._first = bytes(kept)
@@ -163,7 +166,7 @@ class Verbatim(Repeated):
 
 class _VerbatimAnswer:
     """
-    An answer that is compared with the first one, if it is not that itself.
+    The first answer, or one that is compared with it.
     """
 
     def __init__(self, exchange: Verbatim, turn: Turn) -> None:
@@ -205,7 +208,7 @@ class _VerbatimAnswer:
             self._kept = None
         if more < 0:
             return False
-        # Another connection may have had the first answer meanwhile.
+        # Another connection may have received the first answer meanwhile.
         self._known = self._exchange.known()
         if self._known is None or self._kept is None:
             return True
