@@ -1,23 +1,26 @@
 """
-Random scripts of connections, run under one reactor, which is to be compared with
-another: C{REACTOR FIRST COUNT}, the numbers of the scripts.
+Random scripts of connections, run under one reactor, whose results are compared with
+another's. Arguments: C{REACTOR FIRST COUNT}, the first number and the number of
+scripts.
 
-A script is made from its number alone, so it is the same under every reactor. It has
-two ends: plain sockets, driven from here, and protocols. After each of its steps the
-reactor is turned until nothing happens any more, so the calls to protocols are the same
-however a reactor divides its work into turns. In three of four scripts the ends take
-turns: a step is one action of one end, and the next step waits until its effect has
-reached the other end. For each script this prints a line of JSON: the calls to each
-protocol, in order, what its peer received, and the mistakes.
+A script is made from its number alone, so it is the same under every reactor. A
+connection has two ends: a protocol, and its peer, a plain socket that this program
+drives. After each step the reactor iterates until nothing happens any more, so the
+calls to protocols are the same however a reactor divides its work into iterations. In
+three of four scripts the ends act in turn: a step is one action of one end, and the
+next step waits until its effect has reached the other end. For each script this prints
+a line of JSON: the calls to each protocol, in order, the bytes that its peer received,
+and the mistakes.
 
-A mistake is a breach of a rule that holds under every reactor, whatever both ends do at
-the same time: the bytes that arrive are those that the other end wrote, in order, and
-all of them before an orderly end; no data while reading is paused; each end is told
-once, and nothing after C{connectionLost}; producers are paused and resumed in turn.
+A mistake is a breach of a rule that holds under every reactor, in whatever order both
+ends act: the bytes that arrive are those that the other end wrote, in order, and all of
+them before an end by FIN; no data is delivered while reading is paused; the end of a
+direction is reported once, and no callback comes after C{connectionLost}; producers are
+paused and resumed in turn.
 
-Two things are left out, because the kernel decides them: how many bytes fit into the
-buffers of a socket (what is sent fits by far, or by far does not, and then the number
-that arrived is only compared if all did), and into how many pieces a stream is
+Two things are not compared, because the kernel decides them: how many bytes fit into
+the buffers of a socket (the scripts send far less or far more, and in the second case
+the number is only compared if all bytes arrived), and into how many pieces a stream is
 cut (consecutive calls of C{dataReceived} are one event).
 """
 
@@ -55,13 +58,13 @@ _MOST_UNREAD = 30 * KIB  # the buffers of every socket take that
 _STEPS = 20
 _CONNECTIONS = 3
 _MOST_TURNS = 5000
-# Turns in which nothing happens, until nothing happens any more; and where something
-# should, but perhaps never will.
+# So many iterations without any event end a step; more, if an event is still expected,
+# which may never come.
 _IDLE = 4
 _LONG_IDLE = 100
 
-# What a protocol does in its callbacks: several habits of each, and how frequent they
-# are. Each is a list of methods of Told.
+# The reactions of a protocol to its callbacks: several habits for each callback, with
+# their frequencies. A habit is a list of methods of Told.
 _HABITS: dict[str, tuple[tuple[int, str], ...]] = {
     "connectionMade": (
         (10, ""),
@@ -98,7 +101,7 @@ _HABITS: dict[str, tuple[tuple[int, str], ...]] = {
     "stopProducing": ((8, ""), (1, "small")),
 }
 
-# What is done with a connection in a step: by its protocol or by its peer.
+# The actions in a step: by the protocol of a connection, or by its peer.
 _PROTOCOL = (
     *("small", "small", "small", "subclass", "pieces", "empty", "large", "large"),
     *("pause", "pause", "resume", "resume", "push", "pull", "unregister"),
@@ -108,8 +111,8 @@ _WRITING = ("small", "subclass", "pieces", "empty")
 _CLOSING = ("loseWrite", "empty", "push", "pull", "unregister")
 _PEER = ("say", "say", "say", "say", "hear", "hear", "shutDown", "close", "reset")
 
-# What is not compared, and why. The scripts here do not contain what says "not done";
-# tests.test_completion_oracle accepts the rest.
+# Differences that are accepted, with reasons. The scripts here do not contain the ones
+# that begin with "not done"; tests.test_completion_oracle accepts the rest.
 DIFFERENCES = {
     "not done: to resume reading when the input is over": "Twisted's own transports "
     "report the end again, or find EPOLLHUP; those of the queues know that nothing can "
@@ -140,12 +143,13 @@ DIFFERENCES = {
     "error to one operation alone, to send or to receive.",
 }
 # After one of these races a connection may differ from both orders of epoll: it must be
-# the same up to that step, and break no rule after it. Few connections may need that.
+# the same up to that step, and break no rule after it. This may happen to few
+# connections.
 
 
 class Bytes(bytes):
     """
-    As those of PyNaCl and numpy.
+    A subclass of C{bytes}, such as PyNaCl and numpy have.
     """
 
 
@@ -153,8 +157,8 @@ class Stream:
     """
     The bytes of one direction of a connection.
 
-    @ivar written: how many one end wrote.
-    @ivar arrived: how many of them the other end got.
+    @ivar written: the number of bytes that one end wrote.
+    @ivar arrived: the number of them that the other end received.
     """
 
     def __init__(self) -> None:
@@ -164,7 +168,7 @@ class Stream:
 
     def write(self, data: bytes) -> None:
         """
-        One end writes these.
+        One end writes these bytes.
         """
         if data:
             self.written += len(data)
@@ -172,9 +176,9 @@ class Stream:
 
     def arrive(self, data: bytes) -> bool:
         """
-        The other end gets these.
+        The other end receives these bytes.
 
-        @return: whether they are those that come next.
+        @return: whether they are the next bytes of the stream.
         """
         self.arrived += len(data)
         while data and self._due:
@@ -190,19 +194,20 @@ class Stream:
 
 class Told(Protocol):
     """
-    Writes down what it is told, and does what are its habits then. What no reactor may
-    tell it, whatever its peer does at the same time, is a mistake.
+    A protocol that records its callbacks, and reacts to them with its habits. A
+    callback that no reactor may make, whatever the peer does at the same time, is a
+    mistake.
 
-    @ivar events: what it was told.
-    @ivar stream: what it writes.
+    @ivar events: the callbacks so far.
+    @ivar stream: the bytes that it writes.
     @ivar owed: how many bytes it had written when it first closed its direction.
-    @ivar reason: why the connection was lost.
-    @ivar waiting: how many things its peer did while reading was paused.
-    @ivar hasMuch: whether it has written more than a socket takes.
-    @ivar isPaused: whether it has stopped reading.
-    @ivar isStreaming: whether it is a push producer, or L{None} if it is no producer.
+    @ivar reason: the reason of C{connectionLost}.
+    @ivar waiting: the number of the peer's actions while reading was paused.
+    @ivar hasMuch: whether it has written more than the buffers of a socket hold.
+    @ivar isPaused: whether reading is paused.
+    @ivar isStreaming: whether it is a push producer; L{None} if it is no producer.
     @ivar isFull: whether it was paused as a producer, and not resumed since. As in
-        Twisted's transports, this outlasts the producer.
+        Twisted's transports, this outlasts the registration of the producer.
     """
 
     transport: Any
@@ -236,20 +241,20 @@ class Told(Protocol):
     @property
     def isLost(self) -> bool:
         """
-        Whether the connection is over.
+        Whether C{connectionLost} was called.
         """
         return self.reason is not None
 
     @property
     def peer(self) -> Peer:
         """
-        The other end.
+        The other end of the connection.
         """
         return self.script.peers[self.number]
 
     def must(self, holds: bool, rule: str) -> None:
         """
-        Write down a mistake if something does not hold.
+        Record a mistake if a rule does not hold.
         """
         mistake = f"connection {self.number}: {rule}"
         if not holds and mistake not in self.script.mistakes:
@@ -257,7 +262,7 @@ class Told(Protocol):
 
     def told(self, callback: str, detail: str = "") -> None:
         """
-        Write it down.
+        Record a callback, and react to it.
         """
         self.script.happened = True
         isFirst = callback == "connectionMade"
@@ -267,15 +272,16 @@ class Told(Protocol):
         self.events.append(callback + detail)
         actions = self._habits[callback]
         if callback != "resumeProducing":
-            # How often data comes does not matter; and what a wrong reactor repeats
-            # without end must not have it write without end.
+            # A habit is used once: the number of dataReceived calls must not matter,
+            # and a wrong reactor that repeats a callback must not make it write without
+            # end.
             self._habits[callback] = []
         for action in actions:
             self.do(action)
 
     def do(self, action: str) -> None:
         """
-        Do something. What it raises is written down.
+        Do an action. An exception is recorded.
         """
         if action == "fail":
             raise ZeroDivisionError("as usual")
@@ -286,7 +292,7 @@ class Told(Protocol):
 
     def act(self, action: str) -> None:
         """
-        Do something in a step, if that is to be compared: see L{DIFFERENCES}.
+        Do an action in a step, if its effect is compared: see L{DIFFERENCES}.
         """
         peer = self.peer
         isCompared = True
@@ -299,7 +305,7 @@ class Told(Protocol):
         if isCompared:
             self.do(action)
 
-    # What it is told
+    # Callbacks
 
     def connectionMade(self) -> None:
         """See L{Protocol.connectionMade}."""
@@ -345,7 +351,7 @@ class Told(Protocol):
 
     def inputEnded(self) -> None:
         """
-        The end of the input has come.
+        The input has ended.
         """
         stream, peer = self.peer.stream, self.peer
         hasEnded = peer.hasShutDown or peer.isClosed
@@ -372,7 +378,7 @@ class Told(Protocol):
         self.isStreaming = None
         self.told("stopProducing")
 
-    # What it does
+    # Actions
 
     def _write(self, data: bytes) -> None:
         self.stream.write(bytes(data))
@@ -380,33 +386,33 @@ class Told(Protocol):
 
     def small(self) -> None:
         """
-        Write little.
+        Write a few bytes.
         """
         self._write(self.random.randbytes(self.random.choice(_SMALL)))
 
     def subclass(self) -> None:
         """
-        Write what is not exactly C{bytes}.
+        Write an instance of a subclass of C{bytes}.
         """
         self._write(Bytes(b"subclass"))
 
     def pieces(self) -> None:
         """
-        Write in pieces.
+        Write a sequence of pieces.
         """
         self.stream.write(b"somepieces")
         self.transport.writeSequence([b"", b"some", b"", Bytes(b"pieces"), b""])
 
     def empty(self) -> None:
         """
-        Write nothing.
+        Write no bytes.
         """
         self.transport.writeSequence([b"", b""])
         self.transport.write(b"")
 
     def large(self) -> None:
         """
-        Write much.
+        Write more bytes than the buffers of a socket hold.
         """
         self.hasMuch = True
         pattern = self.random.randbytes(_PERIOD)
@@ -414,14 +420,14 @@ class Told(Protocol):
 
     def pause(self) -> None:
         """
-        Read no more.
+        Pause reading.
         """
         self.isPaused = True
         self.transport.pauseProducing()
 
     def resume(self) -> None:
         """
-        Read again.
+        Resume reading.
         """
         self.isPaused = False
         if not self.isHalfClosed:
@@ -429,13 +435,13 @@ class Told(Protocol):
 
     def push(self) -> None:
         """
-        Be a push producer.
+        Register as a push producer.
         """
         self._produce(True)
 
     def pull(self) -> None:
         """
-        Be a pull producer.
+        Register as a pull producer.
         """
         self._produce(False)
 
@@ -446,7 +452,7 @@ class Told(Protocol):
 
     def produce(self) -> None:
         """
-        Produce something, and then no more.
+        Write a few bytes; at the third call, unregister as a producer instead.
         """
         self._left -= 1
         if self._left > 0:
@@ -456,21 +462,21 @@ class Told(Protocol):
 
     def unregister(self) -> None:
         """
-        Be no producer.
+        Unregister as a producer.
         """
         self.isStreaming = None
         self.transport.unregisterProducer()
 
     def lose(self) -> None:
         """
-        Close when all is written.
+        Close when all bytes are sent.
         """
         self._owe()
         self.transport.loseConnection()
 
     def loseWrite(self) -> None:
         """
-        Close this direction when all is written.
+        Close this direction when all bytes are sent.
         """
         if not self.hasLostWrite:
             self.hasLostWrite = True
@@ -483,19 +489,19 @@ class Told(Protocol):
 
     def abort(self) -> None:
         """
-        Abort.
+        Abort the connection.
         """
         self.transport.abortConnection()
 
 
 class Peer:
     """
-    The other end, and what it heard.
+    The peer of a protocol: a plain socket.
 
-    @ivar stream: what it says.
-    @ivar end: how that ended which it heard.
-    @ivar certain: what was told and heard before the first race, if there was any: see
-        L{DIFFERENCES}.
+    @ivar stream: the bytes that it sends.
+    @ivar end: how its input has ended, or C{"open"}.
+    @ivar certain: the result of L{describe} before the first race, if there was any:
+        see L{DIFFERENCES}.
     """
 
     def __init__(self, script: Script, connection: socket.socket) -> None:
@@ -512,14 +518,14 @@ class Peer:
     @property
     def owner(self) -> Told | None:
         """
-        The protocol, if the connection was accepted.
+        The protocol of this connection, once it is accepted.
         """
         owners = self.script.owners
         return owners[self.number] if self.number < len(owners) else None
 
     def do(self, action: str) -> None:
         """
-        Do something, if it still can.
+        Do an action, unless the socket is closed.
         """
         if self.isClosed:
             return
@@ -552,14 +558,14 @@ class Peer:
 
     def race(self) -> None:
         """
-        From now on it is open what comes first.
+        Record that the order of events is open from now on.
         """
         if self.certain is None:
             self.certain = self.describe()
 
     def describe(self) -> dict[str, Any]:
         """
-        Say what was told and heard.
+        The callbacks of the protocol, and the bytes received from it.
         """
         owner = self.owner
         heard = f"{0 if owner is None else owner.stream.arrived} bytes, {self.end}"
@@ -573,14 +579,14 @@ class Peer:
     @property
     def isHearing(self) -> bool:
         """
-        Whether it still may hear something.
+        Whether its input is still open.
         """
         return not self.isClosed and self.end == "open"
 
     @property
     def isOwed(self) -> bool:
         """
-        Whether it has not heard all that was written.
+        Whether it has not received all bytes that the protocol wrote.
         """
         owner = self.owner
         return owner is not None and owner.stream.arrived < owner.stream.written
@@ -588,7 +594,7 @@ class Peer:
     @property
     def isWaiting(self) -> bool:
         """
-        Whether something that it did is to be told yet.
+        Whether a callback about one of its actions is still to come.
         """
         owner = self.owner
         if owner is None:
@@ -600,7 +606,9 @@ class Peer:
 
     def hear(self) -> bool:
         """
-        Receive what there is: whether there was anything.
+        Receive all bytes that have arrived.
+
+        @return: whether there were any, or an end.
         """
         if not self.isHearing:
             return False
@@ -630,11 +638,11 @@ class Peer:
 @dataclass(frozen=True)
 class Action:
     """
-    What somebody does.
+    One action in a step.
 
-    @ivar who: C{"port"}, C{"protocol"} or C{"peer"}.
+    @ivar who: the actor: C{"port"}, C{"protocol"} or C{"peer"}.
     @ivar connection: the number of the connection.
-    @ivar what: what it does.
+    @ivar what: the name of the action.
     """
 
     who: str
@@ -643,7 +651,7 @@ class Action:
 
     def isFor(self, connection: int) -> bool:
         """
-        Whether it changes anything for a connection.
+        Whether it affects a connection.
         """
         isThere = self.who != "port" and self.connection == connection
         return isThere and self.what != "hear"
@@ -654,14 +662,14 @@ class Action:
 
 def isCalm(number: int) -> bool:
     """
-    Whether both ends take turns in a script.
+    Whether both ends act in turn in a script.
     """
     return number % 4 != 0
 
 
 def plan(number: int) -> list[list[Action]]:
     """
-    What is done in a script: in each step some things, before the reactor is turned.
+    The steps of a script. Each is a list of actions, after which the reactor iterates.
     """
     choose = random.Random(number)
     connected, isListening = 0, True
@@ -672,7 +680,7 @@ def plan(number: int) -> list[list[Action]]:
             connection = choose.randrange(_CONNECTIONS)
             if connection >= connected:
                 if isListening:
-                    # It may go on before it is accepted, and go.
+                    # A peer may act, and even close, before it is accepted.
                     some = choose.choices((*_PEER, *[""] * len(_PEER)), k=2)
                     if isCalm(number):
                         some = []
@@ -692,9 +700,9 @@ def plan(number: int) -> list[list[Action]]:
 
 class Script(Factory):
     """
-    One script.
+    The run of a script: the factory of its protocols.
 
-    @ivar happened: whether anything happened since it was set to L{False}.
+    @ivar happened: whether any callback was made since this was set to L{False}.
     """
 
     noisy = False
@@ -722,9 +730,9 @@ class Script(Factory):
 
     def settle(self, hearing: Sequence[int] = ()) -> None:
         """
-        Turn the reactor until nothing happens any more.
+        Iterate the reactor until nothing happens any more.
 
-        @param hearing: the numbers of peers that receive meanwhile.
+        @param hearing: the numbers of the peers that receive meanwhile.
         """
         idle = turns = 0
         while idle < (_LONG_IDLE if self.isUnsettled(hearing) else _IDLE):
@@ -736,7 +744,7 @@ class Script(Factory):
             try:
                 self.reactor.iterate(0 if idle < _IDLE // 2 else 0.001)
             except Exception as error:
-                # What no reactor should let through.
+                # No exception may leave iterate.
                 self.mistakes.append(f"iterate raised {type(error).__name__}")
             for number in hearing:
                 self.happened |= self.peers[number].hear()
@@ -744,8 +752,8 @@ class Script(Factory):
 
     def isUnsettled(self, hearing: Sequence[int]) -> bool:
         """
-        Whether anything is to come yet, the kernel perhaps in its own time: something
-        that a peer did, or what these peers are to hear.
+        Whether an event is still expected, perhaps when the kernel has delivered it: a
+        callback about an action of a peer, or bytes for these peers.
         """
         return any(peer.isWaiting for peer in self.peers) or any(
             peer.isOwed and peer.isHearing and peer.owner and not peer.owner.isLost
@@ -754,7 +762,7 @@ class Script(Factory):
 
     def connect(self) -> None:
         """
-        Have somebody come.
+        Connect a new peer.
         """
         if self.isUNIX:
             connection = socket.socket(socket.AF_UNIX)
@@ -769,7 +777,7 @@ class Script(Factory):
 
     def step(self, actions: list[Action]) -> None:
         """
-        Do something, and then turn the reactor.
+        Do the actions of a step, and then iterate the reactor.
         """
         hearing = []
         for action in actions:
@@ -794,13 +802,13 @@ class Script(Factory):
 
     def run(self) -> dict[str, Any]:
         """
-        Do all of it.
+        Run the whole script.
 
-        @return: what was told and heard.
+        @return: the callbacks, the bytes received, and the mistakes.
         """
         for actions in self.plan:
             self.step(actions)
-        # All that was said is heard, and all ends.
+        # At the end all bytes must arrive, and all connections must end.
         for owner in self.owners:
             if not owner.isLost:
                 owner.do("resume")
@@ -839,8 +847,8 @@ class Script(Factory):
 
 def sendFirst(reactor: Any) -> None:
     """
-    Have epoll send what was written in a turn at its end, before anything more is
-    received: Twisted's own transports, in the order of the queues'.
+    Make epoll send the bytes written in an iteration at its end, before it receives any
+    more: Twisted's own transports, in the order of the completion queues'.
     """
     runUntilCurrent = reactor.runUntilCurrent
 
@@ -856,7 +864,7 @@ def sendFirst(reactor: Any) -> None:
 
 def main(name: str, first: str, count: str) -> None:
     """
-    Run some scripts under one reactor.
+    Run scripts under one reactor.
     """
     reactor: Any = installReactor("epoll" if name == SENDING_FIRST else name)
     if name == SENDING_FIRST:

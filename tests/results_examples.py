@@ -1,7 +1,6 @@
 # -*- test-case-name: tests.test_report -*-
 """
-Results made up in code: runs such as a machine would give, for tests that need
-one. Nothing here is measured.
+Examples of results, made by this code and not measured, for tests that need a run.
 """
 
 from __future__ import annotations
@@ -39,11 +38,11 @@ WOBBLE = (0.985, 1.0, 1.02)  # three rounds, as factors
 IDLE = (0, 100, 1000, 10000)
 ACTIVE = (1, 10, 100, 1000)
 
-# KiB for a connection, and context switches for a request, where they are many.
+# KiB per connection, and context switches per request with many connections.
 KIB = {"fork": 3100, "threads": 45}
 SWITCHES = {"fork": 1.6, "threads": 4.4}
 
-# System calls a request, where every wait is for one request.
+# System calls per request, if every wait returns one request.
 CALLS = {
     "poll": {"poll": 1.0, "recvfrom": 1.0, "sendto": 1.0},
     "epoll": {"epoll_wait": 1.0, "recvfrom": 1.0, "sendto": 1.0, "epoll_ctl": 2.0},
@@ -53,7 +52,7 @@ CALLS = {
 }
 _WAITS = ("poll", "epoll_wait", "io_uring_enter")
 
-# Requests a second at each point; None is a failure.
+# Requests per second at each point; None is a failed cell.
 Curve = Sequence[float | None]
 
 FOUR_IDLE: dict[str, Curve] = {
@@ -83,14 +82,14 @@ TWELVE_IDLE: dict[str, Curve] = {
 
 def jsonOf(run: Any) -> str:
     """
-    A run as it is in a file, or what a test has made of one.
+    A run as it is read from a file, or as a test has changed it.
     """
     return json.dumps(run, default=structs.asdict)
 
 
 def interval(values: Iterable[float]) -> Interval:
     """
-    The median of three rounds, and their range for an interval.
+    The median of three rounds, with their range as interval.
     """
     ordered = sorted(values)
     return {
@@ -114,9 +113,9 @@ def okCell(
     calls: dict[str, float] | None = None,
 ) -> Cell:
     """
-    A cell with three rounds around C{throughput} and what goes with it.
+    A cell of three rounds around C{throughput}, with other metrics to match.
 
-    @param calls: system calls a request, if they were counted.
+    @param calls: system calls per request, if they were counted.
     """
     rates = [throughput * factor for factor in WOBBLE]
     cpu = [0.98e6 / rate for rate in rates]
@@ -252,7 +251,7 @@ def environment() -> Environment:
 
 def planned() -> Planned:
     """
-    What a run was to measure: an echo at one point.
+    The plan of a run: an echo at one point.
     """
     return {
         "backends": ["epoll"],
@@ -289,7 +288,7 @@ def results(cells: list[Cell], baseline: str = "epoll") -> Results:
 
 def comparisons(cells: Iterable[Cell], baseline: str) -> list[Comparison]:
     """
-    Each ok cell against the baseline's at the same point.
+    The comparison of each ok cell with the baseline's at the same point.
     """
     ok = [cell for cell in cells if cell["status"] == "ok"]
     found: list[Comparison] = []
@@ -326,7 +325,7 @@ def comparisons(cells: Iterable[Cell], baseline: str) -> list[Comparison]:
 
 def fivePipes() -> list[Cell]:
     """
-    The cells of the scenario of pipes.
+    The cells of the scenario with pipes.
     """
     cells: list[Cell] = []
     for ready, some in ((1, (10, 1000, 10_000)), (100, (100, 10_000))):
@@ -353,8 +352,8 @@ RATES: dict[str, Curve] = {
 
 def ratedCells() -> list[Cell]:
     """
-    The cells of the scenario with an open loop: some that keep up, some that do not,
-    and one that fails.
+    The cells of the scenario with an open loop: some keep up, some do not, and one
+    fails.
     """
     cells: list[Cell] = []
     for index, rate in enumerate((2000, 8000, 32_000)):
@@ -383,8 +382,7 @@ def ratedCells() -> list[Cell]:
 
 def sharedCells() -> list[Cell]:
     """
-    The cells of the same scenario whose backends are asked for a share of what they
-    answer at most.
+    The cells of the scenario with rates that are shares of each backend's capacity.
     """
     cells = []
     for rate, share in ((2000, 0.5), (8000, 0.8)):
@@ -397,7 +395,7 @@ def sharedCells() -> list[Cell]:
 
 def heldCells() -> list[Cell]:
     """
-    The cells of the scenario that is about what a connection takes.
+    The cells of the scenario about the cost of a connection.
     """
     point = parameters(10, 99_990)
     cells = [
@@ -417,8 +415,8 @@ def heldCells() -> list[Cell]:
 
 def controlled(run: Results, factor: float) -> Results:
     """
-    The same run with a control: its rounds are C{factor} times and once divided by
-    C{factor} what the baseline's are.
+    The same run with a control: its rounds are those of the baseline, once multiplied
+    and once divided by C{factor}.
     """
     run["controls"], run["noise"] = [], []
     for cell in run["cells"]:
@@ -445,7 +443,7 @@ def sweep(
     idle: Mapping[str, Curve] = FOUR_IDLE, active: Mapping[str, Curve] = FOUR_ACTIVE
 ) -> list[Cell]:
     """
-    The cells of both first scenarios.
+    The cells of the first two scenarios.
     """
     asked = {
         "idle": [parameters(10, each) for each in IDLE],
@@ -460,7 +458,7 @@ def sweep(
                     cells.append(failedCell(scenario, backend, point))
                 else:
                     kib = KIB.get(backend, 4 + number * 0.8)
-                    # Who multiplexes waits once for all that are ready.
+                    # A multiplexer makes one wait for all connections that are ready.
                     switches = SWITCHES.get(backend, 1 / point.active)
                     calls = {
                         name: each / point.active if name in _WAITS else each
@@ -484,8 +482,8 @@ def fourBackends() -> Results:
 
 def twelveBackends() -> Results:
     """
-    Every model at once, one that is in no table, one that holds no more than a
-    thousand connections, and a load that was the limit.
+    A run with every model, an unknown backend, one that holds a thousand connections at
+    most, and a load that was the limit.
     """
     active: dict[str, Curve] = {
         name: (rates[0] and rates[0] * 0.3, *rates[:2], rates[1] and rates[1] * 0.8)

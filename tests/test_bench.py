@@ -1,5 +1,5 @@
 """
-Tests for L{iodemo.bench}: real servers, real loads, measured for moments.
+Tests for L{iodemo.bench}, with real servers and short loads.
 """
 
 from __future__ import annotations
@@ -47,7 +47,7 @@ from tests.results_examples import failedCell, okCell, parameters
 
 ROOT = Path(__file__).parent.parent
 
-#: Files that a process opens for more connections than select takes.
+#: Files that a process opens for more connections than select can watch.
 BEYOND_SELECT = 1300
 
 
@@ -61,7 +61,7 @@ def faultyPath() -> str:
 
 def faulty(fault: str) -> Workload:
     """
-    An echo with one of L{tests.faulty.service.FAULTS}.
+    An echo service with one of L{tests.faulty.service.FAULTS}.
     """
     arguments = ("iodemo-faulty", f"--fault={fault}", "--listen={endpoint}")
     return Workload(arguments, "echo", 64)
@@ -69,7 +69,7 @@ def faulty(fault: str) -> Workload:
 
 class CompareTestCase(SynchronousTestCase):
     """
-    Something that compares, into a directory of its own.
+    A test case that compares backends, into a directory of its own.
     """
 
     def setUp(self) -> None:
@@ -82,7 +82,7 @@ class CompareTestCase(SynchronousTestCase):
 
     @staticmethod
     def restore(path: str | None) -> None:
-        """Put PYTHONPATH back."""
+        """Restore PYTHONPATH."""
         if path is None:
             del os.environ["PYTHONPATH"]
         else:
@@ -98,7 +98,7 @@ class CompareTestCase(SynchronousTestCase):
         controlled: bool = False,
     ) -> Results:
         """
-        Compare for moments; see that what is on disk is what is returned, and
+        Make a short comparison, and check that the file has the results returned, and
         that no process is left.
         """
         scenario = Scenario("test", "Does it work?", workload, points, points)
@@ -107,7 +107,7 @@ class CompareTestCase(SynchronousTestCase):
             backends=tuple(models.find(name) for name in backends),
             baseline=backends[0],
             rounds=rounds,
-            # Within less, a busy machine may answer nothing at all.
+            # In a shorter window, a busy machine may answer no request.
             seconds=0.5,
             warmup=0.01,
             controlled=controlled,
@@ -125,7 +125,7 @@ class CompareTests(CompareTestCase):
 
     def test_realtime(self) -> None:
         """
-        A process of a plan in real time runs before all that has no such priority.
+        A process of a plan in real time has priority over all processes without it.
         """
         scenario = Scenario("test", "?", ECHO, (Point(1),), ())
         plan = Plan(
@@ -196,7 +196,7 @@ class CompareTests(CompareTestCase):
             self.assertEqual(len(cell["rounds"]), 2)
             self.assertGreater(cell["summary"]["us_per_call"]["low"], 0)
             self.assertNotIn("server_rss_kib", cell["summary"])
-        # The first of all has no multiplexer, and compares with nobody.
+        # The first backend has no multiplexer, and is compared with nothing.
         self.assertNotIn(names[0], having)
         self.assertEqual(outcome["comparisons"], [])
         outcome = self.compare(
@@ -209,8 +209,8 @@ class CompareTests(CompareTestCase):
 
     def test_rate(self) -> None:
         """
-        Requests that are due at a rate are answered as they come, and what is waited
-        for an answer is known from when they were due and from when they were sent.
+        With requests due at a rate, latency is known from when they were due and from
+        when they were sent.
         """
         outcome = self.compare(Point(2, rate=400), Point(2, rate=2e6), rounds=2)
         kept, overtaken = outcome["cells"]
@@ -229,8 +229,8 @@ class CompareTests(CompareTestCase):
 
     def test_share(self) -> None:
         """
-        Requests may be due at a share of what each backend itself has answered in a
-        closed loop of as many connections; where that is not known there is a reason.
+        Requests may be due at a share of each backend's own capacity, measured in a
+        closed loop of as many connections; if that is unknown there is a reason.
         """
         allowFiles(self, BEYOND_SELECT)
         outcome = self.compare(
@@ -258,8 +258,8 @@ class CompareTests(CompareTestCase):
 
     def test_pipesBeyondSelect(self) -> None:
         """
-        Past its limit select fails with pipes as with connections, and the others
-        are measured all the same.
+        Beyond its limit select fails with pipes as with connections, and the other
+        backends are measured.
         """
         allowFiles(self, BEYOND_SELECT)
         outcome = self.compare(
@@ -286,7 +286,8 @@ class CompareTests(CompareTestCase):
 
     def assertCounted(self, cell: Cell) -> None:
         """
-        Its system calls were counted once, after its last round, or not for a reason.
+        Check that its system calls were counted once, after its last round, or that it
+        has a reason for none.
         """
         each = [measured["syscalls_per_request"] for measured in cell["rounds"]]
         self.assertEqual(each[:-1], [None] * len(each[:-1]))
@@ -304,8 +305,8 @@ class CompareTests(CompareTestCase):
 
     def test_order(self) -> None:
         """
-        Rounds are interleaved: no backend has its second before all had their
-        first.
+        Rounds are interleaved: every backend has its first round before any has its
+        second.
         """
         ran: list[str] = []
 
@@ -319,7 +320,8 @@ class CompareTests(CompareTestCase):
 
     def test_control(self) -> None:
         """
-        The baseline is measured a second time among the others, and against itself.
+        The baseline is measured a second time, as the control, and compared with
+        itself.
         """
         ran: list[str] = []
         ended: list[Cell] = []
@@ -354,7 +356,7 @@ class CompareTests(CompareTestCase):
 
     def test_withinTheNoise(self) -> None:
         """
-        What the baseline differs from itself is no difference of another.
+        A difference that is within the noise is not a difference of a backend.
         """
         base, control, other = (
             okCell("active", name, parameters(1), throughput)
@@ -376,7 +378,7 @@ class CompareTests(CompareTestCase):
 
     def test_finishedIsKept(self) -> None:
         """
-        A cell that is finished is on disk, before its neighbours are.
+        A finished cell is in the file before the next one is finished.
         """
         kept: list[int] = []
 
@@ -389,7 +391,7 @@ class CompareTests(CompareTestCase):
 
     def test_corruptingHttp(self) -> None:
         """
-        So has a web server that does.
+        A web server that fails has a reason and no number.
         """
         arguments = ("iodemo-faulty", "--fault=corrupt-http", "--listen={endpoint}")
         workload = Workload(arguments, "http:/", 0)
@@ -399,7 +401,7 @@ class CompareTests(CompareTestCase):
 
     def test_corrupting(self) -> None:
         """
-        A service that spoils one byte in a million has a reason and no number.
+        A service that corrupts one byte in a million has a reason and no number.
         """
         outcome = self.compare(Point(1), workload=faulty("corrupt"))
         (cell,) = outcome["cells"]
@@ -417,7 +419,7 @@ class CompareTests(CompareTestCase):
 
     def test_faults(self) -> None:
         """
-        Each fault is a reason of its own.
+        Each fault gives a reason of its own.
         """
         self.patch(child.Child, "GRACE", 0.5)
         for fault, reason in (
@@ -433,9 +435,9 @@ class CompareTests(CompareTestCase):
 
     def test_incomplete(self) -> None:
         """
-        A load has a number where some requests were not answered, or idle connections
-        were closed; a comparison has none. What could not be sent in an open loop is
-        part of what is compared.
+        A load has a result if some requests were not answered, or idle connections were
+        closed; a comparison has none. In an open loop unsent requests are part of the
+        comparison.
         """
         (sound, *_) = okCell("idle", "epoll", parameters(1), 1000.0)["rounds"]
         for found, reason in (
@@ -452,7 +454,7 @@ class CompareTests(CompareTestCase):
 
     def test_noSuchPlugin(self) -> None:
         """
-        A plugin that is not there fails with what twistd says of it.
+        A missing plugin fails with the message of twistd.
         """
         workload = Workload(("no-such-plugin", "{endpoint}"), "echo", 64)
         (cell,) = self.compare(Point(1), workload=workload)["cells"]
@@ -460,8 +462,8 @@ class CompareTests(CompareTestCase):
 
     def test_inCommon(self) -> None:
         """
-        What two scenarios have in common is measured once, and in the results and
-        the comparisons of both.
+        A point that two scenarios have is measured once, and is in the results and
+        comparisons of both.
         """
         began: list[int] = []
         ended: list[str] = []
@@ -495,8 +497,8 @@ class CompareTests(CompareTestCase):
 
     def test_progress(self) -> None:
         """
-        What is told of the rounds that ended adds up to the estimate, with a cell
-        that fails in its first and one that is not tried.
+        The seconds passed to C{roundsEnded} add up to the estimate, also with a cell
+        that fails in its first round and one that is not tried.
         """
         allowFiles(self, BEYOND_SELECT)
         ended: list[float] = []
@@ -517,7 +519,7 @@ class CompareTests(CompareTestCase):
 
     def test_progressOfPipes(self) -> None:
         """
-        So it does with pipes.
+        The seconds add up with pipes.
         """
         allowFiles(self, BEYOND_SELECT)
         ended: list[float] = []
@@ -536,8 +538,8 @@ class CompareTests(CompareTestCase):
 
     def test_failureIsTheCells(self) -> None:
         """
-        Past its limit a backend fails, with a reason for a learner, and the others
-        are measured all the same.
+        Beyond its limit a backend fails, with a reason that explains it, and the others
+        are measured.
         """
         allowFiles(self, BEYOND_SELECT)
         outcome = self.compare(Point(1, 1100), backends=("epoll", "select"))
@@ -550,7 +552,7 @@ class CompareTests(CompareTestCase):
 
     def test_beyondItsLimit(self) -> None:
         """
-        A backend whose model holds no more connections is not tried with them.
+        A backend whose model cannot hold so many connections is not tried with them.
         """
         began: list[str] = []
 
@@ -579,7 +581,7 @@ class CompareTests(CompareTestCase):
 
     def test_referencesHostNothing(self) -> None:
         """
-        A reference is measured where an echo is, and skipped elsewhere.
+        A reference is measured with an echo, and skipped with other workloads.
         """
         backends = ("epoll", "asyncio-protocol")
         for workload, status in ((ECHO, "ok"), (faulty("none"), "skipped")):
@@ -591,8 +593,7 @@ class CompareTests(CompareTestCase):
 
     def test_churn(self) -> None:
         """
-        Every kind of model, and a reference, is measured with a connection for each
-        request.
+        Every kind of model, and a reference, is measured with churn.
         """
         backends = ("fork", "threads", "epoll", "proactor", "asyncio-protocol")
         workload = dataclasses.replace(ECHO, churn=True)
@@ -604,8 +605,7 @@ class CompareTests(CompareTestCase):
 
     def test_tls(self) -> None:
         """
-        An echo is measured over TLS, with a certificate made for that, and without
-        references.
+        An echo is measured over TLS, with a new certificate, and without references.
         """
         backends = ("epoll", "asyncio-protocol")
         for churn in (False, True):
@@ -619,8 +619,8 @@ class CompareTests(CompareTestCase):
 
     def test_tooFewDescriptors(self) -> None:
         """
-        More connections than the hard limit allows are not tried, where there cannot
-        be several servers on one port.
+        If several servers cannot share one port, more connections than the hard limit
+        allows are not tried.
         """
         _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
         point = Point(1, hard)
@@ -639,15 +639,15 @@ class CompareTests(CompareTestCase):
 
     def few(self) -> None:
         """
-        Let it seem that a server may have 25 connections.
+        Make the plan assume that a server may have 25 connections.
         """
         self.patch(planning, "descriptors", lambda: planning.SERVER_DESCRIPTORS + 28)
 
     def test_severalServers(self) -> None:
         """
-        Where one process may not have so many connections, several servers share one
-        port, under every reactor: each connection is held and answered, and what all
-        of them use is counted.
+        If one process may not open so many connections, several servers share one port,
+        under every reactor: each connection is held and answered, and the counters are
+        of all servers.
         """
         self.few()
         self.patch(driver.Driver, "MANY", 60)
@@ -663,7 +663,7 @@ class CompareTests(CompareTestCase):
 
     def test_severalServersFail(self) -> None:
         """
-        Where one of several fails, all end, and its reason is told.
+        If one of several servers fails, all are ended, and its reason is reported.
         """
         self.few()
         missing = Workload(("no-such-plugin", "{endpoint}"), "echo", 64)
@@ -677,7 +677,7 @@ class CompareTests(CompareTestCase):
 
     def test_loadKilled(self) -> None:
         """
-        A load that is killed fails its cell, and ends its server.
+        A load that is killed fails its cell, and its server is ended.
         """
         self.patch(runner, "_loadCommand", lambda *arguments: _killsItself())
         (cell,) = self.compare(Point(1))["cells"]
@@ -685,7 +685,7 @@ class CompareTests(CompareTestCase):
 
     def test_loadLimited(self) -> None:
         """
-        A cell whose load had no time left says so.
+        A cell whose load had no time left is marked.
         """
         self.patch(runner, "LOAD_LIMIT", 0.0)
         (cell,) = self.compare(Point(1))["cells"]
@@ -696,16 +696,16 @@ class CompareTests(CompareTestCase):
 
 
 class Stopped(BaseException):
-    """What ends a comparison before its time."""
+    """The error that ends a comparison early."""
 
 
 class Stopping(runner.ComparisonObserver):
     """
-    Ends a comparison after so many rounds.
+    An observer that ends a comparison after so many rounds.
 
     @ivar began: the backends of the rounds that began.
     @ivar ended: the scenarios and points of the cells that ended.
-    @ivar seconds: what the rounds that ended were estimated at.
+    @ivar seconds: the estimate of the rounds that ended.
     """
 
     def __init__(self, rounds: int | None = None) -> None:
@@ -747,7 +747,7 @@ runner.compare(GoOnTests().plan(), Path(sys.argv[1]), "iodemo compare", Killing(
 
 class GoOnTests(CompareTestCase):
     """
-    Going on with a comparison that was interrupted.
+    Tests for continuing an interrupted comparison.
     """
 
     def plan(self, **fields: Any) -> Plan:
@@ -766,7 +766,7 @@ class GoOnTests(CompareTestCase):
 
     def stop(self, rounds: int, plan: Plan | None = None) -> Results:
         """
-        What is on disk of a comparison that ends after so many rounds.
+        The results in the file of a comparison that ends after so many rounds.
         """
         self.assertRaises(
             Stopped,
@@ -782,7 +782,7 @@ class GoOnTests(CompareTestCase):
         self, earlier: Results, plan: Plan | None = None
     ) -> tuple[Results, Stopping]:
         """
-        Go on to the end.
+        Continue to the end.
         """
         observer = Stopping()
         plan = plan or self.plan()
@@ -795,8 +795,8 @@ class GoOnTests(CompareTestCase):
 
     def test_everyRoundIsKept(self) -> None:
         """
-        What was measured is not measured again, wherever it was interrupted: cells,
-        rounds of cells that are not finished, and what scenarios have in common.
+        No measured round is measured again, wherever the comparison was interrupted:
+        cells, rounds of unfinished cells, and points that scenarios share.
         """
         for rounds in (1, 4, 6, 11):
             earlier = self.stop(rounds)
@@ -823,8 +823,8 @@ class GoOnTests(CompareTestCase):
 
     def test_killed(self) -> None:
         """
-        A comparison that SIGKILL ends in the middle of a point has every finished round
-        on disk, and none is measured again.
+        If SIGKILL ends a comparison in the middle of a point, every finished round is
+        in the file, and none is measured again.
         """
         for rounds in (2, 5):
             killed = subprocess.run(
@@ -842,8 +842,8 @@ class GoOnTests(CompareTestCase):
 
     def test_everyCellIsTold(self) -> None:
         """
-        An interrupted comparison has told of all cells that it has: of those too that
-        ended at the point at which it was interrupted.
+        An interrupted comparison has reported all its cells to the observer, also the
+        finished ones of the point at which it was interrupted.
         """
         told: list[Cell] = []
 
@@ -854,7 +854,7 @@ class GoOnTests(CompareTestCase):
             def controlEnded(self, cell: Cell) -> None:
                 told.append(cell)
 
-        # Three rounds, then the second ones: two cells are finished.
+        # Three first rounds, then two second rounds: two cells are finished.
         observer = Telling(5)
         arguments = (self.plan(), self.path, "iodemo compare", observer)
         self.assertRaises(Stopped, runner.compare, *arguments)
@@ -864,7 +864,7 @@ class GoOnTests(CompareTestCase):
 
     def test_pipes(self) -> None:
         """
-        So it is with pipes, which not every backend has.
+        Pipes can be continued, although not every backend has them.
         """
         scenario = Scenario("multiplexer", "?", Pipes(), (), ())
         plan = self.plan(
@@ -883,7 +883,7 @@ class GoOnTests(CompareTestCase):
 
     def test_interleaved(self) -> None:
         """
-        Rounds go on where they were: who has fewer is first.
+        The rounds continue in order: the entrant with the fewest is first.
         """
         earlier = self.stop(2)
         missing = Counter(EACH) - Counter(u["backend"] for u in earlier["unfinished"])
@@ -893,7 +893,7 @@ class GoOnTests(CompareTestCase):
 
     def test_observed(self) -> None:
         """
-        Only what is new is told of, and adds up to the estimate of what was left.
+        Only new rounds are reported, and they add up to the estimate of the rest.
         """
         earlier = self.stop(7)
         left = self.plan().estimate(done=record.done(self.plan(), earlier))
@@ -904,8 +904,8 @@ class GoOnTests(CompareTestCase):
 
     def test_recorded(self) -> None:
         """
-        A run that went on has the machine and the command of its beginning, says when
-        it went on, and keeps the most that was stolen from it.
+        A continued run has the machine and the command of its beginning, the date when
+        it continued, and the largest fraction of stolen time.
         """
         earlier = self.stop(3)
         earlier["environment"]["steal_fraction"] = 0.9
@@ -915,8 +915,8 @@ class GoOnTests(CompareTestCase):
 
     def test_cannot(self) -> None:
         """
-        What was to measure something else, ran elsewhere or has nothing is not gone on
-        with, for a reason.
+        A run with another plan, of another machine, or without results is not
+        continued, and there is a reason.
         """
         earlier = self.stop(3)
         for plan in (
@@ -946,7 +946,7 @@ class GoOnTests(CompareTestCase):
 
     def test_changed(self) -> None:
         """
-        What a file has that is not in the plan, or too much, is left out.
+        Cells and rounds that are not in the plan are left out.
         """
         earlier = self.stop(4)
         (cell, *_) = [*earlier["cells"], *earlier["controls"]]
@@ -976,7 +976,7 @@ class ChildTests(SynchronousTestCase):
 
     def test_grandchildren(self) -> None:
         """
-        A process's children end with it, even if it did not end them.
+        The children of a process end with it, even if it did not end them.
         """
         code = (
             "import subprocess, sys, time; "
@@ -992,7 +992,8 @@ class ChildTests(SynchronousTestCase):
 
     def test_pinnedAndLimited(self) -> None:
         """
-        A process runs on its core alone, and may open what its hard limit allows.
+        A process runs on its core alone, and may open as many files as its hard limit
+        allows.
         """
         core = max(os.sched_getaffinity(0))
         code = (
@@ -1007,7 +1008,7 @@ class ChildTests(SynchronousTestCase):
 
     def test_lastWords(self) -> None:
         """
-        A log line loses its prefix, and what cannot be printed.
+        A log line loses its prefix, and its unprintable characters.
         """
         code = r"print('2026-01-01T00:00:00+0000 [stdout#info] no \x1b[2J room')"
         with child.Child([sys.executable, "-c", code], None) as speaker:
@@ -1017,7 +1018,7 @@ class ChildTests(SynchronousTestCase):
 
     def test_parentDies(self) -> None:
         """
-        Whatever way the parent ends, the child ends, and its children.
+        In whatever way the parent ends, the child and its children end.
         """
         grandchild = (
             "import subprocess, sys, time; p = subprocess.Popen([sys.executable, "
@@ -1047,16 +1048,16 @@ class ChildTests(SynchronousTestCase):
 
 class FreePortTests(SynchronousTestCase):
     """
-    The port that a server is given.
+    Tests for the choice of the server's port.
     """
 
     def test_killed(self) -> None:
         """
-        The port of a server that was killed is not given to another as long as the
-        kernel still has it, whatever the server was under.
+        The port of a killed server is not given to another one while the kernel still
+        uses it, for every model of the server.
         """
         for model in models.available():
-            # The lab kills a fork's children with it.
+            # The runner kills the children of fork with it.
             if model.module is not None or model.name == "fork":
                 continue
             server = TwistdChild(self, "iodemo-echo", reactor=model.name)
@@ -1080,7 +1081,7 @@ class ScenarioTests(SynchronousTestCase):
 
     def test_records(self) -> None:
         """
-        Every scenario has points, and takes fewer when in a hurry, or none.
+        Every scenario has points, and fewer of them, or none, in a quick comparison.
         """
         names = [scenario.name for scenario in scenarios.SCENARIOS]
         self.assertEqual(len(set(names)), len(names))
@@ -1091,8 +1092,8 @@ class ScenarioTests(SynchronousTestCase):
 
     def test_asked(self) -> None:
         """
-        A load is given what is not at its default, and how requests are due where they
-        are due at a rate.
+        A load gets the options that differ from their defaults; the arrivals only with
+        a rate.
         """
         for point, options in (
             (Point(10), ["--connections=10", "--payload=64"]),
@@ -1108,7 +1109,7 @@ class ScenarioTests(SynchronousTestCase):
 
     def test_unknown(self) -> None:
         """
-        The scenarios there are, are listed to somebody who asks for another.
+        An unknown scenario is refused with a list of those that exist.
         """
         error = self.assertRaises(
             scenarios.UnknownScenario, scenarios.findScenario, "no-such"
@@ -1117,7 +1118,7 @@ class ScenarioTests(SynchronousTestCase):
 
     def test_foreign(self) -> None:
         """
-        Any plugin's command line is a workload.
+        The command line of any plugin is a workload.
         """
         workload = scenarios.foreignWorkload(
             'web --listen={endpoint} --path="a b"', "http:/"
@@ -1127,7 +1128,7 @@ class ScenarioTests(SynchronousTestCase):
 
     def test_unprintable(self) -> None:
         """
-        What results have no place for is refused in a plugin, and replaced in the
+        Text that results cannot contain is refused in a plugin, and replaced in the
         record of the command: results that were written can be read.
         """
         for command in ("web '\x1b[31m' {endpoint}", "web '\udcff' {endpoint}"):
@@ -1140,7 +1141,7 @@ class ScenarioTests(SynchronousTestCase):
 
     def test_badForeign(self) -> None:
         """
-        A command line that cannot be one is refused with the reason.
+        An invalid command line is refused with the reason.
         """
         for command, kind, reason in (
             ("", "echo", "is empty"),
@@ -1162,7 +1163,7 @@ class EnvironmentTests(SynchronousTestCase):
 
     def test_describe(self) -> None:
         """
-        The description fits into results, and names this machine.
+        The description is valid in results, and describes this machine.
         """
         described = environment.describe("iodemo compare")
         self.assertEqual(described["cores"], os.cpu_count())
@@ -1179,7 +1180,7 @@ class EnvironmentTests(SynchronousTestCase):
 
     def test_pinning(self) -> None:
         """
-        Server and load are on different cores, or on none.
+        Server and load run on different cores, or are not pinned.
         """
         pinned = environment.pinning()
         if pinned is None:
@@ -1195,13 +1196,13 @@ class EstimateTests(SynchronousTestCase):
 
     def setUp(self) -> None:
         """
-        Plan for a user who may open many files.
+        A plan for a user who may open many files.
         """
         self.patch(planning, "descriptors", lambda: 20_000.0)
 
     def plan(self, name: str = "epoll", *points: Point, **fields: Any) -> Plan:
         """
-        A plan for one backend, changed as told.
+        A plan for one backend, with some parameters changed.
         """
         scenario = Scenario("test", "?", ECHO, (), ())
         plan = Plan(
@@ -1211,7 +1212,7 @@ class EstimateTests(SynchronousTestCase):
 
     def test_noRoom(self) -> None:
         """
-        Whose connections share nothing is not asked to host a chat.
+        A backend whose connections share no state is not measured with a chat.
         """
         scenario = scenarios.findScenario("chat")
         plan = self.plan(scenarios=((scenario, scenario.points),))
@@ -1224,7 +1225,7 @@ class EstimateTests(SynchronousTestCase):
 
     def test_grows(self) -> None:
         """
-        More of anything takes longer.
+        More of any parameter takes longer.
         """
         both = (models.find("epoll"), models.find("poll"))
         least = self.plan().estimate()
@@ -1242,8 +1243,8 @@ class EstimateTests(SynchronousTestCase):
 
     def test_connections(self) -> None:
         """
-        Connections take longer with a thread or a process for each, and ever longer
-        where every one of them is looked at.
+        Connections take longer with a thread or a process for each, and the longer the
+        more there are if the backend scans them all.
         """
 
         def each(name: str, connections: int) -> float:
@@ -1261,7 +1262,7 @@ class EstimateTests(SynchronousTestCase):
 
     def test_verifying(self) -> None:
         """
-        What a page takes to verify is in it, for every round.
+        The estimate includes the verification of a page, for every round.
         """
         http = foreignWorkload("web {endpoint}", "http:/")
         scenario = Scenario("test", "?", http, (), ())
@@ -1287,8 +1288,8 @@ class EstimateTests(SynchronousTestCase):
 
     def test_pipes(self) -> None:
         """
-        Pipes take those backends' time that have a multiplexer, a share of the seconds
-        that a server is measured, and no warm-up.
+        Pipes take time only for backends that have a multiplexer: a share of the
+        seconds for a server, and no warm-up.
         """
         scenario = Scenario("test", "?", Pipes(), (), ())
         plan = self.plan("epoll", scenarios=((scenario, (Point(1, 9),)),))
@@ -1304,8 +1305,8 @@ class EstimateTests(SynchronousTestCase):
 
     def test_notMeasured(self) -> None:
         """
-        What is not tried takes no time, and what breaks less than a round; what
-        scenarios have in common takes it once.
+        An untried cell takes no time, and a failing one less than a round; a point that
+        scenarios share takes its time once.
         """
         select = self.plan("select", Point(1, 5000))
         self.assertGreater(select.estimate(), 0)
@@ -1320,7 +1321,7 @@ class EstimateTests(SynchronousTestCase):
 
     def test_pace(self) -> None:
         """
-        The pace is as slow as a server's program is to start.
+        The pace follows the time that the program of the server takes to start.
         """
         busy = "import time\nwhile time.process_time() < 0.4: pass"
         self.patch(runner, "_TWISTD", busy)

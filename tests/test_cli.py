@@ -779,8 +779,8 @@ class CompareTests(CommandTestCase):
 
     def test_claims(self) -> None:
         """
-        What the statements of a file are about is measured, and nothing else; the exit
-        status says whether they hold, then and whenever the results are looked at.
+        The points that the statements of a file need are measured, and no others. The
+        exit status reports whether the statements hold, here and in later reports.
         """
         (self.directory / "claims.toml").write_text(
             "[[statements]]\n"
@@ -818,7 +818,7 @@ class CompareTests(CommandTestCase):
 
     def test_realtime(self) -> None:
         """
-        A process that may not run before all else is refused C{--realtime}.
+        C{--realtime} is refused to a process that may not have real-time priority.
         """
 
         def refuse(*arguments: object) -> None:
@@ -1336,7 +1336,7 @@ class InterruptTests(CommandTestCase):
         run = journal.read(self.directory / "out")
         self.assertFalse(run["complete"])
         self.assertNotEqual(run.get("unfinished"), [])
-        # The journal has rounds that the results could not be given.
+        # The journal has rounds that could not be written to the results.
         found = sorted(os.listdir(self.directory / "out"))
         self.assertEqual(found, ["journal.jsonl", "results.json"])
         self.seeAllEnd()

@@ -1,6 +1,7 @@
 # -*- test-case-name: tests.test_http -*-
 """
-Tests for L{iodemo.services.http}, by raw sockets where it matters what is sent.
+Tests for L{iodemo.services.http}, by raw sockets where the exact bytes of a request
+matter.
 """
 
 from __future__ import annotations
@@ -28,7 +29,7 @@ from iodemo.services.http import (
 from .certificates import startTLS, tlsEndpoint, writeCertificate
 from .children import TIMEOUT, Child, makeDirectory, quoted
 
-SECRET = b"nobody may read this"
+SECRET = b"no client may read this"
 
 
 def get(
@@ -38,9 +39,9 @@ def get(
     headers: bytes = b"",
 ) -> tuple[int, dict[str, str], bytes]:
     """
-    Ask for something, exactly as given, and leave the connection open.
+    Send a request, exactly as given, and leave the connection open.
 
-    @param headers: more of them, each with its line's end.
+    @param headers: further header lines, each with its line ending.
     @return: the status, the headers by lower-case name, the body.
     """
     head = b" HTTP/1.1\r\nHost: localhost\r\n" + headers + b"\r\n"
@@ -52,7 +53,7 @@ def answer(
     connection: socket.socket, method: bytes = b"GET"
 ) -> tuple[int, dict[str, str], bytes]:
     """
-    Receive one answer, and nothing of the one after it.
+    Receive one answer, and no byte of the next one.
     """
     head = b""
     while not head.endswith(b"\r\n\r\n"):
@@ -65,7 +66,7 @@ def answer(
     headers = {name.lower(): value for name, value in pairs}
     status = int(first.split()[1])
     if status == 400 and not headers:
-        # What is not HTTP at all gets this, and the end.
+        # The answer to a request that is not HTTP, after which the connection ends.
         assert not connection.recv(1)
         return status, headers, b""
     length = 0 if method == b"HEAD" else int(headers["content-length"])
@@ -80,7 +81,9 @@ def answer(
 
 def laterLog(child: Child) -> bytes:
     """
-    Stop a service: what it has logged since it started to listen.
+    Stop a service.
+
+    @return: its log since it started to listen.
     """
     child.stop()
     return child.log.split(b" listens on ", 1)[1]
@@ -88,7 +91,7 @@ def laterLog(child: Child) -> bytes:
 
 def pattern(size: int) -> bytes:
     """
-    What C{/bytes/N} gives.
+    The body of C{/bytes/N}.
     """
     return (bytes(range(256)) * (size // 256 + 1))[:size]
 
@@ -100,7 +103,7 @@ class PatternTests(SynchronousTestCase):
 
     def test_asked(self) -> None:
         """
-        It writes when it is asked to, a chunk at a time.
+        It writes one chunk for each call of C{resumeProducing}.
         """
         written: list[bytes] = []
 
@@ -135,7 +138,7 @@ class HTTPChildTests(SynchronousTestCase):
 
     def start(self, *options: str, listen: str | None = None) -> socket.socket:
         """
-        Start it, and connect to it.
+        Start the server, and connect to it.
         """
         self.child = Child(self, "iodemo-http", *options, listen=listen)
         connection = self.child.connect()
@@ -144,7 +147,7 @@ class HTTPChildTests(SynchronousTestCase):
 
     def assertQuiet(self) -> None:
         """
-        Check that nothing was logged after the start: no request, no error.
+        Check that the log has no line since the start: no request, no error.
         """
         later = laterLog(self.child)
         for word in (b"Traceback", b"rror", b"HTTP/1.1", b"GET"):
@@ -152,8 +155,8 @@ class HTTPChildTests(SynchronousTestCase):
 
     def test_page(self) -> None:
         """
-        There is a page, the same each time; nothing else; and one connection
-        serves for all of it.
+        There is one page, the same every time, and no other. One connection serves all
+        requests.
         """
         client = self.start()
         for _ in range(2):
@@ -191,7 +194,7 @@ class HTTPChildTests(SynchronousTestCase):
 
     def test_badBytes(self) -> None:
         """
-        Any other N is answered with what N may be.
+        For any other N, the answer gives the valid numbers.
         """
         client = self.start()
         for text in (
@@ -215,7 +218,7 @@ class HTTPChildTests(SynchronousTestCase):
 
     def test_pipelined(self) -> None:
         """
-        Requests sent all at once are answered in their order.
+        Pipelined requests are answered in order.
         """
         client = self.start()
         targets = (b"/bytes/200000", b"/", b"/x", b"/bytes/7", b"/")
@@ -235,7 +238,7 @@ class HTTPChildTests(SynchronousTestCase):
 
     def test_gone(self) -> None:
         """
-        A client who leaves in the middle of an answer troubles nobody.
+        A client that disconnects in the middle of an answer affects no other client.
         """
         client = self.start()
         with self.child.connect() as other:
@@ -247,7 +250,7 @@ class HTTPChildTests(SynchronousTestCase):
 
     def test_tls(self) -> None:
         """
-        All of it over TLS.
+        All pages are served over TLS.
         """
         certificate = writeCertificate(makeDirectory(self))
         plain = self.start(listen=tlsEndpoint(certificate))
@@ -257,7 +260,7 @@ class HTTPChildTests(SynchronousTestCase):
 
     def test_unix(self) -> None:
         """
-        And over a UNIX socket.
+        All pages are served over a UNIX socket.
         """
         path = makeDirectory(self) / "socket"
         self.child = Child(self, "iodemo-http", listen=f"unix:{quoted(path)}")
@@ -269,7 +272,7 @@ class HTTPChildTests(SynchronousTestCase):
 
     def test_ordinaryClient(self) -> None:
         """
-        The standard library's client understands it.
+        The standard library's client can read the answers.
         """
         port = self.start().getpeername()[1]
         client = http.client.HTTPConnection("127.0.0.1", port, timeout=TIMEOUT)
@@ -286,8 +289,8 @@ class FilesTests(SynchronousTestCase):
 
     def setUp(self) -> None:
         """
-        Serve a directory that has a secret beside it, and another directory
-        whose name only begins like its own.
+        Serve a directory. Beside it are a secret and another directory, whose name
+        begins with the name of the first.
         """
         outside = makeDirectory(self)
         public = outside / "public"
@@ -305,14 +308,14 @@ class FilesTests(SynchronousTestCase):
         self, target: bytes, headers: bytes = b""
     ) -> tuple[int, dict[str, str], bytes]:
         """
-        Ask for something over a new connection, since a bad request ends it.
+        Send a request on a new connection, since a bad request ends it.
         """
         with self.child.connect() as client:
             return get(client, target, headers=headers)
 
     def test_files(self) -> None:
         """
-        Files are served, with their type, and the other pages still are.
+        Files are served, with their type, and the built-in pages still are.
         """
         status, headers, body = self.get(b"/plain.txt")
         self.assertEqual((status, body), (200, b"plain"))
@@ -326,7 +329,7 @@ class FilesTests(SynchronousTestCase):
 
     def test_changed(self) -> None:
         """
-        A file that comes later is there.
+        A file that is created later is served.
         """
         self.assertEqual(self.get(b"/later.txt")[0], 404)
         (self.public / "later.txt").write_bytes(b"later")
@@ -334,8 +337,8 @@ class FilesTests(SynchronousTestCase):
 
     def test_noFiles(self) -> None:
         """
-        What is neither a file nor a directory is refused at once: nobody waits for
-        somebody who writes into a FIFO, and nothing is asked of a device.
+        A path that is neither a file nor a directory is refused at once: the server
+        does not open a FIFO, which would block until a writer comes, nor a device.
         """
         strange = self.public / "strange"
         (strange / "indexed").mkdir(parents=True)
@@ -400,14 +403,15 @@ class FilesTests(SynchronousTestCase):
 
     def test_noPart(self) -> None:
         """
-        Several parts, and what is none, are answered with the whole file, however
-        many they are and wherever they end.
+        A request for several parts, or with an invalid one, is answered with the whole
+        file, for any number of parts.
         """
         content = pattern(200_000)
         (self.public / "long").write_bytes(content)
         for asked in (
             b"bytes=0-1,3-4",
-            # Where the first ends, no room is left in a buffer for the second's head.
+            # Where the first part ends, a buffer has no space for the head of the
+            # second.
             b"bytes=0-65500,65510-70000",
             b"bytes=300000-,400000-",
             b"bytes=-400000,0-1",
@@ -423,7 +427,7 @@ class FilesTests(SynchronousTestCase):
 
     def test_traversal(self) -> None:
         """
-        There is no way out of the directory, and none to a traceback.
+        No path leads out of the directory, and none causes a traceback.
         """
         absolute = str(self.secret).encode()
         targets = [
@@ -484,7 +488,7 @@ class SiteTests(SynchronousTestCase):
 
     def test_quiet(self) -> None:
         """
-        It says nothing of its requests.
+        It does not log requests.
         """
         site = makeSite(None)
         self.assertIsInstance(site, Site)
@@ -493,12 +497,12 @@ class SiteTests(SynchronousTestCase):
 
 class PatienceTests(SynchronousTestCase):
     """
-    How long L{Channel} waits for a request.
+    Tests for the time-out of L{Channel}.
     """
 
     def setUp(self) -> None:
         """
-        Connect to the site, with a clock of our own.
+        Connect to the site, with the clock of this test.
         """
         self.clock = Clock()
         site = makeSite(None)
@@ -511,8 +515,8 @@ class PatienceTests(SynchronousTestCase):
 
     def drip(self, data: bytes) -> None:
         """
-        Send one byte at a time, as often as it takes for all of them to take twice as
-        long as there is time for, and see that the connection is closed in time.
+        Send one byte at a time, so slowly that all of them take twice the time-out, and
+        check that the connection is closed at the time-out.
         """
         began = self.clock.seconds()
         for index in range(len(data)):
@@ -525,19 +529,20 @@ class PatienceTests(SynchronousTestCase):
 
     def test_head(self) -> None:
         """
-        A head that arrives byte by byte does not keep a connection.
+        A head that arrives byte by byte does not prolong the time-out.
         """
         self.drip(b"GET / HTTP/1.1\r\nHost: localhost\r\nX-Endless: " + b"x" * 1000)
 
     def test_firstLine(self) -> None:
         """
-        Nor does its first line, or what some clients send before it.
+        A request line that arrives byte by byte does not either, nor do empty lines
+        before it.
         """
         self.drip(b"\r\nGET /" + b"x" * 1000)
 
     def test_body(self) -> None:
         """
-        Nor does a body, which has the time that its head has left.
+        A body does not: it must arrive within the time that its head has left.
         """
         self.channel.dataReceived(
             b"POST / HTTP/1.1\r\nHost: localhost\r\nContent-Length: 10000\r\n\r\n"
@@ -546,7 +551,7 @@ class PatienceTests(SynchronousTestCase):
 
     def test_chunks(self) -> None:
         """
-        Nor does a body in chunks.
+        A body in chunks does not.
         """
         self.channel.dataReceived(
             b"POST / HTTP/1.1\r\nHost: localhost\r\nTransfer-Encoding: chunked\r\n\r\n"
@@ -555,7 +560,7 @@ class PatienceTests(SynchronousTestCase):
 
     def test_silence(self) -> None:
         """
-        Nor does a client who says nothing.
+        A client that sends nothing is disconnected.
         """
         self.clock.advance(PATIENCE - 1)
         self.assertFalse(self.transport.disconnecting)
@@ -564,8 +569,8 @@ class PatienceTests(SynchronousTestCase):
 
     def test_each(self) -> None:
         """
-        Every request has all of that time, however long the connection has lived, and
-        whenever before the end of a silence it begins.
+        Every request has the whole time-out, for any age of the connection, and at any
+        moment of the silence before it.
         """
         for _ in range(5):
             self.clock.advance(PATIENCE - 1)

@@ -1,6 +1,6 @@
 """
-Tests for L{iodemo.load.exchanges.http}: answers that it must take, as servers give
-them, and wrong ones that it must refuse.
+Tests for L{iodemo.load.exchanges.http}: right answers, as servers send them, which it
+must accept, and wrong ones, which it must refuse.
 """
 
 from __future__ import annotations
@@ -31,17 +31,17 @@ def withField(field: bytes, answer: bytes = COUNTED) -> bytes:
 
 
 def withLength(length: bytes) -> bytes:
-    """An answer of five bytes that says it has so many."""
+    """An answer of five bytes with this Content-Length."""
     return COUNTED.replace(b"Length: 5", b"Length: " + length)
 
 
 def withChunk(size: bytes) -> bytes:
-    """An answer in one chunk of five bytes, with this in front."""
+    """An answer in one chunk of five bytes, with these bytes before it."""
     return CHUNKED.replace(b"\n5\r", b"\n" + size + b"\r")
 
 
 def withCoding(coding: bytes) -> bytes:
-    """An answer in chunks that says it is coded so."""
+    """An answer in chunks with this Transfer-Encoding."""
     return CHUNKED.replace(b"chunked", coding, 1)
 
 
@@ -77,7 +77,7 @@ RIGHT = {
     "gzip in chunks": withCoding(b"gzip, chunked"),
     "codings in any case": withCoding(b"GZip ,\tChunked"),
     "1.0, kept": withField(b"Connection: Keep-Alive").replace(b"1.1", b"1.0"),
-    # As servers have given them.
+    # Heads of real servers.
     "nginx": _OK + b"Server: nginx/1.22.1\r\nDate: Fri, 27 Nov 2026 15:00:00 GMT\r\n"
     b"Content-Type: text/html\r\nContent-Length: 5\r\n"
     b"Last-Modified: Fri, 27 Nov 2026 14:00:00 GMT\r\nConnection: keep-alive\r\n"
@@ -112,7 +112,7 @@ LAST = {
     "1.0": COUNTED.replace(b"1.1", b"1.0"),
 }
 
-#: Answers that the end of the connection ends.
+#: Answers that end with the connection.
 UNTIL_CLOSED = {
     "1.1": _OK + b"Connection: close\r\n\r\nhello",
     "1.0": b"HTTP/1.0 200 OK\r\n\r\nhello",
@@ -120,7 +120,7 @@ UNTIL_CLOSED = {
     b"Date: Fri, 27 Nov 2026 15:00:00 GMT\r\nContent-type: text/html\r\n\r\nhello",
 }
 
-#: Wrong answers to a C{GET}, and what is said of them.
+#: Wrong answers to a C{GET}, and the message about each.
 WRONG = {
     "bytes behind a body": (COUNTED + b"x", "1 bytes came after its end: 'x'"),
     "bytes behind the last chunk": (CHUNKED + b"\r\n", "came after its end: '\\r\\n'"),
@@ -241,7 +241,7 @@ def take(
     exchange: HttpRequest, pieces: Iterable[bytes], turn: Turn | None = None
 ) -> bool:
     """
-    Whether an answer is whole with the last of these pieces; it is not before.
+    Whether the answer is whole with the last of these pieces; it must not be before.
     """
     answer = exchange.answer(turn or Turn(b"", b""))
     whole = False
@@ -253,13 +253,13 @@ def take(
 
 class RightAnswerTests(SynchronousTestCase):
     """
-    What must be taken.
+    Tests for answers that must be accepted.
     """
 
     def check(self, answer: bytes, name: str, request: bytes = GET) -> None:
         """
-        An answer is whole when all of it is there, however it is cut, and whatever has
-        been learned of it before.
+        An answer is whole when all its bytes are received, in any pieces, and after any
+        earlier answers.
         """
         for size in (len(answer), 1, 7):
             exchange = HttpRequest(request)
@@ -267,19 +267,19 @@ class RightAnswerTests(SynchronousTestCase):
             for _ in range(3):
                 self.assertTrue(take(exchange, cut(answer, size), turn), name)
                 self.assertFalse(turn.last, name)
-            # It has been seen to repeat.
+            # The same head came twice, so the whole answer is expected.
             self.assertEqual(turn.expected, answer, name)
 
     def test_right(self) -> None:
         """
-        An answer is taken whatever its framing.
+        An answer is accepted with any valid framing.
         """
         for name, answer in RIGHT.items():
             self.check(answer, name)
 
     def test_ofHead(self) -> None:
         """
-        One to a C{HEAD} ends with its head, and one that has a body is wrong.
+        An answer to C{HEAD} ends with its head, and is wrong if it has a body.
         """
         for name, answer in RIGHT_OF_HEAD.items():
             self.check(answer, name, HEAD)
@@ -288,8 +288,8 @@ class RightAnswerTests(SynchronousTestCase):
 
     def test_last(self) -> None:
         """
-        An answer says whether the connection takes another request; what does not is
-        never expected as it is.
+        An answer determines whether the connection takes another request. One that ends
+        the connection is not expected again in the same form.
         """
         for name, answer in LAST.items():
             for size in (len(answer), 1):
@@ -299,13 +299,14 @@ class RightAnswerTests(SynchronousTestCase):
                     self.assertTrue(take(exchange, cut(answer, size), turn), name)
                     self.assertTrue(turn.last, name)
                     self.assertEqual(turn.expected, b"", name)
-                # It may be kept after the next.
+                # A copy may be kept after the next one.
                 self.assertTrue(take(exchange, [COUNTED], turn), name)
                 self.assertFalse(turn.last, name)
 
     def test_untilClosed(self) -> None:
         """
-        What the end of the connection ends is whole then, and held against the first.
+        An answer that ends with the connection is then whole, and is compared with the
+        first.
         """
         for name, right in UNTIL_CLOSED.items():
             exchange = HttpRequest(GET)
@@ -322,7 +323,7 @@ class RightAnswerTests(SynchronousTestCase):
 
     def test_cutOff(self) -> None:
         """
-        What ends before its end is not whole by that.
+        An answer with another end is not whole when the connection ends.
         """
         for right in (COUNTED, CHUNKED):
             for learned in (False, True):
@@ -336,7 +337,7 @@ class RightAnswerTests(SynchronousTestCase):
 
     def test_framingChanges(self) -> None:
         """
-        The same page may be framed otherwise from one answer to the next.
+        The framing of the same page may change from one answer to the next.
         """
         exchange = HttpRequest(GET)
         for answer in (
@@ -350,7 +351,7 @@ class RightAnswerTests(SynchronousTestCase):
     @given(st.data())
     def test_anyCut(self, data: st.DataObject) -> None:
         """
-        However answers are cut, and in whatever order, they are the same answers.
+        The same answers, in any pieces and any order, are accepted.
         """
         kinds = [RIGHT[name] for name in ("counted", "nginx", "103", "trailers")]
         exchange = HttpRequest(GET)
@@ -363,13 +364,13 @@ class RightAnswerTests(SynchronousTestCase):
 
 class WrongAnswerTests(SynchronousTestCase):
     """
-    What must be refused.
+    Tests for answers that must be refused.
     """
 
     def test_wrong(self) -> None:
         """
-        A wrong answer is refused, whether it is the first or one after a right one, and
-        the message says why, in text that no terminal obeys.
+        A wrong answer is refused, as the first one or after a right one. The message
+        has the reason, in printable characters.
         """
         for name, (answer, reason) in WRONG.items():
             for learned in (None, COUNTED, CHUNKED):
@@ -385,18 +386,18 @@ class WrongAnswerTests(SynchronousTestCase):
 
     def test_wrongByBytes(self) -> None:
         """
-        So it is when it comes byte by byte.
+        A wrong answer that comes byte by byte is refused.
         """
         for answer, _ in WRONG.values():
             if len(answer) < 1000:
                 pieces = cut(answer, 1)
-                # What is whole too early goes on after its end.
+                # An answer that ended too early goes on after its end.
                 wrong = WrongAnswer, AssertionError
                 self.assertRaises(wrong, take, HttpRequest(GET), pieces)
 
     def test_changed(self) -> None:
         """
-        Another page, or another status, is a wrong answer.
+        Another page, or another status, makes an answer wrong.
         """
         for right, wrong, reason in (
             (COUNTED, COUNTED.replace(b"hello", b"hallo"), "5 bytes as at first, but"),
@@ -417,7 +418,7 @@ class WrongAnswerTests(SynchronousTestCase):
 
     def test_firstOfSeveral(self) -> None:
         """
-        Answers that have all begun before the first was whole are held against it.
+        Answers that began before the first one was whole are compared with it, too.
         """
         exchange = HttpRequest(GET)
         one, two = (exchange.answer(turn) for turn in exchange.turns())
@@ -430,16 +431,16 @@ class WrongAnswerTests(SynchronousTestCase):
 
 class HeadTests(SynchronousTestCase):
     """
-    Heads that change.
+    Tests for heads that change.
     """
 
     def answer(self, number: int) -> bytes:
-        """One with a date of each two, and an identifier of its own."""
+        """An answer with one of two dates in turn, and an identifier of its own."""
         return withField(b"Date: %d\r\nX-Request-Id: %d" % (number // 2, number))
 
     def test_changing(self) -> None:
         """
-        What changes in a head is not compared, and known by name.
+        Fields that change are not compared, and are listed by name.
         """
         exchange = HttpRequest(GET)
         for number in range(9):
@@ -453,7 +454,7 @@ class HeadTests(SynchronousTestCase):
 
     def test_compared(self) -> None:
         """
-        Where it is asked for, a field is compared, in whatever case it was named.
+        A field is compared if it is named, in upper or lower case.
         """
         for other in (b"server: b", b"X: y", b"Server: a\r\nServer: a"):
             exchange = HttpRequest(GET, ["SERVER"])
@@ -469,7 +470,7 @@ class HeadTests(SynchronousTestCase):
 
     def test_once(self) -> None:
         """
-        h11 reads no answer whose head has only changed where heads have before.
+        h11 does not parse an answer if only fields differ that have changed before.
         """
         exchange = HttpRequest(GET)
         for number in range(3):
@@ -480,8 +481,8 @@ class HeadTests(SynchronousTestCase):
 
     def test_framingIsRead(self) -> None:
         """
-        But every one whose framing has changed, and every one with a value that no
-        field may have.
+        h11 parses every answer whose framing has changed, and every answer with an
+        invalid value of a field.
         """
         exchange = HttpRequest(GET)
         for connection in (b"keep-alive", b"Keep-Alive", b"keep-alive"):
@@ -498,8 +499,8 @@ class HeadTests(SynchronousTestCase):
 
     def test_keptOnce(self) -> None:
         """
-        An answer is kept to be expected once its head has come twice, and once for all
-        turns.
+        A whole answer is kept, for comparison, once its head has come twice; all turns
+        share one copy.
         """
         exchange = HttpRequest(GET)
         take(exchange, [self.answer(0)])
@@ -515,12 +516,12 @@ class HeadTests(SynchronousTestCase):
 
 class LargeAnswerTests(SynchronousTestCase):
     """
-    Large answers.
+    Tests for large answers.
     """
 
     def test_verificationEnds(self) -> None:
         """
-        Verification ends after so many bytes, or so many seconds.
+        Verification ends after a number of bytes, or after some seconds.
         """
         exchange = Http("/", "localhost")
         answer = _OK + b"Content-Length: 1048576\r\n\r\n" + bytes(1 << 20)
@@ -532,7 +533,7 @@ class LargeAnswerTests(SynchronousTestCase):
 
     def test_memory(self) -> None:
         """
-        What is kept of answers is bounded, however long they are, whole or not.
+        The memory for answers is bounded, for answers of any length, whole or not.
         """
         piece = bytes(1 << 16)
         size = 64 << 20
@@ -558,7 +559,7 @@ class LargeAnswerTests(SynchronousTestCase):
 
     def test_largeChanged(self) -> None:
         """
-        A byte is missed in no answer, however long it is.
+        A missing byte is found in an answer of any length.
         """
         self.patch(http, "KEPT", 1000)
         head = _OK + b"Content-Length: 5000\r\n\r\n"
@@ -573,12 +574,12 @@ class LargeAnswerTests(SynchronousTestCase):
 
 class RequestTests(SynchronousTestCase):
     """
-    Requests.
+    Tests for requests.
     """
 
     def test_bad(self) -> None:
         """
-        What has no method, or no end, is no request.
+        A text without a method, or without the end of its head, is not a request.
         """
         for request, reason in (
             (b"GET / HTTP/1.1\r\n", "an empty line ends"),

@@ -1,6 +1,7 @@
 """
-Tests for a load against servers as they are installed: nginx, Apache, HAProxy and
-Redis, where they are. What they answer is in L{tests.test_http_answers} too.
+Tests for a load against installed servers: nginx, Apache, HAProxy and Redis. A test is
+skipped if its server is not installed. Answers of these servers are in
+L{tests.test_http_answers} too.
 """
 
 from __future__ import annotations
@@ -86,12 +87,13 @@ frontend front
 
 class ServersTestCase(SynchronousTestCase):
     """
-    A server of the machine's, from a folder that has its configuration and a page.
+    Tests against a server that is installed on this machine. It runs in a directory
+    with its configuration and a page.
     """
 
     def setUp(self) -> None:
         """
-        Have the folder.
+        Make the directory.
         """
         self.here = Path(self.mktemp()).resolve()
         (self.here / "pages").mkdir(parents=True)
@@ -101,9 +103,9 @@ class ServersTestCase(SynchronousTestCase):
 
     def find(self, *names: str) -> str:
         """
-        Where the first of these programs is that there is.
+        The path of the first of these programs that is installed.
         """
-        # Servers are not in everybody's path.
+        # The PATH of a user may not contain servers.
         path = os.pathsep.join((os.environ.get("PATH", ""), "/usr/sbin", "/sbin"))
         for name in names:
             found = shutil.which(name, path=path)
@@ -113,7 +115,9 @@ class ServersTestCase(SynchronousTestCase):
 
     def configured(self, text: str, **more: str) -> str:
         """
-        The path of a file with this configuration.
+        Write a configuration file.
+
+        @return: its path.
         """
         path = self.here / "configuration"
         path.write_text(text.format(here=self.here, port=self.port, **more))
@@ -132,7 +136,7 @@ class ServersTestCase(SynchronousTestCase):
 
     def load(self, kind: str, compared: Sequence[str] = (), **options: Any) -> Round:
         """
-        Ask the server, which may need a moment to listen.
+        Connect to the server, which may need a moment to listen.
         """
         address = parseAddress(f"tcp:127.0.0.1:{self.port}")
         exchange = exchangeOf(kind, 1, "localhost", compared)
@@ -142,7 +146,7 @@ class ServersTestCase(SynchronousTestCase):
 
     def taken(self, kind: str, **options: Any) -> Round:
         """
-        A request of this kind is answered, and every answer is right.
+        Check that a load of this kind gives a result: every answer is right.
         """
         measured = self.load(kind, **options)
         self.assertGreater(measured["requests"], 0, kind)
@@ -151,13 +155,13 @@ class ServersTestCase(SynchronousTestCase):
 
     def refused(self, kind: str, **options: Any) -> str:
         """
-        Why there is no number.
+        The reason for which a load gives no result.
         """
         return str(self.assertRaises(LoadFailed, self.load, kind, **options))
 
     def takenAnyhow(self) -> None:
         """
-        The page is answered in whatever way it is asked for.
+        The page is a right answer, for every form of request.
         """
         self.taken("http:/")
         self.taken("http:/", churn=True)
@@ -181,7 +185,8 @@ class NginxTests(ServersTestCase):
 
     def test_taken(self) -> None:
         """
-        It may be asked, although it closes after some answers, and many fields change.
+        A load succeeds, although nginx closes connections after some answers, and many
+        fields change.
         """
         nginx = self.find("nginx")
         self.start(nginx, "-c", self.configured(_NGINX), "-e", f"{self.here}/errors")
@@ -202,7 +207,7 @@ class ApacheTests(ServersTestCase):
 
     def test_taken(self) -> None:
         """
-        It may be asked, although it closes after a hundred answers.
+        A load succeeds, although Apache closes connections after a hundred answers.
         """
         apache = self.find("apache2", "httpd")
         places = ("/usr/lib/apache2/modules", "/usr/lib64/httpd/modules")
@@ -221,7 +226,7 @@ class HAProxyTests(ServersTestCase):
 
     def test_taken(self) -> None:
         """
-        What it answers itself is an answer.
+        An answer that HAProxy itself makes is accepted.
         """
         haproxy = self.find("haproxy")
         self.start(haproxy, "-db", "-f", self.configured(_HAPROXY))
@@ -235,7 +240,7 @@ class RedisTests(ServersTestCase):
 
     def test_taken(self) -> None:
         """
-        It may be asked what it answers the same every time.
+        A load may send any command whose answer is the same every time.
         """
         redis = self.find("redis-server")
         options = ("--bind", "127.0.0.1", "--save", "", "--dir", str(self.here))

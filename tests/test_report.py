@@ -56,7 +56,7 @@ HOSTILE = (
     '<script>alert("1")</script> $\\frac{ [bold red]x[/] ]]> --> \'"&amp; </style> '
     "漢字 <img src='http://example.com/'>"
 )
-#: Those of a whole run, as they stand on its page.
+#: The figures of a whole run, in their order on its page.
 FIGURES = (
     *("idle", "active", "idle-latency", "latency", "percentiles"),
     *("cpu", "calls", "memory"),
@@ -66,8 +66,8 @@ SVG = "{http://www.w3.org/2000/svg}"
 
 def terminal(run: Results, width: int) -> str:
     """
-    The table as it is piped to a file C{width} columns wide, but for the length
-    of rules, in which versions of rich differ, and blanks at the ends of lines.
+    The table as it is piped to a file C{width} columns wide, without trailing blanks,
+    and with the rules shortened, since their length depends on the version of rich.
     """
     stream = io.StringIO()
     Console(file=stream, width=width).print(comparisonTable(run))
@@ -77,7 +77,7 @@ def terminal(run: Results, width: int) -> str:
 
 def strained() -> Results:
     """
-    One point, at which the load was more and more busy.
+    One point, where the load is busier from cell to cell.
     """
     cells = [
         okCell("idle", name, parameters(10, 1000), rate)
@@ -95,7 +95,7 @@ def strained() -> Results:
 
 def small() -> Results:
     """
-    One point at which everything happens.
+    One point with every kind of cell.
     """
     point = parameters(10, 1000)
     limited = okCell("idle", "uring", point, 165000.0)
@@ -114,7 +114,7 @@ def small() -> Results:
 
 def hostile() -> Results:
     """
-    A run with every string as bad as the format lets it be.
+    A run in which every string is as hostile as the format allows.
     """
     run = fourBackends()
     machine = run["environment"]
@@ -134,7 +134,7 @@ class TableTests(SynchronousTestCase):
 
     def test_narrow(self) -> None:
         """
-        In 80 columns intervals and verdicts go on a second line.
+        In 80 columns intervals and verdicts are on a second line.
         """
         self.assertEqual(terminal(small(), 80), NARROW)
 
@@ -146,7 +146,7 @@ class TableTests(SynchronousTestCase):
 
     def test_pipes(self) -> None:
         """
-        Pipes have a table of their own kind, and a note on it.
+        Pipes have a table of their own, with a note.
         """
         text = terminal(results(fivePipes()), 80)
         for expected in (
@@ -162,8 +162,8 @@ class TableTests(SynchronousTestCase):
 
     def test_rate(self) -> None:
         """
-        Where requests are due at a rate, the rate is what points differ in, p99 is
-        what is compared, and who does not keep up is named.
+        If requests are due at a rate, the points differ in the rate, p99 is compared,
+        and backends that do not keep up are named.
         """
         text = terminal(results(ratedCells()), 120)
         for expected in (
@@ -189,7 +189,8 @@ class TableTests(SynchronousTestCase):
 
     def test_strained(self) -> None:
         """
-        A load that was near its limit is named, one whose limit it was otherwise.
+        A load that was near its limit is named; a load that was the limit is marked
+        otherwise.
         """
         text = terminal(strained(), 120)
         self.assertIn("\n  load near its limit: proactor (85 %)\n", text)
@@ -197,7 +198,7 @@ class TableTests(SynchronousTestCase):
 
     def test_held(self) -> None:
         """
-        Where it is about connections, what one takes of memory is in the table.
+        In a scenario about connections, the table has the memory per connection.
         """
         text = terminal(results(heldCells()), 80)
         for expected in (
@@ -210,7 +211,7 @@ class TableTests(SynchronousTestCase):
 
     def test_flow(self) -> None:
         """
-        What flows one way is said in bytes, and which way that is.
+        A flow is shown in bytes, with its direction.
         """
         asked = parameters(10, payload=65536)
         text = terminal(
@@ -234,7 +235,8 @@ class TableTests(SynchronousTestCase):
 
     def test_chat(self) -> None:
         """
-        Of a room there is to say when half of it, and all, have heard a line.
+        For a chat, the table has the times when half of the members, and all, have
+        received a line.
         """
         cell = okCell("chat", "epoll", parameters(100), 20000.0)
         cell["summary"]["latency_last_us.p50"] = {
@@ -253,7 +255,7 @@ class TableTests(SynchronousTestCase):
 
     def test_stalled(self) -> None:
         """
-        Points that differ in stalled connections alone are different points.
+        Points that differ only in stalled connections are different points.
         """
         asked = parameters(100, stalled=10)
         cells = [
@@ -278,7 +280,7 @@ class TableTests(SynchronousTestCase):
 
     def test_nothingIsCut(self) -> None:
         """
-        Whatever the width, no line is longer and no letter is lost.
+        For any width, no line is longer and no letter is lost.
         """
         run = twelveBackends()
         run["cells"] += fivePipes()
@@ -291,7 +293,7 @@ class TableTests(SynchronousTestCase):
 
     def test_wordsAreWhole(self) -> None:
         """
-        In 80 columns the largest run breaks no word and no number.
+        In 80 columns, the largest run has no broken word or number.
         """
         wide, narrow = (
             set(terminal(twelveBackends(), width).split()) for width in (120, 80)
@@ -301,7 +303,7 @@ class TableTests(SynchronousTestCase):
     def test_references(self) -> None:
         """
         References come last, in a block of their own; a name that is too long for the
-        terminal is broken where it has a hyphen.
+        terminal is broken at a hyphen.
         """
         cells = [
             okCell("idle", name, parameters(10), 150e3)
@@ -317,22 +319,22 @@ class TableTests(SynchronousTestCase):
 
     def test_noMarkup(self) -> None:
         """
-        A reason is shown as it is, not taken for markup.
+        A reason is shown as it is, without markup.
         """
         text = " ".join(terminal(hostile(), 120).split())
         self.assertIn(" ".join(HOSTILE.split()), text)
 
     def test_noColourInAPipe(self) -> None:
         """
-        A file gets no control characters.
+        A file contains no control characters.
         """
         self.assertNotIn("\x1b", terminal(small(), 80))
 
     def test_calls(self) -> None:
         """
-        What the kernel was asked is said where most were counted with several busy
-        connections, in its own table; so is what is not as labelled, and why nothing is
-        known.
+        System calls are in a table of their own, at the point with several busy
+        connections where most backends have counts. Deviations from a model's label are
+        shown, and the reason for missing counts.
         """
         run = twelveBackends()
         _, _, text = terminal(run, 80).partition("System calls a request")
@@ -363,7 +365,7 @@ class TableTests(SynchronousTestCase):
 
     def test_interrupted(self) -> None:
         """
-        A run that did not end says so first.
+        An interrupted run is marked at its beginning.
         """
         run = small()
         run["complete"] = False
@@ -371,7 +373,8 @@ class TableTests(SynchronousTestCase):
 
     def test_noise(self) -> None:
         """
-        Each point says what the baseline differs from itself, in throughput.
+        Each point has the noise in throughput: the difference between baseline and
+        control.
         """
         text = terminal(controlled(small(), 1.05), 80)
         self.assertIn(
@@ -383,7 +386,7 @@ class TableTests(SynchronousTestCase):
 
     def test_differsFromItself(self) -> None:
         """
-        A baseline that is called different from itself is named, with what to do.
+        If the control differs from the baseline, the baseline is named, with advice.
         """
         run = controlled(small(), 1.0)
         (noise,) = (n for n in run["noise"] if n["metric"] == "throughput")
@@ -396,8 +399,8 @@ class TableTests(SynchronousTestCase):
 
     def test_unstable(self) -> None:
         """
-        Rounds that differ by too much are named with how much, what is too much and
-        what to do; so is a machine that was not there all the time.
+        If rounds differ by too much, the table has the difference, the limit and
+        advice; it also reports a machine whose CPU time was stolen.
         """
         run = small()
         rounds = run["cells"][1]["rounds"]
@@ -430,7 +433,7 @@ class ReadingTests(SynchronousTestCase):
 
     def test_units(self) -> None:
         """
-        Numbers are said in the unit that keeps them short.
+        Numbers are shown in the unit in which they are shortest.
         """
         for said, expected in (
             (quantities.duration(0), "0 µs"),
@@ -454,7 +457,7 @@ class ReadingTests(SynchronousTestCase):
 
     def test_namesInTheTablesOrder(self) -> None:
         """
-        Backends come as in the table of models, unknown ones after them, then
+        Backends are in the order of the table of models, then unknown ones, then
         references.
         """
         point = parameters(1)
@@ -469,7 +472,7 @@ class ReadingTests(SynchronousTestCase):
 
     def test_orderOfRoundsDoesNotMatter(self) -> None:
         """
-        The points of a scenario come in the order of their connections.
+        The points of a scenario are in the order of their connections.
         """
         cells = [okCell("idle", "epoll", parameters(10, n), 1.0) for n in (100, 0, 10)]
         idle = [place.point.idle for place in select.places(results(cells))]
@@ -477,7 +480,7 @@ class ReadingTests(SynchronousTestCase):
 
     def test_contradictions(self) -> None:
         """
-        A call is seen if it is at any point, and what was not counted is not judged.
+        A system call is found at any point, and a model without counts is not judged.
         """
         calls = {"epoll_wait": 1.0, "recvfrom": 1.0, "sendto": 1.0}
         point = parameters(1)
@@ -499,7 +502,7 @@ class ReadingTests(SynchronousTestCase):
 
     def test_contradictionOfOneService(self) -> None:
         """
-        A service that has more asked of the kernel than another is named.
+        A service that makes more system calls than another is named.
         """
         web = okCell("http", "c-epoll", parameters(10), 1e4, calls=CALLS["poll"])
         web["service"] = "http"
@@ -513,7 +516,7 @@ class ReadingTests(SynchronousTestCase):
 
     def test_representative(self) -> None:
         """
-        The largest point that all backends share, not the largest there is.
+        The largest point that all backends have is found, not the largest of all.
         """
         cells = [c for c in fourBackends()["cells"] if c["scenario"] == "idle"]
         place = select.representative(results(cells), ["throughput"])
@@ -528,7 +531,7 @@ class HeadlineTests(SynchronousTestCase):
 
     def test_few(self) -> None:
         """
-        A few backends are all named, at the most idle connections.
+        If there are few backends, all are named, at the most idle connections.
         """
         self.assertEqual(
             headline.headline(fourBackends()),
@@ -538,8 +541,8 @@ class HeadlineTests(SynchronousTestCase):
 
     def test_many(self) -> None:
         """
-        Of many, the first, the baseline and the last are, and references are not among
-        them; a lower bound is one.
+        Of many backends, the first, the baseline and the last are named, but no
+        references; a lower bound is marked.
         """
         self.assertEqual(
             headline.headline(twelveBackends()),
@@ -550,8 +553,8 @@ class HeadlineTests(SynchronousTestCase):
 
     def test_pipes(self) -> None:
         """
-        A run of pipes alone says how long a call takes where most are watched; one
-        that has servers too says nothing of pipes.
+        The headline of a run of pipes alone has the time of a call with the most
+        descriptors; a run with servers too has no pipes in its headline.
         """
         self.assertEqual(
             headline.headline(results(fivePipes())),
@@ -564,7 +567,7 @@ class HeadlineTests(SynchronousTestCase):
 
     def test_rate(self) -> None:
         """
-        A run of rates alone says what is waited for at the highest.
+        The headline of a run of rates alone has the latency at the highest.
         """
         self.assertEqual(
             headline.headline(results(ratedCells())),
@@ -577,14 +580,14 @@ class HeadlineTests(SynchronousTestCase):
 
     def test_references(self) -> None:
         """
-        Of references it is only where nothing else was measured.
+        References are in the headline only if nothing else was measured.
         """
         cells = [c for c in twelveBackends()["cells"] if c["backend"] == "c-epoll"]
         self.assertIn("c-epoll served 145,000", headline.headline(results(cells)))
 
     def test_none(self) -> None:
         """
-        A run in which everything failed says that.
+        The headline of a run in which every cell failed reports this.
         """
         run = results([failedCell("idle", "select", parameters(10))])
         self.assertIn("No backend gave a number", headline.headline(run))
@@ -616,14 +619,14 @@ class LayoutTests(SynchronousTestCase):
 
     def test_spreadLeavesAlone(self) -> None:
         """
-        Labels with room are where they were wanted.
+        Labels that do not collide are at their places.
         """
         self.assertEqual(layout.separated([50.0, 10.0], 10, 0, 100), [50.0, 10.0])
 
     def test_decades(self) -> None:
         """
-        There are at most five steps, and one between any two numbers that are 2.5
-        times apart.
+        There are at most five ticks, and one between any two numbers that are 2.5 times
+        apart.
         """
         chance = random.Random(3)
         for _ in range(1000):
@@ -634,8 +637,8 @@ class LayoutTests(SynchronousTestCase):
 
     def test_roomiest(self) -> None:
         """
-        A box goes where it hides nothing, as near as it can, and where the line to it
-        crosses nothing.
+        A box is placed where it covers nothing, as near as possible, and so that the
+        line to it crosses nothing.
         """
         across = numpy.linspace(0, 200, 201)
         wall = numpy.column_stack([across, numpy.full(201, 60.0)])
@@ -643,7 +646,7 @@ class LayoutTests(SynchronousTestCase):
         cost, (_, y) = layout.roomiest(box, mark, wall, size)
         self.assertLess(y + box[1], 60)
         self.assertLess(cost, 100)
-        # There is no room below: across the wall, and that costs.
+        # Below there is no space, except across the wall, which has a cost.
         dearer, (_, y) = layout.roomiest((50.0, 56.0), mark, wall, size)
         self.assertGreater(y, 60)
         self.assertGreater(dearer, cost)
@@ -652,7 +655,7 @@ class LayoutTests(SynchronousTestCase):
 
     def test_wrapped(self) -> None:
         """
-        No line is wider than its room, and no letter is lost.
+        No line is wider than its space, and no letter is lost.
         """
         text = "a few words and one" + "verylongword" * 10
         lines = layout.wrapped(text, 100, 12)
@@ -676,7 +679,7 @@ class StyleTests(SynchronousTestCase):
 
     def test_consistent(self) -> None:
         """
-        A backend of the table looks the same whatever else was measured.
+        A backend of the table has the same look in every run.
         """
         self.assertEqual(style.looks(["epoll"])["epoll"], style.looks(["x"])["epoll"])
 
@@ -689,8 +692,8 @@ class StyleTests(SynchronousTestCase):
 
     def test_newRow(self) -> None:
         """
-        A row added to the table gets a look, even in a pattern of its own, and a
-        yardstick does not look like a reactor.
+        A new row of the table of models gets a look, even with a pattern of its own,
+        and a reference does not look like a reactor.
         """
         row = copy.deepcopy(models.MODELS[0])
         object.__setattr__(row, "name", "carrier-pigeon")
@@ -708,14 +711,14 @@ class StyleTests(SynchronousTestCase):
 
 def said(chart: Chart) -> list[str]:
     """
-    The words on a sheet, outside of its axes.
+    The texts of a sheet, outside of its axes.
     """
     return [text.get_text() for text in chart.figure.texts]
 
 
 def textsOf(axes: Axes) -> list[str]:
     """
-    What is written on axes, each text in one line.
+    The texts on axes, each in one line.
     """
     texts = (text.get_text().replace("\n", " ") for text in axes.texts)
     return [text for text in texts if text]
@@ -723,7 +726,7 @@ def textsOf(axes: Axes) -> list[str]:
 
 def greys(chart: Chart) -> int:
     """
-    How many bands of noise are drawn.
+    The number of noise bands.
     """
     artists: list[Any] = [
         each
@@ -756,7 +759,7 @@ class FiguresTests(SynchronousTestCase):
 
     def test_oneScenario(self) -> None:
         """
-        Without idle connections measured there is no chart of them.
+        Without idle connections there is no chart of them.
         """
         run = results([c for c in sweep() if c["scenario"] == "active"])
         self.assertEqual(
@@ -765,7 +768,7 @@ class FiguresTests(SynchronousTestCase):
 
     def test_noServerCounters(self) -> None:
         """
-        Without the server's counters there is no chart of CPU or memory.
+        Without the server's counters there is no chart of CPU time or memory.
         """
         run = fourBackends()
         for cell in run["cells"]:
@@ -777,7 +780,7 @@ class FiguresTests(SynchronousTestCase):
 
     def test_undivided(self) -> None:
         """
-        CPU time that could not be divided is drawn whole.
+        CPU time that is not divided into user and system is drawn as one.
         """
         run = fourBackends()
         both = "Striped upright: both"
@@ -799,8 +802,8 @@ class FiguresTests(SynchronousTestCase):
 
     def test_noise(self) -> None:
         """
-        Every chart shows the noise where it was measured, and says what it is; but that
-        of system calls, which are counted once, has none.
+        Every chart shows and explains the noise, if it was measured; but the chart of
+        system calls, which are counted once, has none.
         """
         for chart in figures.drawn(twelveBackends()):
             self.assertNotIn("noise", "".join(said(chart)))
@@ -830,7 +833,7 @@ class FiguresTests(SynchronousTestCase):
 
     def test_noiseBand(self) -> None:
         """
-        The band goes as far from the baseline's line as it differs from itself.
+        The band reaches as far from the baseline's line as the control does.
         """
         run = controlled(fourBackends(), 1.0)
         for noise in run["noise"]:
@@ -843,7 +846,7 @@ class FiguresTests(SynchronousTestCase):
 
     def test_roomForNoise(self) -> None:
         """
-        An axis has room for the noise, but no more than for the values.
+        An axis has space for the noise, but no more than for the values.
         """
         run = controlled(fourBackends(), 1.0)
         ends = []
@@ -871,8 +874,8 @@ class FiguresTests(SynchronousTestCase):
 
     def test_calls(self) -> None:
         """
-        System calls are drawn by what they are for, and said by name. Without them
-        there is no chart.
+        System calls are drawn by purpose, and named in the text. Without counts there
+        is no chart.
         """
         run = twelveBackends()
         (chart,) = (each for each in figures.drawn(run) if each.name == "calls")
@@ -885,7 +888,7 @@ class FiguresTests(SynchronousTestCase):
         said = "epoll: 2 epoll_ctl, 1 recvfrom, 1 sendto, 0.1 epoll_wait. proactor:"
         self.assertIn(said, chart.alt)
         self.assertIn("with 10 busy connections", chart.caption)
-        # Those of which nothing is known are named.
+        # Backends without counts are named.
         self.assertIn("Without numbers here: fork, threads, busypoll,", chart.caption)
         texts = [text.get_text() for text in chart.figure.axes[0].texts]
         self.assertEqual(texts, ["2.1", "4.1", "2.1", "0.1", "2.1"])
@@ -895,14 +898,15 @@ class FiguresTests(SynchronousTestCase):
 
     def test_nothingMeasured(self) -> None:
         """
-        Without a number there is no chart.
+        Without any number there is no chart.
         """
         for cells in ([], [failedCell("idle", "select", parameters(10))]):
             self.assertEqual(self.names(results(cells)), [])
 
     def test_failure(self) -> None:
         """
-        A backend that fails past a point says where, and the caption why.
+        If a backend fails after a point, its line has the place, and the caption the
+        reason.
         """
         chart = figures.drawn(fourBackends())[0]
         texts = textsOf(chart.figure.axes[0])
@@ -912,8 +916,8 @@ class FiguresTests(SynchronousTestCase):
 
     def test_failureAtLast(self) -> None:
         """
-        One that fails at the last point is named where the others are, and nowhere
-        else; its place is at zero.
+        A backend that fails at the last point is named with the others, and nowhere
+        else; its mark is at zero.
         """
         cells = [
             okCell("idle", "epoll", parameters(10, 100), 1000.0),
@@ -932,7 +936,7 @@ class FiguresTests(SynchronousTestCase):
 
     def test_namesHaveMarkers(self) -> None:
         """
-        Beside the name of each line is its marker.
+        The name of each line has its marker beside it.
         """
         run = twelveBackends()
         looks = style.looks(select.names(run))
@@ -960,7 +964,8 @@ class FiguresTests(SynchronousTestCase):
 
     def test_distribution(self) -> None:
         """
-        Response time is drawn by percentile, each with as much room as it is rarer.
+        Latency is drawn by percentile, on an axis where the rarer have as much space as
+        the frequent.
         """
         (chart,) = (c for c in figures.drawn(fourBackends()) if c.name == "percentiles")
         (axes,) = chart.figure.axes
@@ -976,7 +981,8 @@ class FiguresTests(SynchronousTestCase):
 
     def test_idleLatency(self) -> None:
         """
-        Response time is drawn against idle connections, as throughput is, and says who
+        Latency is drawn over idle connections, as throughput is, and backends that
+        failed are named.
         failed.
         """
         (chart,) = (
@@ -993,8 +999,9 @@ class FiguresTests(SynchronousTestCase):
 
     def test_sideBySide(self) -> None:
         """
-        Where many have few points, bands would hide each other: no two values of one
-        point are at one place, their intervals are whiskers, and the noise is a bar.
+        With many backends and few points, bands would cover each other: the values of a
+        point are drawn side by side, their intervals are whiskers, and the noise is a
+        bar.
         """
         crowd = "fork threads select poll epoll asyncio uvloop"
         chart = self.crowd(crowd, 10, 100)
@@ -1017,7 +1024,7 @@ class FiguresTests(SynchronousTestCase):
 
     def test_bands(self) -> None:
         """
-        Few lines, or over many points, have bands.
+        Few lines, or lines over many points, have bands.
         """
         crowd = "fork threads select poll epoll asyncio uvloop"
         for chart in (
@@ -1029,8 +1036,8 @@ class FiguresTests(SynchronousTestCase):
 
     def test_memory(self) -> None:
         """
-        What is a thousand times apart is on a logarithmic axis of powers of two, with
-        its value beside it, and nothing at all has a place too.
+        Values that differ a thousandfold are on a logarithmic axis with powers of two,
+        with numbers beside them; zero has a place too.
         """
         cells = []
         for name, each in (("fork", 3000.0), ("epoll", 1.5), ("uvloop", 0.0)):
@@ -1058,7 +1065,7 @@ class FiguresTests(SynchronousTestCase):
 
     def test_skipped(self) -> None:
         """
-        So does one that is not tried past a point.
+        The line of a backend that is not tried after a point ends with the reason, too.
         """
         chart = figures.drawn(twelveBackends())[0]
         texts = textsOf(chart.figure.axes[0])
@@ -1069,7 +1076,7 @@ class FiguresTests(SynchronousTestCase):
 
     def test_everyLineIsNamed(self) -> None:
         """
-        Each backend's name is on the chart once, and no two names overlap.
+        The name of each backend is on the chart once, and no two names overlap.
         """
         for run in (fourBackends(), twelveBackends()):
             chart = figures.drawn(run)[0]
@@ -1087,8 +1094,8 @@ class FiguresTests(SynchronousTestCase):
 
     def test_threads(self) -> None:
         """
-        Threads and processes are drawn against epoll alone, in three panels over the
-        same axis, with their names in each.
+        Threads and processes are compared with epoll alone, in three panels over the
+        same axis, with names in each.
         """
         run = twelveBackends()
         chart = self.threads(run)
@@ -1113,8 +1120,8 @@ class FiguresTests(SynchronousTestCase):
 
     def test_threadsEverywhere(self) -> None:
         """
-        A point without idle connections is a point of that figure, whatever scenario
-        it was measured for, and only once.
+        A point without idle connections is a point of that figure, once, for any
+        scenario that has it.
         """
         run = twelveBackends()
         run["cells"] = [
@@ -1130,8 +1137,8 @@ class FiguresTests(SynchronousTestCase):
 
     def test_churn(self) -> None:
         """
-        New connections are none of those that stay: they have figures and a table of
-        their own, and what is asked for them contradicts no model.
+        Points with churn have figures and a table of their own, separate from those
+        with lasting connections, and their system calls do not contradict a model.
         """
         calls = {"accept4": 1.0, "write": 1.0, "recvfrom": 1.0}
         cells = []
@@ -1156,7 +1163,7 @@ class FiguresTests(SynchronousTestCase):
 
     def test_threadsAlike(self) -> None:
         """
-        Memory between two steps of its axis is drawn all the same.
+        Memory between two ticks of its axis is drawn.
         """
         cells = [
             okCell("active", name, parameters(active), 1000.0)
@@ -1171,7 +1178,7 @@ class FiguresTests(SynchronousTestCase):
 
     def test_threadsFailed(self) -> None:
         """
-        A line that ends early says so in the first panel, and has its name in all.
+        A line that ends early has the reason in the first panel, and its name in all.
         """
         run = twelveBackends()
         for index, cell in enumerate(run["cells"]):
@@ -1189,7 +1196,8 @@ class FiguresTests(SynchronousTestCase):
 
     def test_rate(self) -> None:
         """
-        Response times are drawn over what is due, hollow where it was not kept up with.
+        Latencies are drawn over the rate, with hollow marks if the server did not keep
+        up.
         """
         run = controlled(results(ratedCells()), 1.1)
         (chart,) = (each for each in figures.drawn(run) if each.name == "rate")
@@ -1218,7 +1226,7 @@ class FiguresTests(SynchronousTestCase):
 
     def test_share(self) -> None:
         """
-        So are those of shares, which are another figure.
+        Latencies at shares of the capacity are drawn in another figure.
         """
         run = results([*ratedCells(), *sharedCells()])
         charts = {chart.name: chart for chart in figures.drawn(run)}
@@ -1235,8 +1243,8 @@ class FiguresTests(SynchronousTestCase):
 
     def test_held(self) -> None:
         """
-        What a connection takes of the memory of server and kernel is one bar, and the
-        noise that of the sum.
+        The memory per connection, of server and kernel, is one bar, and the noise is
+        that of the sum.
         """
         run = controlled(results(heldCells()), 1.1)
         for noise in run["noise"]:
@@ -1255,7 +1263,7 @@ class FiguresTests(SynchronousTestCase):
     def test_arrivals(self) -> None:
         """
         A scenario whose points differ in a parameter of words has a chart along it, and
-        each point is called by it.
+        each point has the word as its name.
         """
         cells = [
             okCell(
@@ -1284,7 +1292,7 @@ class FiguresTests(SynchronousTestCase):
 
     def test_rateAtOnce(self) -> None:
         """
-        No time at all, as no machine gives it, has a place too.
+        A time of zero, which no machine gives, has a place too.
         """
         run = results(ratedCells())
         for cell in run["cells"]:
@@ -1303,8 +1311,8 @@ class FiguresTests(SynchronousTestCase):
 
     def test_pipes(self) -> None:
         """
-        The whole operation and the time in the multiplexer are drawn over the same
-        axis, both logarithmic; a chart for each number of pipes that are ready.
+        The times of the whole operation and of the multiplexer are drawn over the same
+        axis, both logarithmic; there is a chart for each number of ready pipes.
         """
         one, hundred = self.pipes(fivePipes())
         self.assertIn("the one of many", one.title)
@@ -1335,8 +1343,8 @@ class FiguresTests(SynchronousTestCase):
 
     def test_pipesPublished(self) -> None:
         """
-        Where one is ready the published curves are there, dashed, grey and named, and
-        the caption has the source of each.
+        The chart with one ready pipe has the published curves, dashed, grey and named,
+        and the caption has the source of each.
         """
         one, hundred = self.pipes(fivePipes())
         drawn = [
@@ -1362,8 +1370,8 @@ class FiguresTests(SynchronousTestCase):
 
     def test_pipesFew(self) -> None:
         """
-        One point is enough to stand beside what was published, and a cell without the
-        time in the multiplexer stands nowhere.
+        One point suffices to be drawn beside the published curves, and a cell without
+        the time in the multiplexer is not drawn.
         """
         (chart,) = self.pipes([pipesCell("epoll", 1, 1000, 0.7)])
         ticks = [tick.get_text() for tick in chart.figure.axes[1].get_xticklabels()]
@@ -1377,7 +1385,8 @@ class FiguresTests(SynchronousTestCase):
 
     def test_pipesNoise(self) -> None:
         """
-        Noise is a band in both panels, and told from the grey of what was published.
+        Noise is a band in both panels, and looks unlike the grey of the published
+        curves.
         """
         for chart in figures.drawn(controlled(results(fivePipes()), 1.1)):
             self.assertEqual(greys(chart), 2)
@@ -1386,7 +1395,7 @@ class FiguresTests(SynchronousTestCase):
 
     def test_pipesApart(self) -> None:
         """
-        Pipes are on no chart of servers.
+        No chart of servers has pipes.
         """
         run = twelveBackends()
         before = [(chart.caption, chart.alt) for chart in figures.drawn(run)]
@@ -1396,7 +1405,7 @@ class FiguresTests(SynchronousTestCase):
 
     def test_longNames(self) -> None:
         """
-        Names without room at the ends of the lines go into a legend.
+        Names without space at the ends of lines are in a legend.
         """
         name = "x" * 64
         cells = [
@@ -1411,14 +1420,14 @@ class FiguresTests(SynchronousTestCase):
 
     def test_lowerBound(self) -> None:
         """
-        A load that was the limit is said under the chart.
+        The text below a chart reports a load that was the limit.
         """
         self.assertNotIn("lower bound", figures.drawn(fourBackends())[0].caption)
         self.assertIn("lower bound", figures.drawn(twelveBackends())[0].caption)
 
     def test_points(self) -> None:
         """
-        The charts of one point say which it is.
+        The charts of a single point have its parameters.
         """
         charts = {chart.name: chart for chart in figures.drawn(fourBackends())}
         for name in ("latency", "cpu"):
@@ -1433,7 +1442,7 @@ class FiguresTests(SynchronousTestCase):
 
     def test_conditionsApart(self) -> None:
         """
-        Runs under other conditions are no points of the same line.
+        Runs under other conditions are not points of the same line.
         """
         cells = []
         for payload in (64, 65536):
@@ -1454,7 +1463,7 @@ class FiguresTests(SynchronousTestCase):
 
     def test_hostile(self) -> None:
         """
-        Strings from outside are letters in a drawing, whatever they look like.
+        Strings from outside are drawn as letters, whatever they contain.
         """
         for chart in figures.drawn(hostile()):
             drawing = ElementTree.fromstring(chart.svg())
@@ -1464,7 +1473,7 @@ class FiguresTests(SynchronousTestCase):
 
     def test_extremes(self) -> None:
         """
-        Numbers that the format allows and no machine reaches break nothing.
+        Numbers that the format allows and no machine reaches cause no error.
         """
         run = controlled(fourBackends(), 1.0)
         extremes = (0.0, 1e308, 5e-324, 1.0)
@@ -1501,8 +1510,8 @@ class PublishedTests(SynchronousTestCase):
 
     def test_asPrinted(self) -> None:
         """
-        The curves of Kerrisk are his tables, in seconds for 100,000 operations; that
-        of Kegel is his, in microseconds.
+        The curves of Kerrisk equal his tables, in seconds for 100,000 operations; the
+        curve of Kegel equals his, in microseconds.
         """
         printed = {
             2006: """
@@ -1542,7 +1551,7 @@ class PageTests(SynchronousTestCase):
 
     def test_files(self) -> None:
         """
-        There is the page, and each figure twice.
+        The page is written, and each figure in two files.
         """
         path, _ = self.page(fourBackends())
         self.assertEqual(path.name, "report.html")
@@ -1557,7 +1566,7 @@ class PageTests(SynchronousTestCase):
 
     def test_wholeAndAlone(self) -> None:
         """
-        The page is well-formed, contains its figures and asks for nothing else.
+        The page is well-formed, contains its figures and loads nothing else.
         """
         _, text = self.page(fourBackends())
         root = self.parsed(text)
@@ -1573,7 +1582,7 @@ class PageTests(SynchronousTestCase):
 
     def test_identifiers(self) -> None:
         """
-        Every name in the page is there once, and what is referred to is there.
+        Every id in the page is there once, and every reference has its target.
         """
         _, text = self.page(fourBackends(), twelveBackends())
         names = re.findall(r'\sid="([^"]*)"', text)
@@ -1584,14 +1593,15 @@ class PageTests(SynchronousTestCase):
 
     def test_styleIsNotEscaped(self) -> None:
         """
-        A browser takes what is in C{style} as it is, so the style sheet must
-        have nothing that escaping would change.
+        A browser takes the content of C{style} literally, so the style sheet must
+        contain nothing that escaping would change.
         """
         self.assertNotRegex(page._resource("page.css"), "[<>&]")
 
     def test_fewRounds(self) -> None:
         """
-        Page and tables say why nothing is called different, where rounds are too few.
+        If rounds are too few, page and tables give this as the reason why there are no
+        verdicts.
         """
         for rounds, few in ((2, True), (3, False)):
             run = twelveBackends()
@@ -1637,8 +1647,8 @@ class PageTests(SynchronousTestCase):
 
     def test_pipes(self) -> None:
         """
-        The verdicts and numbers of pipes are those that pipes have, and those of
-        servers have none of theirs.
+        The verdicts and numbers of pipes are the metrics that pipes have, and the
+        tables of servers have none of these.
         """
         run = fourBackends()
         whole = results([*run["cells"], *fivePipes()])
@@ -1663,8 +1673,8 @@ class PageTests(SynchronousTestCase):
 
     def test_rate(self) -> None:
         """
-        Where requests are due at a rate, response time is the verdict that is not
-        folded, and the page says who did not keep up.
+        If requests are due at a rate, latency is the verdict that is not folded, and
+        the page names backends that did not keep up.
         """
         root = self.parsed(self.page(results(ratedCells()))[1])
         said = "".join(root.itertext())
@@ -1680,7 +1690,7 @@ class PageTests(SynchronousTestCase):
 
     def test_strained(self) -> None:
         """
-        The page says whose load was near its limit.
+        The page names loads that were near their limit.
         """
         root = self.parsed(self.page(strained())[1])
         self.assertIn(
@@ -1691,8 +1701,8 @@ class PageTests(SynchronousTestCase):
 
     def test_noise(self) -> None:
         """
-        What the baseline differs from itself is a row of each table of verdicts, and
-        its second measurement is with the others.
+        Noise is a row of each table of verdicts, and the control is listed with the
+        backends.
         """
         root = self.parsed(self.page(controlled(fourBackends(), 1.05))[1])
         rows = [
@@ -1707,8 +1717,8 @@ class PageTests(SynchronousTestCase):
 
     def test_costs(self) -> None:
         """
-        What a request costs is in a table: prices with their spans, or why there are
-        none. Without system calls there is no such table.
+        The cost of a request is in a table: prices with their intervals, or the reason
+        for none. Without system calls there is no such table.
         """
         run = results(
             [
@@ -1744,7 +1754,7 @@ class PageTests(SynchronousTestCase):
 
     def test_interrupted(self) -> None:
         """
-        A run that did not end says so, and one that did does not.
+        The page of an interrupted run reports this; that of a finished run does not.
         """
         run = small()
         self.assertNotIn('class="notice"', self.page(run)[1])
@@ -1755,7 +1765,7 @@ class PageTests(SynchronousTestCase):
 
     def test_hostile(self) -> None:
         """
-        Strings from outside are text of the page and nothing else.
+        Strings from outside are text of the page, not markup.
         """
         _, text = self.page(hostile())
         root = self.parsed(text)
@@ -1766,7 +1776,8 @@ class PageTests(SynchronousTestCase):
         assert command is not None
         self.assertEqual(command.text, HOSTILE)
         said = "".join(root.itertext())
-        # Reason, in the list, the caption and all three cells; CPU and the rest.
+        # The reason is in the list, the caption and all three cells; CPU time and the
+        # rest.
         self.assertGreaterEqual(said.count(HOSTILE), 8)
 
     def test_several(self) -> None:
@@ -1787,7 +1798,7 @@ class PageTests(SynchronousTestCase):
 
     def test_nothing(self) -> None:
         """
-        A run without cells, and one that was not compared, still make a page.
+        A run without cells, and one without comparisons, make a page too.
         """
         for run in (results([]), results(sweep(), baseline="absent")):
             text = "".join(self.parsed(self.page(run)[1]).itertext())
@@ -1795,7 +1806,7 @@ class PageTests(SynchronousTestCase):
 
     def test_again(self) -> None:
         """
-        Writing again gives the same page.
+        A second report of the same results is the same page.
         """
         directory = Path(self.mktemp())
         first = report.write([small()], directory).read_bytes()
@@ -1803,7 +1814,7 @@ class PageTests(SynchronousTestCase):
 
     def test_unwritable(self) -> None:
         """
-        Where nothing can be written there is an L{OSError}.
+        If the report cannot be written, there is an L{OSError}.
         """
         occupied = Path(self.mktemp())
         occupied.write_text("a file, not a directory")
@@ -1818,7 +1829,7 @@ class ExamplesTests(SynchronousTestCase):
 
     def test_valid(self) -> None:
         """
-        The examples are results files as L{resultsFile.read} lets them through.
+        The examples are results files that L{resultsFile.read} accepts.
         """
         path = Path(self.mktemp())
         pipes = results(fivePipes())
