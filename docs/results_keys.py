@@ -55,7 +55,7 @@ def shapes() -> dict[str, Any]:
 
 def described(name: str) -> list[str]:
     """
-    What a class adds, as lines of reStructuredText.
+    The keys that a class adds, as lines of reStructuredText.
 
     @raise KeyError: if there is no such class.
     """
@@ -118,7 +118,7 @@ def listedMetrics() -> list[str]:
 
 def _kind(hint: Any) -> str:
     """
-    What a value is, in the words of JSON.
+    The type of a value, in the words of JSON.
     """
     arguments = get_args(hint)
     origin = get_origin(hint)
@@ -216,7 +216,7 @@ class Cut(Directive):
             raise self.error(f"nothing was measured of {' '.join(self.arguments)}")
         cell = {**cells[-1], "rounds": cells[-1]["rounds"][:1]}
         text = msgspec.json.format(msgspec.json.encode(cell), indent=2).decode()
-        # What has no objects in it is short enough for a line.
+        # An object without objects in it is short enough for a line.
         text = re.sub(r"\{[^{}]*\}", lambda each: " ".join(each[0].split()), text)
         return [nodes.literal_block(text, text, language="json")]
 

@@ -64,7 +64,8 @@ class CLoadTests(CompareTestCase):
 
     def test_refuses(self) -> None:
         """
-        What the load in C cannot do is refused with the reason; iodemo load can.
+        A workload that only iodemo load can measure is refused for the load in C, with
+        the reason.
         """
         backends = models.find("epoll"), models.find(NAME)
         stream = findScenario("stream").workload

@@ -94,7 +94,7 @@ class OracleTests(SynchronousTestCase):
             cwd=_ROOT,
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
-            # Protocols fail on purpose, and nobody reads the log.
+            # Protocols fail on purpose, so the log is full of tracebacks.
             stderr=subprocess.DEVNULL,
             text=True,
         )

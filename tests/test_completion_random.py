@@ -474,7 +474,7 @@ def machineFor(makeReactor: Callable[[], Any]) -> type[RuleBasedStateMachine]:
                         life.protocol.transport.resumeProducing()
                         self.conclude(life)
                     if life.closing and not life.broken and life.peer:
-                        # What was written arrives, and then the end.
+                        # All written data arrives, and then the end.
                         self.until(partial(life.read, MOST))
                     self.forget(life)
                     if self.lasts(life):

@@ -88,7 +88,8 @@ class ResultsFileTests(SynchronousTestCase):
 
     def test_roundTrip(self) -> None:
         """
-        What is written is read, from the file or from its directory, by anybody.
+        A file that was written can be read, by its name or by its directory's, by any
+        user.
         """
         file.write(self.example, self.path)
         self.assertEqual(file.read(self.path), self.example)
@@ -140,8 +141,8 @@ class ResultsFileTests(SynchronousTestCase):
 
     def test_hostile(self) -> None:
         """
-        Whatever stands in the place of any one value, the file is read or refused
-        in one line, and names that are none never pass.
+        With anything in the place of any one value, the file is read or refused in one
+        line, and text that is no name never passes as one.
         """
         hostile: list[Any] = [
             *(None, True, -1, 1e999, 10**400, "", [], {}, [[]], {"x": 1}),
@@ -170,8 +171,8 @@ class ResultsFileTests(SynchronousTestCase):
 
     def test_deep(self) -> None:
         """
-        What is nested deeper than a run is refused, by whichever part of Python would
-        be the first to fail, in a key that nobody knows too.
+        A value that is nested deeper than a run is refused, in an unknown key too,
+        whichever part of Python would be the first to fail.
         """
         for key in ("cells", "of another version"):
             for depth in (30, *range(850, 1050, 7), 100_000):
@@ -184,7 +185,7 @@ class ResultsFileTests(SynchronousTestCase):
     def test_beyond(self) -> None:
         """
         Numbers that no machine gives, with which arithmetic would fail, are refused, in
-        a key that nobody knows too if they are no numbers.
+        an unknown key too if they are no numbers.
         """
         changed = copy.deepcopy(self.example)
         for number in (5e-324, 1e-31, 1e19, 1e308, -1.0, 2**63):
@@ -266,7 +267,7 @@ class ResultsFileTests(SynchronousTestCase):
 
     def test_many(self) -> None:
         """
-        More backends than a figure has room for, and more rounds than anybody measures,
+        More backends than a figure can show, and more rounds than iodemo compare makes,
         are refused.
         """
         changed = copy.deepcopy(self.example)
@@ -290,7 +291,7 @@ class ResultsFileTests(SynchronousTestCase):
 
     def test_size(self) -> None:
         """
-        What is larger than any run is refused, before it is read where its size is
+        A file that is larger than any run is refused, before it is read if its size is
         known, and so is a device.
         """
         with self.path.open("wb") as huge:

@@ -73,7 +73,7 @@ class ReadTests(SynchronousTestCase):
 
     def test_bad(self) -> None:
         """
-        What is wrong with a file is one line, with the place in it.
+        An error in a file is reported in one line, with its place.
         """
         claimless = '[[statements]]\ntext = ""\nclaims = []'
         for text, about, reason in (

@@ -1,6 +1,6 @@
 """
-Tests for L{iodemo.reactors.uring} where it differs from other reactors. What they have
-in common is tested in L{tests.conformance}, and the queue in L{tests.test_completion}.
+Tests for L{iodemo.reactors.uring} where it differs from other reactors.
+L{tests.conformance} tests their common behaviour, L{tests.test_completion} the queue.
 
 L{tests.conformance} can be run with the smallest buffer ring and completion queue::
 

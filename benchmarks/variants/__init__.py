@@ -1,5 +1,5 @@
 """
-Variants: reactors that nobody should use, made to measure what one change is worth. The
+Variants: reactors made to measure the effect of one change, not to run services. The
 predictions (C{benchmarks/predictions.toml}) are about them.
 
 With C{benchmarks} on C{PYTHONPATH} each is a reactor like any other, by

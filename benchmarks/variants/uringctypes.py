@@ -190,7 +190,7 @@ class CtypesRing:
 
     def polled(self, result: int) -> None:
         """
-        Told by itself: somebody has woken it.
+        Called by this queue itself, after a call of C{wake}.
         """
         os.eventfd_read(self._bell)
 

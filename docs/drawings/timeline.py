@@ -32,7 +32,7 @@ _HEAD = 7.0
 
 def rows() -> list[dict[str, str]]:
     """
-    Read the rows: C{Date}, C{Kind}, C{What}, C{Where} and C{Source} of each.
+    Read the rows, each a dict with the columns of the CSV file.
     """
     with FILE.open(encoding="utf-8", newline="") as file:
         return list(csv.DictReader(file))

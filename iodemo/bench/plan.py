@@ -51,7 +51,7 @@ STARTING = 0.152
 _COUNTING = 0.16
 _COUNTED_EACH = 4e-4
 
-# What the load in C can do.
+# The kinds of requests that the load in C can send.
 _C_KINDS = ("echo", "http:/")
 
 # A round without connections, verification and measuring.

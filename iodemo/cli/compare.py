@@ -1,7 +1,7 @@
 # -*- test-case-name: tests.test_cli -*-
 """
-The command C{iodemo compare}: its options, the plan they make, and what somebody
-sees before, during and after it. What it runs is in L{iodemo.bench}.
+The command C{iodemo compare}: its options, the plan they make, and its output before,
+during and after the comparison. L{iodemo.bench} makes the comparison.
 """
 
 from __future__ import annotations
@@ -129,8 +129,8 @@ def compare(
     NAME+c-load is the backend NAME, measured by a load in C instead of iodemo load: so
     the two loads can be compared. It asks for echoes and for pages.
 
-    Ctrl-C ends it early; what was finished by then is in the results. However it ended,
-    the same command with the same --output goes on from there.
+    Ctrl-C ends it early; the rounds finished by then are in the results. However it
+    ended, the same command with the same --output goes on from there.
     """
     from iodemo.process.signals import Interrupted, interruptible
 
@@ -200,7 +200,7 @@ def _measure(plan: Plan, output: Path | None, required: Requirements) -> None:
     begun = False
 
     def left() -> str:
-        # What is there of another plan is not this run's.
+        # Results of another plan are not this run's.
         isOurs = begun or earlier is not None
         return _left(path if isOurs else None, directory, again)
 
@@ -292,7 +292,7 @@ def _inShell(path: str) -> str:
 
 def _failure(error: Exception) -> str:
     """
-    Why a comparison ended before its time, in a line. An error that nobody foresaw is
+    Why a comparison ended before its time, in a line. An unforeseen error is
     printed with its traceback, on standard error, so that it can be reported.
     """
     if isinstance(error, click.ClickException):
@@ -341,7 +341,7 @@ def _setAside(path: Path) -> Path:
 
 def _left(path: Path | None, directory: Path, again: list[str]) -> str:
     """
-    What there is of a run that ended before its time, and what can be done with it.
+    The parts of a run that ended before its time, and how to go on with it, as text.
 
     @param path: of its results, if it has any.
     @param again: the command that goes on with it.
@@ -366,8 +366,7 @@ def _left(path: Path | None, directory: Path, again: list[str]) -> str:
 
 def _cells(run: Results) -> int:
     """
-    How many cells a run has, as somebody has seen them end: the second ones of the
-    baseline too.
+    How many cells of a run have ended, with the second ones of the baseline.
     """
     return len(run["cells"]) + len(run.get("controls", []))
 
@@ -427,7 +426,7 @@ class _Effort(NamedTuple):
         """
         Where a scenario is measured.
 
-        @param named: whether somebody asked for it.
+        @param named: whether the command line names it.
         """
         if self.quick:
             return scenario.quick or scenario.points[: int(named)]

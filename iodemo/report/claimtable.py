@@ -39,7 +39,7 @@ class ClaimTable:
     @property
     def answer(self) -> Answer:
         """
-        What all points together decide.
+        The decision of all points together.
         """
         return overall(each for _, each in self._decided)
 
