@@ -151,15 +151,17 @@ class Model:
         return " and ".join(filter(None, differences)) or None
 
 
-#: System calls to wait, to receive, to send and to choose what to wait for. A model
-#: lists those of them that it makes.
-_IO_CALLS = frozenset(
-    (
+#: System calls by their purpose. A model lists those of them that it makes.
+CALLS = {
+    "wait": (
         *("select", "pselect6", "poll", "ppoll", "epoll_wait", "epoll_pwait"),
-        *("epoll_pwait2", "epoll_ctl", "io_uring_enter", "recvfrom", "recvmsg", "read"),
-        *("readv", "sendto", "sendmsg", "write", "writev"),
-    )
-)
+        *("epoll_pwait2", "io_uring_enter"),
+    ),
+    "register": ("epoll_ctl",),
+    "receive": ("recvfrom", "recvmsg", "read", "readv"),
+    "send": ("sendto", "sendmsg", "write", "writev"),
+}
+_IO_CALLS = frozenset(name for names in CALLS.values() for name in names)
 _CONNECTION_CALLS = ("accept", "fork", "clone")
 
 # The system call behind a function of the C library, if it has another name; and on

@@ -33,17 +33,11 @@ from dataclasses import dataclass, replace
 
 import numpy
 
-from iodemo.models import MODELS
+from iodemo.models import CALLS, MODELS
 from iodemo.results.schema import Cell, Point
 
 #: Fewer cells than this are fitted by anything.
 FEWEST_CELLS = 5
-
-#: The calls that wait for connections, one of which may look at all of them.
-_WAITS = (
-    *("select", "pselect6", "poll", "ppoll", "epoll_wait", "epoll_pwait"),
-    *("epoll_pwait2", "io_uring_enter"),
-)
 
 # The backends that look at one connection with each call: C{c} has the price of that.
 _ONE_BY_ONE = {model.name for model in MODELS if model.pattern == "busy polling"}
@@ -217,7 +211,7 @@ def _amount(cell: Cell, term: str) -> float:
     if cell["backend"] in _ONE_BY_ONE:
         return 0.0
     asked = cell["parameters"]
-    waits = max(calls.get(name, 0.0) for name in _WAITS)
+    waits = max(calls.get(name, 0.0) for name in CALLS["wait"])
     return (asked.active + asked.idle) * waits
 
 

@@ -5,6 +5,7 @@ The cost of a request: CPU time and system calls.
 
 from __future__ import annotations
 
+from iodemo.models import CALLS
 from iodemo.report import select, style
 from iodemo.report.figures.chart import (
     NOISE_LABEL,
@@ -32,17 +33,6 @@ UNDIVIDED_NOTE = (
     "Striped upright: both, where many processes used too little CPU time for the "
     "kernel to divide. "
 )
-
-#: System calls by their purpose; all others are "other".
-CALLS = {
-    "wait": (
-        *("select", "pselect6", "poll", "ppoll", "epoll_wait", "epoll_pwait"),
-        *("epoll_pwait2", "io_uring_enter"),
-    ),
-    "register": ("epoll_ctl",),
-    "receive": ("recvfrom", "recvmsg", "read", "readv"),
-    "send": ("sendto", "sendmsg", "write", "writev"),
-}
 
 
 def cpu(results: Results) -> list[Chart]:
