@@ -953,9 +953,13 @@ class CompareTests(CommandTestCase):
         Each mistake makes one line, before any server starts.
         """
         (self.directory / "file").write_text("")
-        for name in ("poll", "none"):
+        for name, claim in (
+            ("poll", "active: poll > 0"),
+            ("none", "active: none > 0"),
+            ("point", "active active=7: poll > 0"),
+        ):
             (self.directory / f"{name}.toml").write_text(
-                f'[[statements]]\ntext = ""\nclaims = ["active: {name} > 0"]\n'
+                f'[[statements]]\ntext = ""\nclaims = ["{claim}"]\n'
             )
         for arguments, reason in (
             (("--backends=no-such",), "no backend named 'no-such'"),
@@ -1014,6 +1018,7 @@ class CompareTests(CommandTestCase):
             (("--claims=no-such",), "no-such: No such file or directory"),
             (("--claims=poll.toml", "--backends=poll"), "goes without --backends"),
             (("--claims=none.toml",), "no backend named 'none'"),
+            (("--claims=point.toml",), "active=7 is not measured, but active=1, acti"),
         ):
             status, output, errors = self.run_(*self.tiny, *arguments)
             self.assertEqual((status, output), (2, ""), arguments)

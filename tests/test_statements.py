@@ -63,6 +63,15 @@ class ReadTests(SynchronousTestCase):
             found, {"active": (Point(100),), "idle": (Point(10), Point(10, 900))}
         )
 
+    def test_samePoint(self) -> None:
+        """
+        A point of the file that the scenario has too is measured once.
+        """
+        found = self.read(TWO.replace("idle = 900}", "idle = 900}, {active = 10}"))
+        self.assertIn(
+            (Point(10), Point(10, 900)), [points for _, points in found.scenarios()]
+        )
+
     def test_about(self) -> None:
         """
         Statements can be left out by their text.
@@ -78,18 +87,29 @@ class ReadTests(SynchronousTestCase):
         claimless = '[[statements]]\ntext = ""\nclaims = []'
         for text, about, reason in (
             ("", "", "required field `statements`"),
-            ("statements = []", "", "no statement has '' in its text"),
+            ("statements = []", "", "length >= 1 - at `$.statements`"),
             (TWO, "nonsense", "no statement has 'nonsense' in its text"),
             (claimless, "", "length >= 1 - at `$.statements[0].claims`"),
             (TWO.replace("text =", "texts ="), "", "unknown field `texts`"),
             (TWO.replace("poll >= 1", "poll"), "", "is no claim such as"),
             (TWO.replace("\nidle =", "\nidel ="), "", "no scenario named 'idel'"),
             (TWO.replace("idle = 900", "idle = ''"), "", "at `$.points[...][0].idle`"),
+            (TWO.replace("idle = 900", "idel = 900"), "", "unknown field `idel`"),
+            (TWO.replace("idle = 900", '"\\u001b\\n" = 1'), "", "unknown field `??`"),
+            (TWO.replace("idle = 900", "tls = true"), "", "scenario idle decides tls"),
+            (TWO.replace("900}", f"{'9' * 5000}}}"), "", "limit (4300 digits)"),
+            (TWO.replace("is slow", "\\u001b[31m"), "", "printable: 'poll \\x1b[31m'"),
+            ("x = " + "[" * 100_000, "", "nested too deeply"),
+            ("#" * (2 << 20), "", "larger than 1 MiB"),
             ("statements", "", "Expected '=' after a key"),
         ):
             error = self.assertRaises(StatementsError, self.read, text, about)
             self.assertIn(reason, str(error))
             self.assertEqual(len(str(error).splitlines()), 1)
+        path = Path(self.mktemp())
+        path.write_bytes(b"\xff")
+        error = self.assertRaises(StatementsError, read, path)
+        self.assertIn("'utf-8' codec can't decode byte 0xff", str(error))
         error = self.assertRaises(StatementsError, read, Path("no-such"))
         self.assertEqual(str(error), "no-such: No such file or directory")
 

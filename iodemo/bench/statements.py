@@ -12,16 +12,18 @@ It is TOML. A statement holds if all of its claims (L{iodemo.results.claims}) do
     idle = [{active = 10, idle = 900}, {active = 10, idle = 9000}]
 
 C{points} adds to the points of scenarios (L{iodemo.bench.scenarios}), which need not be
-listed.
+listed. The scenario decides C{payload}, C{tls} and C{churn}.
 """
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated
 
 import msgspec
+from msgspec import structs
 
 from iodemo.bench.scenarios import (
     SCENARIOS,
@@ -30,8 +32,15 @@ from iodemo.bench.scenarios import (
     findScenario,
     placed,
 )
-from iodemo.results.claims import BadClaim, Claim, parse
-from iodemo.results.schema import Point
+from iodemo.results.claims import Claim, parse
+from iodemo.results.decoding import printable
+from iodemo.results.schema import Placed, Point
+
+# In bytes. A claim takes about sixty.
+_LARGEST_FILE = 1 << 20
+
+# The parameters that a scenario's workload decides, at all of its points.
+_DECIDED = ("payload", "tls", "churn")
 
 
 class StatementsError(Exception):
@@ -80,16 +89,23 @@ class Statements:
         """
         The scenarios and points that the claims are about.
         """
-        found = []
+        found: dict[Scenario, dict[Point, None]] = {}
+        for scenario, point in self._every():
+            if any(claim.applies(placed(scenario, point)) for claim in self.claims):
+                # A point that the file and the scenario have is one.
+                found.setdefault(scenario, {})[point] = None
+        return tuple((scenario, tuple(points)) for scenario, points in found.items())
+
+    def places(self) -> list[Placed]:
+        """
+        Everything that a claim can be about.
+        """
+        return [placed(scenario, point) for scenario, point in self._every()]
+
+    def _every(self) -> Iterator[tuple[Scenario, Point]]:
         for scenario in SCENARIOS:
-            points = tuple(
-                point
-                for point in (*scenario.points, *self.points.get(scenario.name, ()))
-                if any(claim.applies(placed(scenario, point)) for claim in self.claims)
-            )
-            if points:
-                found.append((scenario, points))
-        return tuple(found)
+            for point in (*scenario.points, *self.points.get(scenario.name, ())):
+                yield scenario, point
 
 
 class _StatementInFile(msgspec.Struct, forbid_unknown_fields=True):
@@ -97,9 +113,16 @@ class _StatementInFile(msgspec.Struct, forbid_unknown_fields=True):
     claims: Annotated[list[str], msgspec.Meta(min_length=1)]
 
 
+class _PointInFile(Point, frozen=True, forbid_unknown_fields=True):
+    """
+    A point that a person wrote: a parameter that is unknown is misspelt. In results it
+    would be one that a later version added.
+    """
+
+
 class _File(msgspec.Struct, forbid_unknown_fields=True):
-    statements: list[_StatementInFile]
-    points: dict[str, tuple[Point, ...]] = {}
+    statements: Annotated[list[_StatementInFile], msgspec.Meta(min_length=1)]
+    points: dict[str, tuple[_PointInFile, ...]] = {}
 
 
 def read(path: Path, about: str = "") -> Statements:
@@ -110,9 +133,8 @@ def read(path: Path, about: str = "") -> Statements:
     @raise StatementsError: if the file cannot be used, or no statement is left.
     """
     try:
-        content = msgspec.toml.decode(path.read_bytes(), type=_File)
-        for name in content.points:
-            findScenario(name)
+        content = _content(path)
+        points = {name: _points(name, those) for name, those in content.points.items()}
         statements = tuple(
             Statement(each.text, tuple(map(parse, each.claims)))
             for each in content.statements
@@ -120,8 +142,43 @@ def read(path: Path, about: str = "") -> Statements:
         )
     except OSError as error:
         raise StatementsError(f"{path}: {error.strerror}") from error
-    except (msgspec.MsgspecError, BadClaim, UnknownScenario) as error:
-        raise StatementsError(f"{path}: {error}") from error
+    except RecursionError as error:
+        raise StatementsError(f"{path}: nested too deeply") from error
+    # A ValueError: text that is not UTF-8, a number of too many digits, a bad claim.
+    except (msgspec.MsgspecError, ValueError, UnknownScenario) as error:
+        raise StatementsError(f"{path}: {printable(str(error))}") from error
     if not statements:
         raise StatementsError(f"{path}: no statement has {about!r} in its text")
-    return Statements(statements, content.points)
+    return Statements(statements, points)
+
+
+def _content(path: Path) -> _File:
+    """
+    Read a file, which may be a device that has no end.
+
+    @raise ValueError: if it is too large, or a text in it cannot be printed.
+    """
+    with path.open("rb") as stream:
+        read = stream.read(_LARGEST_FILE + 1)
+    if len(read) > _LARGEST_FILE:
+        raise ValueError(f"larger than {_LARGEST_FILE >> 20} MiB")
+    content = msgspec.toml.decode(read, type=_File)
+    for each in content.statements:
+        if not each.text.replace("\n", "").isprintable():
+            raise ValueError(f"not printable: {each.text!a:.60}")
+    return content
+
+
+def _points(name: str, those: tuple[_PointInFile, ...]) -> tuple[Point, ...]:
+    """
+    The points of a scenario, as the rest of iodemo has them.
+
+    @raise UnknownScenario: if there is no scenario of this name.
+    @raise ValueError: if they have a parameter that the scenario decides.
+    """
+    findScenario(name)
+    points = tuple(Point(**structs.asdict(each)) for each in those)
+    for parameter in _DECIDED:
+        if any(parameter in point.given() for point in points):
+            raise ValueError(f"the scenario {name} decides {parameter}: leave it out")
+    return points

@@ -539,6 +539,8 @@ def _planOf(
     """
     from iodemo.bench.plan import Plan
 
+    # Against all points that there are, as the plan has only those of claims.
+    checkClaims(statements.claims, statements.places(), statements.backends())
     try:
         backends = tuple(models.find(name) for name in statements.backends())
     except models.UnknownBackend as error:

@@ -83,7 +83,7 @@ def converted(value: Any, shape: type[_T]) -> _T:
     try:
         found = msgspec.convert(value, shape)
     except msgspec.ValidationError as error:
-        raise Wrong(_oneLine(str(error))) from error
+        raise Wrong(printable(str(error))) from error
     except UnicodeEncodeError as error:
         raise Wrong("Expected text, got half of a surrogate pair") from error
     _checkKnown(found, "$")
@@ -131,12 +131,12 @@ def _notJSON(error: json.JSONDecodeError) -> str:
     )
 
 
-def _oneLine(message: str) -> str:
+def printable(message: str) -> str:
     """
-    A message of msgspec, which may quote a value of the file.
+    Make one short line of a message that may quote a value of a file.
     """
-    printable = "".join(c if c.isprintable() else "?" for c in message)
-    return printable if len(printable) <= 300 else f"{printable[:297]}..."
+    line = "".join(c if c.isprintable() else "?" for c in message)
+    return line if len(line) <= 300 else f"{line[:297]}..."
 
 
 def _shown(text: str) -> str:
