@@ -26,7 +26,12 @@ def compiled(source: Path) -> str:
     @return: the path of the executable, which is deleted when this process ends.
     @raise ImportError: if it cannot be compiled. The message says what is missing.
     """
-    compiler = shlex.split(os.environ.get("CC", "")) or ["cc"]
+    try:
+        compiler = shlex.split(os.environ.get("CC", "")) or ["cc"]
+    except ValueError as error:
+        raise ImportError(
+            f"needs a C compiler, and CC is no command line: {error}"
+        ) from error
     program = Path(_directory().name) / source.stem
     try:
         subprocess.run(

@@ -354,9 +354,9 @@ def find(name: str) -> Model:
 
     @raise UnknownBackend: if there is no such backend.
     """
-    if name.endswith(C_LOAD):
-        model = find(name.removesuffix(C_LOAD))
-        return replace(model, name=name, load="iodemo.load.cload")
+    served = name.removesuffix(C_LOAD)
+    if served != name and not served.endswith(C_LOAD):
+        return replace(find(served), name=name, load="iodemo.load.cload")
     for model in MODELS:
         if model.name == name:
             return model

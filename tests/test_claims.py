@@ -137,6 +137,7 @@ class CheckTests(SynchronousTestCase):
                 "idle=5 is not measured, but idle=0, idle=1000",
             ),
             ("idle idle=0: uring/epoll > 2", "idle=0 is not measured, but idle=1000"),
+            ("tls=1: uring/epoll > 2", "tls=1 is not measured, but tls=0"),
             ("colour=5: uring/epoll > 2", "colour=5 is not measured: nothing of"),
         ):
             error = self.assertRaises(BadClaim, self.check, text)

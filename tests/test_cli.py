@@ -970,6 +970,7 @@ class CompareTests(CommandTestCase):
                 "the baseline 'epoll' is not among the backends: poll",
             ),
             (("--plugin=web", "--load=http:/"), "put {endpoint}"),
+            (("--plugin='web", "--load=http:/"), "plugin's command line: No closing"),
             (
                 (
                     "--plugin=x {endpoint}",

@@ -138,3 +138,5 @@ class ModelsTests(SynchronousTestCase):
         error = self.assertRaises(models.UnknownBackend, models.find, "no-such")
         self.assertIn("choose from", str(error))
         self.assertIn("epoll", str(error))
+        for name in ("no-such+c-load", "+c-load", "epoll+c-load+c-load"):
+            self.assertRaises(models.UnknownBackend, models.find, name)

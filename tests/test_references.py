@@ -146,5 +146,7 @@ class UnavailableTests(SynchronousTestCase):
         for name in ("c-epoll", "epoll+c-load"):
             said = self.reason(name, CC="no-such-compiler -O3")
             self.assertIn("needs a C compiler (no-such-compiler: No such file", said)
+        said = self.reason("c-epoll", CC="'gcc")
+        self.assertIn("CC is no command line: No closing quotation", said)
         said = self.reason("c-epoll", CC="false")
         self.assertIn("the C compiler false cannot compile it (exit status 1)", said)

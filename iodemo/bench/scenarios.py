@@ -81,6 +81,9 @@ def foreignWorkload(command: str, kind: str) -> Workload:
     """
     try:
         words = tuple(shlex.split(command))
+    except ValueError as error:
+        raise BadWorkload(f"the plugin's command line: {error}") from error
+    try:
         exchangeOf(kind, 64, "localhost")
         if kind in OTHER_KINDS:
             raise BadWorkload(

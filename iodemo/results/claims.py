@@ -106,7 +106,12 @@ class Claim:
         for name, value in self.parameters.items():
             values = [_asked(each, name) for each in left]
             if value not in values:
-                there = [f"{name}={each}" for each in values if each is not None]
+                # A bool as a claim has it: 0 or 1.
+                there = [
+                    f"{name}={int(each) if isinstance(each, bool) else each}"
+                    for each in values
+                    if each is not None
+                ]
                 said = value if isinstance(value, str) else f"{value:g}"
                 raise self._bad(f"{name}={said}", there)
             left = [each for each in left if _asked(each, name) == value]
