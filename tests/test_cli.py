@@ -42,7 +42,7 @@ from iodemo.load.driver import Driver
 from iodemo.load.round import judged
 from iodemo.process.cores import runDelay
 from iodemo.results import file, journal
-from iodemo.results.schema import Point, Results, Round
+from iodemo.results.schema import Entry, Point, Results, Round
 from tests.children import TIMEOUT
 from tests.results_examples import (
     environment,
@@ -1390,6 +1390,44 @@ class InterruptTests(CommandTestCase):
         self.assertEqual(len(run["resumed"]), 1)
         page = (self.directory / directory / "report.html").read_text()
         self.assertIn("interrupted, and resumed", page)
+
+    def test_badJournal(self) -> None:
+        """
+        A run whose journal cannot be read is kept too, and the reason is printed.
+        """
+        self.interrupt(signal.SIGINT, 2, "--output=out")
+        (self.directory / "out" / "journal.jsonl").write_text("nonsense\n")
+        output = self.succeeds(*self.command, "--output=out")
+        (aside,) = (self.directory / "out").glob("results.*T*.json")
+        (rounds,) = (self.directory / "out").glob("journal.*T*.jsonl")
+        reason = "out/journal.jsonl: not a journal: not a whole JSON file"
+        self.assertIn(f"is kept as {aside.name}: {reason}", output)
+        self.assertEqual(rounds.read_text(), "nonsense\n")
+
+    def test_onlyJournal(self) -> None:
+        """
+        Rounds that only the journal has can be gone on with, and the hint says how.
+        """
+        run = example([okCell("idle", "epoll", parameters(1), 1000.0)])
+        (cell,) = run["cells"]
+        run["complete"], run["cells"] = False, []
+        path = self.directory / file.FILE_NAME
+        file.write(run, path)
+        kept = journal.Journal(self.directory, run)
+        self.addCleanup(kept.remove)
+        again = ["iodemo", "compare"]
+        said = compare._left(path, self.directory, again)
+        self.assertEqual(said, "0 cells finished")
+        entry: Entry = {
+            "scenario": "idle",
+            "service": "echo",
+            "parameters": parameters(1),
+            "backend": "epoll",
+            "control": False,
+        }
+        kept.add(entry, 0, cell["rounds"][0])
+        said = compare._left(path, self.directory, again)
+        self.assertEqual(said, f"0 cells finished, in {path}\nTo go on: iodemo compare")
 
     def test_somethingElse(self) -> None:
         """

@@ -235,7 +235,7 @@ def _measure(plan: Plan, output: Path | None, required: Requirements) -> None:
             elif path.exists():
                 aside = _setAside(path)
                 if why is not None:
-                    said = f"The run that was interrupted here is kept as {aside.name}"
+                    said = f"The run that was here is kept as {aside.name}"
                     console.print(
                         f"{said}: {why}.", highlight=False, markup=False, soft_wrap=True
                     )
@@ -319,9 +319,7 @@ def _earlier(plan: Plan, directory: Path) -> tuple[Results | None, str | None]:
         if earlier["complete"]:
             return None, None
         record.check(plan, earlier)
-    except file.ResultsError:
-        return None, None
-    except record.CannotGoOn as reason:
+    except (file.ResultsError, record.CannotGoOn) as reason:
         return None, str(reason)
     return earlier, None
 
@@ -346,12 +344,14 @@ def _left(path: Path | None, directory: Path, again: list[str]) -> str:
     @param path: of its results, if it has any.
     @param again: the command that goes on with it.
     """
-    from iodemo.results import file
+    from iodemo.results import file, journal
 
     run = None
     if path is not None:
-        with suppress(file.ResultsError):
-            run = file.read(path)
+        # On a full disk, only the journal may have the last rounds.
+        for read in (file.read, journal.read):
+            with suppress(file.ResultsError):
+                run = read(directory)
     cells = _cells(run) if run else 0
     said = [f"{_counted(cells, 'cell')} finished"]
     if run and (cells or run.get("unfinished")):
