@@ -35,13 +35,17 @@ def verdicts(run: Results, size: int) -> Counter[str]:
     """
     found = Counter[str]()
     measured = {(placeOf(cell), cell["backend"]): cell for cell in run["cells"]}
-    for control in run["controls"]:
-        cell = measured[placeOf(control), control["backend"]]
+    for control in run.get("controls", []):
+        cell = measured.get((placeOf(control), control["backend"]))
+        if cell is None:
+            # The run was interrupted.
+            continue
         servers = [
             [_withRounds(one, rounds) for rounds in pieces(one["rounds"], size)]
             for one in (cell, control)
         ]
-        pairs = list(zip(*servers, strict=True))
+        # One of the two has no rounds if it failed.
+        pairs = list(zip(*servers, strict=False))
         for (base, again), (_, other) in pairwise(pairs):
             noise = comparisons.bands(comparisons.controlComparisons([base], again))
             metrics = COMPARED
@@ -56,17 +60,31 @@ def _withRounds(cell: Cell, rounds: list[Round]) -> Cell:
 
 @click.command()
 @click.argument("directory", type=click.Path(path_type=Path))
-@click.option("--rounds", default=5, show_default=True, help="Of each comparison.")
+@click.option(
+    "--rounds",
+    type=click.IntRange(1),
+    default=5,
+    show_default=True,
+    help="Of each comparison.",
+)
 def main(directory: Path, rounds: int) -> None:
     """
     Print how many comparisons of a server with itself, in the results in DIRECTORY,
     call it different.
     """
-    found = verdicts(file.read(directory), rounds)
+    try:
+        run = file.read(directory)
+    except file.ResultsError as error:
+        raise click.ClickException(str(error)) from error
+    found = verdicts(run, rounds)
+    if not found:
+        raise click.ClickException(
+            f"{directory}: too few rounds: two comparisons take {2 * rounds} of a cell"
+        )
     different = found.total() - found["indistinguishable"]
     Console().print(
         f"{different} of {found.total()} comparisons of {rounds} rounds call a server "
-        f"different from itself: {different / max(1, found.total()):.1%}",
+        f"different from itself: {different / found.total():.1%}",
         highlight=False,
     )
 
