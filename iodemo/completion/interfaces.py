@@ -58,8 +58,9 @@ class ICompletionQueue(Interface):
         necessary. The queue calls C{owner.sent(result)}. The result may be less than
         all, but is never 0. A descriptor can have only one such operation.
 
-        @param pieces: from one to L{MOST_PIECES}, none of a subclass of C{bytes}. The
-            caller must not change the list before the operation ends.
+        @param pieces: one to L{MOST_PIECES} objects, each exactly of type C{bytes},
+            not of a subclass. The caller must not change the list before the operation
+            ends.
         @param offset: how many bytes of the first piece to leave out.
         @param passed: a descriptor to pass with them, over a UNIX socket. Then there is
             one piece, of one byte.
@@ -106,6 +107,6 @@ class ICompletionQueue(Interface):
 
     def wake() -> None:
         """
-        End the wait that is in progress, or else the next one. This method alone may be
-        called in any thread, and from a signal handler.
+        End the wait that is in progress. If there is none, the next one returns at
+        once. This method alone may be called in any thread, and from a signal handler.
         """

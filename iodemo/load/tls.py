@@ -64,7 +64,7 @@ class TlsSocket:
     """
     The methods of a socket that a driver uses, with TLS once the socket is connected.
 
-    @ivar awaited: the epoll events after which to try again to send.
+    @ivar awaited: the epoll events to wait for before the next call of C{send}.
     @ivar isSecured: whether the handshake is finished: a C{send} has succeeded.
     """
 

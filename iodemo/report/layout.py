@@ -42,7 +42,8 @@ class Heading:
 
 def width(text: str, size: float) -> float:
     """
-    How wide C{text} is at most, in points: kerning only draws letters closer.
+    The largest width of C{text}, in points. Kerning is left out: it can only make the
+    text narrower.
     """
     return size * sum(map(_advance, text))
 

@@ -1,7 +1,8 @@
 # -*- test-case-name: tests.test_report -*-
 """
-Published measurements of multiplexers, for the figure of pipes. Verbatim, but for the
-unit: where a source gives seconds for 100,000 operations, these are microseconds each.
+Published measurements of multiplexers, for the figure of pipes. The numbers are those
+of the sources. Only the unit differs: seconds for 100,000 operations are given here as
+microseconds for one.
 """
 
 from __future__ import annotations

@@ -64,7 +64,7 @@ class Exchange(Protocol):
     """
     A protocol as a load sees it: a repetition of one request and one answer.
 
-    @cvar SECONDS: the length of verification, about or at most.
+    @cvar SECONDS: how long verification takes, in seconds: an estimate, or a limit.
     """
 
     SECONDS: float

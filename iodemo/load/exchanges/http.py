@@ -124,7 +124,8 @@ class HttpRequest(Repeated):
 
     def dissimilar(self, turn: Turn, beginning: bytes) -> tuple[Answer, bool]:
         """
-        An answer has another form than the last one that h11 has parsed.
+        Begin to parse an answer with h11: its form differs from that of the last answer
+        which h11 parsed.
 
         @return: the L{Answer} that receives its remaining bytes, and whether it is
             whole already.
