@@ -76,7 +76,7 @@ def _comments(shape: Any) -> dict[str, str]:
     The keys in a class's own body, and the comment behind each.
     """
     if shape is schema.Point:
-        return {key: each.description for key, each in schema.parameters().items()}
+        return {key: each.description for key, each in schema.PARAMETERS.items()}
     module = schema if shape.__module__ == schema.__name__ else rounds
     path = Path(vars(module)["__file__"])
     with tokenize.open(path) as lines:

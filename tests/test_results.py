@@ -16,6 +16,7 @@ import msgspec
 from twisted.trial.unittest import SynchronousTestCase
 
 from iodemo.results import file
+from iodemo.results.schema import PARAMETERS, Point
 from tests.results_examples import (
     controlled,
     failedCell,
@@ -25,6 +26,18 @@ from tests.results_examples import (
     pipesCell,
 )
 from tests.results_examples import results as example
+
+
+class PointTests(SynchronousTestCase):
+    """
+    Tests for L{Point}.
+    """
+
+    def test_rows(self) -> None:
+        """
+        Each parameter has a row, in the order of the fields.
+        """
+        self.assertEqual(list(PARAMETERS), list(Point.__struct_fields__))
 
 
 class ResultsFileTests(SynchronousTestCase):

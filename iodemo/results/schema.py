@@ -16,15 +16,14 @@ that it does not know.
 Costs. Types cannot express everything: numbers too close to zero, text that cannot be
 printed and cells without rounds are refused after decoding.
 
-To add a parameter of a point, add a field to L{Point}; to add a number to a round, add
-a key to L{Round} and a row to L{iodemo.results.metrics}.
+To add a parameter of a point, add a field to L{Point} and a row to L{PARAMETERS}; to
+add a number to a round, add a key to L{Round} and a row to L{iodemo.results.metrics}.
 """
 
 # No annotation here is a string: a TypedDict does not see NotRequired within one.
 
 import typing
 from dataclasses import dataclass
-from functools import cache
 from typing import Annotated, Any, Literal
 
 from msgspec import Meta, Struct, structs
@@ -86,78 +85,19 @@ class Point(Struct, frozen=True):
     The parameters of one cell. In the scenario C{multiplexer}, read "a pipe" for "a
     connection": C{active} of them are ready at a time.
 
-    Every field has the value that older files mean by not having it. Points are ordered
-    field by field (L{order}).
+    L{PARAMETERS} has a row for each field. The default of a field is the value that
+    older files mean by not having it. Points are ordered field by field (L{order}).
     """
 
-    active: Annotated[
-        Count,
-        Parameter(
-            "connections with one request in flight each",
-            "--connections={active}",
-            said="{} busy",
-        ),
-    ]
-    idle: Annotated[
-        Count,
-        Parameter(
-            "further connections, open and silent", "--idle={idle}", said="{} idle"
-        ),
-    ] = 0
-    payload: Annotated[
-        Count,
-        Parameter(
-            "bytes of a request's payload",
-            "--payload={payload}",
-            condition="{} B payload",
-        ),
-    ] = 0
-    tls: Annotated[
-        bool, Parameter("whether connections are over TLS", condition="TLS")
-    ] = False
-    churn: Annotated[
-        bool,
-        Parameter(
-            'a new connection for each request; "active" of them at a time',
-            "--churn",
-            condition="a connection for each request",
-        ),
-    ] = False
-    share: Annotated[
-        Number | None,
-        Parameter(
-            "a rate, as a share of the backend's own throughput in a closed loop",
-            said="{} of its own",
-            say=percent,
-        ),
-    ] = None
-    rate: Annotated[
-        Number | None,
-        Parameter(
-            "requests due a second, of all connections together; null: a closed loop",
-            "--rate={rate} --arrivals={arrivals}",
-            said="{} a second",
-        ),
-    ] = None
-    # Users arrive independently of each other: some at the same moment.
-    arrivals: Annotated[
-        Literal["poisson", "constant"],
-        Parameter(
-            "how requests are due in an open loop: at random, as in a Poisson process, "
-            "or at equal distances",
-            said="{} arrivals",
-            axis="arrivals of requests",
-            say=str,
-        ),
-    ] = "poisson"
-    stalled: Annotated[
-        Count,
-        Parameter(
-            "further connections that send requests and read no answer",
-            "--stalled={stalled}",
-            said="{} stalled",
-        ),
-    ] = 0
+    active: Count
+    idle: Count = 0
+    payload: Count = 0
+    tls: bool = False
+    churn: bool = False
+    share: Number | None = None
+    rate: Number | None = None
+    arrivals: Literal["poisson", "constant"] = "poisson"
+    stalled: Count = 0
 
     @property
     def connections(self) -> int:
@@ -194,7 +134,7 @@ class Point(Struct, frozen=True):
         return [
             option.format_map(values)
             for name in self.given()
-            for option in parameters()[name].option.split()
+            for option in PARAMETERS[name].option.split()
         ]
 
     def conditions(self) -> list[str]:
@@ -204,7 +144,7 @@ class Point(Struct, frozen=True):
         return [
             parameter.condition.format(parameter.say(value))
             for name, value in self.given().items()
-            if (parameter := parameters()[name]).condition
+            if (parameter := PARAMETERS[name]).condition
         ]
 
     def others(self) -> list[str]:
@@ -215,7 +155,7 @@ class Point(Struct, frozen=True):
         return [
             self.said(name)
             for name in self.given()
-            if name not in CONNECTIONS_AND_RATE and not parameters()[name].condition
+            if name not in CONNECTIONS_AND_RATE and not PARAMETERS[name].condition
         ]
 
     def said(self, name: str) -> str:
@@ -224,7 +164,7 @@ class Point(Struct, frozen=True):
         """
         if name == "connections":
             return f"{count(self.connections)} pipes"
-        parameter = parameters()[name]
+        parameter = PARAMETERS[name]
         return parameter.said.format(parameter.say(getattr(self, name)))
 
 
@@ -236,13 +176,51 @@ CONNECTIONS_AND_RATE = frozenset({"active", "idle", "stalled", "rate", "share"})
 DEFAULTS = {field.name: field.default for field in structs.fields(Point)}
 
 
-@cache
-def parameters() -> dict[str, Parameter]:
-    """
-    The parameters, by the names of L{Point}'s fields.
-    """
-    hints = typing.get_type_hints(Point, include_extras=True)
-    return {name: hints[name].__metadata__[-1] for name in Point.__struct_fields__}
+#: A row for each field of L{Point}.
+PARAMETERS = {
+    "active": Parameter(
+        "connections with one request in flight each",
+        "--connections={active}",
+        said="{} busy",
+    ),
+    "idle": Parameter(
+        "further connections, open and silent", "--idle={idle}", said="{} idle"
+    ),
+    "payload": Parameter(
+        "bytes of a request's payload",
+        "--payload={payload}",
+        condition="{} B payload",
+    ),
+    "tls": Parameter("whether connections are over TLS", condition="TLS"),
+    "churn": Parameter(
+        'a new connection for each request; "active" of them at a time',
+        "--churn",
+        condition="a connection for each request",
+    ),
+    "share": Parameter(
+        "a rate, as a share of the backend's own throughput in a closed loop",
+        said="{} of its own",
+        say=percent,
+    ),
+    "rate": Parameter(
+        "requests due a second, of all connections together; null: a closed loop",
+        "--rate={rate} --arrivals={arrivals}",
+        said="{} a second",
+    ),
+    # Users arrive independently of each other: some at the same moment.
+    "arrivals": Parameter(
+        "how requests are due in an open loop: at random, as in a Poisson process, "
+        "or at equal distances",
+        said="{} arrivals",
+        axis="arrivals of requests",
+        say=str,
+    ),
+    "stalled": Parameter(
+        "further connections that send requests and read no answer",
+        "--stalled={stalled}",
+        said="{} stalled",
+    ),
+}
 
 
 #: In microseconds: so many percent of the requests were answered within this time.

@@ -31,7 +31,7 @@ from iodemo.report.plots import Panel, panels
 from iodemo.report.select import Place
 from iodemo.results.metrics import TIME
 from iodemo.results.quantities import duration
-from iodemo.results.schema import DEFAULTS, Cell, Results, parameters
+from iodemo.results.schema import DEFAULTS, PARAMETERS, Cell, Results
 
 _METRICS = ("latency_us.p99", "latency_us.p50")
 
@@ -42,7 +42,7 @@ def charts(results: Results) -> list[Chart]:
     combination of its other parameters.
     """
     found = []
-    for name, parameter in parameters().items():
+    for name, parameter in PARAMETERS.items():
         groups: dict[Place, dict[Place, list[Cell]]] = {}
         for place, cells in select.places(results).items():
             if parameter.axis:
@@ -63,7 +63,7 @@ def _along(
     places: Sequence[Place],
     cells: Sequence[Cell],
 ) -> Chart:
-    parameter = parameters()[name]
+    parameter = PARAMETERS[name]
     values = [getattr(place.point, name) for place in places]
     along = positions(values)
     # A logarithmic axis has no position for a failure.
