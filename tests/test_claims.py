@@ -252,6 +252,26 @@ class DecideTests(SynchronousTestCase):
         del rounds[:-1]
         self.assertEqual(self.answers(claim, measured), ["undecided"])
 
+    def test_scenarioBeforeService(self) -> None:
+        """
+        A word that a scenario and the service of another one have means the scenario.
+        """
+        cells = [
+            okCell(scenario, backend, parameters(10), rate)
+            for scenario in ("stream", "sink")
+            for backend, rate in (("epoll", 9.0), ("uring", 18.0))
+        ]
+        for cell in cells:
+            cell["service"] = "stream"
+        measured = results(cells)
+        self.assertEqual(self.answers("stream: uring/epoll > 1", measured), ["held"])
+        measured = results(cells[2:])
+        self.assertEqual(self.answers("stream: uring/epoll > 1", measured), ["held"])
+        for cell in cells:
+            cell["service"] = "echo"
+        claim = "echo: uring/epoll > 1"
+        self.assertEqual(self.answers(claim, results(cells)), ["held"] * 2)
+
     def test_everywhere(self) -> None:
         """
         A claim is about every point that it does not exclude, and holds if it holds at

@@ -143,10 +143,11 @@ class Plan:
             for scenario, points in self.scenarios
             if scenario.workload == workload and point in points
         ]
+        scenarios = {scenario.name for scenario, _ in self.scenarios}
         return {
             name
             for claim in self.claims
-            if any(map(claim.applies, places))
+            if any(claim.applies(place, scenarios) for place in places)
             for name in claim.backends
         }
 

@@ -90,8 +90,10 @@ class Statements:
         The scenarios and points that the claims are about.
         """
         found: dict[Scenario, dict[Point, None]] = {}
+        names = {scenario.name for scenario in SCENARIOS}
         for scenario, point in self._every():
-            if any(claim.applies(placed(scenario, point)) for claim in self.claims):
+            place = placed(scenario, point)
+            if any(claim.applies(place, names) for claim in self.claims):
                 # A point that the file and the scenario have is one.
                 found.setdefault(scenario, {})[point] = None
         return tuple((scenario, tuple(points)) for scenario, points in found.items())

@@ -102,10 +102,11 @@ def _ratio(results: Results, claim: Claim, asked: str) -> str:
 
 
 def _value(results: Results, claim: Claim, asked: str) -> str:
+    scenarios = {cell["scenario"] for cell in results["cells"]}
     found = [
         cell
         for cell in results["cells"]
-        if cell["backend"] == claim.backend and claim.applies(cell)
+        if cell["backend"] == claim.backend and claim.applies(cell, scenarios)
     ]
     if len(found) != 1:
         raise BadClaim(f"{asked!r} was measured at {len(found)} points, not at one")

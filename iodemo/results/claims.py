@@ -4,9 +4,10 @@ Claims about a comparison, such as C{echo: uring/epoll >= 2}, and whether they h
 
 A claim is C{[WHERE:] A/B OPERATOR NUMBER}, C{[WHERE:] A/B = LOW..HIGH}, or the same of
 C{A} alone. A and B are backends. The claim is about the ratio of their medians, or
-about the median of A. WHERE is words in any order: a scenario or a service,
-C{active=100} and the like for a parameter of a point, and the metric, C{throughput}
-unless one is named. A claim is made for every point that all words apply to.
+about the median of A. WHERE is words in any order: a scenario, or a service if no
+scenario has that name, C{active=100} and the like for a parameter of a point, and the
+metric, C{throughput} unless one is named. A claim is made for every point that all
+words apply to.
 
 It is decided on the interval of the ratio or of the median: the claim is held if the
 whole interval satisfies it, refuted if no part of the interval does, and otherwise
@@ -95,6 +96,7 @@ class Claim:
             if name not in backends:
                 raise self._bad(f"{name!r}", backends)
         left = list(places)
+        scenarios = {each["scenario"] for each in left}
         for name in self.names:
             known = [each["scenario"] for each in left]
             known += [each["service"] for each in left]
@@ -102,7 +104,7 @@ class Claim:
                 raise self._bad(f"the metric {name!r}", BY_KEY)
             if name not in known:
                 raise self._bad(f"{name!r}", known)
-            left = [each for each in left if _named(each, name)]
+            left = [each for each in left if _named(each, name, scenarios)]
         for name, value in self.parameters.items():
             values = [_asked(each, name) for each in left]
             if value not in values:
@@ -116,11 +118,13 @@ class Claim:
                 raise self._bad(f"{name}={said}", there)
             left = [each for each in left if _asked(each, name) == value]
 
-    def applies(self, placed: Placed) -> bool:
+    def applies(self, placed: Placed, scenarios: Collection[str]) -> bool:
         """
         Whether the claim is made for a point.
+
+        @param scenarios: the names of all scenarios there are.
         """
-        return all(_named(placed, name) for name in self.names) and all(
+        return all(_named(placed, name, scenarios) for name in self.names) and all(
             _asked(placed, name) == value for name, value in self.parameters.items()
         )
 
@@ -206,8 +210,9 @@ def decide(claim: Claim, results: Results) -> list[Decision]:
     Decide a claim at each point of a run that it is made for.
     """
     places: dict[Where, dict[str, Cell]] = {}
+    scenarios = {cell["scenario"] for cell in results["cells"]}
     for cell in results["cells"]:
-        if claim.applies(cell):
+        if claim.applies(cell, scenarios):
             places.setdefault(placeOf(cell), {})[cell["backend"]] = cell
     return [_decided(claim, cells) for cells in places.values()]
 
@@ -273,8 +278,9 @@ def _found(
     return found["median"], found["low"], found["high"]
 
 
-def _named(placed: Placed, name: str) -> bool:
-    return name in (placed["scenario"], placed["service"])
+def _named(placed: Placed, name: str, scenarios: Collection[str]) -> bool:
+    # The service of the scenario sink is called stream, as another scenario is.
+    return name == placed["scenario" if name in scenarios else "service"]
 
 
 def _asked(placed: Placed, name: str) -> float | str | None:
