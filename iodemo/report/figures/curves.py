@@ -6,17 +6,20 @@ The lines of a figure: one for each backend, over what a scenario varies.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
 from iodemo.report import select, style
 from iodemo.report.figures.chart import LEAST, noiseBand, spanOf
 from iodemo.report.layout import Span
-from iodemo.report.plots import Band, Series, positionWidth
+from iodemo.report.plots import Band, Panel, Series, positionWidth
 from iodemo.report.select import Place
-from iodemo.results.metrics import scaleOf
+from iodemo.results.metrics import TIME, scaleOf
 from iodemo.results.schema import Cell, Results
+
+#: The metrics of the charts of response time.
+RESPONSE = ("latency_us.p99", "latency_us.p50")
 
 #: Where each value of a parameter goes on an axis.
 Along = dict[Any, float]
@@ -118,6 +121,48 @@ def noiseAlong(
             at = along[getattr(cell["parameters"], varied)]
             found[at] = (noise[0] / scale, noise[1] / scale)
     return found
+
+
+def responsePanels(
+    results: Results,
+    cells: Sequence[Cell],
+    varied: str,
+    along: Along,
+    bounds: Mapping[str, Iterable[float]] | None = None,
+    lower: float = 190.0,
+) -> tuple[Panel, Panel]:
+    """
+    Response time of each backend: the 99th percentile, and below it the median.
+
+    @param bounds: positions where a value is only a bound, by backend.
+    @param lower: the height of the second panel, in points.
+    """
+    tails, halves = (
+        [
+            # A logarithmic axis has no position for a failure.
+            replace(
+                one,
+                bounds=frozenset((bounds or {}).get(one.name, ())),
+                stopped=None,
+            )
+            for one in curves(results, cells, varied, along, metric)
+        ]
+        for metric in RESPONSE
+    )
+    ofTails, ofHalves = (
+        noiseAlong(results, cells, varied, along, metric) for metric in RESPONSE
+    )
+    title = f"99 of 100 answers come within: {TIME.axis} (log scale)"
+    explained = [*map(unexplained, halves)]
+    return (
+        Panel(title, tails, logarithmic=True, tall=310.0, noise=ofTails),
+        Panel(
+            *("half of them within", explained),
+            logarithmic=True,
+            tall=lower,
+            noise=ofHalves,
+        ),
+    )
 
 
 def bandsSaid(results: Results, series: Sequence[Series], along: Along) -> str:

@@ -6,7 +6,6 @@ Response time: its percentiles, and how idle or stalled connections change it.
 from __future__ import annotations
 
 import math
-from dataclasses import replace
 
 from iodemo.report import select, style
 from iodemo.report.figures.chart import (
@@ -22,13 +21,7 @@ from iodemo.report.figures.chart import (
     sourceOf,
     spanOf,
 )
-from iodemo.report.figures.curves import (
-    curves,
-    linesSaid,
-    noiseAlong,
-    positions,
-    unexplained,
-)
+from iodemo.report.figures.curves import RESPONSE, linesSaid, positions, responsePanels
 from iodemo.report.figures.memory import grown
 from iodemo.report.layout import Heading
 from iodemo.report.plots import Panel, Series, panels
@@ -43,7 +36,6 @@ PERCENTILES = ("p50", "p90", "p99", "p99.9", "max")
 # Of those, the ones with room for a band of noise.
 _NOISY = ("p50", "p99")
 _FELT = "latency_us.p50"
-_IDLE_METRICS = ("latency_us.p99", "latency_us.p50")
 
 # Where a percentile is on an axis that has as much room for the slowest tenth of all
 # responses as for the slowest hundredth of them, and so on, as HdrHistogram's plots
@@ -169,7 +161,7 @@ def againstIdle(results: Results) -> list[Chart]:
     found = []
     for same, group in groups.items():
         cells = [cell for there in group.values() for cell in there]
-        if len(group) > 1 and any(select.has(c, _IDLE_METRICS) for c in cells):
+        if len(group) > 1 and any(select.has(c, RESPONSE) for c in cells):
             found.append(_overIdle(results, same, group, cells))
     return found
 
@@ -179,42 +171,17 @@ def _overIdle(
 ) -> Chart:
     along = positions([place.point.idle for place in group])
     zero = "; 0 set apart" if 0 in along else ""
-    # There is no place for a failure on a logarithmic axis.
-    tails, halves = (
-        [
-            replace(one, stopped=None)
-            for one in curves(results, cells, "idle", along, metric)
-        ]
-        for metric in _IDLE_METRICS
-    )
-    noise = [
-        noiseAlong(results, cells, "idle", along, metric) for metric in _IDLE_METRICS
-    ]
+    upper, lower = responsePanels(results, cells, "idle", along, lower=250.0)
     title = "Response time against idle connections"
     figure = panels(
         Heading(
             title,
             f"{count(same.point.active)} busy connections, {same.conditions()}"
-            f"{NOISE_LABEL * bool(noise[0])}",
+            f"{NOISE_LABEL * bool(upper.noise)}",
             "",
             sourceOf(results),
         ),
-        [
-            Panel(
-                f"99 of 100 answers come within: {TIME.axis} (log scale)",
-                tails,
-                logarithmic=True,
-                tall=310.0,
-                noise=noise[0],
-            ),
-            Panel(
-                "half of them within",
-                [*map(unexplained, halves)],
-                logarithmic=True,
-                tall=250.0,
-                noise=noise[1],
-            ),
-        ],
+        [upper, lower],
         {at: count(value) for value, at in along.items()},
         f"idle connections (log scale{zero})",
     )
@@ -223,14 +190,14 @@ def _overIdle(
         "loop, while others are open and silent. Lines go through the medians; the "
         f"bands are the {select.intervalName(results)} over rounds."
     ]
-    if noise[0]:
+    if upper.noise:
         said.append(noiseCaption(results))
     if zero:
         said.append("0 is one step left of the first number, with no scale between.")
     said += map(sentence, select.failures(cells))
     back = {at: value for value, at in along.items()}
     alt = f"Two line charts above each other: {title.lower()}. " + linesSaid(
-        tails,
+        upper.series,
         lambda at, value: (
             f"99 of 100 within {quantities.duration(value * TIME.scale)} "
             f"at {count(back[at])}"

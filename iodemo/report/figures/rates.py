@@ -6,7 +6,6 @@ Response time over how many requests are due.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import replace
 
 from iodemo.bench.scenarios import RATE
 from iodemo.report import select
@@ -19,21 +18,17 @@ from iodemo.report.figures.chart import (
     sourceOf,
 )
 from iodemo.report.figures.curves import (
+    RESPONSE,
     bandsSaid,
-    curves,
-    noiseAlong,
     positions,
-    unexplained,
+    responsePanels,
 )
 from iodemo.report.layout import Heading
-from iodemo.report.plots import Band, Panel, Series, panels
+from iodemo.report.plots import panels
 from iodemo.report.select import Place, listed
 from iodemo.results import quantities
-from iodemo.results.metrics import TIME
 from iodemo.results.quantities import count
 from iodemo.results.schema import Cell, Results
-
-_RATE_METRICS = ("latency_us.p99", "latency_us.p50")
 
 
 def charts(results: Results) -> list[Chart]:
@@ -50,7 +45,7 @@ def charts(results: Results) -> list[Chart]:
     return [
         _overRates(results, varied, same, cells)
         for (varied, same), cells in groups.items()
-        if any(select.has(cell, _RATE_METRICS) for cell in cells)
+        if any(select.has(cell, RESPONSE) for cell in cells)
     ]
 
 
@@ -64,28 +59,16 @@ def _overRates(
         return float(getattr(cell["parameters"], varied))
 
     along = positions([due(cell) for cell in cells])
-    whole = [c for c in cells if c["status"] != "ok" or select.has(c, _RATE_METRICS)]
+    whole = [c for c in cells if c["status"] != "ok" or select.has(c, RESPONSE)]
 
     late: dict[str, list[float]] = {}
     for cell in whole:
         if cell["status"] == "ok" and not select.keptUp(cell):
             late.setdefault(cell["backend"], []).append(along[due(cell)])
 
-    def series(metric: str) -> list[Series]:
-        found = curves(results, whole, varied, along, metric)
-        if metric != _RATE_METRICS[0]:
-            found = [*map(unexplained, found)]
-        return [
-            # There is no place for a failure on a logarithmic axis.
-            replace(one, bounds=frozenset(late.get(one.name, ())), stopped=None)
-            for one in found
-        ]
-
-    def noise(metric: str) -> Band:
-        return noiseAlong(results, whole, varied, along, metric)
-
-    ones = series("latency_us.p99")
-    label = NOISE_LABEL * bool(noise("latency_us.p99"))
+    upper, lower = responsePanels(results, whole, varied, along, late)
+    ones = upper.series
+    label = NOISE_LABEL * bool(upper.noise)
     title = f"Response time against {of}"
     figure = panels(
         Heading(
@@ -94,22 +77,7 @@ def _overRates(
             "",
             sourceOf(results),
         ),
-        [
-            Panel(
-                f"99 of 100 answers come within: {TIME.axis} (log scale)",
-                ones,
-                logarithmic=True,
-                tall=310.0,
-                noise=noise("latency_us.p99"),
-            ),
-            Panel(
-                "half of them within",
-                series("latency_us.p50"),
-                logarithmic=True,
-                tall=190.0,
-                noise=noise("latency_us.p50"),
-            ),
-        ],
+        [upper, lower],
         {at: say(value) for value, at in along.items()},
         "requests due a second (log scale)"
         if varied == "rate"
