@@ -1,7 +1,7 @@
 # -*- test-case-name: tests.test_journal -*-
 """
-The journal of a run: a file beside C{results.json} that has a line for each round since
-the last cell was finished, and is there while a comparison runs.
+The journal of a run: a file beside C{results.json}, while a comparison runs. It has a
+line for each round, except the last one of a cell: that one is written with the cell.
 
 Facts. C{results.json} is written whole, so each time takes longer the more it holds. A
 process that SIGKILL ends writes nothing more, and what it has written is in the page
