@@ -22,8 +22,6 @@ from iodemo.results.diff import Change, Difference, Unpaired
 from iodemo.results.metrics import BY_KEY, COMPARED, Metric
 from iodemo.results.schema import Environment, Results
 
-_RATIO = 19  # columns of the terminal, for a ratio with its interval and verdict
-
 APART_NOTE = (
     "Rounds of two runs are not interleaved: a machine that was slower during one of "
     "them looks like a change of everything."
@@ -57,39 +55,28 @@ class DiffTable:
             yield Text(f"different: {what}", "yellow")
         yield Text()
         names = select.names(self._new)
-        # The same in all tables, so that they line up where there is room.
-        widths = [min(max(map(len, names), default=0), 16), _RATIO]
-        if sum(widths) + 2 * _RATIO + 8 > options.max_width:
-            widths = [1, 1]
         for title, group in select.groups(self._new).items():
             if self._changes.keys() & group.keys():
                 yield Text(f"{title}\n", "bold")
             for place in group:
                 if place in self._changes:
                     yield Text(place.load(), "underline")
-                    yield self._table(place, names, *widths)
+                    yield self._table(place, names)
                     yield Text()
         for sentence in _sentences(self._unpaired):
             yield Text(f"{sentence}\n", "yellow")
         yield from self._summary()
 
-    def _table(
-        self, place: Place, names: Sequence[str], first: int, others: int
-    ) -> Table:
-        """
-        @param first: the width of the column with names.
-        @param others: the width of every other column.
-        """
+    def _table(self, place: Place, names: Sequence[str]) -> Table:
         rows = self._changes[place]
         measured = {metric for changes in rows.values() for metric in changes}
         metrics = [key for key in COMPARED if key in measured]
         table = Table(
-            box=box.SIMPLE_HEAD, show_edge=False, pad_edge=False, padding=(0, 2, 0, 0)
+            box=box.SIMPLE_HEAD, show_edge=False, pad_edge=False, padding=(0, 1, 0, 0)
         )
-        table.add_column("backend", min_width=first, overflow="fold")
+        table.add_column("backend", overflow="fold")
         for key in metrics:
-            title = _title(place, BY_KEY[key])
-            table.add_column(title, min_width=others, overflow="fold")
+            table.add_column(_title(place, BY_KEY[key]), overflow="fold")
         for name in names:
             if name in rows:
                 cells = [_change(rows[name].get(key)) for key in metrics]

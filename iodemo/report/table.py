@@ -5,12 +5,12 @@ The comparison as a table in the terminal.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from textwrap import wrap
 
 from rich import box
-from rich.cells import cell_len
 from rich.console import Console, ConsoleOptions, RenderResult
+from rich.measure import Measurement
 from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
@@ -45,7 +45,7 @@ VERDICTS = {
 
 _STYLES = {"ok": "", "failed": "yellow", "skipped": "dim"}
 
-_SHORTEST_NAME = 9  # columns, into which a longer name is folded
+_UNBOUNDED = 10_000  # columns of a terminal in which every table has room
 
 Lines = list[str]
 
@@ -77,18 +77,14 @@ class ComparisonTable:
             yield Text(title + "\n", "bold")
             # A row takes one line if all of them can; else intervals and
             # verdicts go on a second.
-            wide = True
-            widths = self._widths(group, wide)
-            if sum(widths) + 2 * len(widths) > options.max_width:
-                wide = False
-                widths = self._widths(group, wide)
-                spare = options.max_width - sum(widths[1:]) - len(widths) + 1
-                widths[0] = min(widths[0], max(spare, _SHORTEST_NAME))
-                if spare < _SHORTEST_NAME:
-                    widths = [1] * len(widths)
-            for place, cells in group.items():
+            tables = [self._table(*each, wide=True) for each in group.items()]
+            unbounded = options.update_width(_UNBOUNDED)
+            widths = [Measurement.get(console, unbounded, each) for each in tables]
+            if max(width.maximum for width in widths) > options.max_width:
+                tables = [self._table(*each, wide=False) for each in group.items()]
+            for (place, cells), table in zip(group.items(), tables, strict=True):
                 yield Text(place.load(), "underline")
-                yield self._table(place, cells, widths, wide)
+                yield table
                 yield from _reasons(cells)
                 yield from self._trust(cells)
                 yield Text()
@@ -140,38 +136,37 @@ class ComparisonTable:
         if unstable:
             yield _below(Text(f"unstable: {', '.join(unstable)}", "yellow"))
 
-    def _table(
-        self, place: Place, cells: Sequence[Cell], widths: Sequence[int], wide: bool
-    ) -> Table:
+    def _table(self, place: Place, cells: Sequence[Cell], wide: bool) -> Table:
         table = Table(
             box=box.SIMPLE_HEAD,
             show_edge=False,
             pad_edge=False,
             padding=(0, 1, 0, 0) if wide else 0,
         )
-        for index, (title, width) in enumerate(
-            zip(self._header(place), widths, strict=True)
-        ):
-            # Folding loses nothing where cutting would.
-            table.add_column(
-                Text(title),
-                justify="right" if 0 < index < len(widths) - 1 else "left",
-                min_width=width,
-                overflow="fold",
-            )
+        first, *others, last = self._header(place)
+        # Folding loses nothing where cutting would.
+        table.add_column(first, overflow="fold")
+        for title in others:
+            table.add_column(title, justify="right", overflow="fold")
+        table.add_column(last, overflow="fold")
         reactors = sum(cell["backend"] not in select.REFERENCES for cell in cells)
         for index, cell in enumerate(cells):
             if 0 < index == reactors:
                 table.add_row()  # references are a block of their own
             *columns, verdict = self._columns(place, cell)
-            available = max(widths[0], _SHORTEST_NAME)
-            columns[0] = ["\n".join(wrap(cell["backend"], available))]
-            texts = [
-                Text(_joined(lines, wide), _STYLES[cell["status"]]) for lines in columns
-            ]
+            style = _STYLES[cell["status"]]
+            name = [cell["backend"]]
+            if not wide:
+                name = wrap(name[0], len(first), break_long_words=False)
             compared = select.against(self._comparisons, cell, place.metric)
-            style = VERDICTS[compared["verdict"]][1] if compared else ""
-            table.add_row(*texts, Text(_joined(verdict, wide), style))
+            table.add_row(
+                Text("\n".join(name), style),
+                *(Text(_joined(lines, wide), style) for lines in columns),
+                Text(
+                    _joined(verdict, wide),
+                    VERDICTS[compared["verdict"]][1] if compared else "",
+                ),
+            )
         return table
 
     def _calls(self, cells: Sequence[Cell]) -> Table:
@@ -191,18 +186,6 @@ class ComparisonTable:
             )
         return table
 
-    def _widths(self, group: Mapping[Place, Sequence[Cell]], wide: bool) -> list[int]:
-        """
-        The width of each column, so that the tables of a scenario line up.
-        """
-        widths = [cell_len(title) for title in self._header(next(iter(group)))]
-        for place, cells in group.items():
-            for cell in cells:
-                for index, lines in enumerate(self._columns(place, cell)):
-                    longest = max(map(cell_len, _joined(lines, wide).split("\n")))
-                    widths[index] = max(widths[index], longest)
-        return widths
-
     def _header(self, place: Place) -> list[str]:
         against = f"against {self._baseline}" if self._baseline else "comparison"
         if place.kind == "paced":
@@ -211,13 +194,13 @@ class ComparisonTable:
 
     def _columns(self, place: Place, cell: Cell) -> list[Lines]:
         """
-        The row of one cell, each column in the lines of a narrow table.
+        The row of one cell after its name, each column in the lines of a narrow table.
         """
         metrics = columnsOf(place.kind).values()
         if cell["status"] != "ok":
-            return [[cell["backend"]], [cell["status"]], *[[] for _ in metrics], []]
+            return [[cell["status"]], *[[] for _ in metrics], []]
         summary = cell["summary"]
-        columns = [[cell["backend"]], throughputSaid(cell)]
+        columns = [throughputSaid(cell)]
         for metric in metrics:
             found = summary.get(metric.key)
             said = metric.quantity.say(found["median"]) if found else MISSING
