@@ -169,7 +169,7 @@ class TableTests(SynchronousTestCase):
             "1024 or above\nshinyloop skipped: the run was interrupted\n",
             "\nMedians over the rounds, each with its range; latency in a closed loop."
             "\n"
-            "≥ the load was the limit: a lower bound.\n",
+            "≥: the load was the limit, so the value is a lower bound.\n",
         ):
             self.assertIn(expected, text)
 

@@ -20,7 +20,7 @@ from iodemo.report import figures
 from iodemo.report.figures import Chart
 from iodemo.results import claims, quantities, statistics
 from iodemo.results.claims import BadClaim, Claim
-from iodemo.results.metrics import BY_KEY
+from iodemo.results.metrics import BY_KEY, isLowerBound
 from iodemo.results.schema import Results
 from iodemo.writing import makeDirectory, writeFile
 
@@ -118,8 +118,7 @@ def _value(results: Results, claim: Claim, asked: str) -> str:
         raise BadClaim(f"{asked!r}: {cell['backend']} has no {claim.metric}")
     say = BY_KEY[claim.metric].quantity.say
     said = say(statistics.interval(measured)["median"])
-    isBound = cell["load_limited"] and claim.metric == "throughput"
-    return f"at least {said}" if isBound else said
+    return f"at least {said}" if isLowerBound(cell, claim.metric) else said
 
 
 def _shown(chart: Chart, image: str) -> str:

@@ -8,6 +8,7 @@ from __future__ import annotations
 from iodemo.report import select
 from iodemo.report.select import Place, listed
 from iodemo.results import quantities
+from iodemo.results.metrics import isLowerBound
 from iodemo.results.schema import Cell, Results
 
 _MANY = 4  # backends in one sentence, beyond which it only names the ends
@@ -84,7 +85,7 @@ def _named(ok: list[Cell], baseline: str | None) -> list[Cell]:
 
 
 def _said(cell: Cell) -> str:
-    least = "at least " if cell["load_limited"] else ""
+    least = "at least " * isLowerBound(cell, "throughput")
     median = cell["summary"]["throughput"]["median"]
     return least + quantities.rate(median / Place.of(cell).rateScale)
 

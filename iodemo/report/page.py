@@ -28,15 +28,14 @@ from twisted.web.template import (
 from iodemo.report import figures, select, stability
 from iodemo.report.figures import Chart
 from iodemo.report.headline import headline
-from iodemo.report.select import LOWER_BOUND, MISSING, Place, listed
+from iodemo.report.select import BOUND_NOTE, LOWER_BOUND, MISSING, Place, listed
 from iodemo.report.table import (
-    BOUND_NOTE,
     INTERRUPTED,
     comparisonSaid,
     throughputSaid,
 )
 from iodemo.results import costmodel, quantities
-from iodemo.results.metrics import BY_KEY, COMPARED, METRICS, Metric
+from iodemo.results.metrics import BY_KEY, COMPARED, METRICS, Metric, isLowerBound
 from iodemo.results.schema import Cell, Comparison, Results
 from iodemo.writing import makeDirectory, writeFile
 
@@ -175,7 +174,7 @@ def _verdicts(results: Results) -> Iterator[Flattenable]:
         if reasons:
             yield tags.ul([tags.li(reason) for reason in reasons], class_="reasons")
     if any(cell["load_limited"] for cell in results["cells"]):
-        yield tags.p(BOUND_NOTE)
+        yield tags.p(BOUND_NOTE.format(LOWER_BOUND.strip()))
     for note in (stability.noiseNote(results), stability.fewRounds(results)):
         if note is not None:
             yield tags.p(note)
@@ -228,12 +227,13 @@ def _verdict(cell: Cell, compared: Comparison | None) -> Tag:
     if compared is None:
         return tags.td(MISSING)
     ratio, verdict = comparisonSaid(compared)
-    bounded = cell["load_limited"] and compared["metric"] == "throughput"
     sign, word = verdict.split(" ")
     return tags.td(
         # Where there is no room the word is not seen, and still read aloud.
         tags.strong(f"{sign} ", tags.span(word, class_="word"), class_=word),
-        tags.small(_ratio(LOWER_BOUND * bounded + ratio)),
+        tags.small(
+            _ratio(LOWER_BOUND * isLowerBound(cell, compared["metric"]) + ratio)
+        ),
     )
 
 

@@ -33,6 +33,8 @@ REFERENCES = frozenset(model.name for model in MODELS if model.kind == "referenc
 
 MISSING = "–"  # noqa: RUF001
 LOWER_BOUND = "≥ "
+#: With the mark that such a value has in a table or in a figure.
+BOUND_NOTE = "{}: the load was the limit, so the value is a lower bound."
 
 #: The share of its core from which on a load is too busy not to matter.
 SATURATED = 0.8

@@ -16,16 +16,15 @@ from rich.table import Table
 from rich.text import Text
 
 from iodemo.report import select, stability
-from iodemo.report.select import LOWER_BOUND, MISSING, Place, listed
+from iodemo.report.select import BOUND_NOTE, LOWER_BOUND, MISSING, Place, listed
 from iodemo.results import quantities
-from iodemo.results.metrics import columnsOf
+from iodemo.results.metrics import columnsOf, isLowerBound
 from iodemo.results.schema import Cell, Comparison, Results
 
 INTERRUPTED = (
     "This run is not complete: it was interrupted, or still goes on. "
     "The numbers it had measured follow."
 )
-BOUND_NOTE = f"{LOWER_BOUND.strip()} the load was the limit: a lower bound."
 INTERVAL_NOTE = "Medians over the rounds, each with its {}; latency in a closed loop."
 RATE_NOTE = (
     "Requests due at a rate: an open loop, where latency counts from when each was "
@@ -101,7 +100,7 @@ class ComparisonTable:
         if any(cell["status"] == "ok" for cell in cells):
             yield Text(INTERVAL_NOTE.format(select.intervalName(self._results)), "dim")
         if any(cell["load_limited"] for cell in cells):
-            yield Text(BOUND_NOTE, "dim")
+            yield Text(BOUND_NOTE.format(LOWER_BOUND.strip()), "dim")
         if any(place.kind == "multiplexer" for place in select.places(self._results)):
             yield Text(PIPES_NOTE, "dim")
         if any(place.kind == "paced" for place in select.places(self._results)):
@@ -216,7 +215,7 @@ def throughputSaid(cell: Cell) -> Lines:
     The throughput of an ok cell, and its interval.
     """
     interval = cell["summary"]["throughput"]
-    bound = LOWER_BOUND if cell["load_limited"] else ""
+    bound = LOWER_BOUND * isLowerBound(cell, "throughput")
     scale = Place.of(cell).rateScale
     low, high = (quantities.rate(each / scale) for each in select.between(interval))
     median = bound + quantities.rate(interval["median"] / scale)

@@ -28,7 +28,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from iodemo.results import statistics
-from iodemo.results.metrics import BY_KEY
+from iodemo.results.metrics import BY_KEY, isLowerBound
 from iodemo.results.schema import DEFAULTS, Cell, Placed, Results, Where, placeOf
 
 Answer = Literal["held", "refuted", "undecided"]
@@ -257,9 +257,7 @@ def _decided(claim: Claim, cells: dict[str, Cell]) -> Decision:
         few = f"fewer than {statistics.FEWEST_ROUNDS} rounds decide nothing"
         return Decision(place, "undecided", value, (low, high), few)
     limited = [
-        name
-        for name in claim.backends
-        if claim.metric == "throughput" and cells[name]["load_limited"]
+        name for name in claim.backends if isLowerBound(cells[name], claim.metric)
     ]
     if claim.backend in limited:
         high = math.inf

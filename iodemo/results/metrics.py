@@ -17,7 +17,7 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 from iodemo.results import quantities
-from iodemo.results.schema import PERCENTILES, Latency, Round
+from iodemo.results.schema import PERCENTILES, Cell, Latency, Round
 
 #: The subject of a scenario, on which the columns of its table depend: requests in a
 #: closed loop, requests due at a rate, connections that are held, bytes that flow one
@@ -311,6 +311,14 @@ def columnsOf(kind: Kind) -> dict[str, Metric]:
     The columns of a table in the terminal, by their titles.
     """
     return {each.columns[kind]: each for each in METRICS if kind in each.columns}
+
+
+def isLowerBound(cell: Cell, key: str) -> bool:
+    """
+    Whether the value of a metric in a cell is a lower bound: a throughput, if the load
+    was the limit and not the server.
+    """
+    return key == "throughput" and cell["load_limited"]
 
 
 def scaleOf(key: str) -> float:

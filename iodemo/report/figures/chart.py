@@ -20,7 +20,6 @@ from iodemo.results.schema import Cell, Results
 
 MEMORY = "server_rss_kib"
 NOISE_LABEL = "; striped: noise"
-BOUNDS_NOTE = "Hollow: the load was the limit, so the value is a lower bound."
 
 # There is no place for nothing on a logarithmic axis.
 LEAST = 1e-3

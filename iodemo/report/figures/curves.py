@@ -15,7 +15,7 @@ from iodemo.report.figures.chart import LEAST, noiseBand, spanOf
 from iodemo.report.layout import Span
 from iodemo.report.plots import Band, Panel, Series, positionWidth
 from iodemo.report.select import Place
-from iodemo.results.metrics import TIME, scaleOf
+from iodemo.results.metrics import TIME, isLowerBound, scaleOf
 from iodemo.results.schema import Cell, Results
 
 #: The metrics of the charts of response time.
@@ -90,7 +90,7 @@ def _curve(
                 max(each / scale, LEAST) for each in spanOf(cell, metric)
             )
             spans[at] = (low, median, high)
-            if cell["load_limited"] and metric == "throughput":
+            if isLowerBound(cell, metric):
                 bounds.add(at)
             ending = stopped = None
         elif ending is None:

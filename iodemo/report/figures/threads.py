@@ -10,7 +10,6 @@ from collections.abc import Sequence
 from iodemo.models import BASELINE, MODELS
 from iodemo.report import select
 from iodemo.report.figures.chart import (
-    BOUNDS_NOTE,
     MEMORY,
     NOISE_LABEL,
     Chart,
@@ -27,7 +26,7 @@ from iodemo.report.figures.curves import (
 )
 from iodemo.report.layout import Heading
 from iodemo.report.plots import Band, Panel, Series, panels
-from iodemo.report.select import Place
+from iodemo.report.select import BOUND_NOTE, Place
 from iodemo.results import quantities
 from iodemo.results.metrics import BY_KEY
 from iodemo.results.quantities import count
@@ -115,7 +114,7 @@ def _overBusy(
     if noise("throughput"):
         said.append(noiseCaption(results))
     if any(one.bounds for one in throughput):
-        said.append(BOUNDS_NOTE)
+        said.append(BOUND_NOTE.format("Hollow"))
     said += map(sentence, select.failures(cells))
     alt = f"Three line charts above each other: {title.lower()}. " + " ".join(
         f"{name}: "

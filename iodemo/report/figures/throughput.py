@@ -7,7 +7,6 @@ from __future__ import annotations
 
 from iodemo.report import select
 from iodemo.report.figures.chart import (
-    BOUNDS_NOTE,
     NOISE_LABEL,
     Chart,
     capital,
@@ -26,7 +25,7 @@ from iodemo.report.figures.curves import (
 )
 from iodemo.report.layout import Heading
 from iodemo.report.plots import lines
-from iodemo.report.select import Place
+from iodemo.report.select import BOUND_NOTE, Place
 from iodemo.results import quantities
 from iodemo.results.quantities import count
 from iodemo.results.schema import Cell, Results
@@ -91,7 +90,7 @@ def _overConnections(
     if noise:
         said.append(noiseCaption(results))
     if any(one.bounds for one in series):
-        said.append(BOUNDS_NOTE)
+        said.append(BOUND_NOTE.format("Hollow"))
     if zero:
         said.append("0 is one step left of the first number, with no scale between.")
     said += [sentence(failure) for failure in select.failures(cells)]
