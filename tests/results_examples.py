@@ -106,7 +106,7 @@ def parameters(active: int, idle: int = 0, payload: int = 64, **others: Any) -> 
 def okCell(
     scenario: str,
     backend: str,
-    asked: Point,
+    point: Point,
     throughput: float,
     kibPerConnection: float = 6.0,
     switches: float = 0.001,
@@ -119,8 +119,8 @@ def okCell(
     """
     rates = [throughput * factor for factor in WOBBLE]
     cpu = [0.98e6 / rate for rate in rates]
-    response = [asked.active / rate * 1e6 for rate in rates]
-    connections = asked.active + asked.idle
+    response = [point.active / rate * 1e6 for rate in rates]
+    connections = point.active + point.idle
     rss = 38000 + int(kibPerConnection * connections)
     tail = {"p50": 0.95, "p90": 1.2, "p99": 1.9, "p99.9": 4.1, "max": 14.0}
     rounds: list[Round] = [
@@ -163,7 +163,7 @@ def okCell(
         "scenario": scenario,
         "service": "echo",
         "backend": backend,
-        "parameters": asked,
+        "parameters": point,
         "status": "ok",
         "reason": None,
         "load_limited": False,
@@ -181,9 +181,9 @@ def pipesCell(backend: str, ready: int, watched: int, call: float) -> Cell:
     """
     A cell of pipes, with C{call} microseconds in the multiplexer.
     """
-    asked = parameters(ready, watched - ready, payload=1)
+    point = parameters(ready, watched - ready, payload=1)
     whole = call + 1.8 * ready
-    cell = okCell("multiplexer", backend, asked, 1e6 / whole)
+    cell = okCell("multiplexer", backend, point, 1e6 / whole)
     cell["service"] = "pipes"
     cell["summary"]["latency_us.p50"] = interval(whole * factor for factor in WOBBLE)
     cell["summary"]["us_per_call"] = interval(call * factor for factor in WOBBLE)
@@ -199,13 +199,13 @@ def pipesCell(backend: str, ready: int, watched: int, call: float) -> Cell:
 
 
 def failedCell(
-    scenario: str, backend: str, asked: Point, reason: str = SELECT_LIMIT
+    scenario: str, backend: str, point: Point, reason: str = SELECT_LIMIT
 ) -> Cell:
     return {
         "scenario": scenario,
         "service": "echo",
         "backend": backend,
-        "parameters": asked,
+        "parameters": point,
         "status": "failed",
         "reason": reason,
         "load_limited": False,
@@ -217,10 +217,10 @@ def failedCell(
 def skippedCell(
     scenario: str,
     backend: str,
-    asked: Point,
+    point: Point,
     reason: str = "the run was interrupted",
 ) -> Cell:
-    cell = failedCell(scenario, backend, asked, reason)
+    cell = failedCell(scenario, backend, point, reason)
     cell["status"] = "skipped"
     return cell
 
@@ -445,13 +445,13 @@ def sweep(
     """
     The cells of the first two scenarios.
     """
-    asked = {
+    points = {
         "idle": [parameters(10, each) for each in IDLE],
         "active": [parameters(each) for each in ACTIVE],
     }
     cells = []
     for scenario, curves in (("idle", idle), ("active", active)):
-        for index, point in enumerate(asked[scenario]):
+        for index, point in enumerate(points[scenario]):
             for number, (backend, curve) in enumerate(curves.items()):
                 rate = curve[index]
                 if rate is None:

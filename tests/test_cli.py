@@ -1398,10 +1398,10 @@ class InterruptTests(CommandTestCase):
         self.interrupt(signal.SIGINT, 2, "--output=out")
         (self.directory / "out" / "journal.jsonl").write_text("nonsense\n")
         output = self.succeeds(*self.command, "--output=out")
-        (aside,) = (self.directory / "out").glob("results.*T*.json")
+        (kept,) = (self.directory / "out").glob("results.*T*.json")
         (rounds,) = (self.directory / "out").glob("journal.*T*.jsonl")
         reason = "out/journal.jsonl: not a journal: not a whole JSON file"
-        self.assertIn(f"is kept as {aside.name}: {reason}", output)
+        self.assertIn(f"is kept as {kept.name}: {reason}", output)
         self.assertEqual(rounds.read_text(), "nonsense\n")
 
     def test_onlyJournal(self) -> None:
@@ -1437,9 +1437,9 @@ class InterruptTests(CommandTestCase):
         self.interrupt(signal.SIGINT, 2, "--output=out")
         earlier = self.kept("out")
         output = self.succeeds(*self.command, "--seconds=0.1", "--output=out")
-        (aside,) = (self.directory / "out").glob("results.*T*.json")
-        self.assertIn(f"is kept as {aside.name}: it was to measure something", output)
-        self.assertEqual(file.read(aside), earlier)
+        (kept,) = (self.directory / "out").glob("results.*T*.json")
+        self.assertIn(f"is kept as {kept.name}: it was to measure something", output)
+        self.assertEqual(file.read(kept), earlier)
         self.assertTrue(file.read(self.directory / "out")["complete"])
 
 

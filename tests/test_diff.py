@@ -171,19 +171,19 @@ class DifferenceTests(SynchronousTestCase):
             *(("active", 11), ("idle", 5), ("payload", 65), ("rate", 1.0)),
             *(("tls", True), ("churn", True), ("share", 0.5), ("stalled", 1)),
         ):
-            asked = structs.replace(POINT, **{name: value})
+            point = structs.replace(POINT, **{name: value})
             (one, other) = difference(
                 results([okCell("idle", "epoll", POINT, 1.0)]),
-                results([okCell("idle", "epoll", asked, 1.0)]),
+                results([okCell("idle", "epoll", point, 1.0)]),
             )["unpaired"]
             self.assertEqual((one["new"], other["old"]), (None, None), name)
         older = {
             name: getattr(POINT, name)
             for name in ("active", "idle", "payload", "rate", "tls")
         }
-        asked = decoded(json.dumps(older), Point)
+        point = decoded(json.dumps(older), Point)
         self.change(
-            okCell("idle", "epoll", POINT, 1.0), okCell("idle", "epoll", asked, 1.0)
+            okCell("idle", "epoll", POINT, 1.0), okCell("idle", "epoll", point, 1.0)
         )
 
     def test_extremes(self) -> None:

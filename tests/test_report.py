@@ -286,9 +286,9 @@ class TableTests(SynchronousTestCase):
         """
         Points that differ only in stalled connections are different points.
         """
-        asked = parameters(100, stalled=10)
+        point = parameters(100, stalled=10)
         cells = [
-            okCell("slow", "epoll", each, 20000.0) for each in (parameters(100), asked)
+            okCell("slow", "epoll", each, 20000.0) for each in (parameters(100), point)
         ]
         text = terminal(results(cells), 80)
         for expected in (
@@ -300,7 +300,7 @@ class TableTests(SynchronousTestCase):
         self.assertIn("with 10 stalled 4.75 ms", charts["slow"].alt)
         self.assertEqual(greys(charts["slow"]), 0)
         cells += [
-            okCell("slow", "poll", each, 19000.0) for each in (parameters(100), asked)
+            okCell("slow", "poll", each, 19000.0) for each in (parameters(100), point)
         ]
         noisy = figures.drawn(controlled(results(cells), 1.1))
         (chart,) = (chart for chart in noisy if chart.name == "slow")
@@ -381,7 +381,7 @@ class TableTests(SynchronousTestCase):
             ],
         )
         said = (
-            "proactor is said to ask read, write, epoll_wait; seen without read, "
+            "proactor is listed with read, write, epoll_wait; seen without read, "
             "write and with recvfrom, sendto."
         )
         self.assertIn(said, " ".join(lines))
@@ -521,7 +521,7 @@ class ReadingTests(SynchronousTestCase):
         self.assertEqual(
             select.contradictions(results(cells)),
             {
-                "epoll": "said to ask epoll_wait, recv, epoll_ctl, send; seen without "
+                "epoll": "listed with epoll_wait, recv, epoll_ctl, send; seen without "
                 "epoll_ctl"
             },
         )
@@ -536,7 +536,7 @@ class ReadingTests(SynchronousTestCase):
         web = okCell("http", "c-epoll", parameters(10), 1e4, calls=CALLS["poll"])
         web["service"] = "http"
         echo = okCell("active", "c-epoll", parameters(10), 1e4, calls=CALLS["c-epoll"])
-        said = "said to ask epoll_wait, recv, send; seen "
+        said = "listed with epoll_wait, recv, send; seen "
         said += "without epoll_wait and with poll"
         for cells, where in (([echo, web], " (http)"), ([web], "")):
             self.assertEqual(
@@ -1211,9 +1211,9 @@ class FiguresTests(SynchronousTestCase):
         """
         run = twelveBackends()
         for index, cell in enumerate(run["cells"]):
-            asked = cell["parameters"]
-            if (cell["backend"], asked.active) == ("threads", 1000):
-                run["cells"][index] = failedCell("active", "threads", asked, "too many")
+            point = cell["parameters"]
+            if (cell["backend"], point.active) == ("threads", 1000):
+                run["cells"][index] = failedCell("active", "threads", point, "too many")
         chart = self.threads(run)
         for panel, name in zip(
             chart.figure.axes,
@@ -1476,8 +1476,8 @@ class FiguresTests(SynchronousTestCase):
         cells = []
         for payload in (64, 65536):
             for idle in (0, 100):
-                asked = parameters(10, idle, payload)
-                cells.append(okCell("idle", "epoll", asked, 1000.0))
+                point = parameters(10, idle, payload)
+                cells.append(okCell("idle", "epoll", point, 1000.0))
         self.assertEqual(len(set(self.names(results(cells)))), 8)
 
     def test_sameBytes(self) -> None:
@@ -1670,7 +1670,7 @@ class PageTests(SynchronousTestCase):
             "closed loop",
             "The cost of a request",
             "4.12 epoll_ctl, 1 recvfrom, 1 sendto, 0.1 epoll_wait",
-            "proactor is said to ask read, write, epoll_wait; seen without",
+            "proactor is listed with read, write, epoll_wait; seen without",
         ):
             self.assertIn(expected, text)
 

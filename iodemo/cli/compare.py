@@ -233,9 +233,9 @@ def _measure(plan: Plan, output: Path | None, required: Requirements) -> None:
                     highlight=False,
                 )
             elif path.exists():
-                aside = _setAside(path)
+                kept = _renamed(path)
                 if why is not None:
-                    said = f"The run that was here is kept as {aside.name}"
+                    said = f"The run that was here is kept as {kept.name}"
                     console.print(
                         f"{said}: {why}.", highlight=False, markup=False, soft_wrap=True
                     )
@@ -324,7 +324,7 @@ def _earlier(plan: Plan, directory: Path) -> tuple[Results | None, str | None]:
     return earlier, None
 
 
-def _setAside(path: Path) -> Path:
+def _renamed(path: Path) -> Path:
     """
     Rename results that are there: they are never lost to later ones.
     """

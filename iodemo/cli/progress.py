@@ -59,7 +59,7 @@ class ComparisonProgress(ComparisonObserver):
 
     def roundBegan(self, scenario: Scenario, point: Point, backend: str) -> None:
         """See L{ComparisonObserver.roundBegan}."""
-        where = f"{scenario.name}: {Place.of(placed(scenario, point)).load()}"
+        where = f"{scenario.name}: {Place.of(placed(scenario, point)).label()}"
         self._bar.update(self._task, description=f"{where}: {backend}")
 
     def roundsEnded(self, seconds: float) -> None:
@@ -76,7 +76,7 @@ class ComparisonProgress(ComparisonObserver):
 
     def _printCell(self, cell: Cell, name: str) -> None:
         place = Place.of(cell)
-        line = Text(f"{place.scenario}: {place.load()}: {name} ")
+        line = Text(f"{place.scenario}: {place.label()}: {name} ")
         if cell["status"] == "ok":
             throughput = cell["summary"]["throughput"]["median"] / place.rateScale
             line.append(f"{rate(throughput)} {place.counted} a second")

@@ -5,11 +5,12 @@ Reports: tables, figures and the page, made from results alone. Nothing here mea
 Words besides those of L{iodemo.results}:
 
   - B{chart}: a figure, with its caption and the same numbers in words (C{alt}).
-  - B{series}: one line of a chart. Its B{span} at a position is low, median and high.
+  - B{series}: the values of one backend in a chart, joined by a line unless the axis
+    has words. Its B{span} at a position is low, median and high.
   - B{row}: one backend in a chart of bars or dots.
   - B{look}: the colour, marker and line of a backend, the same in every figure.
   - B{conditions}: what all points of a table or chart have in common.
-  - B{load}: what differs between them.
+  - B{label} of a point: what differs between them, such as the connections.
 """
 
 import logging

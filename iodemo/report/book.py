@@ -53,21 +53,21 @@ def write(results: Results, directory: Path) -> list[Path]:
     return pages
 
 
-def quoted(results: Results, asked: str) -> str:
+def quoted(results: Results, text: str) -> str:
     """
     A number of a run, in words.
 
-    @param asked: C{[WHERE:] A/B} for the ratio of two backends, or C{[WHERE:] A} for
-        what one did. WHERE is as in a claim (L{iodemo.results.claims}), and must
-        leave one point.
-    @raise BadClaim: if nothing was measured there, or C{asked} has another form.
+    @param text: C{[WHERE:] A/B} for the ratio of two backends, or C{[WHERE:] A}
+        for the median of one. WHERE is as in a claim (L{iodemo.results.claims}), and
+        must leave one point.
+    @raise BadClaim: if nothing was measured there, or C{text} has another form.
     """
-    where, colon, backends = asked.rpartition(":")
+    where, colon, backends = text.rpartition(":")
     first, slash, _ = (each.strip() for each in backends.partition("/"))
     if not _BACKEND.fullmatch(first):
-        raise BadClaim(f"{asked!r} is nothing such as 'idle idle=1000: uring/epoll'")
+        raise BadClaim(f"{text!r} is nothing such as 'idle idle=1000: uring/epoll'")
     claim = claims.parse(f"{where}{colon}{backends} > 0")
-    return _ratio(results, claim, asked) if slash else _value(results, claim, asked)
+    return _ratio(results, claim, text) if slash else _value(results, claim, text)
 
 
 def machine(results: Results) -> str:
@@ -83,16 +83,16 @@ def machine(results: Results) -> str:
     )
 
 
-def _ratio(results: Results, claim: Claim, asked: str) -> str:
+def _ratio(results: Results, claim: Claim, text: str) -> str:
     decisions = claims.decide(claim, results)
     if len(decisions) != 1:
-        raise BadClaim(f"{asked!r} was measured at {len(decisions)} points, not at one")
+        raise BadClaim(f"{text!r} was measured at {len(decisions)} points, not at one")
     (decision,) = decisions
     if decision.value is None or decision.interval is None:
-        raise BadClaim(f"{asked!r}: {decision.reason}")
+        raise BadClaim(f"{text!r}: {decision.reason}")
     low, high = decision.interval
     if low == 0 and math.isinf(high):
-        raise BadClaim(f"{asked!r}: {decision.reason}")
+        raise BadClaim(f"{text!r}: {decision.reason}")
     if math.isinf(high):
         return f"at least {quantities.ratio(low)} times"
     if low == 0:
@@ -101,7 +101,7 @@ def _ratio(results: Results, claim: Claim, asked: str) -> str:
     return f"{said} ({quantities.ratio(low)} to {quantities.ratio(high)})"
 
 
-def _value(results: Results, claim: Claim, asked: str) -> str:
+def _value(results: Results, claim: Claim, text: str) -> str:
     scenarios = {cell["scenario"] for cell in results["cells"]}
     found = [
         cell
@@ -109,13 +109,13 @@ def _value(results: Results, claim: Claim, asked: str) -> str:
         if cell["backend"] == claim.backend and claim.applies(cell, scenarios)
     ]
     if len(found) != 1:
-        raise BadClaim(f"{asked!r} was measured at {len(found)} points, not at one")
+        raise BadClaim(f"{text!r} was measured at {len(found)} points, not at one")
     (cell,) = found
     if cell["status"] != "ok":
-        raise BadClaim(f"{asked!r}: {cell['backend']} {cell['status']}")
+        raise BadClaim(f"{text!r}: {cell['backend']} {cell['status']}")
     measured = statistics.metrics(cell["rounds"]).get(claim.metric)
     if measured is None:
-        raise BadClaim(f"{asked!r}: {cell['backend']} has no {claim.metric}")
+        raise BadClaim(f"{text!r}: {cell['backend']} has no {claim.metric}")
     say = BY_KEY[claim.metric].quantity.say
     said = say(statistics.interval(measured)["median"])
     return f"at least {said}" if isLowerBound(cell, claim.metric) else said

@@ -70,7 +70,7 @@ class ClaimTable:
 
 def _where(claim: Claim, decision: Decision) -> str:
     place = Place.of(decision.place)
-    where = f"{place.scenario}: {place.short()}"
+    where = f"{place.scenario}: {place.shortLabel()}"
     return where if claim.metric == "throughput" else f"{where}, {claim.metric}"
 
 

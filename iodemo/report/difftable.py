@@ -60,7 +60,7 @@ class DiffTable:
                 yield Text(f"{title}\n", "bold")
             for place in group:
                 if place in self._changes:
-                    yield Text(place.load(), "underline")
+                    yield Text(place.label(), "underline")
                     yield self._table(place, names)
                     yield Text()
         for sentence in _sentences(self._unpaired):
@@ -150,7 +150,7 @@ def _sentences(unpaired: Sequence[Unpaired]) -> Iterator[str]:
         alike: dict[tuple[str, ...], dict[str, list[str]]] = {}
         for place, backends in places.items():
             scenarios = alike.setdefault(tuple(backends), {})
-            scenarios.setdefault(place.scenario, []).append(place.short())
+            scenarios.setdefault(place.scenario, []).append(place.shortLabel())
         for those, scenarios in alike.items():
             where = "; ".join(
                 f"{name}: {', '.join(at)}" for name, at in scenarios.items()

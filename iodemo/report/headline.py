@@ -22,10 +22,10 @@ def headline(results: Results) -> str:
     none.
     """
     backends = select.names(results)
-    told = [name for name in backends if name not in select.REFERENCES] or backends
+    reactors = [name for name in backends if name not in select.REFERENCES]
     places = {}
     for place, cells in select.places(results).items():
-        those = [cell for cell in cells if cell["backend"] in told]
+        those = [cell for cell in cells if cell["backend"] in (reactors or backends)]
         if any(select.has(cell, [_metric(place)]) for cell in those):
             places[place] = those
     if not places:
@@ -101,4 +101,4 @@ def _duration(cell: Cell, metric: str) -> str:
 def _connections(place: Place) -> str:
     if place.point.idle and place.kind != "multiplexer":
         return f"{quantities.count(place.point.idle)} idle connections"
-    return place.load()
+    return place.label()

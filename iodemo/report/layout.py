@@ -120,10 +120,10 @@ def roomiest(
                 & (taken[:, 1] > y - 5)
                 & (taken[:, 1] < y + box[1] + 5)
             ).sum()
-            aside = numpy.hypot(
+            distance = numpy.hypot(
                 x + box[0] / 2 - mark[0], 1.5 * (y + box[1] / 2 - mark[1])
             )
-            cost = 30 * float(hidden) + float(aside)
+            cost = 30 * float(hidden) + float(distance)
             if cost < best[0]:
                 cost += 8 * _crossed(mark, nearest(box, (x, y), mark), others)
             best = min(best, (cost, (float(x), float(y))))

@@ -161,12 +161,12 @@ def _verdicts(results: Results) -> Iterator[Flattenable]:
             elif metric in compared:
                 yield tags.details(tags.summary(BY_KEY[metric].compared), table)
         reasons = [
-            f"Did not keep up with {place.load()}: {listed(those)}."
+            f"Did not keep up with {place.label()}: {listed(those)}."
             for place, cells in group.items()
             if (those := select.fellBehind(cells))
         ]
         reasons += [
-            f"{_LOAD_NOTE} at {place.load()}: {listed(those)} of its core."
+            f"{_LOAD_NOTE} at {place.label()}: {listed(those)} of its core."
             for place, cells in group.items()
             if (those := select.loadSaturated(cells))
         ]
@@ -188,7 +188,7 @@ def _verdictTable(results: Results, group: dict[Place, list[Cell]], metric: str)
     there = {cell["backend"] for cells in group.values() for cell in cells}
     compared = select.comparisons(results)
     baseline = select.baseline(results)
-    labels = [place.load() for place in group]
+    labels = [place.label() for place in group]
     body = []
     for backend in select.names(results):
         if backend not in there:
@@ -350,7 +350,7 @@ def _cells(results: Results) -> Iterator[Tag]:
         for place, cells in group.items():
             body.append(
                 tags.tr(
-                    tags.th(tags.span(place.load()), colspan=str(len(titles))),
+                    tags.th(tags.span(place.label()), colspan=str(len(titles))),
                     class_="place",
                 )
             )

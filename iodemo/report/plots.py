@@ -50,7 +50,7 @@ class Series:
     @ivar bounds: the positions whose value is a lower bound.
     @ivar ending: what happened, if it does not reach the last position.
     @ivar stopped: the first position at which it failed.
-    @ivar aside: whether it is there for comparison only.
+    @ivar published: whether it is of a publication, for comparison only.
     @ivar whiskered: whether its intervals are whiskers, and no band.
     """
 
@@ -60,7 +60,7 @@ class Series:
     bounds: frozenset[float] = frozenset()
     ending: str | None = None
     stopped: float | None = None
-    aside: bool = False
+    published: bool = False
     whiskered: bool = False
 
 
@@ -197,7 +197,7 @@ def panels(
         axes.grid(axis="y", color=RULE)
         _noise(axes, panel.noise, wider)
         series = _beside(panel.series, wider)
-        for one in sorted(series, key=lambda one: not one.aside):
+        for one in sorted(series, key=lambda one: not one.published):
             _line(axes, one, None)
         _names(axes, tips, last + wider / 2, (wide, tall))
         _endings(axes, series, (wide, tall), tips)
@@ -213,7 +213,7 @@ def positionWidth(series: Sequence[Series], positions: Iterable[float]) -> float
     each other: their values then stand side by side, with whiskers. Otherwise nothing.
     """
     places = sorted(positions)
-    if len(series) <= 6 or len(places) > 3 or any(one.aside for one in series):
+    if len(series) <= 6 or len(places) > 3 or any(one.published for one in series):
         return 0.0
     return 0.6 * min((b - a for a, b in pairwise(places)), default=1.0)
 
@@ -236,13 +236,13 @@ def _beside(series: Sequence[Series], wider: float) -> Sequence[Series]:
     step = wider / (len(series) - 1)
     found = []
     for index, one in enumerate(series):
-        aside = index * step - wider / 2
+        shift = index * step - wider / 2
         found.append(
             replace(
                 one,
-                spans={at + aside: span for at, span in one.spans.items()},
-                bounds=frozenset(at + aside for at in one.bounds),
-                stopped=None if one.stopped is None else one.stopped + aside,
+                spans={at + shift: span for at, span in one.spans.items()},
+                bounds=frozenset(at + shift for at in one.bounds),
+                stopped=None if one.stopped is None else one.stopped + shift,
                 whiskered=True,
             )
         )
@@ -373,14 +373,14 @@ def _line(axes: Axes, one: Series, label: str | None) -> None:
     color = one.look.color
     if len(xs) == 1 or one.whiskered:
         axes.vlines(xs, low, high, color=color, lw=1.6)
-    elif not one.aside:
+    elif not one.published:
         axes.fill_between(xs, low, high, color=color, alpha=0.15, lw=0)
     axes.plot(
         xs,
         median,
         color=color,
         ls=one.look.line,
-        lw=1.2 if one.aside or one.whiskered else 2.4,
+        lw=1.2 if one.published or one.whiskered else 2.4,
         marker=one.look.marker,
         ms=_size(one),
         mec="white",
@@ -404,7 +404,7 @@ def _line(axes: Axes, one: Series, label: str | None) -> None:
 def _size(one: Series) -> float:
     # A star of the same width has far less of an area.
     size = 13.0 if one.look.marker == "*" else 9.0
-    return 0.6 * size if one.aside else size
+    return 0.6 * size if one.published else size
 
 
 def _endings(

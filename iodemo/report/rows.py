@@ -75,7 +75,7 @@ def bars(
     for number, row in enumerate(rows):
         start = 0.0
         for part, (_, length, _) in row.spans.items():
-            # Other parts are pale and hatched: told apart on a grey print.
+            # Other parts are pale and hatched, so that a grey print shows them apart.
             hatch = hatches.setdefault(part, _HATCHES[len(hatches) % len(_HATCHES)])
             axes.barh(
                 number,

@@ -139,13 +139,13 @@ class Place(NamedTuple):
             return f"a request is a line of {size} B, heard by one member"
         return ", ".join([self.service, *self.point.conditions()])
 
-    def load(self) -> str:
+    def label(self) -> str:
         """
         The parameters that differ between the points of a scenario: connections, rate.
         """
-        return ", ".join([self._load(), *self.point.others()])
+        return ", ".join([self._label(), *self.point.others()])
 
-    def _load(self) -> str:
+    def _label(self) -> str:
         point = self.point
         active = count(point.active)
         if self.kind == "multiplexer":
@@ -155,14 +155,18 @@ class Place(NamedTuple):
             if point.rate is not None:
                 rate = f"{count(point.rate)} requests a second"
             others = point.idle + point.stalled
-            on = f"{self._short()} connections" if others else f"{active} connections"
+            on = (
+                f"{self._shortLabel()} connections"
+                if others
+                else f"{active} connections"
+            )
             return f"{rate} due on {on}"
         if self.kind == "held":
             return f"{count(point.connections)} connections, {active} of them busy"
         if self.kind == "chat":
             return f"{count(point.connections)} members"
         if point.stalled:
-            return f"{self._short()} connections"
+            return f"{self._shortLabel()} connections"
         if point.idle:
             return f"{active} busy, {count(point.idle)} idle connections"
         connections = f"connection{'s' * (point.active != 1)}"
@@ -170,13 +174,13 @@ class Place(NamedTuple):
             return f"{active} {connections} at a time"
         return f"{active} busy {connections}"
 
-    def short(self) -> str:
+    def shortLabel(self) -> str:
         """
         The same in fewer words.
         """
-        return ", ".join([self._short(), *self.point.others()])
+        return ", ".join([self._shortLabel(), *self.point.others()])
 
-    def _short(self) -> str:
+    def _shortLabel(self) -> str:
         point = self.point
         if self.kind == "multiplexer":
             return f"{count(point.active)} of {count(point.connections)} ready"
@@ -310,7 +314,7 @@ def contradictions(results: Results) -> dict[str, str]:
         }
         if said:
             labels = ", ".join(model.kernelCalls)
-            found[model.name] = f"said to ask {labels}; seen {listed(sorted(said))}"
+            found[model.name] = f"listed with {labels}; seen {listed(sorted(said))}"
     return found
 
 

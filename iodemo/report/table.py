@@ -82,14 +82,14 @@ class ComparisonTable:
             if max(width.maximum for width in widths) > options.max_width:
                 tables = [self._table(*each, wide=False) for each in group.items()]
             for (place, cells), table in zip(group.items(), tables, strict=True):
-                yield Text(place.load(), "underline")
+                yield Text(place.label(), "underline")
                 yield table
                 yield from _reasons(cells)
                 yield from self._trust(cells)
                 yield Text()
         for place, cells in select.counted(self._results).items():
             yield Text(f"{CALLS_TITLE}: {place.conditions()}\n", "bold")
-            yield Text(place.load(), "underline")
+            yield Text(place.label(), "underline")
             yield self._calls(cells)
             yield Text()
         for name, said in select.contradictions(self._results).items():

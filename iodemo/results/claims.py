@@ -106,7 +106,7 @@ class Claim:
                 raise self._bad(f"{name!r}", known)
             left = [each for each in left if _named(each, name, scenarios)]
         for name, value in self.parameters.items():
-            values = [_asked(each, name) for each in left]
+            values = [_valueOf(each, name) for each in left]
             if value not in values:
                 # A bool as a claim has it: 0 or 1.
                 there = [
@@ -116,7 +116,7 @@ class Claim:
                 ]
                 said = value if isinstance(value, str) else f"{value:g}"
                 raise self._bad(f"{name}={said}", there)
-            left = [each for each in left if _asked(each, name) == value]
+            left = [each for each in left if _valueOf(each, name) == value]
 
     def applies(self, placed: Placed, scenarios: Collection[str]) -> bool:
         """
@@ -125,7 +125,7 @@ class Claim:
         @param scenarios: the names of all scenarios there are.
         """
         return all(_named(placed, name, scenarios) for name in self.names) and all(
-            _asked(placed, name) == value for name, value in self.parameters.items()
+            _valueOf(placed, name) == value for name, value in self.parameters.items()
         )
 
     def answer(self, low: float, high: float) -> Answer:
@@ -281,7 +281,7 @@ def _named(placed: Placed, name: str, scenarios: Collection[str]) -> bool:
     return name == placed["scenario" if name in scenarios else "service"]
 
 
-def _asked(placed: Placed, name: str) -> float | str | None:
+def _valueOf(placed: Placed, name: str) -> float | str | None:
     value = getattr(placed["parameters"], name, None)
     return value if isinstance(value, int | float | str) else None
 

@@ -114,11 +114,11 @@ def fit(cells: Iterable[Cell]) -> Fit:
         if _signs(_fitted([each for each in there if each is not cell], "abc")) != signs
     ]
     if len(turning) == 1:
-        asked = turning[0]["parameters"]
+        point = turning[0]["parameters"]
         return _withoutCalls(
             [cell for cell in there if cell is not turning[0]],
-            f"it hangs on the point with {asked.active:,} busy and "
-            f"{asked.idle:,} idle connections, which is left out",
+            f"it hangs on the point with {point.active:,} busy and "
+            f"{point.idle:,} idle connections, which is left out",
         )
     if turning or not all(signs or ()):
         unknown = "the points do not tell system calls from the rest"
@@ -210,9 +210,9 @@ def _amount(cell: Cell, term: str) -> float:
         return sum(calls.values())
     if cell["backend"] in _ONE_BY_ONE:
         return 0.0
-    asked = cell["parameters"]
+    point = cell["parameters"]
     waits = max(calls.get(name, 0.0) for name in CALLS["wait"])
-    return (asked.active + asked.idle) * waits
+    return (point.active + point.idle) * waits
 
 
 def _cpu(cell: Cell) -> float:

@@ -125,9 +125,9 @@ def plansDiffering(old: Results, new: Results) -> list[str]:
         )
         if was != now
     ]
-    asked = {_pointKey(point): point for point in before["points"]}
+    planned = {_pointKey(point): point for point in before["points"]}
     for point in after["points"]:
-        same = asked.get(_pointKey(point))
+        same = planned.get(_pointKey(point))
         if same is None:
             continue
         for name, was, now in (

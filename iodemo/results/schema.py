@@ -291,7 +291,7 @@ class Round(TypedDict):
         Count
     ]  # open loop: not answered at the end, of all due by then
     backlog_before: NotRequired[Count]  # the same when the window began
-    sampled: NotRequired[Count]  # of 1,000 or more, asked once more; all answered
+    sampled: NotRequired[Count]  # of 1,000 or more, sent one request more; all answered
     server_bytes_per_connection: NotRequired[Number]  # growth of PSS; from 1,000 on
     kernel_bytes_per_connection: NotRequired[Number]  # of the whole machine; likewise
     connections_from_elsewhere: NotRequired[Count]  # from further local addresses

@@ -30,7 +30,7 @@ def drawn(results: Results) -> list[Chart]:
     """
     The figures that these results have the data for.
     """
-    asked = select.only(
+    requests = select.only(
         results, lambda place: place.isOfRequests and not place.point.stalled
     )
     with matplotlib.style.context(["default", style.PARAMETERS]):
@@ -38,17 +38,17 @@ def drawn(results: Results) -> list[Chart]:
             *throughput.charts(
                 select.only(results, lambda place: place.kind != "multiplexer")
             ),
-            *threads.charts(asked),
-            *rates.charts(asked),
-            *along.charts(asked),
-            *latency.againstIdle(asked),
-            *latency.percentiles(asked),
-            *latency.distribution(asked),
+            *threads.charts(requests),
+            *rates.charts(requests),
+            *along.charts(requests),
+            *latency.againstIdle(requests),
+            *latency.percentiles(requests),
+            *latency.distribution(requests),
             *latency.besideStalled(results),
-            *cost.cpu(asked),
-            *cost.calls(asked),
-            *memory.growth(asked),
-            *memory.held(asked),
+            *cost.cpu(requests),
+            *cost.calls(requests),
+            *memory.growth(requests),
+            *memory.held(requests),
             *multiplexer.charts(
                 select.only(results, lambda place: place.kind == "multiplexer")
             ),

@@ -64,7 +64,7 @@ def _along(
     along = positions(values)
     upper, lower = responsePanels(results, cells, name, along)
     title = f"Response time against {parameter.axis}"
-    conditions = f"{same.load()}, {same.conditions()}"
+    conditions = f"{same.label()}, {same.conditions()}"
     figure = panels(
         Heading(
             title,

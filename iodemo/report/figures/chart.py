@@ -98,7 +98,7 @@ def noiseCaption(results: Results) -> str:
 def chosen(results: Results, place: Place, rows: Sequence[Row]) -> str:
     ok = {cell["backend"] for cell in results["cells"] if cell["status"] == "ok"}
     many = "all" if ok == {row.name for row in rows} else "the most"
-    return f"Shown for {place.load()}: the largest point that {many} backends share."
+    return f"Shown for {place.label()}: the largest point that {many} backends share."
 
 
 def rowsSaid(rows: Sequence[Row], say: Callable[[float], str]) -> str:

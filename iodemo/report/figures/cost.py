@@ -58,7 +58,7 @@ def cpu(results: Results) -> list[Chart]:
     figure = bars(
         Heading(
             title,
-            f"{place.load()}, {place.conditions()}{NOISE_LABEL * bool(noise)}",
+            f"{place.label()}, {place.conditions()}{NOISE_LABEL * bool(noise)}",
             BY_KEY[CPU].quantity.axis,
             sourceOf(results),
         ),
@@ -73,7 +73,7 @@ def cpu(results: Results) -> list[Chart]:
         + (noiseCaption(results) + " ") * bool(noise)
         + absence(results, rows)
     )
-    alt = f"Stacked bars of CPU time per request with {place.load()}. " + " ".join(
+    alt = f"Stacked bars of CPU time per request with {place.label()}. " + " ".join(
         f"{row.name}: "
         + ", ".join(
             f"{part} {quantities.duration(span[1])}"
@@ -127,18 +127,18 @@ def calls(results: Results) -> list[Chart]:
             title = f"{place.scenario}: {small(title)}"
         figure = bars(
             Heading(
-                title, f"{place.load()}, {place.conditions()}", "", sourceOf(results)
+                title, f"{place.label()}, {place.conditions()}", "", sourceOf(results)
             ),
             rows,
             quantities.few,
             noise=(),
         )
         caption = (
-            f"System calls of one request, with {place.load()}: counted once, after "
+            f"System calls of one request, with {place.label()}: counted once, after "
             "the last round. io_uring_enter, which is all of these in one, is a wait "
             f"here. {absence(results, rows)}"
         )
-        alt = f"Stacked bars of system calls per request with {place.load()}. "
+        alt = f"Stacked bars of system calls per request with {place.label()}. "
         alt += " ".join(
             f"{cell['backend']}: {select.callsSaid(cell['syscalls_by_name'])}."
             for cell in cells

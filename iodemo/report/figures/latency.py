@@ -62,7 +62,7 @@ def percentiles(results: Results) -> list[Chart]:
         }
         if spans:
             rows.append(Row(cell["backend"], looks[cell["backend"]], spans))
-    title = f"Response time, {place.load()}"
+    title = f"Response time, {place.label()}"
     noise = [
         band
         for cell in cells
@@ -84,7 +84,7 @@ def percentiles(results: Results) -> list[Chart]:
         + (noiseCaption(results) + " ") * bool(noise)
         + absence(results, rows)
     )
-    alt = f"Dot chart of response time with {place.load()}. "
+    alt = f"Dot chart of response time with {place.label()}. "
     alt += rowsSaid(rows, quantities.duration)
     return [Chart("latency", title, caption.strip(), alt, figure)]
 
@@ -117,7 +117,7 @@ def distribution(results: Results) -> list[Chart]:
     figure = panels(
         Heading(
             title,
-            f"{place.load()}, {place.conditions()}{NOISE_LABEL * bool(noise)}",
+            f"{place.label()}, {place.conditions()}{NOISE_LABEL * bool(noise)}",
             "",
             sourceOf(results),
         ),
@@ -143,7 +143,7 @@ def distribution(results: Results) -> list[Chart]:
         + absence(results, rows)
     )
     back = {at: name for name, at in _ALONG.items()}
-    alt = f"Line chart of response time by percentile, {place.load()}. " + linesSaid(
+    alt = f"Line chart of response time by percentile, {place.label()}. " + linesSaid(
         series,
         lambda at, value: f"{back[at]} {quantities.duration(value * TIME.scale)}",
     )
@@ -246,7 +246,7 @@ def besideStalled(results: Results) -> list[Chart]:
         figure = dots(
             Heading(
                 title,
-                f"{without.load()}, {place.conditions()}, half of all responses"
+                f"{without.label()}, {place.conditions()}, half of all responses"
                 f"{NOISE_LABEL * bool(noise)}",
                 "",
                 sourceOf(results),
@@ -256,7 +256,7 @@ def besideStalled(results: Results) -> list[Chart]:
             noise,
         )
         caption = (
-            f"Half of all responses to {without.load()} came faster than this, alone "
+            f"Half of all responses to {without.label()} came faster than this, alone "
             f"and while {count(place.point.stalled)} more send requests and read no "
             "answer. "
             f"Pale bars: the {select.intervalName(results)} over rounds. "
@@ -265,7 +265,7 @@ def besideStalled(results: Results) -> list[Chart]:
             + (noiseCaption(results) + " ") * bool(noise)
             + absence(results, rows)
         )
-        alt = f"Dot chart of response time, {place.load()}. "
+        alt = f"Dot chart of response time, {place.label()}. "
         alt += rowsSaid(rows, quantities.duration)
         found.append(Chart("slow", title, caption.strip(), alt, figure))
     return found

@@ -81,7 +81,7 @@ def _overPipes(results: Results, active: int, cells: Sequence[Cell]) -> Chart:
             f"{one.call} {one.year}",
             replace(looks[one.call], color=style.PALE, ink=style.QUIET, line="--"),
             {along[n]: (us, us, us) for n, us in one.microseconds.items()},
-            aside=True,
+            published=True,
         )
         for one in published
     ]

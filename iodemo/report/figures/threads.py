@@ -67,8 +67,8 @@ def _overBusy(
     whole = [c for c in cells if c["status"] != "ok" or select.has(c, _BUSY_METRICS)]
 
     def series(metric: str) -> list[Series]:
-        told = [c for c in whole if c["backend"] in (*BLOCKING, BASELINE)]
-        found = curves(results, told, "active", along, metric)
+        shown = [c for c in whole if c["backend"] in (*BLOCKING, BASELINE)]
+        found = curves(results, shown, "active", along, metric)
         return found if metric == "throughput" else [*map(unexplained, found)]
 
     throughput = series("throughput")
