@@ -1291,8 +1291,8 @@ class FiguresTests(SynchronousTestCase):
 
     def test_arrivals(self) -> None:
         """
-        A scenario whose points differ in a parameter of words has a chart along it, and
-        each point has the word as its name.
+        A scenario whose points differ in a parameter of words has a chart along it, in
+        which no line joins two words, and each point has the word in its label.
         """
         cells = [
             okCell(
@@ -1316,8 +1316,19 @@ class FiguresTests(SynchronousTestCase):
         self.assertIn("or at equal distances. 8,000 requests a second", chart.caption)
         self.assertIn("select failed at 100 connections", chart.caption)
         text = terminal(run, 100)
-        self.assertIn("\n8,000 requests a second due on 100 connections\n", text)
-        self.assertIn("due on 100 connections, constant arrivals\n", text)
+        for arrivals in ("poisson", "constant"):
+            self.assertIn(f"due on 100 connections, {arrivals} arrivals\n", text)
+        self.assertIn(
+            "on 100 connections, echo, 64 B payload. Marks are", chart.caption
+        )
+        for axes in chart.figure.axes:
+            series = [
+                line for line in axes.lines if len(numpy.asarray(line.get_xdata())) == 2
+            ]
+            series = [line for line in series if line.get_marker() != "None"]
+            self.assertEqual({line.get_linestyle() for line in series}, {"None"})
+            places = [x for line in series for x in numpy.asarray(line.get_xdata())]
+            self.assertEqual(len(set(places)), 4)
 
     def test_rateAtOnce(self) -> None:
         """

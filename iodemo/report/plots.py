@@ -52,6 +52,8 @@ class Series:
     @ivar stopped: the first position at which it failed.
     @ivar published: whether it is of a publication, for comparison only.
     @ivar whiskered: whether its intervals are whiskers, and no band.
+    @ivar joined: whether a line joins its values: of positions that are words, no line
+        may, since there is nothing between two of them.
     """
 
     name: str
@@ -62,6 +64,7 @@ class Series:
     stopped: float | None = None
     published: bool = False
     whiskered: bool = False
+    joined: bool = True
 
 
 @dataclass(frozen=True)
@@ -209,11 +212,13 @@ def panels(
 
 def positionWidth(series: Sequence[Series], positions: Iterable[float]) -> float:
     """
-    How wide a position is, where so many lines have so few that their bands would hide
-    each other: their values then stand side by side, with whiskers. Otherwise nothing.
+    How wide a position is, where the values of all series stand side by side, with
+    whiskers: where no line joins them, or where so many lines have so few positions
+    that their bands would hide each other. Otherwise nothing.
     """
     places = sorted(positions)
-    if len(series) <= 6 or len(places) > 3 or any(one.published for one in series):
+    fewLines = len(series) <= 6 or any(one.published for one in series)
+    if all(one.joined for one in series) and (fewLines or len(places) > 3):
         return 0.0
     return 0.6 * min((b - a for a, b in pairwise(places)), default=1.0)
 
@@ -233,7 +238,7 @@ def _beside(series: Sequence[Series], wider: float) -> Sequence[Series]:
     """
     if not wider:
         return series
-    step = wider / (len(series) - 1)
+    step = wider / max(1, len(series) - 1)
     found = []
     for index, one in enumerate(series):
         shift = index * step - wider / 2
@@ -379,7 +384,7 @@ def _line(axes: Axes, one: Series, label: str | None) -> None:
         xs,
         median,
         color=color,
-        ls=one.look.line,
+        ls=one.look.line if one.joined else "",
         lw=1.2 if one.published or one.whiskered else 2.4,
         marker=one.look.marker,
         ms=_size(one),

@@ -143,7 +143,7 @@ class Place(NamedTuple):
         """
         The parameters that differ between the points of a scenario: connections, rate.
         """
-        return ", ".join([self._label(), *self.point.others()])
+        return ", ".join([self._label(), *self.point.others(self.scenario)])
 
     def _label(self) -> str:
         point = self.point
@@ -178,7 +178,7 @@ class Place(NamedTuple):
         """
         The same in fewer words.
         """
-        return ", ".join([self._shortLabel(), *self.point.others()])
+        return ", ".join([self._shortLabel(), *self.point.others(self.scenario)])
 
     def _shortLabel(self) -> str:
         point = self.point

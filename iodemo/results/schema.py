@@ -147,15 +147,21 @@ class Point(Struct, frozen=True):
             if (parameter := PARAMETERS[name]).condition
         ]
 
-    def others(self) -> list[str]:
+    def others(self, scenario: str) -> list[str]:
         """
         The words in the line above its numbers, besides connections, rate and the words
         in the title. So two points with different parameters never have the same words.
+
+        @param scenario: that the point is of. If it has the name of a parameter, its
+            points differ in that one, which then has words even at its default.
         """
+        given = self.given()
         return [
             self.said(name)
-            for name in self.given()
-            if name not in CONNECTIONS_AND_RATE and not PARAMETERS[name].condition
+            for name, parameter in PARAMETERS.items()
+            if (name in given or name == scenario)
+            and name not in CONNECTIONS_AND_RATE
+            and not parameter.condition
         ]
 
     def said(self, name: str) -> str:

@@ -64,7 +64,9 @@ def _along(
     along = positions(values)
     upper, lower = responsePanels(results, cells, name, along)
     title = f"Response time against {parameter.axis}"
-    conditions = f"{same.label()}, {same.conditions()}"
+    # Without its scenario, a place has no words for the parameter that this varies.
+    label = same._replace(scenario="").label()
+    conditions = f"{label}, {same.conditions()}"
     figure = panels(
         Heading(
             title,
@@ -77,14 +79,14 @@ def _along(
         parameter.axis,
     )
     said = [
-        f"{capital(parameter.description)}. {capital(conditions)}. Lines go through "
-        f"the medians; {bandsSaid(results, upper.series, along)}"
+        f"{capital(parameter.description)}. {capital(conditions)}. Marks are the "
+        f"medians; {bandsSaid(results, upper.series, along)}"
     ]
     if upper.noise:
         said.append(noiseCaption(results))
     said += map(sentence, select.failures(cells))
     back = {at: parameter.said.format(parameter.say(v)) for v, at in along.items()}
-    alt = f"Two line charts above each other: {title.lower()}. " + linesSaid(
+    alt = f"Two charts above each other: {title.lower()}. " + linesSaid(
         upper.series,
         lambda at, value: (
             f"99 of 100 within {duration(value * TIME.scale)} at {back[at]}"

@@ -99,7 +99,10 @@ def _curve(
             stopped = at if cell["status"] == "failed" else None
     if spans and max(spans) < max(along.values()) and ending is None:
         ending = backend
-    return Series(backend, look, spans, frozenset(bounds), ending, stopped)
+    joined = not any(isinstance(value, str) for value in along)
+    return Series(
+        backend, look, spans, frozenset(bounds), ending, stopped, joined=joined
+    )
 
 
 def noiseAlong(
