@@ -564,7 +564,7 @@ class HeadlineTests(SynchronousTestCase):
         """
         self.assertEqual(
             headline.headline(fourBackends()),
-            "With 10,000 idle connections epoll served 36,000 requests a second, "
+            "With 10,000 idle connections, epoll served 36,000 requests a second, "
             "asyncio 35,000 and poll 600; select failed.",
         )
 
@@ -575,7 +575,7 @@ class HeadlineTests(SynchronousTestCase):
         """
         self.assertEqual(
             headline.headline(twelveBackends()),
-            "With 10,000 idle connections uring served at least 165,000 requests a "
+            "With 10,000 idle connections, uring served at least 165,000 requests a "
             "second, epoll 36,000 and busypoll 210, and 6 more lay between; select "
             "failed; fork was skipped.",
         )
@@ -587,7 +587,7 @@ class HeadlineTests(SynchronousTestCase):
         """
         self.assertEqual(
             headline.headline(results(fivePipes())),
-            "With 1 ready of 10,000 pipes epoll took 0.750 µs a call, uring 1.50 µs, "
+            "With 1 ready of 10,000 pipes, epoll took 0.750 µs a call, uring 1.50 µs, "
             "proactor 1.80 µs and poll 1.30 ms; select failed.",
         )
         both = fourBackends()
@@ -600,12 +600,40 @@ class HeadlineTests(SynchronousTestCase):
         """
         self.assertEqual(
             headline.headline(results(ratedCells())),
-            "With 32,000 requests a second due on 100 connections uring answered 99 of "
-            "100 within 59.6 ms, epoll 613 ms and fork 67.9 s; select failed.",
+            "With 32,000 requests a second due on 100 connections, uring answered 99 "
+            "of 100 within 59.6 ms, epoll 613 ms and fork 67.9 s; select failed.",
         )
         both = fourBackends()
         both["cells"] += ratedCells()
         self.assertEqual(headline.headline(both), headline.headline(fourBackends()))
+    def test_indistinguishable(self) -> None:
+        """
+        If no backend is distinguishable from the baseline, the headline has this, and
+        names no backend as the fastest.
+        """
+        cells = [
+            okCell("active", backend, parameters(10), throughput)
+            for backend, throughput in (("poll", 1.0e4), ("epoll", 1.01e4))
+        ]
+        self.assertEqual(
+            headline.headline(results(cells)),
+            "With 10 busy connections, no backend is distinguishable from epoll by 3 "
+            "rounds: each served 10,000 to 10,100 requests a second.",
+        )
+        cells = [
+            okCell("arrivals", name, parameters(10, rate=5000), throughput)
+            for name, throughput in (("poll", 5.0e3), ("epoll", 5.05e3))
+        ]
+        for cell in cells:
+            del cell["rounds"][1:]
+        cells.append(failedCell("arrivals", "select", parameters(10, rate=5000)))
+        self.assertEqual(
+            headline.headline(results(cells)),
+            "With 5,000 requests a second due on 10 connections, poisson arrivals, no "
+            "backend is distinguishable from epoll by 1 round: each answered 99 of 100 "
+            "within 3.76 ms to 3.80 ms; select failed.",
+        )
+
 
     def test_references(self) -> None:
         """

@@ -19,7 +19,7 @@ def headline(results: Results) -> str:
     One sentence about the point with the most idle connections, if a run has any, and
     otherwise about the one with the most busy connections; about requests due at a
     rate, or about pipes, if it has nothing else. It names reactors, unless there are
-    none.
+    none, and no single one if all are indistinguishable from the baseline.
     """
     backends = select.names(results)
     reactors = [name for name in backends if name not in select.REFERENCES]
@@ -48,7 +48,6 @@ def headline(results: Results) -> str:
         key=lambda cell: cell["summary"][metric]["median"],
         reverse=metric == "throughput",
     )
-    named = _named(ok, select.baseline(results))
     did, unit = (
         (" took", " a call")
         if place.kind == "multiplexer"
@@ -56,19 +55,37 @@ def headline(results: Results) -> str:
         if place.kind == "paced"
         else (" served", f" {place.counted} a second")
     )
-    words = []
-    for cell in named:
-        said = _said(cell) if metric == "throughput" else _duration(cell, metric)
-        words.append(f"{cell['backend']}{did} {said}{unit}")
-        did = unit = ""
-    between = len(ok) - len(named)
-    more = f", and {between} more lay between" if between else ""
+    baseline = select.baseline(results)
+    compared = select.comparisons(results)
+    verdicts = {
+        found["verdict"]
+        for cell in ok
+        if (found := select.against(compared, cell, metric)) is not None
+    }
+    if verdicts == {"indistinguishable"}:
+        rounds = min(len(cell["rounds"]) for cell in ok)
+        first, last = (_said(cell, metric) for cell in (ok[-1], ok[0]))
+        if metric != "throughput":
+            first, last = last, first
+        answer = (
+            f"no backend is distinguishable from {baseline} by {rounds} "
+            f"round{'s' * (rounds != 1)}: each{did} {first} to {last}{unit}"
+        )
+    else:
+        named = _named(ok, baseline)
+        words = []
+        for cell in named:
+            words.append(f"{cell['backend']}{did} {_said(cell, metric)}{unit}")
+            did = unit = ""
+        between = len(ok) - len(named)
+        more = f", and {between} more lay between" if between else ""
+        answer = f"{listed(words)}{more}"
     failed = [cell["backend"] for cell in cells if cell["status"] == "failed"]
     end = f"; {listed(failed)} failed" if failed else ""
     skipped = [cell["backend"] for cell in cells if cell["status"] == "skipped"]
     were = "was" if len(skipped) == 1 else "were"
     end += f"; {listed(skipped)} {were} skipped" if skipped else ""
-    return f"With {_connections(place)} {listed(words)}{more}{end}."
+    return f"With {_connections(place)}, {answer}{end}."
 
 
 def _named(ok: list[Cell], baseline: str | None) -> list[Cell]:
@@ -84,7 +101,9 @@ def _named(ok: list[Cell], baseline: str | None) -> list[Cell]:
     ]
 
 
-def _said(cell: Cell) -> str:
+def _said(cell: Cell, metric: str) -> str:
+    if metric != "throughput":
+        return quantities.duration(cell["summary"][metric]["median"])
     least = "at least " * isLowerBound(cell, "throughput")
     median = cell["summary"]["throughput"]["median"]
     return least + quantities.rate(median / Place.of(cell).rateScale)
@@ -92,10 +111,6 @@ def _said(cell: Cell) -> str:
 
 def _metric(place: Place) -> str:
     return "us_per_call" if place.kind == "multiplexer" else place.metric
-
-
-def _duration(cell: Cell, metric: str) -> str:
-    return quantities.duration(cell["summary"][metric]["median"])
 
 
 def _connections(place: Place) -> str:
