@@ -28,6 +28,7 @@ from iodemo.report.difftable import DiffTable
 from iodemo.report.figures import Chart
 from iodemo.report.table import comparisonTable
 from iodemo.results import file as resultsFile
+from iodemo.results.metrics import METRICS
 from iodemo.results import quantities
 from iodemo.results.diff import difference
 from iodemo.results.schema import Cell, Results
@@ -876,6 +877,28 @@ class FiguresTests(SynchronousTestCase):
                 "threads": 3,
                 "idle-latency": 2,
                 "latency": 2,
+    def test_drawnMetric(self) -> None:
+        """
+        A metric whose row says so has a figure: a bar for each backend that has it.
+        """
+        key = "involuntary_switches_per_request"
+        self.assertNotIn(key, self.names(fourBackends()))
+        run = fourBackends()
+        for cell in run["cells"]:
+            if cell["backend"] in ("epoll", "poll") and cell["status"] == "ok":
+                cell["summary"][key] = {"median": 0.5, "low": 0.25, "high": 0.75}
+        (chart,) = (each for each in figures.drawn(run) if each.name == key)
+        self.assertEqual(chart.title, "Involuntary switches per request")
+        self.assertEqual(textsOf(chart.figure.axes[0]), ["0.5", "0.5"])
+        self.assertIn("Context switches of the server that the sched", chart.caption)
+        self.assertIn("Without numbers here: select and asyncio.", chart.caption)
+        self.assertIn("epoll: involuntary switches per request 0.5.", chart.alt)
+        self.assertEqual(greys(chart), 0)
+        (noisy,) = (c for c in figures.drawn(controlled(run, 1.0)) if c.name == key)
+        self.assertEqual(greys(noisy), 0)
+        for metric in METRICS:
+            self.assertTrue(metric.title or not metric.drawn, metric.key)
+
                 "percentiles": 1,
                 "cpu": 1,
                 "calls": 0,

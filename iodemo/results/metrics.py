@@ -3,8 +3,9 @@
 The metrics: every number of a round that is summarized, compared or shown.
 
 One row of L{METRICS} is all that iodemo knows of a metric. Summaries, comparisons, the
-table in the terminal, the page, C{iodemo diff}, claims, the book and the list of
-metrics in C{docs/results-format.rst} are made from these rows, in their order.
+table in the terminal, the page, the figures of single metrics, C{iodemo diff}, claims,
+the book and the list of metrics in C{docs/results-format.rst} are made from these rows,
+in their order.
 
 To add a metric, measure it, add its key to L{iodemo.results.schema.Round}, and add a
 row here.
@@ -64,6 +65,8 @@ class Metric:
     @ivar compared: the title of its table of verdicts in the page, if each backend is
         compared with the baseline in it.
     @ivar moreIsBetter: whether C{faster} means more of it.
+    @ivar drawn: whether it has a figure with a bar for each backend; its C{title} and
+        C{description} are the words of that.
     @ivar always: whether every round of a cell must have it; system calls are counted
         in the last one only.
     """
@@ -76,6 +79,7 @@ class Metric:
     columns: Mapping[Kind, str] = field(default_factory=dict)
     compared: str = ""
     moreIsBetter: bool = False
+    drawn: bool = False
     always: bool = True
 
 
@@ -253,11 +257,13 @@ METRICS: tuple[Metric, ...] = (
     ),
     Metric(
         "involuntary_switches_per_request",
-        "of these, the switches that the scheduler forced: the time slice of a thread "
-        "was over, or another thread had precedence",
+        "context switches of the server that the scheduler forced, divided by the "
+        "requests: the time slice of a thread was over, or another thread had "
+        "precedence",
         NUMBER,
         _each("involuntary_switches"),
         "involuntary switches per request",
+        drawn=True,
     ),
     Metric(
         "syscalls_per_request",

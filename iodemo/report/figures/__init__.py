@@ -12,6 +12,7 @@ import matplotlib.style
 from iodemo.report import select, style
 from iodemo.report.figures import (
     along,
+    bars,
     cost,
     latency,
     memory,
@@ -47,6 +48,7 @@ def drawn(results: Results) -> list[Chart]:
             *latency.besideStalled(results),
             *cost.cpu(requests),
             *cost.calls(requests),
+            *bars.charts(results),
             *memory.growth(requests),
             *memory.held(requests),
             *multiplexer.charts(
