@@ -126,24 +126,6 @@ class LayoutTests(SynchronousTestCase):
                     self.assertEqual(only.get("colspan"), str(len(titles)))
         self.assertGreater(cards, 5)
 
-    def test_noise(self) -> None:
-        """
-        A note about noise is no wider than a verdict: its backend is named once for the
-        row.
-        """
-        rows = [
-            row
-            for row in self.root.iter("tr")
-            if (row.findtext("th") or "").startswith("noise")
-        ]
-        self.assertGreater(len(rows), 5)
-        for row in rows:
-            self.assertEqual(row.findtext("th/small"), "epoll against itself")
-            for value in row.findall("td"):
-                for said in value.findall("small"):
-                    if "words" not in (said.get("class") or ""):
-                        self.assertLess(len("".join(said.itertext())), 28)
-
     def test_browser(self) -> None:
         """
         In a browser, no verdict is out of sight at any width, and no page is wider than

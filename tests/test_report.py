@@ -6,11 +6,8 @@ from __future__ import annotations
 
 import copy
 import io
-import math
-import random
 import re
 from collections import Counter
-from itertools import pairwise
 from pathlib import Path
 from typing import Any
 from xml.etree import ElementTree
@@ -18,19 +15,20 @@ from xml.etree import ElementTree
 import numpy
 from matplotlib.axes import Axes
 from matplotlib.colors import to_hex, to_rgb
+from matplotlib.text import Text
 from msgspec import structs
 from rich.console import Console
 from twisted.trial.unittest import SynchronousTestCase
 
 from iodemo import models, report
-from iodemo.report import figures, headline, layout, page, published, select, style
+from iodemo.report import figures, headline, page, published, select, style
 from iodemo.report.difftable import DiffTable
 from iodemo.report.figures import Chart
 from iodemo.report.table import comparisonTable
 from iodemo.results import file as resultsFile
-from iodemo.results.metrics import METRICS
 from iodemo.results import quantities
 from iodemo.results.diff import difference
+from iodemo.results.metrics import METRICS
 from iodemo.results.schema import Cell, Results
 from tests.results_examples import (
     CALLS,
@@ -75,13 +73,13 @@ def terminal(run: Results, width: int) -> str:
     lines = [line.rstrip() for line in stream.getvalue().split("\n")]
     return re.sub("─+", "─", "\n".join(lines))
 
+
 def words(run: Results, width: int) -> str:
     """
     The table without the spaces that align its columns.
     """
     lines = terminal(run, width).split("\n")
     return "\n".join(" ".join(line.split()) for line in lines)
-
 
 
 def strained() -> Results:
@@ -607,6 +605,7 @@ class HeadlineTests(SynchronousTestCase):
         both = fourBackends()
         both["cells"] += ratedCells()
         self.assertEqual(headline.headline(both), headline.headline(fourBackends()))
+
     def test_indistinguishable(self) -> None:
         """
         If no backend is distinguishable from the baseline, the headline has this, and
@@ -635,7 +634,6 @@ class HeadlineTests(SynchronousTestCase):
             "within 3.76 ms to 3.80 ms; select failed.",
         )
 
-
     def test_references(self) -> None:
         """
         References are in the headline only if nothing else was measured.
@@ -649,76 +647,6 @@ class HeadlineTests(SynchronousTestCase):
         """
         run = results([failedCell("idle", "select", parameters(10))])
         self.assertIn("No backend gave a number", headline.headline(run))
-
-
-class LayoutTests(SynchronousTestCase):
-    """
-    Tests for L{iodemo.report.layout}.
-    """
-
-    def test_spread(self) -> None:
-        """
-        Labels never overlap, keep their order, and stay within bounds.
-        """
-        chance = random.Random(2)
-        for count in range(1, 16):
-            wanted = [
-                chance.choice((0.0, chance.uniform(0, 100))) for _ in range(count)
-            ]
-            placed = layout.separated(wanted, 10, 0, 150)
-            for below, above in pairwise(sorted(placed)):
-                self.assertGreaterEqual(above - below, 10 - 1e-6)
-            for one, its in zip(wanted, placed, strict=True):
-                for other, theirs in zip(wanted, placed, strict=True):
-                    if one < other:
-                        self.assertLess(its, theirs)
-            self.assertGreaterEqual(min(placed), 0)
-            self.assertLessEqual(max(placed), 150 + 1e-6)
-
-    def test_spreadLeavesAlone(self) -> None:
-        """
-        Labels that do not collide are at their places.
-        """
-        self.assertEqual(layout.separated([50.0, 10.0], 10, 0, 100), [50.0, 10.0])
-
-    def test_decades(self) -> None:
-        """
-        There are at most five ticks, and one between any two numbers that are 2.5 times
-        apart.
-        """
-        chance = random.Random(3)
-        for _ in range(1000):
-            low = 10 ** chance.uniform(-3.9, 14)
-            high = low * 10 ** chance.uniform(math.log10(2.5001), 16)
-            steps = layout.decades(low, min(high, 2e15))
-            self.assertTrue(1 <= len(steps) <= 5, (low, high, steps))
-
-    def test_roomiest(self) -> None:
-        """
-        A box is placed where it covers nothing, as near as possible, and so that the
-        line to it crosses nothing.
-        """
-        across = numpy.linspace(0, 200, 201)
-        wall = numpy.column_stack([across, numpy.full(201, 60.0)])
-        mark, box, size = (100.0, 40.0), (50.0, 20.0), (200.0, 200.0)
-        cost, (_, y) = layout.roomiest(box, mark, wall, size)
-        self.assertLess(y + box[1], 60)
-        self.assertLess(cost, 100)
-        # Below there is no space, except across the wall, which has a cost.
-        dearer, (_, y) = layout.roomiest((50.0, 56.0), mark, wall, size)
-        self.assertGreater(y, 60)
-        self.assertGreater(dearer, cost)
-        self.assertEqual(layout.nearest((50.0, 20.0), (110, 70), mark), (110, 70))
-        self.assertEqual(layout.nearest((50.0, 20.0), (80, 0), mark), (100, 20))
-
-    def test_wrapped(self) -> None:
-        """
-        No line is wider than its space, and no letter is lost.
-        """
-        text = "a few words and one" + "verylongword" * 10
-        lines = layout.wrapped(text, 100, 12)
-        self.assertEqual("".join(lines).replace(" ", ""), text.replace(" ", ""))
-        self.assertTrue(all(layout.width(line, 12) <= 100 for line in lines))
 
 
 class StyleTests(SynchronousTestCase):
@@ -877,28 +805,6 @@ class FiguresTests(SynchronousTestCase):
                 "threads": 3,
                 "idle-latency": 2,
                 "latency": 2,
-    def test_drawnMetric(self) -> None:
-        """
-        A metric whose row says so has a figure: a bar for each backend that has it.
-        """
-        key = "involuntary_switches_per_request"
-        self.assertNotIn(key, self.names(fourBackends()))
-        run = fourBackends()
-        for cell in run["cells"]:
-            if cell["backend"] in ("epoll", "poll") and cell["status"] == "ok":
-                cell["summary"][key] = {"median": 0.5, "low": 0.25, "high": 0.75}
-        (chart,) = (each for each in figures.drawn(run) if each.name == key)
-        self.assertEqual(chart.title, "Involuntary switches per request")
-        self.assertEqual(textsOf(chart.figure.axes[0]), ["0.5", "0.5"])
-        self.assertIn("Context switches of the server that the sched", chart.caption)
-        self.assertIn("Without numbers here: select and asyncio.", chart.caption)
-        self.assertIn("epoll: involuntary switches per request 0.5.", chart.alt)
-        self.assertEqual(greys(chart), 0)
-        (noisy,) = (c for c in figures.drawn(controlled(run, 1.0)) if c.name == key)
-        self.assertEqual(greys(noisy), 0)
-        for metric in METRICS:
-            self.assertTrue(metric.title or not metric.drawn, metric.key)
-
                 "percentiles": 1,
                 "cpu": 1,
                 "calls": 0,
@@ -923,18 +829,6 @@ class FiguresTests(SynchronousTestCase):
         corners = numpy.asarray(path.vertices, dtype=float)
         heights = {round(y) for x, y in corners if x == 4}
         self.assertEqual(heights, {round(36e3 / 1.25), round(36e3 * 1.25)})
-
-    def test_roomForNoise(self) -> None:
-        """
-        An axis has space for the noise, but no more than for the values.
-        """
-        run = controlled(fourBackends(), 1.0)
-        ends = []
-        for noise in (1.0, 1.6, 50.0):
-            for each in run["noise"]:
-                each["low"], each["high"] = 1 / noise, noise
-            ends.append(figures.drawn(run)[0].figure.axes[0].get_ylim()[1])
-        self.assertEqual(ends, [50e3, 80e3, 100e3])
 
     def test_titles(self) -> None:
         """
@@ -982,6 +876,28 @@ class FiguresTests(SynchronousTestCase):
         """
         for cells in ([], [failedCell("idle", "select", parameters(10))]):
             self.assertEqual(self.names(results(cells)), [])
+
+    def test_drawnMetric(self) -> None:
+        """
+        A metric whose row says so has a figure: a bar for each backend that has it.
+        """
+        key = "involuntary_switches_per_request"
+        self.assertNotIn(key, self.names(fourBackends()))
+        run = fourBackends()
+        for cell in run["cells"]:
+            if cell["backend"] in ("epoll", "poll") and cell["status"] == "ok":
+                cell["summary"][key] = {"median": 0.5, "low": 0.25, "high": 0.75}
+        (chart,) = (each for each in figures.drawn(run) if each.name == key)
+        self.assertEqual(chart.title, "Involuntary switches per request")
+        self.assertEqual(textsOf(chart.figure.axes[0]), ["0.5", "0.5"])
+        self.assertIn("Context switches of the server that the sched", chart.caption)
+        self.assertIn("Without numbers here: select and asyncio.", chart.caption)
+        self.assertIn("epoll: involuntary switches per request 0.5.", chart.alt)
+        self.assertEqual(greys(chart), 0)
+        (noisy,) = (c for c in figures.drawn(controlled(run, 1.0)) if c.name == key)
+        self.assertEqual(greys(noisy), 0)
+        for metric in METRICS:
+            self.assertTrue(metric.title or not metric.drawn, metric.key)
 
     def test_failure(self) -> None:
         """
@@ -1052,9 +968,6 @@ class FiguresTests(SynchronousTestCase):
         self.assertEqual(axes.get_yscale(), "log")
         ticks = [tick.get_text() for tick in axes.get_xticklabels()]
         self.assertEqual(sorted(ticks), ["max", "p50", "p90", "p99", "p99.9"])
-        at = sorted(axes.get_xticks())
-        for place, expected in zip(at, (0.301, 1, 2, 3, 4), strict=True):
-            self.assertAlmostEqual(float(place), expected, places=3)
         cell = next(c for c in fourBackends()["cells"] if c["backend"] == "epoll")
         self.assertIn("p99.9", cell["rounds"][0]["latency_us"])
         self.assertRegex(chart.alt, r"epoll: p50 [\d.]+ ms, p90 .*, max [\d.]+ m?s\.")
@@ -1093,10 +1006,6 @@ class FiguresTests(SynchronousTestCase):
         self.assertEqual(len(lines), 7)
         places = [x for line in lines for x in numpy.asarray(line.get_xdata())]
         self.assertEqual(len(set(places)), 14)
-        low, high = axes.get_xlim()
-        self.assertTrue(all(low < x < high for x in places))
-        for line, at in zip(numpy.asarray(places).reshape(7, 2).T, (1, 2), strict=True):
-            self.assertAlmostEqual(float(line.mean()), at)
         self.assertEqual(greys(chart), 2)
         self.assertIn("side by side, and the whiskers are the range", chart.caption)
         ticks = [tick.get_text() for tick in axes.get_xticklabels()]
@@ -1167,6 +1076,34 @@ class FiguresTests(SynchronousTestCase):
             boxes = [text.get_window_extent() for text in texts]
             for index, box in enumerate(boxes):
                 self.assertEqual(box.count_overlaps(boxes[index + 1 :]), 0)
+
+    def test_everyTextIsSeen(self) -> None:
+        """
+        In every figure, each text is within the sheet, and no two labels of an axis
+        touch.
+        """
+        runs = [twelveBackends(), results([*ratedCells(), *heldCells(), *fivePipes()])]
+        for cell in runs[0]["cells"]:
+            if cell["backend"] == "shinyloop":
+                cell["backend"] = "a-name-that-is-longer-than-most"
+        for chart in (chart for run in runs for chart in figures.drawn(run)):
+            sheet = chart.figure
+            sheet.draw_without_rendering()
+            for text in sheet.findobj(Text):
+                assert isinstance(text, Text)
+                if text.get_text() and text.get_visible():
+                    box = text.get_window_extent()
+                    seen = (
+                        *(box.x0 >= 0, box.x1 <= sheet.bbox.x1),
+                        *(box.y0 >= 0, box.y1 <= sheet.bbox.y1),
+                    )
+                    self.assertTrue(all(seen), (chart.name, text.get_text(), seen))
+            for axes in sheet.axes:
+                for labels in (axes.get_xticklabels(), axes.get_yticklabels()):
+                    shown = [each for each in labels if each.get_text()]
+                    boxes = [each.get_window_extent() for each in shown]
+                    for index, box in enumerate(boxes):
+                        self.assertEqual(box.count_overlaps(boxes[index + 1 :]), 0)
 
     def threads(self, run: Results) -> Chart:
         (chart,) = (each for each in figures.drawn(run) if each.name == "threads")

@@ -100,9 +100,8 @@ def bars(
         ]
         _key(figure, axes, patches)
     steps = MaxNLocator(5, steps=[1, 2, 2.5, 5, 10]).tick_values(0, end)
-    axes.set_xticks(steps, [quantities.count(step) for step in steps])
-    # Ticks widen an axis.
-    axes.set_xlim(0, end)
+    inside = [float(step) for step in steps if step <= end]
+    axes.set_xticks(inside, [quantities.count(step) for step in inside])
     return figure
 
 
