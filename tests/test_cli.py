@@ -321,7 +321,7 @@ class LoadTests(CommandTestCase):
                 *("server_rss_kib", "context_switches", "syscalls_per_request"),
                 *("load_cpu_fraction", "sampled", "load_limited"),
                 *("late", "unanswered", "reconnects", "resent"),
-                "involuntary_switches",
+                *("involuntary_switches", "page_faults"),
                 *["load_busy_fraction"] * (runDelay() is not None),
             },
         )

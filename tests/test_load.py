@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import contextlib
 import itertools
+import mmap
 import multiprocessing
 import os
 import random
@@ -2509,6 +2510,15 @@ def switch(times: int = 500) -> None:
         time.sleep(1e-6)
 
 
+def touch(pages: int) -> None:
+    """
+    Write to so many pages of memory that nothing has used yet.
+    """
+    with mmap.mmap(-1, pages * mmap.PAGESIZE) as memory:
+        for page in range(pages):
+            memory[page * mmap.PAGESIZE] = 1
+
+
 class WatchTests(SynchronousTestCase):
     """
     Tests for L{watching.Watch}.
@@ -2630,6 +2640,36 @@ class WatchTests(SynchronousTestCase):
         )
         asked = after.switchesSince(before) - after.involuntarySince(before)
         self.assertGreaterEqual(asked, 500)
+
+    def test_pageFaults(self) -> None:
+        """
+        Page faults are counted as the kernel counts them for getrusage(2), those of
+        ended children included.
+        """
+
+        def faults() -> int:
+            whose = resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN
+            used = map(resource.getrusage, whose)
+            return sum(each.ru_minflt + each.ru_majflt for each in used)
+
+        before = self.watch.read()
+        touch(300)
+        Offspring(lambda: touch(300)).end()
+        low, after, high = faults(), self.watch.read(), faults()
+        self.assertIn(after.faults, range(low, high + 1))
+        since = after.faultsSince(before)
+        assert since is not None
+        self.assertGreaterEqual(since, 600)
+
+    def test_pageFaultsOfChildren(self) -> None:
+        """
+        The page faults of a child count while it runs.
+        """
+        before = self.watch.read()
+        self.offspring(lambda: touch(300))
+        since = self.watch.read().faultsSince(before)
+        assert since is not None
+        self.assertGreaterEqual(since, 300)
 
     def test_switchesOfChildren(self) -> None:
         """

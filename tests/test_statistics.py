@@ -270,6 +270,7 @@ class MetricsTests(SynchronousTestCase):
         one["kernel_bytes_per_connection"] = 4000.0
         one["syscalls_per_request"] = 3.5
         one["involuntary_switches"] = 7
+        one["page_faults"] = 9
         self.assertEqual(list(statistics.metrics([one])), list(BY_KEY))
 
     def test_nothingServed(self) -> None:

@@ -9,7 +9,8 @@ Facts. Every process has a clock of its CPU time, in nanoseconds, which one syst
 reads. The other counters are in C{/proc}, in a file for each process or thread: to read
 a thousand takes as long as to serve hundreds of requests. C{/proc} counts CPU time in
 full ticks of 10 ms. When a parent has waited for an ended process, the parent's
-C{cutime} and C{cstime} contain its CPU time; its context switches are counted nowhere.
+C{cutime} and C{cstime} contain its CPU time, C{cminflt} and C{cmajflt} its page faults;
+its context switches are counted nowhere.
 Pages that processes share, as after C{fork}, are in the RSS of each; PSS divides them
 by the number of processes that share them.
 
@@ -60,6 +61,8 @@ class Counters:
     @ivar switches: context switches, voluntary and not, of each thread by its id.
     @ivar involuntary: of these, the switches that the scheduler forced
         (proc_pid_status(5)).
+    @ivar faults: page faults, minor and major; L{None} if the kernel does not report
+        them.
     """
 
     cpu: float
@@ -68,6 +71,7 @@ class Counters:
     processes: int
     switches: dict[int, int]
     involuntary: dict[int, int] = field(default_factory=dict)
+    faults: int | None = None
 
     def userShareSince(self, before: Counters) -> float | None:
         """
@@ -93,6 +97,14 @@ class Counters:
         Involuntary context switches since C{before}, of the threads that still exist.
         """
         return _since(before.involuntary, self.involuntary)
+
+    def faultsSince(self, before: Counters) -> int | None:
+        """
+        Page faults since C{before}; L{None} if the kernel does not report them.
+        """
+        if self.faults is None or before.faults is None:
+            return None
+        return max(0, self.faults - before.faults)
 
 
 def _since(before: dict[int, int], after: dict[int, int]) -> int:
@@ -162,6 +174,7 @@ class Watch:
         user = system = 0.0
         switches: dict[int, int] = {}
         involuntary: dict[int, int] = {}
+        faults: list[int] = []
         self._find()
         # The process itself last: its cutime has children that ended during the loop.
         for process in (*self._descendants, self._process):
@@ -174,10 +187,14 @@ class Watch:
             else:
                 switches |= these
                 involuntary |= forced
+                faults += _pageFaults(process)
                 user += times.user + times.children_user
                 system += times.system + times.children_system
         processes = 1 + len(self._descendants)
-        return Counters(self.cpu(), user, system, processes, switches, involuntary)
+        return Counters(
+            *(self.cpu(), user, system, processes, switches, involuntary),
+            sum(faults) if faults else None,
+        )
 
     def memory(self, proportional: bool = False) -> int | None:
         """
@@ -218,7 +235,7 @@ def addServer(
     measured: Round, cpu: float, before: Counters, after: Counters, share: float
 ) -> None:
     """
-    Add the CPU time and the context switches of the server to a round.
+    Add the CPU time, context switches and page faults of the server to a round.
 
     @param cpu: seconds of CPU time in the window.
     @param before: the counters before the first request.
@@ -235,6 +252,9 @@ def addServer(
         measured["server_system_s"] = cpu * (1 - userShare)
     measured["context_switches"] = round(after.switchesSince(before) * share)
     measured["involuntary_switches"] = round(after.involuntarySince(before) * share)
+    faults = after.faultsSince(before)
+    if faults is not None:
+        measured["page_faults"] = round(faults * share)
 
 
 def kernelMemory() -> int | None:
@@ -294,3 +314,17 @@ def _contextSwitches(process: psutil.Process) -> tuple[dict[int, int], dict[int,
         switches[int(task.name)] = sum(map(int, found.values()))
         involuntary[int(task.name)] = int(found.get("nonvoluntary", 0))
     return switches, involuntary
+
+
+def _pageFaults(process: psutil.Process) -> list[int]:
+    """
+    Page faults of a process, and of its ended children: minor, those of the children,
+    major, those of the children (proc_pid_stat(5)). Empty where there is no such file.
+    """
+    try:
+        stat = Path(f"/proc/{process.pid}/stat").read_text()
+    except OSError:
+        return []
+    # The second field, a name in brackets, may contain spaces and brackets; the tenth
+    # is the first of the four.
+    return [int(each) for each in stat.rpartition(")")[2].split()[7:11]]

@@ -266,6 +266,15 @@ METRICS: tuple[Metric, ...] = (
         drawn=True,
     ),
     Metric(
+        "page_faults_per_request",
+        "page faults of the server, divided by the requests: it accessed memory that "
+        "the kernel had to map, copy or read first",
+        NUMBER,
+        _each("page_faults"),
+        "page faults per request",
+        drawn=True,
+    ),
+    Metric(
         "syscalls_per_request",
         "system calls of the server, counted once, after the last round",
         NUMBER,

@@ -278,6 +278,7 @@ class Round(TypedDict):
     )  # RSS or, with children, PSS; with all connections open
     context_switches: Count | None  # of the server, for the requests of the window
     involuntary_switches: NotRequired[Count]  # of these, the ones the scheduler forced
+    page_faults: NotRequired[Count]  # of the server, minor and major, in the window
     syscalls_per_request: Number | None  # all of them; null where not counted
     load_cpu_fraction: Number  # of one core, or of what its processes may use
     load_busy_fraction: NotRequired[Number]  # of the window: it ran, or had no core
