@@ -2691,7 +2691,9 @@ class WatchTests(SynchronousTestCase):
         assert used is not None
         resident = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
         self.assertGreater(used, 10_000)
-        self.assertLessEqual(used, resident)
+        # The kernel counts pages on each core, and adds the counts up only now and
+        # then: either number may be off by some hundred KiB.
+        self.assertLess(used, resident + 1024)
 
     def test_sharedMemory(self) -> None:
         """
