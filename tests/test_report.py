@@ -769,7 +769,7 @@ class FiguresTests(SynchronousTestCase):
         CPU time that is not divided into user and system is drawn as one.
         """
         run = fourBackends()
-        both = "Striped upright: both"
+        both = "Upright stripes: both"
         (chart,) = (each for each in figures.drawn(run) if each.name == "cpu")
         self.assertNotIn(both, chart.caption)
         for cell in run["cells"]:
@@ -879,7 +879,8 @@ class FiguresTests(SynchronousTestCase):
 
     def test_drawnMetric(self) -> None:
         """
-        A metric whose row says so has a figure: a bar for each backend that has it.
+        A metric with C{drawn} in its row has a figure, with a bar for each backend that
+        has the metric.
         """
         key = "involuntary_switches_per_request"
         self.assertNotIn(key, self.names(fourBackends()))

@@ -31,13 +31,14 @@ _BACKEND = re.compile(r"[A-Za-z0-9][\w.+-]*")
 
 def write(results: Results, directory: Path) -> list[Path]:
     """
-    Write each figure of a run as C{NAME.svg}, C{NAME.png}, for a browser and for print,
-    and C{NAME.rst}, which shows it with its caption where a page includes it; and the
-    results themselves, for what is quoted of them in the text.
+    Write each figure of a run in three files: C{NAME.svg} for a browser, C{NAME.png}
+    for print, and C{NAME.rst}, which a page includes to show the figure with its
+    caption. Write the results beside them, since the text quotes numbers of these.
 
     @param directory: within the directory of the pages.
     @return: the files that pages can include.
-    @raise OSError: if C{directory} cannot be written, or is or has a link.
+    @raise OSError: if C{directory} cannot be written, is a symbolic link, or has one in
+        the place of a file.
     """
     makeDirectory(directory)
     pages = []
@@ -57,9 +58,9 @@ def quoted(results: Results, text: str) -> str:
     """
     A number of a run, in words.
 
-    @param text: C{[WHERE:] A/B} for the ratio of two backends, or C{[WHERE:] A}
-        for the median of one. WHERE is as in a claim (L{iodemo.results.claims}), and
-        must leave one point.
+    @param text: C{[WHERE:] A/B} for the ratio of two backends, or C{[WHERE:] A} for the
+        median of one. WHERE is as in a claim (L{iodemo.results.claims}), and must apply
+        to exactly one point.
     @raise BadClaim: if nothing was measured there, or C{text} has another form.
     """
     where, colon, backends = text.rpartition(":")
@@ -123,8 +124,8 @@ def _value(results: Results, claim: Claim, text: str) -> str:
 
 def _shown(chart: Chart, image: str) -> str:
     """
-    A figure as reStructuredText. Its caption holds text from a results file, in which
-    nothing may be markup.
+    A figure as reStructuredText. Its caption quotes the results file, so no character
+    of it may be markup.
     """
     said = textwrap.indent(_plain(chart.caption), "   ")
     # The value of an option is no markup anyway.

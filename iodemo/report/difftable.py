@@ -30,8 +30,8 @@ APART_NOTE = (
 
 class DiffTable:
     """
-    A table for each point that both runs have, and a sentence for what one of them
-    lacks. For a L{Console} of any width.
+    A table for each point that both runs have, and sentences about the cells that only
+    one of them has. It can be printed on a L{Console} of any width.
     """
 
     def __init__(self, old: Results, new: Results, found: Difference) -> None:
@@ -113,7 +113,8 @@ class DiffTable:
 
 def _title(place: Place, metric: Metric) -> str:
     """
-    The title of a column: as in the table of a comparison, or as in another scenario's.
+    The title of a metric's column: the one that the table of a comparison has for it in
+    this kind of scenario, or else in another kind. Throughput has its unit.
     """
     others = next(iter(metric.columns.values()), place.unit)
     return metric.columns.get(place.kind, others)
@@ -137,8 +138,8 @@ def _change(change: Change | None) -> Text:
 
 def _sentences(unpaired: Sequence[Unpaired]) -> Iterator[str]:
     """
-    A sentence for all cells that have no number in one of the runs, or in both, for the
-    same reason.
+    The cells without a number in one of the runs, or in both: a sentence for all that
+    have the same reason at the same points.
     """
     found: dict[tuple[str, str], dict[Place, list[str]]] = {}
     for each in unpaired:

@@ -16,10 +16,12 @@ _MANY = 4  # backends in one sentence, beyond which it only names the ends
 
 def headline(results: Results) -> str:
     """
-    One sentence about the point with the most idle connections, if a run has any, and
-    otherwise about the one with the most busy connections; about requests due at a
-    rate, or about pipes, if it has nothing else. It names reactors, unless there are
-    none, and no single one if all are indistinguishable from the baseline.
+    One sentence about one point of a run: the point with the most idle connections or,
+    if no point has any, with the most busy ones. Requests due at a rate, and pipes, are
+    its subject only if the run has nothing else.
+
+    The sentence names reactors, and references only if there are no reactors. If no
+    backend is distinguishable from the baseline, it names none but the baseline.
     """
     backends = select.names(results)
     reactors = [name for name in backends if name not in select.REFERENCES]
@@ -90,7 +92,8 @@ def headline(results: Results) -> str:
 
 def _named(ok: list[Cell], baseline: str | None) -> list[Cell]:
     """
-    Of many, the fastest, the baseline and the slowest.
+    The backends that the sentence names: if there are many, the fastest, the baseline
+    and the slowest.
     """
     if len(ok) <= _MANY:
         return ok

@@ -1,7 +1,7 @@
 # -*- test-case-name: tests.test_report -*-
 """
-The sheet a figure is drawn on, and where its words go: arithmetic in points, which
-gives the same result with every renderer.
+The sheet of a figure, and the places of its texts. They are computed in points (1/72
+inch) from the widths of letters in the font, so every renderer gives the same result.
 """
 
 from __future__ import annotations
@@ -30,7 +30,8 @@ Points = numpy.ndarray[tuple[int, ...], numpy.dtype[numpy.float64]]
 @dataclass(frozen=True)
 class Heading:
     """
-    @ivar unit: what the upright or, of bars and dots, the level axis counts.
+    @ivar unit: of the axis with the values, which is horizontal in charts of bars and
+        dots, and otherwise vertical.
     @ivar source: the small print: where the numbers come from.
     """
 
@@ -80,8 +81,8 @@ def separated(
     wanted: Sequence[float], gap: float, low: float, high: float
 ) -> list[float]:
     """
-    The places nearest to those wanted that are C{gap} apart and within bounds:
-    isotonic regression, by pooling adjacent violators.
+    Places within bounds, at least C{gap} apart and in the order of the wanted places,
+    as near to these as possible: isotonic regression, by pooling adjacent violators.
     """
     order = sorted(range(len(wanted)), key=lambda index: wanted[index])
     pools: list[tuple[float, int]] = []
@@ -106,8 +107,14 @@ def roomiest(
     size: At,
 ) -> tuple[float, At]:
     """
-    The lower left corner at which a box hides least and is near its mark, with a line
-    between that crosses little; and what it costs there.
+    The best place for a text that a line joins to its mark: the box of the text hides
+    few lines and is near the mark, and the line crosses few others.
+
+    @param box: the width and height of the text, in points, as are all lengths here.
+    @param taken: samples of all lines of the chart.
+    @param size: of the axes.
+    @return: the cost of the place, which is less where the place is better, and its
+        lower left corner.
     """
     best = (float("inf"), (0.0, 0.0))
     # Points close to the mark itself do not count.
@@ -132,7 +139,9 @@ def roomiest(
 
 def nearest(box: At, corner: At, mark: At) -> At:
     """
-    Where a line from a mark meets a box.
+    The point of a box that is nearest to a mark, where the line from the mark ends.
+
+    @param corner: the lower left corner of the box.
     """
     across = min(max(mark[0], corner[0]), corner[0] + box[0])
     return across, min(max(mark[1], corner[1]), corner[1] + box[1])
@@ -140,7 +149,8 @@ def nearest(box: At, corner: At, mark: At) -> At:
 
 def _crossed(start: At, end: At, points: Points) -> int:
     """
-    How many points are within three points of a line.
+    How many samples of lines are within 3 points (1/72 inch) of the line between two
+    places.
     """
     way = numpy.subtract(end, start)
     length = max(float(numpy.hypot(*way)), 1e-9)
@@ -152,7 +162,10 @@ def _crossed(start: At, end: At, points: Points) -> int:
 
 def apart(ticks: dict[float, str], scale: float) -> dict[float, str]:
     """
-    Those labels that do not touch the one before; the last always stays.
+    The labels of an axis that have space: the last one, and before it each that does
+    not touch the next.
+
+    @param scale: how many points one unit of the axis is long.
     """
     kept: dict[float, str] = {}
     edge = float("inf")
@@ -179,7 +192,7 @@ def decades(low: float, high: float) -> list[float]:
 
 def doublings(low: float, high: float) -> list[float]:
     """
-    At most five steps on a logarithmic axis of what is counted in powers of two.
+    At most five powers of two, as steps on a logarithmic axis.
     """
     for twos in (1, 2, 5, 10):
         steps = [2.0**power for power in range(-40, 61, twos)]

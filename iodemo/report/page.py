@@ -57,11 +57,12 @@ _COST_COLUMNS = (
 
 def write(resultsList: Sequence[Results], directory: Path) -> Path:
     """
-    Write C{report.html} and C{figures/NAME.svg} and C{.png} for some runs.
+    Write C{report.html}, and each figure as C{figures/NAME.svg} and
+    C{figures/NAME.png}, for some runs.
 
     @return: where the page is.
-    @raise OSError: if C{directory} cannot be written, or has a link where one of these
-        belongs.
+    @raise OSError: if C{directory} cannot be written, or has a symbolic link in the
+        place of a file.
     """
     charts = [figures.drawn(results) for results in resultsList]
     page = _flattened(_Page(list(zip(resultsList, charts, strict=True))))
@@ -79,7 +80,8 @@ def write(resultsList: Sequence[Results], directory: Path) -> Path:
 
 def _flattened(page: Element) -> bytes:
     """
-    The page's bytes. Nothing in it is waited for, so they are there at once.
+    The bytes of the page. Nothing in it is a C{Deferred}, so C{flattenString} has them
+    when it returns.
     """
     found: list[bytes | Failure] = []
     flattenString(None, page).addBoth(found.append)
@@ -133,8 +135,8 @@ def _notice(results: Results) -> list[Tag]:
 
 def _verdicts(results: Results) -> Iterator[Flattenable]:
     """
-    For each scenario, backends by points: its principal metric first, the others
-    folded.
+    For each scenario a table of verdicts in its principal metric, and below it, folded,
+    those in the other metrics.
     """
     baseline = select.baseline(results)
     if baseline is None:
@@ -182,8 +184,9 @@ def _verdicts(results: Results) -> Iterator[Flattenable]:
 
 def _verdictTable(results: Results, group: dict[Place, list[Cell]], metric: str) -> Tag:
     """
-    Backends by points. Beyond a few points there is no room for a verdict's word beside
-    its sign, but where a row is a card.
+    The verdicts in one metric: a row for each backend, a column for each point. With
+    more than a few columns there is space only for the sign of a verdict. The word is
+    seen on a phone, which shows each row as a card.
     """
     there = {cell["backend"] for cells in group.values() for cell in cells}
     compared = select.comparisons(results)
@@ -239,7 +242,8 @@ def _verdict(cell: Cell, compared: Comparison | None) -> Tag:
 
 def _ratio(said: str) -> list[Flattenable]:
     """
-    A ratio and its interval, which may be below it and is not broken.
+    A ratio and its interval. A line may end between the two, and not within the
+    interval.
     """
     ratio, interval = said.split(" (")
     return [f"{ratio} ", tags.span(f"({interval}", class_="whole")]
@@ -247,7 +251,7 @@ def _ratio(said: str) -> list[Flattenable]:
 
 def _reference(cell: Cell, metric: str) -> Tag:
     """
-    The baseline has no verdict; its own number makes the ratios ones of something.
+    The baseline's own value, to which the ratios of the others refer.
     """
     if metric not in cell["summary"]:
         return _verdict(cell, None)
@@ -261,7 +265,7 @@ def _reference(cell: Cell, metric: str) -> Tag:
 
 def _figure(chart: Chart, prefix: str) -> Tag:
     """
-    A figure inside the page, as wide as the page lets it be.
+    A figure as part of the page. It is as wide as its column.
     """
     text = chart.svg()
     # Without its prolog and comments, and with names of its own: every figure
@@ -302,7 +306,7 @@ def _costs(results: Results) -> Iterator[Tag]:
 
 def _cost(cells: Sequence[Cell]) -> list[Tag]:
     """
-    The coefficients of one backend, or why there are none.
+    The coefficients of one backend, or the reason why there are none.
     """
     try:
         fit = costmodel.fit(cells)
@@ -407,7 +411,7 @@ def _calls(cell: Cell) -> Tag:
 
 def _row(backend: str, cells: list[Tag]) -> Tag:
     """
-    A row of a table in which references are a block of their own.
+    A row of a table. References are marked, since they are a block of their own.
     """
     return tags.tr(cells, class_="reference" * (backend in select.REFERENCES))
 
@@ -419,8 +423,8 @@ def _name(backend: str) -> Tag:
 
 def _labelled(row: list[Tag], labels: Sequence[str]) -> list[Tag]:
     """
-    The same row, whose columns have a label each for where it is a card. One column may
-    have the room of all.
+    The same row, each cell with the title of its column, which a card shows beside the
+    value. A cell that spans all columns has none.
     """
     for cell, label in zip(row[1:], labels, strict=False):
         if "colspan" not in cell.attributes:

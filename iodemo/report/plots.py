@@ -1,6 +1,6 @@
 # -*- test-case-name: tests.test_report -*-
 """
-Charts of lines, with their names at their ends.
+Charts of lines, each line with its name at its end.
 
 This knows nothing of results.
 """
@@ -44,16 +44,17 @@ Band = dict[float, tuple[float, float]]
 @dataclass(frozen=True)
 class Series:
     """
-    One line.
+    The values of one backend, or of one publication, along an axis.
 
     @ivar spans: its value and interval at each position.
     @ivar bounds: the positions whose value is a lower bound.
-    @ivar ending: what happened, if it does not reach the last position.
+    @ivar ending: the text at its end, if it does not reach the last position.
     @ivar stopped: the first position at which it failed.
-    @ivar published: whether it is of a publication, for comparison only.
-    @ivar whiskered: whether its intervals are whiskers, and no band.
-    @ivar joined: whether a line joins its values: of positions that are words, no line
-        may, since there is nothing between two of them.
+    @ivar published: whether it is from a publication, for comparison only.
+    @ivar whiskered: whether its intervals are drawn as whiskers, and otherwise as a
+        band.
+    @ivar joined: whether a line joins its values. None does where positions are words,
+        since there is nothing between two words.
     """
 
     name: str
@@ -72,10 +73,10 @@ class Panel:
     """
     One of several charts above each other.
 
-    @ivar unit: what the upright axis counts.
-    @ivar logarithmic: whether it does so in powers of ten; otherwise from zero.
+    @ivar unit: of its vertical axis.
+    @ivar logarithmic: whether that axis is logarithmic. Otherwise it begins at zero.
     @ivar tall: its height, in points.
-    @ivar noise: what at each position is no difference from the baseline.
+    @ivar noise: the noise band around the baseline's value at each position.
     """
 
     unit: str
@@ -90,7 +91,7 @@ class _Tip:
     """
     A name at the end of a line.
 
-    @ivar value: where on the upright axis.
+    @ivar value: the place of that end on the vertical axis.
     """
 
     text: str
@@ -113,7 +114,7 @@ def lines(
     """
     Lines over positions along an axis, each with its name at its end.
 
-    @param noise: what at each position is no difference from the baseline.
+    @param noise: the noise band around the baseline's value at each position.
     """
     last = max(ticks)
     wider = positionWidth(series, ticks)
@@ -212,9 +213,9 @@ def panels(
 
 def positionWidth(series: Sequence[Series], positions: Iterable[float]) -> float:
     """
-    How wide a position is, where the values of all series stand side by side, with
-    whiskers: where no line joins them, or where so many lines have so few positions
-    that their bands would hide each other. Otherwise nothing.
+    The width of a position whose values stand side by side, with whiskers; zero if they
+    stand above each other. They stand side by side if no line joins them, or if there
+    are so many lines and so few positions that the bands would hide each other.
     """
     places = sorted(positions)
     fewLines = len(series) <= 6 or any(one.published for one in series)
@@ -225,7 +226,9 @@ def positionWidth(series: Sequence[Series], positions: Iterable[float]) -> float
 
 def _ends(ticks: dict[float, str], wider: float) -> tuple[float, float]:
     """
-    Where an axis begins and ends that has these positions, so wide each.
+    Where an axis with these positions begins and ends.
+
+    @param wider: the width of a position.
     """
     first, last = min(ticks), max(ticks)
     span = (last - first) or 1.0
@@ -234,7 +237,7 @@ def _ends(ticks: dict[float, str], wider: float) -> tuple[float, float]:
 
 def _beside(series: Sequence[Series], wider: float) -> Sequence[Series]:
     """
-    The same lines, at each position side by side across its width.
+    The same series, each shifted to its own place within the width of a position.
     """
     if not wider:
         return series
@@ -256,8 +259,8 @@ def _beside(series: Sequence[Series], wider: float) -> Sequence[Series]:
 
 def _high(values: Sequence[float], noise: Band) -> float:
     """
-    Where an axis from zero should end: there is room for the noise too, as long as that
-    leaves half of it to the values.
+    Where an axis from zero should end: above all values and above the noise band, but
+    at no more than twice the highest value.
     """
     most = max(values)
     return max(
@@ -267,7 +270,7 @@ def _high(values: Sequence[float], noise: Band) -> float:
 
 def _upright(panel: Panel) -> tuple[dict[float, str], float, float]:
     """
-    The labels of a panel's upright axis, and where it begins and ends.
+    The labels of a panel's vertical axis, and where the axis begins and ends.
     """
     values = [
         value for one in panel.series for span in one.spans.values() for value in span
@@ -287,7 +290,7 @@ def _upright(panel: Panel) -> tuple[dict[float, str], float, float]:
 
 def _toPoints(axes: Axes, size: At) -> Callable[[float, float], At]:
     """
-    Where a value is, in points from the lower left corner of axes of this size.
+    A function from a place on axes of this size to points from their lower left corner.
     """
     fraction = axes.transScale + axes.transLimits
 
@@ -300,8 +303,8 @@ def _toPoints(axes: Axes, size: At) -> Callable[[float, float], At]:
 
 def _tips(series: Sequence[Series], last: float) -> list[_Tip]:
     """
-    The lines that end at the last position, and the backends that fail there, which
-    have no value.
+    The names beside the last position: those of the lines that end there, and of the
+    backends that failed there, which have no value.
     """
     found = []
     for one in series:
@@ -314,8 +317,9 @@ def _tips(series: Sequence[Series], last: float) -> list[_Tip]:
 
 def _names(axes: Axes, tips: Sequence[_Tip], start: float, size: At) -> None:
     """
-    The name of each line at its end, as far as there is space, with its marker: where
-    many end close to each other, a leader alone does not identify its line.
+    Write the name of each line at its end, or as near as there is space, with the
+    marker of the line. Where many lines end close to each other, the leader alone does
+    not show which of them is meant.
 
     @param start: where on the axis the last values end.
     """
@@ -352,8 +356,8 @@ def _names(axes: Axes, tips: Sequence[_Tip], start: float, size: At) -> None:
 
 def _noise(axes: Axes, band: Band, wider: float) -> None:
     """
-    A hatched band below all lines; of a lone point or a wide one, a bar. Grey alone is
-    what references have.
+    Draw the noise below all lines: as a band or, at a single position and where
+    positions have a width, as bars. It is hatched, because references are grey as well.
     """
     xs = list(band)
     lows, highs = [low for low, _ in band.values()], [high for _, high in band.values()]
@@ -370,8 +374,8 @@ def _noise(axes: Axes, band: Band, wider: float) -> None:
 
 def _line(axes: Axes, one: Series, label: str | None) -> None:
     """
-    One line with its band; a lone point gets a whisker instead. Published curves are
-    thin.
+    Draw one series: its values, the line that joins them, and its intervals. The line
+    of a publication is thin.
     """
     xs = list(one.spans)
     low, median, high = zip(*one.spans.values(), strict=True)
@@ -473,7 +477,7 @@ def _samples(
     series: Sequence[Series], toPoints: Callable[[float, float], At]
 ) -> Points:
     """
-    Points a few points apart along every line.
+    Places along every line, a few points (1/72 inch) from each to the next.
     """
     found = []
     for one in series:

@@ -16,9 +16,9 @@ class Curve:
     One multiplexer in one publication.
 
     @ivar call: the multiplexer, named as the backend that uses it.
-    @ivar year: of publication, which L{SOURCES} has more of.
-    @ivar microseconds: an operation that finds one ready descriptor, by how many are
-        watched.
+    @ivar year: of publication; L{SOURCES} has the source by it.
+    @ivar microseconds: the time of an operation that finds one ready descriptor, by the
+        number of descriptors that are watched.
     """
 
     call: str

@@ -63,7 +63,7 @@ def bars(
     A bar for each row, stacked if it has several parts, with its length as text at the
     end.
 
-    @param noise: what is no difference from the baseline, if that is known.
+    @param noise: the noise band around the baseline's value, if noise was measured.
     """
     figure, axes = _rows(heading, rows, legend=any(len(r.spans) > 1 for r in rows))
     high = max(max(*_total(row)[1:], _stacked(row)[1]) for row in rows)
@@ -113,11 +113,11 @@ def dots(
     steps: Callable[[float, float], list[float]] = decades,
 ) -> Figure:
     """
-    A row of dots for each backend along a logarithmic axis. Where each row has one
-    alone, its value stands beside it.
+    A row of dots for each backend along a logarithmic axis. If every row has a single
+    dot, the value of each is beside it as text.
 
-    @param noise: for each dot, what is no difference from the baseline.
-    @param steps: the labelled steps between two ends of the axis.
+    @param noise: the noise band around each of the baseline's values.
+    @param steps: makes the labelled steps between two ends of the axis.
     """
     named = dict.fromkeys(dot for row in rows for dot in row.spans)
     alone = len(named) == 1
@@ -186,7 +186,7 @@ def _noise(axes: Axes, band: Band) -> None:
 
 def _value(axes: Axes, text: str, end: float, number: int) -> None:
     """
-    A row's value, beside where its drawing ends.
+    Write the value of a row, to the right of its drawing.
     """
     axes.annotate(
         text,

@@ -202,8 +202,8 @@ def intervalName(results: Results) -> str:
 
 def names(results: Results) -> list[str]:
     """
-    The backends of a run: in the table of models' order, then those in no row
-    of it, in the order they come in, and references last.
+    The backends of a run: first those in the table of models, in its order, then
+    unknown ones, in the order of the cells, and last the references.
     """
     present = dict.fromkeys(cell["backend"] for cell in results["cells"])
     known = [model.name for model in MODELS if model.name in present]
@@ -213,8 +213,8 @@ def names(results: Results) -> list[str]:
 
 def places(results: Results) -> dict[Place, list[Cell]]:
     """
-    The cells of each place, both in an order that does not depend on the one
-    in which the rounds happened to end.
+    The cells of each place. Neither the order of places nor that of cells depends on
+    the order in which rounds ended.
     """
     scenarios = list(dict.fromkeys(cell["scenario"] for cell in results["cells"]))
     rank = {name: number for number, name in enumerate(names(results))}
@@ -232,8 +232,8 @@ def places(results: Results) -> dict[Place, list[Cell]]:
 
 def groups(results: Results) -> dict[str, dict[Place, list[Cell]]]:
     """
-    The places, in one group for each scenario under the same conditions, by
-    the group's title.
+    The places of a run, in groups with a title. The places of one scenario under the
+    same conditions are a group.
     """
     grouped: dict[str, dict[Place, list[Cell]]] = {}
     for place, cells in places(results).items():
@@ -244,8 +244,8 @@ def groups(results: Results) -> dict[str, dict[Place, list[Cell]]]:
 
 def representative(results: Results, metrics: Sequence[str]) -> Place | None:
     """
-    The place that shows the most backends with all of C{metrics}, and of those
-    the one with the most connections.
+    The place at which the most backends have all of C{metrics}. If there are several
+    such places, it is the one with the most connections.
     """
     best: tuple[int, int, int] = (0, 0, 0)
     chosen = None
@@ -259,8 +259,9 @@ def representative(results: Results, metrics: Sequence[str]) -> Place | None:
 
 def counted(results: Results) -> dict[Place, list[Cell]]:
     """
-    Where to look at system calls: of the places under the same conditions the one at
-    which most backends were counted, with several connections busy, and else few.
+    The places whose system calls are shown: one for each set of conditions. It is the
+    place at which the calls of the most backends were counted; of several, one with
+    more than one busy connection, and the fewest in all.
     """
     best: dict[str, tuple[tuple[int, bool, int], Place]] = {}
     found = {
@@ -289,9 +290,10 @@ def uncounted(results: Results) -> list[str]:
 
 def contradictions(results: Results) -> dict[str, str]:
     """
-    Where the system calls of a backend contradict the table of models: by service,
-    since one may have timers which another has not, or TLS in between. The system calls
-    that open and close a connection are not checked.
+    The backends whose system calls contradict the table of models, with the
+    contradiction. It is by service, since one service may have timers or TLS and
+    another may not. The table has the system calls of a request, so points with a
+    connection for each request are left out.
     """
     seen: dict[str, dict[str, dict[str, float]]] = {}
     # The table of models has the system calls of a request and its answer.
@@ -342,7 +344,8 @@ def fellBehind(cells: Iterable[Cell]) -> list[str]:
 def loadSaturated(cells: Iterable[Cell]) -> list[str]:
     """
     The backends under which the load was so busy that it may have slowed the
-    measurement, and how busy; without the backends whose limit it was.
+    measurement, and how busy it was. Backends under which the load was the limit are
+    not among them.
     """
     return [
         f"{cell['backend']} ({percent(used)})"

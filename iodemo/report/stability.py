@@ -32,7 +32,8 @@ def at(noise: Noise, located: Located, metric: str) -> Comparison | None:
 
 def factor(found: Comparison) -> float:
     """
-    The noise band: a ratio between its inverse and it is no difference.
+    The noise band: a ratio that is below this factor and above its inverse is no
+    difference.
     """
     return statistics.band(found["low"], found["high"])
 
@@ -103,8 +104,8 @@ def fewRounds(*runs: Results) -> str | None:
 
 def instability(results: Results) -> list[str]:
     """
-    A sentence for each disturbance of a run as a whole, with the number and its
-    threshold, and at the end what to do. Empty if there was none.
+    A sentence for each disturbance of the whole run, with its number and the threshold,
+    and at the end a remedy. Empty if there was no disturbance.
     """
     said = []
     ok = [cell for cell in results["cells"] if cell["status"] == "ok"]

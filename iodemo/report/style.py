@@ -1,12 +1,12 @@
 # -*- test-case-name: tests.test_report -*-
 """
-How a backend looks, in every figure the same.
+The look of a backend, which is the same in every figure.
 
-The hue and the line style show which family of models a backend belongs to; the
-lightness and the marker show which member it is. The hues are those of Okabe and
-Ito, which colour-blind eyes can tell apart; the markers carry the rest on a
-grey print. References are grey and dashed. All of it follows from the table of
-models, so a new row has its look without a change here.
+The hue and the line style show the family of models that a backend belongs to; the
+lightness and the marker show which member it is. The hues are those of Okabe and Ito,
+which are distinct for colour-blind eyes, and the markers are distinct on a grey print.
+References are grey and dashed. All of it follows from the table of models, so a new row
+has its look without a change here.
 """
 
 from __future__ import annotations
@@ -126,8 +126,9 @@ def _family(model: Model) -> str:
 
 def _shade(ramp: tuple[str, str, str], member: int, members: int) -> str:
     """
-    Every other member first, so that neighbours in the table, which are
-    usually compared, are not neighbours in lightness.
+    The colour of a member of a family. Neighbours in the table are usually compared, so
+    they are not neighbours in lightness: first comes every other member, and then the
+    rest.
     """
     ranks = [*range(0, members, 2), *range(1, members, 2)]
     at = ranks[member] / (members - 1) if members > 1 else 0.5

@@ -51,7 +51,7 @@ Lines = list[str]
 
 def comparisonTable(results: Results) -> ComparisonTable:
     """
-    The whole run, for a L{Console} of any width.
+    The tables of a whole run, for a L{Console} of any width.
     """
     return ComparisonTable(results)
 
@@ -193,7 +193,8 @@ class ComparisonTable:
 
     def _columns(self, place: Place, cell: Cell) -> list[Lines]:
         """
-        The row of one cell after its name, each column in the lines of a narrow table.
+        The row of one cell, without its name. Each column has the lines of a narrow
+        table.
         """
         metrics = columnsOf(place.kind).values()
         if cell["status"] != "ok":

@@ -80,7 +80,7 @@ class Claim:
     @property
     def backends(self) -> tuple[str, ...]:
         """
-        The names of the backends it is about.
+        The names of the backends that the claim is about.
         """
         if self.baseline is None:
             return (self.backend,)
@@ -155,8 +155,8 @@ class Decision:
 
     @ivar value: the ratio of the medians or, without a baseline, the median. L{None} if
         there is none.
-    @ivar interval: low and high of the value, as it was decided on: 0 or infinite where
-        the load was the limit. L{None} if there is no value.
+    @ivar interval: the low and the high end of the value. One of them is 0 or infinite
+        if the load was the limit. L{None} if there is no value.
     @ivar reason: why there is no value, or what limits it.
     """
 
@@ -171,7 +171,7 @@ def parse(text: str) -> Claim:
     """
     Read a claim.
 
-    @raise BadClaim: if it is none.
+    @raise BadClaim: if the text is none.
     """
     where, _, what = text.rpartition(":")
     match = _CLAIM.fullmatch(what)
@@ -219,7 +219,8 @@ def decide(claim: Claim, results: Results) -> list[Decision]:
 
 def overall(decisions: Iterable[Decision]) -> Answer:
     """
-    A claim holds if it does at every point, and does not if it fails at one.
+    The decision of all points together: refuted if the claim is refuted at one of them,
+    otherwise undecided if it is undecided at one, and otherwise held.
     """
     return _together({decision.answer for decision in decisions})
 

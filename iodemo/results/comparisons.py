@@ -16,7 +16,7 @@ def comparisons(
     cells: Iterable[Cell], baseline: str, noise: Iterable[Comparison] = ()
 ) -> list[Comparison]:
     """
-    The comparison of each good cell of one point with the baseline's, if that is good.
+    Compare each ok cell of one point with the baseline's, if that is ok.
 
     @param noise: the noise at this point.
     """
@@ -34,8 +34,8 @@ def comparisons(
 
 def controlComparisons(cells: Iterable[Cell], control: Cell) -> list[Comparison]:
     """
-    The comparison of the control at one point with the first cell of its backend, in
-    every metric, if both are good.
+    Compare the control at one point with the baseline's first cell, in every metric, if
+    both are ok.
     """
     return [
         comparison
@@ -62,7 +62,7 @@ def against(
     noise: Mapping[str, float] | None = None,
 ) -> Iterator[Comparison]:
     """
-    The comparison of one good cell with another, in each metric that both have.
+    Compare one ok cell with another, in each metric that both have.
 
     @param noise: the noise band by metric, where there is one.
     """

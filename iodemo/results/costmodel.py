@@ -4,26 +4,26 @@ The cost of a request under a backend, as a model of three terms::
 
     CPU per request = a + b * watched + c * system calls
 
-fitted to the cells of a run. C{a} is what every request costs, whatever else there is;
-C{b} what it costs for each connection that is watched; C{c} what a system call costs.
+fitted to the cells of a run. C{a} is the cost of every request, C{b} of each connection
+that is watched, and C{c} of each system call.
 
-Facts. A call that waits (select, poll, epoll_wait) brings all that is ready, so that
-there are fewer of them a request the busier a server is; of the other calls a request
-takes as many everywhere. So C{c} is the price of what varies, mostly of a wait. Where
-one connection alone is busy a wait sleeps, which is dearer by far than one that does
-not, and one such cell can bend all three coefficients.
+Facts. A call that waits (select, poll, epoll_wait) returns everything that is ready. So
+a busier server makes fewer such calls for each request, while the number of the other
+calls is the same at every point. C{c} is therefore the price of a call whose number
+varies, mostly of a wait. With a single busy connection every wait sleeps, and costs far
+more than a wait that returns at once: one such cell can change all three coefficients.
 
-Decisions. A connection that is watched counts as often as a wait looks at it: C{b} is
-multiplied by connections times waits a request. A term that is zero everywhere is left
-out: a server with a thread for each connection watches none. The error of CPU time is
-a share of it rather than some microseconds, so the fit minimizes the squares of the
-relative errors. The range of a coefficient is how far it moves when any one cell is
-left out. If C{a} or C{c} is negative, or would be without some cell, then the cells
-cannot separate the calls from the rest; C{c} is left out with the reason, and that cell
-with it if it is the only one.
+Decisions. A connection counts as watched each time that a wait looks at it: C{b} is
+multiplied by connections times waits a request. A term that is zero in every cell is
+left out: a server with a thread for each connection watches none. Errors of CPU time
+are proportional to it, so the fit minimizes the squares of the relative errors. The
+range of a coefficient is that of its values when any one cell is left out. If C{a} or
+C{c} is negative, or its sign changes without some cell, then the cells cannot separate
+the price of a call from the rest: C{c} is left out, with the reason. If it is a single
+cell without which the signs change, that cell is left out, too.
 
-Costs. Three terms are not how a machine works: no term has the cache misses that 10,000
-sockets cause. They are part of the error that is left.
+Costs. A machine has more than three terms. The cache misses that 10,000 sockets cause
+are in none of them: they are part of the remaining error.
 """
 
 from __future__ import annotations
@@ -55,8 +55,8 @@ class Coefficient:
     """
     The price of one term, in microseconds of CPU time.
 
-    @ivar low: the least that it is with any one cell left out.
-    @ivar high: likewise the most.
+    @ivar low: its least value with any one cell left out.
+    @ivar high: its greatest value, likewise.
     """
 
     value: float
@@ -69,10 +69,10 @@ class Fit:
     """
     The cost of a request under one backend.
 
-    @ivar terms: C{a}, C{b} and C{c}, as far as there are such costs and they are known.
-    @ivar error: by which share half of the cells are off, at most.
-    @ivar worst: by which the worst is.
-    @ivar cells: those it was fitted to.
+    @ivar terms: C{a}, C{b} and C{c}, without those that are zero or unknown.
+    @ivar error: the median of the relative errors of the cells.
+    @ivar worst: the largest of these errors.
+    @ivar cells: the cells of the fit.
     @ivar unknown: why there is no C{c}, if it is not known.
     """
 
@@ -128,8 +128,8 @@ def fit(cells: Iterable[Cell]) -> Fit:
 
 def _isUsable(cell: Cell) -> bool:
     """
-    Whether a cell has the metrics that a fit takes; a file may hold numbers that no
-    machine gives.
+    Whether a cell has the metrics of the fit, in numbers that a machine can give: a
+    file may hold others.
     """
     calls = cell.get("syscalls_by_name")
     if cell["parameters"].stalled:
@@ -146,7 +146,7 @@ def _withoutCalls(cells: Sequence[Cell], why: str) -> Fit:
 
 def _judged(cells: Sequence[Cell], terms: str) -> Fit:
     """
-    A fit, how far it is off, and how far it moves.
+    A fit, with its errors and the ranges of its coefficients.
     """
     found = _fitted(cells, terms) or _fitted(cells, "a")
     assert found is not None
@@ -175,8 +175,8 @@ def _judged(cells: Sequence[Cell], terms: str) -> Fit:
 
 def _fitted(cells: Sequence[Cell], terms: str) -> dict[str, float] | None:
     """
-    The coefficients with the least squares of relative errors, without the terms that
-    are zero at every cell; L{None} if other coefficients do as well.
+    The coefficients with the least sum of squares of relative errors, without the terms
+    that are zero in every cell; L{None} if other coefficients have the same sum.
     """
     cpu = numpy.array([_cpu(cell) for cell in cells])
     columns = {
@@ -194,14 +194,14 @@ def _fitted(cells: Sequence[Cell], terms: str) -> dict[str, float] | None:
 
 def _signs(found: dict[str, float] | None) -> tuple[bool, ...] | None:
     """
-    Whether the two coefficients that cannot be negative are positive.
+    Whether C{a} and C{c}, which cannot be negative, are positive.
     """
     return None if found is None else (found["a"] > 0, found["c"] > 0)
 
 
 def _amount(cell: Cell, term: str) -> float:
     """
-    How much of it a request takes: what a term's coefficient is multiplied by.
+    The number that the coefficient of a term is multiplied by, for a request.
     """
     if term == "a":
         return 1.0

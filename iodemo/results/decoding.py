@@ -4,13 +4,12 @@ The border: JSON text from outside becomes a value of L{iodemo.results.schema}, 
 error with the path to the value that is wrong.
 
 Facts. Python reads and writes NaN and Infinity, which are not JSON. msgspec's own
-parser gives the byte at which it met one, and not the path.
+parser reports the byte at which it met one, and not the path.
 
 Decisions. Python's parser reads the text, so that every error has its line or its path.
-msgspec then checks types, ranges and names. This module checks the facts of a value
-that no type expresses: that a number is finite, and not so close to zero that
-arithmetic would divide by zero, that text can be printed, and that lists are not nested
-deeper than functions that call themselves can follow.
+msgspec then checks types, ranges and names. This module checks what no type expresses:
+that a number is finite and not so close to zero that a division overflows, that text
+can be printed, and that lists are not nested too deeply for a recursive function.
 
 Costs. Python's parser takes some 50 ms for the file of a full run, and msgspec's 10.
 """
@@ -46,8 +45,8 @@ class Wrong(ValueError):
 
 class _NotFinite:
     """
-    A number that no variable holds: NaN, an infinity, or one with too many digits. It
-    is kept until its path is known.
+    A number that no variable of a finite type can hold: NaN, an infinity, or an integer
+    with too many digits. It is kept until its path is known.
     """
 
     def __init__(self, text: str) -> None:

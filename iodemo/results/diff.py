@@ -3,14 +3,14 @@
 Two runs against each other: what is different in the new one.
 
 Facts. The rounds of one run are interleaved, those of two runs are not. If the machine
-was slower during one of them, that is in every ratio and in no interval.
+was slower during one of them, this changes every ratio, and no interval shows it.
 
 Decision. Two runs are compared if they are of the same machine, kernel and cores, and
 of the same plan: windows of the same length, the same server, the same requests. The
 versions of Python, Twisted and iodemo may differ, since that is why runs are compared;
-the report shows them. It also shows another number of rounds, which only makes a
-difference surer, and another limit on open files, which decides how many servers very
-many connections take.
+the report shows them. The number of rounds may differ, too: it changes only how certain
+a difference is. So may the limit on open files, which decides how many servers very
+many connections take. The report shows both.
 
 A difference within the noise band of either run is no difference.
 

@@ -63,7 +63,7 @@ class Journal:
 
     def __init__(self, directory: Path, results: Results) -> None:
         """
-        Begin it, in the place of any that is there.
+        Begin the journal, in the place of one that is there.
 
         @raise OSError: if it cannot be written, here and later.
         """
@@ -75,7 +75,7 @@ class Journal:
         """
         Append a round.
 
-        @param number: how many rounds of its cell were before.
+        @param number: how many rounds of its cell ended before it.
         """
         self._append({**entry, "number": number, "round": measured})
 

@@ -33,9 +33,9 @@ _SERVED: tuple[Kind, ...] = ("requests", "flow", "chat")
 @dataclass(frozen=True)
 class Quantity:
     """
-    A unit, and how a value in it is said and drawn.
+    A unit, and how texts and figures show a value in it.
 
-    @ivar say: a value as text, with its unit.
+    @ivar say: makes text of a value, with its unit.
     @ivar scale: how many of the metric's units are one of an axis.
     @ivar axis: the unit of an axis.
     """
@@ -85,7 +85,7 @@ class Metric:
 
 def _own(key: str) -> Callable[[Round], float | None]:
     """
-    A number that a round has under the metric's own name.
+    A function from a round to the number that it has under this key.
     """
 
     def value(measured: Round) -> float | None:
@@ -97,7 +97,7 @@ def _own(key: str) -> Callable[[Round], float | None]:
 
 def _each(key: str, scale: float = 1.0) -> Callable[[Round], float | None]:
     """
-    A total of the window, for each of its requests.
+    A function from a round to its total under this key, divided by its requests.
     """
     total = _own(key)
 

@@ -66,9 +66,9 @@ class Parameter:
         any parameter. They are given where the parameter is not at its default.
     @ivar condition: the words for it in a title, with C{{}} for the value, where all
         points of a table share it.
-    @ivar said: a value where no more than it is named, likewise.
-    @ivar axis: what an axis along it shows. Response time is drawn along each parameter
-        that has one; the others have charts of their own, or none.
+    @ivar said: the words for a single value of it, likewise.
+    @ivar axis: the words for an axis along it. Response time is drawn along each
+        parameter that has one; the others have charts of their own, or none.
     @ivar say: makes text of a value.
     """
 
@@ -149,8 +149,9 @@ class Point(Struct, frozen=True):
 
     def others(self, scenario: str) -> list[str]:
         """
-        The words in the line above its numbers, besides connections, rate and the words
-        in the title. So two points with different parameters never have the same words.
+        The words in the label of the point besides those for connections and rate: of
+        each parameter that is not at its default, and that is in no title. So two
+        points with different parameters never have the same words.
 
         @param scenario: that the point is of. If it has the name of a parameter, its
             points differ in that one, which then has words even at its default.
@@ -245,9 +246,9 @@ class Round(TypedDict):
 
     C{requests} and C{throughput} count the answers that came within the window.
     C{latency_us} also has the requests under way at its end, which the load awaits. In
-    an open loop it has those due by then too, which are sent for as long again as the
-    window at most. A request under way at the end may have been sent, or due, in the
-    warm-up.
+    an open loop it also has the requests that are due by then: the load goes on to send
+    them, for at most as long as the window. A request under way at the end may have
+    been sent, or due, in the warm-up.
 
     The memory of a server that is one process is its resident set (RSS). That of a
     server with children is the sum of their proportional set sizes (PSS): a page that
@@ -415,14 +416,18 @@ class Planned(TypedDict):
 
 
 class Entry(Placed):
-    """Which cell rounds belong to, while it does not have all of them."""
+    """
+    The cell of some rounds, while it does not have all of them.
+    """
 
     backend: Name
     control: bool  # whether they are of the second measurement of the baseline
 
 
 class Unfinished(Entry):
-    """Rounds of a cell that does not have all of them yet."""
+    """
+    The rounds of a cell that does not have all of them yet.
+    """
 
     rounds: Annotated[list[Round], Meta(max_length=MOST_ROUNDS)]
 

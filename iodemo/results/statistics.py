@@ -2,30 +2,28 @@
 """
 From rounds to medians, ratios and intervals.
 
-The unit of replication is a round: a fresh server process, with its own hash
-seed and memory layout (Kalibera and Jones, ISMM 2013). A cell is summed up by
-the median of its rounds, two cells are compared by the ratio of their medians,
-and both come with a 95 % bootstrap interval.
+The unit of replication is a round: a fresh server process, with its own hash seed and
+memory layout (Kalibera and Jones, ISMM 2013). A cell is summed up by the median of its
+rounds, two cells are compared by the ratio of their medians, and both come with a 95 %
+bootstrap interval.
 
-The plain percentile bootstrap is too sure of itself where rounds are few: it draws
-its spread from a sample that understates it, and where one of two servers is ten
-times as noisy as the other it calls equal ones different in 6 to 11 of 100
-comparisons of five to fifteen rounds. Hesterberg's expanded percentile interval (The
-American Statistician 69(4), 2015, section 5.3) widens the tails to what Student's t
-would ask for: then it is 2 to 5 of 100, and 1 or 2 where both are equally noisy. (An
-exact interval from the rank sum test is as good as the plain bootstrap where they
-are, and as bad where they are not.) The price is that a small difference takes more
-rounds to show.
+The intervals of the plain percentile bootstrap are too narrow where rounds are few,
+since a small sample has less spread than its population. If one of two equal servers is
+ten times as noisy as the other, it calls them different in 6 to 11 of 100 comparisons
+of five to fifteen rounds. Hesterberg's expanded percentile interval (The American
+Statistician 69(4), 2015, section 5.3) widens the tails to those of Student's t: then it
+is 2 to 5 of 100, and 1 or 2 if both are equally noisy. (An exact interval from the rank
+sum test is as good as the plain bootstrap if both are equally noisy, and as bad if they
+are not.) The price is that a small difference takes more rounds to show.
 
 With three rounds the interval is the whole range of the resamples: two backends then
-differ only if every round of one beats every round of the other, which chance alone
-brings about in 2 of 20 arrangements. Below L{ROUNDS_FOR_95} rounds an interval
-therefore covers less than 95 %: the range of three holds the true median three times
-in four.
+differ only if every round of one beats every round of the other, which happens by
+chance in 2 of 20 arrangements. Below L{ROUNDS_FOR_95} rounds an interval therefore
+covers less than 95 %: the range of three holds the true median three times in four.
 
 An interval misses a bias that all rounds of one backend share. So the baseline is
-measured a second time among the others, and its difference from itself gives a L{band}
-within which no difference is called one.
+measured a second time among the others. Its difference from itself gives a L{band}: a
+ratio within that is not called a difference.
 """
 
 from __future__ import annotations
@@ -97,7 +95,7 @@ def ratio(
     """
     The ratio of two medians, and its 95 % interval.
 
-    @return: ratio, low, high; L{None} if the baseline is nothing, or next to it.
+    @return: ratio, low, high; L{None} if a value of the baseline is zero, or almost.
     """
     if min(baseline) < 1 / _LARGEST or max(*values, *baseline) > _LARGEST:
         return None
@@ -118,11 +116,11 @@ def variation(values: Sequence[float]) -> float:
 
 def band(low: float, high: float) -> float:
     """
-    How far from 1 a ratio may be without being a difference, given the interval of the
-    ratio of a backend to itself.
+    The noise band, given the interval of the ratio of a backend to itself.
 
-    @return: a factor of at least 1; such a ratio is below it and above its inverse.
-        Which of the two is the first is chance, so it is the same either way.
+    @return: a factor of at least 1. A ratio that is below it and above its inverse is
+        no difference. Which of the two measurements is the first is chance, so the
+        factor does not depend on it.
     """
     return max(high, 1 / low if low else math.inf)
 
@@ -136,7 +134,7 @@ def verdict(
     """
     Whether a backend differs from the baseline.
 
-    @param rounds: of the one of the two that has fewer.
+    @param rounds: of the two, the number of the one that has fewer.
     @param noise: the L{band} within which there is no difference.
     """
     middle, low, high = ratioLowHigh

@@ -34,8 +34,8 @@ from iodemo.results.schema import DEFAULTS, PARAMETERS, Cell, Results
 
 def charts(results: Results) -> list[Chart]:
     """
-    A chart for each scenario whose points differ in such a parameter, and for each
-    combination of its other parameters.
+    A chart for each scenario whose points differ in a parameter with an axis, and for
+    each combination of its other parameters.
     """
     found = []
     for name, parameter in PARAMETERS.items():

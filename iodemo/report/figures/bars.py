@@ -1,7 +1,7 @@
 # -*- test-case-name: tests.test_report -*-
 """
-A bar for each backend: the figure of each metric whose row in L{iodemo.results.metrics}
-says C{drawn}.
+A bar for each backend: the figure of each metric with C{drawn} in its row of
+L{iodemo.results.metrics}.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ from iodemo.results.schema import Results
 
 def charts(results: Results) -> list[Chart]:
     """
-    A chart of each such metric that a cell has.
+    A chart for each metric that is C{drawn} and that some cell has.
     """
     found = (_chart(results, metric) for metric in METRICS if metric.drawn)
     return [chart for chart in found if chart is not None]

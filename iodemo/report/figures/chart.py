@@ -28,7 +28,7 @@ LEAST = 1e-3
 @dataclass(frozen=True)
 class Chart:
     """
-    One figure and what is said of it.
+    One figure, and the words about it.
 
     @ivar name: unique among a run's figures, and fit to be a file's name.
     @ivar title: what is drawn, in a few words; also drawn on the figure.
@@ -75,7 +75,11 @@ def spanOf(cell: Cell, metric: str, least: float = 0.0) -> Span:
 
 def noiseBand(results: Results, cell: Cell, metric: str) -> tuple[float, float] | None:
     """
-    The noise band around the baseline's value in one metric, given its cell.
+    The range around the baseline's value of one metric within which nothing is called a
+    difference.
+
+    @param cell: of any backend.
+    @return: L{None} if that is not the baseline, or its noise was not measured.
     """
     if cell["backend"] != select.baseline(results) or not select.has(cell, [metric]):
         return None
@@ -124,7 +128,8 @@ def absence(results: Results, rows: Sequence[Row]) -> str:
 
 def sourceOf(results: Results) -> str:
     """
-    The small print, in the letters that the font surely has.
+    The small print of a figure: the versions, the machine and the date. It is in ASCII,
+    since the font may lack other letters.
     """
     machine = results["environment"]
     text = (

@@ -30,7 +30,7 @@ CPU_PARTS = {
     "system": "server_system_us_per_request",
 }
 UNDIVIDED_NOTE = (
-    "Striped upright: both, where many processes used too little CPU time for the "
+    "Upright stripes: both, where many processes used too little CPU time for the "
     "kernel to divide. "
 )
 
@@ -88,9 +88,9 @@ def cpu(results: Results) -> list[Chart]:
 
 def _shares(cell: Cell) -> dict[str, Span]:
     """
-    The two parts of CPU time, scaled to the median of their sum: the medians of two
-    parts need not add up to it. If the parts
-    are not known, the sum is returned as one part.
+    CPU time in user mode and in the kernel, scaled so that their sum is the median of
+    the whole: the medians of two parts need not add up to it. If the parts are not
+    known, the whole is one part.
     """
     whole = spanOf(cell, CPU)
     if select.has(cell, CPU_PARTS.values()):
@@ -107,7 +107,7 @@ def _shares(cell: Cell) -> dict[str, Span]:
 
 def calls(results: Results) -> list[Chart]:
     """
-    System calls of a request, under each conditions.
+    The system calls of a request: a chart for each place that L{select.counted} has.
     """
     looks = style.looks(select.names(results))
     found: list[Chart] = []

@@ -27,8 +27,9 @@ Along = dict[Any, float]
 
 def positions(values: Sequence[Any]) -> Along:
     """
-    The position of each value: of numbers on a logarithmic axis that has one for zero,
-    of words side by side.
+    The position of each value on an axis. Numbers are on a logarithmic axis, where zero
+    is one decade before the first of the others. Words are in a row, at equal
+    distances.
     """
     if any(isinstance(value, str) for value in values):
         return {value: float(at) for at, value in enumerate(dict.fromkeys(values))}
@@ -65,7 +66,8 @@ def curves(
 
 def unexplained(one: Series) -> Series:
     """
-    The same where its name is enough at its end: another panel has the reason.
+    The same series without the reason why its line ends early: another panel has it,
+    and here the name of the backend is enough.
     """
     return replace(one, ending=one.name if one.ending else None, stopped=None)
 
@@ -194,7 +196,7 @@ def linesSaid(series: Sequence[Series], say: Callable[[float, float], str]) -> s
 
 def axisOf(place: Place, kind: str) -> str:
     """
-    The things that the axis counts.
+    The words for the numbers on the axis.
     """
     if place.kind == "chat":
         return "members"

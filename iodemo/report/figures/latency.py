@@ -91,8 +91,8 @@ def percentiles(results: Results) -> list[Chart]:
 
 def distribution(results: Results) -> list[Chart]:
     """
-    Response time by percentile: a line for each backend, which is the steeper at its
-    right end the longer the slowest requests take.
+    Response time by percentile: a line for each backend. Where the slowest requests
+    take long, the right end of the line is steep.
     """
     place = select.representative(results, ["latency_us.p50", "latency_us.p99"])
     if place is None:

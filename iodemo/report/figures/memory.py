@@ -93,8 +93,9 @@ def _said(kib: float) -> str:
 
 def _furthest(results: Results, backend: str) -> tuple[Cell, Cell] | None:
     """
-    The cells with the fewest and the most connections under the same
-    conditions, if they are far enough apart to divide the difference by it.
+    The cells of a backend with the fewest and the most connections under the same
+    conditions. There are at least a hundred connections between the two, since the
+    difference in memory is divided by their number.
     """
     best = None
     for group in select.groups(results).values():
@@ -128,7 +129,8 @@ def grown(few: Cell, many: Cell) -> Span:
 
 def _growthNoise(results: Results, few: Cell, many: Cell) -> list[tuple[float, float]]:
     """
-    The range of both measurements of the baseline, if there are two.
+    The range of the growth of the baseline's memory, over both of its measurements;
+    empty if there is only one.
     """
     fewAgain, manyAgain = (
         next(
@@ -152,8 +154,8 @@ def _growthNoise(results: Results, few: Cell, many: Cell) -> list[tuple[float, f
 
 def held(results: Results) -> list[Chart]:
     """
-    Memory of server and kernel for each of very many connections, in the scenarios
-    about them.
+    Memory of server and kernel for each connection, in the scenarios with very many of
+    them.
     """
     looks = style.looks(select.names(results))
     found = []

@@ -1,6 +1,6 @@
 # -*- test-case-name: tests.test_report -*-
 """
-Response time over how many requests are due.
+Response time against the rate at which requests are due.
 """
 
 from __future__ import annotations

@@ -33,8 +33,8 @@ from iodemo.results.schema import Cell, Results
 
 def charts(results: Results) -> list[Chart]:
     """
-    Throughput against the number of connections that a scenario varies: a chart
-    for each scenario, and for each combination of everything else in it.
+    Throughput against the number of connections that a scenario varies: a chart for
+    each scenario, and for each combination of its other parameters.
     """
     found = []
     places = select.places(results)
