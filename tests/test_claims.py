@@ -67,6 +67,16 @@ class ParseTests(SynchronousTestCase):
         self.assertEqual(claim.metric, "latency_us.p99.9")
         self.assertEqual((claim.backend, claim.bounds), ("c-epoll", (("<", 0.5),)))
 
+    def test_scenarioOfRates(self) -> None:
+        """
+        The word rate is the scenario, not the metric, which repeats a parameter. With
+        an equals sign it is the parameter.
+        """
+        claim = parse("rate latency_us.p99 rate=8000: uring/epoll < 1")
+        self.assertEqual(claim.names, ("rate",))
+        self.assertEqual(claim.parameters, {"rate": 8000})
+        self.assertEqual(claim.metric, "latency_us.p99")
+
     def test_range(self) -> None:
         """
         A ratio can be claimed to lie in a range.

@@ -506,6 +506,22 @@ class ReadingTests(SynchronousTestCase):
         idle = [place.point.idle for place in select.places(results(cells))]
         self.assertEqual(idle, [0, 10, 100])
 
+    def test_labels(self) -> None:
+        """
+        No two points of a run have the same label, short or long.
+        """
+        cells = [*sweep(), *fivePipes(), *ratedCells(), *sharedCells(), *heldCells()]
+        cells += [
+            okCell("arrivals", "epoll", parameters(9, rate=7, arrivals=each), 1.0)
+            for each in ("poisson", "constant")
+        ]
+        places = select.places(results(cells))
+        for labels in (
+            {(place.scenario, place.label()) for place in places},
+            {(place.scenario, place.shortLabel()) for place in places},
+        ):
+            self.assertEqual(len(labels), len(places), labels)
+
     def test_contradictions(self) -> None:
         """
         A system call is found at any point, and a model without counts is not judged.

@@ -178,7 +178,13 @@ class Place(NamedTuple):
         """
         The same in fewer words.
         """
-        return ", ".join([self._shortLabel(), *self.point.others(self.scenario)])
+        point = self.point
+        rates = [
+            point.said(name)
+            for name in ("rate", "share")
+            if getattr(point, name) is not None
+        ]
+        return ", ".join([self._shortLabel(), *rates, *point.others(self.scenario)])
 
     def _shortLabel(self) -> str:
         point = self.point

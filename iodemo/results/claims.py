@@ -188,7 +188,8 @@ def parse(text: str) -> Claim:
         if equals:
             isWord = isinstance(DEFAULTS.get(name), str)
             parameters[name] = value if isWord else _number(value, text)
-        elif word in BY_KEY:
+        elif word in BY_KEY and word not in DEFAULTS:
+            # A metric that only repeats a parameter is not claimed: rate is a scenario.
             metrics.append(word)
         else:
             names.append(word)
