@@ -399,7 +399,8 @@ def checkDriver(root: Path) -> Finding:
         "in Python",
         "it works, but uses a third more CPU time than compiled: install a C compiler "
         "and the headers of Python (on Debian and Ubuntu, gcc and python3-dev), then "
-        "iodemo again with 'pip install --force-reinstall --no-deps iodemo'",
+        "iodemo again as before, with pip install --force-reinstall --no-deps "
+        "--no-cache-dir, or in a checkout with scripts/setup",
     )
 
 

@@ -21,6 +21,7 @@ from unittest import mock
 
 from twisted.trial.unittest import SkipTest, SynchronousTestCase
 
+from iodemo.kernel import ioUringRefusal
 from iodemo.models import find
 
 from .children import TIMEOUT
@@ -34,6 +35,30 @@ from .conformance.stamping import BackendTestCase, stampedFor
 CROWD = 300
 SLOW = 10
 SAID = 5000
+
+
+class InterpreterLockTests(SynchronousTestCase):
+    """
+    Tests for a CPython without the interpreter lock.
+    """
+
+    def test_refused(self) -> None:
+        """
+        The reactor refuses to be imported where the lock is off, with the reason. (An
+        interpreter that can be run without it is imitated.)
+        """
+        if (refusal := ioUringRefusal()) is not None:
+            raise SkipTest(refusal)
+        program = (
+            "import sys; sys._is_gil_enabled = lambda: False\n"
+            "try: import iodemo.reactors.uring\n"
+            "except ImportError as error: print(error)"
+        )
+        done = subprocess.run(
+            [sys.executable, "-c", program], stdout=subprocess.PIPE, text=True
+        )
+        self.assertIn("PYTHON_GIL=0", done.stdout)
+        self.assertIn("--reactor=proactor", done.stdout)
 
 
 @stampedFor("uring")

@@ -1,5 +1,6 @@
 # -*- test-case-name: tests.test_completion -*-
 # cython: language_level=3, boundscheck=False, wraparound=False, cdivision=True
+# cython: freethreading_compatible=False
 """
 A completion queue on io_uring, driven by its system calls alone. The words that are
 used here are defined in L{iodemo.completion}.
@@ -87,6 +88,10 @@ Decisions.
   - Finalizers. Python code may run whenever an object is created (a garbage collection)
     or dropped (a finalizer), and it may use the queue. So the table is consistent at
     each such place, and pointers into it are read again afterwards.
+  - The interpreter lock (GIL). In a free-threaded CPython without it, a finalizer could
+    use the queue in another thread at any moment. So this module does not declare that
+    it supports that: CPython enables the lock when it imports the module, and warns.
+    Where the user has forbidden the lock, the import fails with the reason.
 
 Costs.
 
@@ -113,6 +118,7 @@ import os
 import select
 import socket
 import struct
+import sys
 import weakref
 from collections import deque
 from errno import errorcode
@@ -121,6 +127,13 @@ from twisted.python import log
 from zope.interface import classImplements
 
 from iodemo.completion.interfaces import ICompletionQueue, QueueRefused
+
+# CPython has enabled the lock by now, unless it must not.
+if hasattr(sys, "_is_gil_enabled") and not sys._is_gil_enabled():
+    raise ImportError(
+        "its extension needs the interpreter lock, and PYTHON_GIL=0 or -X gil=0 forbids "
+        "that: leave it out, and Python enables the lock, or choose --reactor=proactor"
+    )
 
 cdef extern from "Python.h":
     # This makes no slice object, so no garbage collection runs. The items that it

@@ -36,12 +36,13 @@ if _refusal is not None:
 
 try:
     from iodemo.completion.ring import RingQueue, RingStream
-except ImportError as error:
+except ModuleNotFoundError as error:
     raise ImportError(
-        f"its extension is not compiled ({error}): install a C compiler and the "
-        "headers of Python (on Debian and Ubuntu, gcc and python3-dev), then install "
-        "iodemo again: pip install --force-reinstall --no-deps --no-cache-dir iodemo, "
-        "or in a checkout, scripts/setup"
+        f"its extension is not compiled ({error}): install the wheel for this "
+        "version of Python; or install a C compiler and the headers of Python (on "
+        "Debian and Ubuntu, gcc and python3-dev), then iodemo again as before, with "
+        "pip install --force-reinstall --no-deps --no-cache-dir, or in a checkout "
+        "with scripts/setup"
     ) from error
 
 _MOST = 32768
