@@ -31,9 +31,11 @@ def main(extras: set[str]) -> None:
     """
     Bring C{.venv} up to date, under a lock.
 
-    @param extras: the extras to install, as in C{iodemo[dev]}. Extras that are already
-        installed stay.
+    @param extras: the extras to install, as in C{iodemo[dev]}, besides C{lab}. Extras
+        that are already installed stay.
     """
+    # Every script uses the command iodemo, or parts of it.
+    extras = {"lab", *extras}
     # This file serves as the lock: it always exists, while C{.venv} may be made again.
     with open(__file__, "rb") as lock:
         try:
@@ -96,7 +98,7 @@ def install(extras: list[str], digest: str) -> None:
     """
     Install this checkout as an editable package, with its dependencies.
     """
-    names = f"[{','.join(extras)}]" if extras else ""
+    names = f"[{','.join(extras)}]"
     say(f"installing iodemo{names} into .venv")
     # The pip of the first releases of Python 3.10 cannot install an editable package
     # without setup.py.

@@ -13,6 +13,7 @@ from __future__ import annotations
 import re
 import sys
 from collections.abc import Callable
+from importlib.util import find_spec
 
 from twisted.application import strports
 from twisted.application.service import MultiService
@@ -206,7 +207,7 @@ def listeningService(options: Options, factory: IProtocolFactory) -> ListeningSe
         except Exception as error:
             raise SystemExit(
                 f"{options.command}: cannot use --listen {endpoint!r}: "
-                f"{_endpointSaid(error)} (for example, {EXAMPLE})"
+                f"{_endpointSaid(endpoint, error)} (for example, {EXAMPLE})"
             ) from None
         port.setServiceParent(service)
     return service
@@ -241,7 +242,10 @@ def renewProducer(transport: IStreamTransport, producer: IPushProducer) -> None:
     transport.registerProducer(producer, True)
 
 
-def _endpointSaid(error: Exception) -> str:
+def _endpointSaid(endpoint: str, error: Exception) -> str:
+    # Of the errors of Twisted's parsers one is a NameError.
+    if endpoint.startswith(("ssl:", "tls:")) and find_spec("OpenSSL") is None:
+        return "TLS needs pyOpenSSL: pip install 'twisted[tls]'"
     message = _oneLine(error)
     missing = _LEFT_OUT.search(message)
     return message if missing is None else f"something is left out: {missing[1]}"
