@@ -20,6 +20,7 @@ import ssl
 import subprocess
 import sys
 import tempfile
+from collections.abc import Sequence
 from pathlib import Path
 
 from twisted.internet.endpoints import quoteStringArgument
@@ -103,12 +104,13 @@ class Child:
         listen: str | None = None,
         systemdSocket: socket.socket | None = None,
         reactor: str | None = None,
+        twistd: Sequence[str] = (TWISTD,),
     ) -> None:
         self.directory = makeDirectory(test)
         self.log = b""
         listen = "tcp:0:interface=127.0.0.1" if listen is None else listen
         chosen = [] if reactor is None else [f"--reactor={reactor}"]
-        line = [TWISTD, "-n", *chosen, command, "--listen", listen, *options]
+        line = [*twistd, "-n", *chosen, command, "--listen", listen, *options]
         passing: tuple[int, ...] = ()
         if systemdSocket is not None:
             number = systemdSocket.fileno()

@@ -5,14 +5,20 @@ Tests for the installed files, and for side effects of imports.
 The wheel, the source distribution and both kinds of installation are made from a copy
 of the checkout, so that no files are left in it, and without the network: the build
 uses the packages that are installed here, and a new environment links to the
-dependencies of the one that runs the tests.
+dependencies of the one that runs the tests, or has copies of Twisted and of what that
+needs.
 """
 
 from __future__ import annotations
 
 import functools
+import importlib.metadata
 import json
 import os
+import re
+import shutil
+import signal
+import socket
 import subprocess
 import sys
 import tarfile
@@ -20,10 +26,16 @@ import tempfile
 import venv
 import zipfile
 from pathlib import Path
+from unittest import mock
 
-from twisted.trial.unittest import SynchronousTestCase
+from packaging.requirements import Requirement
+from twisted.trial.unittest import SkipTest, SynchronousTestCase
 
+from iodemo.cli.main import main
 from iodemo.kernel import ioUringRefusal
+from iodemo.models import MODELS
+
+from .children import TIMEOUT, Child, exchange
 
 ROOT = Path(__file__).resolve().parent.parent
 SERVICES = ("iodemo-echo", "iodemo-http", "iodemo-chat", "iodemo-stream")
@@ -84,7 +96,7 @@ def copyCheckout() -> Path:
     """
     copy = temporary()
     sources = [path for path in ROOT.iterdir() if path.is_file()]
-    for directory in ("iodemo", "twisted", "tests"):
+    for directory in ("iodemo", "twisted", "tests", "scripts"):
         sources.extend((ROOT / directory).rglob("*"))
     for source in sources:
         if source.is_file() and not (
@@ -100,14 +112,13 @@ def copyCheckout() -> Path:
 @functools.cache
 def build() -> tuple[Path, Path]:
     """
-    Build a source distribution of the checkout, and a wheel from that.
+    Make the distributions of the checkout, as C{scripts/wheel} does.
 
     @return: the wheel and the source distribution.
     """
     output = temporary()
-    copy = copyCheckout()
-    options = ("--no-isolation", "--outdir", str(output), str(copy))
-    run(sys.executable, "-m", "build", *options, cwd=output)
+    script = copyCheckout() / "scripts" / "distributions.py"
+    run(sys.executable, script, output, cwd=output)
     (wheel,) = output.glob("*.whl")
     (source,) = output.glob("*.tar.gz")
     return wheel, source
@@ -129,15 +140,22 @@ class Environment:
     """
     A new virtual environment, with iodemo's dependencies but not iodemo.
 
+    @ivar directory: where it is.
     @ivar sitePackages: where it installs.
     """
 
     def __init__(self) -> None:
-        self._directory = temporary()
+        self.directory = temporary()
         # Symbolic links, as "python -m venv" makes: a copy of Python may not run.
-        venv.create(self._directory, with_pip=False, symlinks=True)
+        venv.create(self.directory, with_pip=False, symlinks=True)
         purelib = "import sysconfig; print(sysconfig.get_path('purelib'))"
         self.sitePackages = Path(self.python("-c", purelib).strip()).resolve()
+        self.addDependencies()
+
+    def addDependencies(self) -> None:
+        """
+        Have it find all packages that are installed here.
+        """
         # Python searches a directory that a .pth file names, but does not read the .pth
         # files in it: an editable iodemo there is not found.
         borrowed = [path for path in sys.path if path.endswith("-packages")]
@@ -147,8 +165,8 @@ class Environment:
         """
         Run its Python, in a directory outside of the checkout.
         """
-        python = self._directory / "bin" / "python"
-        return run(python, *arguments, cwd=self._directory, **variables)
+        python = self.directory / "bin" / "python"
+        return run(python, *arguments, cwd=self.directory, **variables)
 
     def install(self, *what: str | Path, **variables: str) -> None:
         """
@@ -161,8 +179,71 @@ class Environment:
         """
         Run a script that was installed in this environment.
         """
-        script = self._directory / "bin" / name
-        return run(script, *arguments, cwd=self._directory)
+        script = self.directory / "bin" / name
+        return run(script, *arguments, cwd=self.directory)
+
+
+class Server(Environment):
+    """
+    A new virtual environment, as on a machine that only serves: it has Twisted, what
+    that needs, and iodemo from the wheel, and there is no program on its C{PATH}.
+
+    @ivar twistd: the command C{twistd}, for L{Child}.
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.twistd = [str(self.directory / "bin" / "python"), "-I", "-c", TWISTD]
+        wheel, _ = build()
+        # Not the pip of this environment, which has none. It may use no index, so that
+        # it fails if the wheel needs anything else.
+        pip = (
+            sys.executable,
+            "-m",
+            "pip",
+            "--python",
+            self.directory / "bin" / "python",
+        )
+        options = ("--only-binary=:all:", wheel)
+        run(*pip, "install", *options, cwd=self.directory, PATH=self.nothing)
+
+    @property
+    def nothing(self) -> str:
+        """
+        A C{PATH} on which no program is found, so no compiler either.
+        """
+        return str(self.directory / "include")
+
+    def addDependencies(self) -> None:
+        """See L{Environment.addDependencies}."""
+        found: set[str] = set()
+        wanted = ["twisted"]
+        while wanted:
+            name = wanted.pop()
+            if name in found:
+                continue
+            found.add(name)
+            distribution = importlib.metadata.distribution(name)
+            for line in distribution.requires or ():
+                requirement = Requirement(line)
+                if requirement.marker is None or requirement.marker.evaluate(
+                    {"extra": ""}
+                ):
+                    wanted.append(requirement.name)
+            for file in distribution.files or ():
+                # Scripts are outside of site-packages.
+                if ".." not in file.parts and file.suffix != ".pyc":
+                    target = self.sitePackages / file
+                    target.parent.mkdir(parents=True, exist_ok=True)
+                    shutil.copyfile(str(file.locate()), target)
+
+
+@functools.cache
+def server() -> Server:
+    """
+    The environment of a machine that only serves.
+    """
+    return Server()
 
 
 class DistributionTests(SynchronousTestCase):
@@ -177,8 +258,14 @@ class DistributionTests(SynchronousTestCase):
         cache and no sources of the extensions.
         """
         wheel, _ = build()
+        self.assertIn("manylinux", wheel.name)
         with zipfile.ZipFile(wheel) as archive:
-            names = [name for name in archive.namelist() if ".dist-info/" not in name]
+            # auditwheel adds entries for directories.
+            names = [
+                name
+                for name in archive.namelist()
+                if ".dist-info/" not in name and not name.endswith("/")
+            ]
         self.assertIn("twisted/plugins/iodemo_services.py", names)
         compiled = [name for name in names if name.endswith(".so")]
         self.assertEqual(sorted(name.split(".")[0] for name in compiled), EXTENSIONS)
@@ -254,11 +341,14 @@ class InstallationTests(SynchronousTestCase):
 
     def test_noCompiler(self) -> None:
         """
-        Without a compiler, the installation succeeds: the reactor that needs its
-        extension gives the reason and what to do, and the load runs in Python.
+        Without a compiler, the source distribution can be installed: the reactor that
+        needs its extension gives the reason and what to do, and the load runs in
+        Python.
         """
         environment = Environment()
-        environment.install(copyCheckout(), CC="false")
+        _, source = build()
+        nothing = str(environment.directory / "include")
+        environment.install(source, CC="cc", PATH=nothing)
         listed = environment.script("iodemo", "backends", "--json")
         backends = {backend["name"]: backend for backend in json.loads(listed)}
         self.assertTrue(backends["epoll"]["available"])
@@ -269,6 +359,120 @@ class InstallationTests(SynchronousTestCase):
             "import iodemo.load.driver as driver; print(driver.fastest().__module__)"
         )
         self.assertEqual(environment.python("-c", where).strip(), "iodemo.load.driver")
+
+
+class ServerTests(SynchronousTestCase):
+    """
+    Tests for a machine that only serves.
+    """
+
+    def serve(self, reactor: str, command: str = "iodemo-echo") -> Child:
+        """
+        Start a service.
+        """
+        with mock.patch.dict(os.environ, {"PATH": server().nothing}):
+            return Child(self, command, reactor=reactor, twistd=server().twistd)
+
+    def test_wheel(self) -> None:
+        """
+        The compiled reactor serves, from a wheel that was installed where there is no
+        compiler.
+        """
+        if (refusal := ioUringRefusal()) is not None:
+            raise SkipTest(refusal)
+        where = "import iodemo.completion.ring as ring; print(ring.__file__)"
+        file = Path(server().python("-I", "-c", where).strip()).resolve()
+        self.assertEqual(file.parents[2], server().sitePackages)
+        child = self.serve("uring")
+        with child.connect() as connection:
+            self.assertEqual(exchange(connection, b"Hello"), b"Hello")
+        self.assertEqual(child.stop(), -signal.SIGTERM)
+
+    def test_reactors(self) -> None:
+        """
+        Every reactor that can run here serves without further packages.
+        """
+        for model in MODELS:
+            # uvloop is a package that Twisted does not need.
+            if model.kind != "reactor" or model.name == "uvloop" or model.unavailable():
+                continue
+            child = self.serve(model.name)
+            with child.connect() as connection:
+                self.assertEqual(exchange(connection, b"Hello"), b"Hello", model.name)
+            self.assertEqual(child.stop(), -signal.SIGTERM, model.name)
+
+    def test_services(self) -> None:
+        """
+        Every service starts without further packages.
+        """
+        for service in SERVICES:
+            child = self.serve("proactor", service)
+            child.connect().close()
+            self.assertEqual(child.stop(), -signal.SIGTERM, service)
+
+    def test_tls(self) -> None:
+        """
+        A service says in one line which package TLS needs.
+        """
+        for endpoint in ("ssl:0:privateKey=key.pem", "tls:0"):
+            done = subprocess.run(
+                [*server().twistd, "-n", "iodemo-echo", "--listen", endpoint],
+                cwd=server().directory,
+                capture_output=True,
+                text=True,
+            )
+            self.assertEqual(done.returncode, 1)
+            self.assertRegex(done.stderr, r"\A.*: pip install 'twisted\[tls\]'.*\n\Z")
+
+    def test_listed(self) -> None:
+        """
+        C{twistd --help-reactors} lists the reactors.
+        """
+        listed = server().python("-I", "-c", TWISTD, "--help-reactors")
+        for name in ("threads", "busypoll", "proactor", "uring"):
+            self.assertRegex(listed, rf"(?m)^\s+!?{name}\b")
+
+    def test_commands(self) -> None:
+        """
+        Each command says in one line that it needs further packages, and how to install
+        them.
+        """
+        python = server().directory / "bin" / "python"
+        said = "iodemo: the command needs click: pip install 'iodemo[lab]'\n"
+        for command in ("", "--help", *main.commands):
+            done = subprocess.run(
+                [python, "-I", "-m", "iodemo", *command.split()],
+                cwd=server().directory,
+                capture_output=True,
+                text=True,
+            )
+            self.assertEqual((done.returncode, done.stderr), (1, said), command)
+
+    def test_program(self) -> None:
+        """
+        A program that is no plugin of C{twistd} installs the reactor itself.
+        """
+        if (refusal := ioUringRefusal()) is not None:
+            raise SkipTest(refusal)
+        program = ROOT / "docs" / "examples" / "uringprogram.py"
+        process = subprocess.Popen(
+            [server().directory / "bin" / "python", "-I", program],
+            cwd=server().directory,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            text=True,
+        )
+        self.addCleanup(process.communicate)
+        self.addCleanup(process.kill)
+        assert process.stdout is not None
+        listening = re.fullmatch(
+            r"UringReactor listens on IPv4Address\(.* port=(\d+)\)\n",
+            process.stdout.readline(),
+        )
+        assert listening is not None
+        address = ("127.0.0.1", int(listening[1]))
+        with socket.create_connection(address, TIMEOUT) as connection:
+            self.assertEqual(exchange(connection, b"Hello"), b"Hello")
 
 
 class ImportTests(SynchronousTestCase):
