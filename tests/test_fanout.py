@@ -10,7 +10,7 @@ import threading
 from collections.abc import Callable
 
 from iodemo.load.exchanges import Chat, UnknownKind, exchangeOf
-from iodemo.load.plan import LoadFailed
+from iodemo.load.profile import LoadFailed
 from tests.test_flow import FlowTestCase
 
 

@@ -15,7 +15,7 @@ from iodemo.load import driver
 from iodemo.load.address import Address
 from iodemo.load.exchanges import PIECE, Sink, Stream, WrongAnswer, exchangeOf
 from iodemo.load.flow import driverOf
-from iodemo.load.plan import LoadFailed, Plan, split
+from iodemo.load.profile import LoadFailed, Profile, split
 from iodemo.results.schema import Round
 from tests.test_load import Driving, Serve
 
@@ -64,7 +64,7 @@ class FlowTestCase(Driving, SynchronousTestCase):
         exchange = exchangeOf(kind, 64, "localhost")
         asked = {"seconds": 0.1, "warmup": 0.02, **more}
         first, *others = split(
-            Plan(address, exchange, active, idle, **asked), processes
+            Profile(address, exchange, active, idle, **asked), processes
         )
         return driverOf(exchange)(first, others=others).run()
 

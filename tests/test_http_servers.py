@@ -19,7 +19,7 @@ from twisted.trial.unittest import SkipTest, SynchronousTestCase
 from iodemo.load.address import parseAddress
 from iodemo.load.exchanges import exchangeOf
 from iodemo.load.flow import driverOf
-from iodemo.load.plan import LoadFailed, Plan
+from iodemo.load.profile import LoadFailed, Profile
 from iodemo.results.schema import Round
 
 _ZIPPED = r"Host: localhost\r\nAccept-Encoding: gzip\r\n\r\n"
@@ -141,8 +141,8 @@ class ServersTestCase(SynchronousTestCase):
         address = parseAddress(f"tcp:127.0.0.1:{self.port}")
         exchange = exchangeOf(kind, 1, "localhost", compared)
         self.patch(type(exchange), "SECONDS", 0.1)
-        plan = Plan(address, exchange, 3, 2, 0.2, 0.0, wait=30, **options)
-        return driverOf(exchange)(plan).run()
+        profile = Profile(address, exchange, 3, 2, 0.2, 0.0, wait=30, **options)
+        return driverOf(exchange)(profile).run()
 
     def taken(self, kind: str, **options: Any) -> Round:
         """

@@ -53,7 +53,7 @@ from iodemo.load.exchanges import (
 from iodemo.load.exchanges.exchange import Known
 from iodemo.load.pacing import Schedule
 from iodemo.load.part import Part
-from iodemo.load.plan import LoadFailed, Plan, split
+from iodemo.load.profile import LoadFailed, Profile, split
 from iodemo.load.recording import HIGHEST_NS, Recording
 from iodemo.load.round import Judged, judged
 from iodemo.load.tls import TlsSocket
@@ -758,12 +758,12 @@ class Driving:
         **options: Any,
     ) -> Round:
         """
-        Carry out a short plan, and check that all descriptors are closed afterwards.
+        Make a short load, and check that all descriptors are closed afterwards.
         """
         exchange = exchange or Echo(64)
-        plan = Plan(address, exchange, active, idle, seconds, warmup, **options)
-        plan, *others = split(plan, processes)
-        driving = self.driverType()(plan, watch, others=others)
+        profile = Profile(address, exchange, active, idle, seconds, warmup, **options)
+        profile, *others = split(profile, processes)
+        driving = self.driverType()(profile, watch, others=others)
         opened: list[socket.socket] = []
         self.patch(driving, "_open", lambda open=driving._open: _kept(open(), opened))
         try:
@@ -1761,7 +1761,7 @@ class DriverTestsMixin(EndingTestsMixin):
         connect = driver.Driver._connect
 
         def connectFrom(driving: driver.Driver) -> list[driver._Connection]:
-            if process := driving._plan.process:
+            if process := driving._profile.process:
                 driving._source = f"127.0.{process}.1"
             return connect(driving)
 
@@ -1912,14 +1912,14 @@ class DriverTestsMixin(EndingTestsMixin):
         A new connection that is refused is named.
         """
         address = self.listen(echo)
-        driving = self.driverType()(Plan(address, Echo(64), 1, 0, 10, 0, churn=True))
+        driving = self.driverType()(Profile(address, Echo(64), 1, 0, 10, 0, churn=True))
         begin = driving._begin
 
         def beginElsewhere(busy: list[Any]) -> None:
             with socket.create_server(("127.0.0.1", 0)) as free:
                 port = free.getsockname()[1]
             other = Address(socket.AF_INET, ("127.0.0.1", port))
-            self.patch(driving, "_plan", replace(driving._plan, address=other))
+            self.patch(driving, "_profile", replace(driving._profile, address=other))
             begin(busy)
 
         self.patch(driving, "_begin", beginElsewhere)
@@ -2416,22 +2416,22 @@ class SplitTests(SynchronousTestCase):
     Tests for L{split}.
     """
 
-    def plan(self, active: int, idle: int, rate: float | None = None) -> Plan:
+    def profile(self, active: int, idle: int, rate: float | None = None) -> Profile:
         """
-        A plan with so many connections.
+        A profile with so many connections.
         """
         address = Address(socket.AF_INET, ("127.0.0.1", 1))
-        return Plan(address, Echo(1), active, idle, 1, 0, rate=rate)
+        return Profile(address, Echo(1), active, idle, 1, 0, rate=rate)
 
     def test_shares(self) -> None:
         """
-        The shares add up to the plan, differ by one at most, and the first has an
+        The shares add up to the profile, differ by one at most, and the first has an
         active connection.
         """
         for active, idle, processes in itertools.product(
             (1, 2, 5), (0, 1, 7), (1, 3, 5)
         ):
-            shares = split(self.plan(active, idle, 100.0), processes)
+            shares = split(self.profile(active, idle, 100.0), processes)
             # A process without a connection would be useless.
             self.assertEqual(len(shares), min(processes, active + idle))
             self.assertEqual(sum(share.active for share in shares), active)
@@ -2449,11 +2449,11 @@ class SplitTests(SynchronousTestCase):
         """
         soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
         self.addCleanup(resource.setrlimit, resource.RLIMIT_NOFILE, (soft, hard))
-        plan = self.plan(1, hard)
-        self.assertEqual(len(split(self.plan(1, hard // 2))), 1)
-        self.assertEqual(len(split(plan)), 2)
+        profile = self.profile(1, hard)
+        self.assertEqual(len(split(self.profile(1, hard // 2))), 1)
+        self.assertEqual(len(split(profile)), 2)
         self.assertEqual(resource.getrlimit(resource.RLIMIT_NOFILE), (hard, hard))
-        for large, processes in ((plan, 1), (self.plan(1, 255 * hard), None)):
+        for large, processes in ((profile, 1), (self.profile(1, 255 * hard), None)):
             error = self.assertRaises(LoadFailed, split, large, processes)
             self.assertIn(f"the hard limit is {hard:,}", str(error))
 

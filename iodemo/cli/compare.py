@@ -36,7 +36,7 @@ from iodemo.cli.options import (
     showReport,
 )
 from iodemo.load.exchanges import KINDS
-from iodemo.load.plan import MOST_CONNECTIONS
+from iodemo.load.profile import MOST_CONNECTIONS
 
 if TYPE_CHECKING:
     from iodemo.bench.plan import Plan

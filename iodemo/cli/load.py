@@ -18,7 +18,7 @@ from rich.text import Text
 from iodemo.cli.options import INTERRUPTED, SHORTEST, Number, Seconds
 from iodemo.load.exchanges import KINDS
 from iodemo.load.pacing import ARRIVALS, Arrivals
-from iodemo.load.plan import MOST_CONNECTIONS, MOST_PROCESSES
+from iodemo.load.profile import MOST_CONNECTIONS, MOST_PROCESSES
 
 if TYPE_CHECKING:
     from iodemo.load.round import Judged
@@ -193,7 +193,7 @@ def load(
     from iodemo.load.address import BadAddress, parseAddress
     from iodemo.load.exchanges import OTHER_KINDS, UnknownKind, exchangeOf
     from iodemo.load.flow import driverOf
-    from iodemo.load.plan import LoadFailed, Plan, TooLate, split
+    from iodemo.load.profile import LoadFailed, Profile, TooLate, split
     from iodemo.load.round import judged
     from iodemo.load.watching import NothingToWatch, Watch
 
@@ -217,7 +217,7 @@ def load(
         if serverName is not None and not address.tls and not isHttp:
             raise click.UsageError("--server-name is for TLS, or for http:/PATH")
         exchange = exchangeOf(kind, payload, address.host, compared)
-        plan = Plan(
+        profile = Profile(
             *(address, exchange, connections, idle, seconds, warmup, wait, timeout),
             rate=rate,
             arrivals=arrivals or "constant",
@@ -225,7 +225,7 @@ def load(
             stalled=stalled,
         )
         watched = None if watch is None else Watch(watch, calls)
-        first, *others = split(plan, processes)
+        first, *others = split(profile, processes)
         phases = Console(stderr=True)
         driving = driverOf(exchange, address.tls)(
             first,

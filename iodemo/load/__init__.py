@@ -16,10 +16,10 @@ Words, in the order in which they build on each other:
     answers are right.
   - B{turn}: one request, and the answer expected. A connection alternates between two
     turns.
-  - B{plan}: the parameters of a load: address, exchange, numbers of connections, rate
-    and times.
-  - B{driver}: the object that carries a plan out. Its B{phases}: it waits for the
-    server, verifies it, connects, warms up, measures, and drains.
+  - B{profile}: the parameters of a load: address, exchange, numbers of connections,
+    rate and times.
+  - B{driver}: the object that makes the load of a profile. Its B{phases}: it waits for
+    the server, verifies it, connects, warms up, measures, and drains.
   - B{verification}: turns made before the measurement, to see that the server answers
     rightly.
   - B{window}: the seconds that are measured, after the warm-up.
@@ -35,8 +35,8 @@ Words, in the order in which they build on each other:
   - B{spent}: a connection that its server has closed, or will close, after an answer;
     the next request needs a new socket.
   - B{patience}: the longest time that an answer may take, in seconds.
-  - B{share}: the part of a plan that one process of the load carries out. The first
-    process forks the others, the B{workers}.
+  - B{share}: the part of a profile that one process of the load has. The first process
+    forks the others, the B{workers}.
   - B{part}: the measurements of one process in the window. Their sum makes a B{round}
     (L{iodemo.results}).
   - B{flow}: bytes that go one way, as B{pieces} of 64 KiB: from the server (stream) or

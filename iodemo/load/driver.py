@@ -92,7 +92,7 @@ from iodemo.load.exchanges import Answer, Exchange, WrongAnswer
 from iodemo.load.exchanges.exchange import shown
 from iodemo.load.pacing import NEVER, Schedule
 from iodemo.load.part import Part
-from iodemo.load.plan import LoadFailed, Plan, TooLate
+from iodemo.load.profile import LoadFailed, Profile, TooLate
 from iodemo.load.recording import Recording
 from iodemo.load.watching import (
     Counters,
@@ -190,7 +190,7 @@ class _Connection:
 
 class Driver:
     """
-    Carries out one plan, or raises the reason why it cannot.
+    Makes the load of one profile, or raises the reason why it cannot.
     """
 
     #: The class of connections; a subclass may need another one.
@@ -232,23 +232,23 @@ class Driver:
 
     def __init__(
         self,
-        plan: Plan,
+        profile: Profile,
         watch: Watch | None = None,
         phaseBegan: Callable[[str], None] = lambda phase: None,
-        others: Sequence[Plan] = (),
+        others: Sequence[Profile] = (),
     ) -> None:
         """
         @param watch: the counters of the server, if the result is to have them.
         @param phaseBegan: called at the beginning of each phase, with its name.
-        @param others: the shares of the workers, if C{plan} is a share.
+        @param others: the shares of the workers, if C{profile} is a share.
         """
-        self._plan = plan
+        self._profile = profile
         self._watch = watch
         self._phaseBegan = phaseBegan
         self._others = others
         self._workers: list[Worker] = []
         self._connections: dict[int, _Connection] = {}
-        # The connections of the plan, in the order in which they were made: without
+        # The connections of the profile, in the order in which they were made: without
         # those of verification.
         self._made: list[_Connection] = []
         # Connections made again after the server had closed them between answers.
@@ -259,7 +259,7 @@ class Driver:
         self._retransmitted = 0
         self._epoll = select.epoll()
         self._size = 1 << 18
-        self._patience = plan.patience
+        self._patience = profile.patience
         # Whether the load has received any bytes.
         self._hasReceived = False
         # When to check next for overdue answers.
@@ -284,7 +284,7 @@ class Driver:
 
     def run(self) -> Round:
         """
-        Carry out the plan.
+        Make the load, and measure.
 
         @raise LoadFailed: if the server does not listen, closes connections where it
             may not, stops answering or answers wrongly.
@@ -296,7 +296,7 @@ class Driver:
             self._awaitServer()
             self._phaseBegan("verifying")
             # A socket that a server inherits listens before the server does.
-            self._patience = max(self._plan.patience, self._plan.wait)
+            self._patience = max(self._profile.patience, self._profile.wait)
             try:
                 self._verify()
             except LoadFailed as error:
@@ -306,12 +306,12 @@ class Driver:
                 raise LoadFailed(
                     f"the server speaks first: it sent '{shown(greeting)}' before any "
                     f"request. {self._notForGreetings(error)}: is "
-                    f"{self._plan.address} the right server?"
+                    f"{self._profile.address} the right server?"
                 ) from error
-            self._patience = self._plan.patience
+            self._patience = self._profile.patience
             self._deadline = 0
             self._before = self._memory()
-            total = sum(each.connections for each in (self._plan, *self._others))
+            total = sum(each.connections for each in (self._profile, *self._others))
             self._phaseBegan(f"connecting {total:,}")
             for share in self._others:
                 self._workers.append(
@@ -323,7 +323,7 @@ class Driver:
             busy = self._connect()
             for worker in self._workers:
                 worker.receive()
-            self._phaseBegan(f"measuring for {self._plan.seconds:g} s")
+            self._phaseBegan(f"measuring for {self._profile.seconds:g} s")
             measured = self._measure(busy)
             self._measured = True
             try:
@@ -380,7 +380,7 @@ class Driver:
 
     def runShare(self, pipe: Connection) -> None:
         """
-        Carry out a share of a plan, in a worker.
+        Make the load of a share, in a worker.
 
         @param pipe: to the first process. The worker sends a message when it is
             connected, its L{Part}, and the size of its sample; or a L{LoadFailed}. The
@@ -407,13 +407,13 @@ class Driver:
         Wait for a server at one of the addresses. The load uses the first address that
         accepts a connection.
         """
-        deadline = time.monotonic() + self._plan.wait
-        addresses = list(self._plan.address.each())
+        deadline = time.monotonic() + self._profile.wait
+        addresses = list(self._profile.address.each())
         while True:
             reasons = []
             absent = False
             for address in addresses:
-                self._plan = replace(self._plan, address=address)
+                self._profile = replace(self._profile, address=address)
                 try:
                     self._open().close()
                 except OSError as error:
@@ -432,7 +432,7 @@ class Driver:
             time.sleep(0.005)
 
     def _verify(self) -> None:
-        turns = self._plan.exchange.verification()
+        turns = self._profile.exchange.verification()
 
         def answered(connection: _Connection) -> bool:
             turn = next(turns, None)
@@ -470,12 +470,12 @@ class Driver:
         there are none. They are not waited for if the load has received no bytes at
         all, or if the server is right to begin.
         """
-        silent, _ = self._plan.exchange.turns()
+        silent, _ = self._profile.exchange.turns()
         if not (self._hasReceived and silent.request):
             return b""
         listening = select.poll()
         with suppress(OSError), closing(self._open()) as opened:
-            connection = self._connectionOf("", opened, self._plan.exchange)
+            connection = self._connectionOf("", opened, self._profile.exchange)
             listening.register(opened, select.POLLIN)
             end = time.monotonic() + self.GREETING
             while (left := end - time.monotonic()) > 0:
@@ -486,11 +486,11 @@ class Driver:
         return b""
 
     def _connect(self) -> list[_Connection]:
-        plan = self._plan
-        total = plan.connections
+        profile = self._profile
+        total = profile.connections
         where = ""
-        if plan.processes > 1:
-            where = f" in process {plan.process + 1} of {plan.processes}"
+        if profile.processes > 1:
+            where = f" in process {profile.process + 1} of {profile.processes}"
         made = self._made
 
         def another() -> bool:
@@ -503,7 +503,7 @@ class Driver:
             self._start(made[-1], perf_counter_ns())
             return True
 
-        ramp = max(1, self.RAMP // plan.processes)
+        ramp = max(1, self.RAMP // profile.processes)
         pending = sum(1 for _ in range(ramp) if another())
 
         def answered(connection: _Connection) -> bool:
@@ -514,8 +514,8 @@ class Driver:
             return False
 
         self._exchange(answered, pending)
-        self._stall(made[plan.active + plan.idle :])
-        return made[: plan.active]
+        self._stall(made[profile.active + profile.idle :])
+        return made[: profile.active]
 
     def _stall(self, connections: list[_Connection]) -> None:
         """
@@ -564,7 +564,7 @@ class Driver:
                         self._pending -= 1
 
     def _measure(self, busy: list[_Connection]) -> Round:
-        plan = self._plan
+        profile = self._profile
         before = self._counters()
         for worker in self._workers:
             worker.resume()
@@ -573,14 +573,14 @@ class Driver:
             part.add(worker.receive())
         if not part.requests:
             raise LoadFailed(part.whyNothing())
-        busyProcesses = sum(1 for each in (plan, *self._others) if each.active)
+        busyProcesses = sum(1 for each in (profile, *self._others) if each.active)
         measured = part.round(busyProcesses, _cores(busyProcesses))
-        if plan.rate is not None:
+        if profile.rate is not None:
             measured["latency_uncorrected_us"] = part.uncorrected.latency()
             measured["due"] = part.due
             measured["backlog"] = part.backlog
             measured["backlog_before"] = part.backlogBefore
-            measured["rate"] = sum(each.rate or 0 for each in (plan, *self._others))
+            measured["rate"] = sum(each.rate or 0 for each in (profile, *self._others))
         after = self._counters()
         if self._watch is not None and before is not None and after is not None:
             share = part.requests / (part.requests + part.late + part.before)
@@ -601,7 +601,7 @@ class Driver:
         """
         Add the memory per connection, if there are enough connections.
         """
-        held = sum(each.connections for each in (self._plan, *self._others))
+        held = sum(each.connections for each in (self._profile, *self._others))
         if held < self.MANY or "idle_closed" in measured:
             return
         (server, kernel), (serverBefore, kernelBefore) = self._memory(), self._before
@@ -634,13 +634,13 @@ class Driver:
 
         @return: the size of the sample.
         """
-        if not self._plan.idle:
+        if not self._profile.idle:
             return 0
         # The stalled connections were made last.
-        reading = self._made[: self._plan.active + self._plan.idle]
+        reading = self._made[: self._profile.active + self._profile.idle]
         # A connection without an answer from the window is counted already.
         silent = [connection for connection in reading if not connection.sent]
-        most = -(-self.SAMPLE // self._plan.processes)
+        most = -(-self.SAMPLE // self._profile.processes)
         chosen = random.sample(silent, min(most, len(silent)))
         for connection in chosen:
             self._start(connection, perf_counter_ns())
@@ -651,7 +651,7 @@ class Driver:
     def _measurePart(self, busy: list[_Connection]) -> Part:
         self._begin(busy)
         warming = Recording()
-        self._drive(int(self._plan.warmup * _SECOND), warming, Recording())
+        self._drive(int(self._profile.warmup * _SECOND), warming, Recording())
         recording, uncorrected = Recording(), Recording()
         reconnects, resent = self._reconnects, self._resent
         retransmitted = self._retransmitted
@@ -660,9 +660,9 @@ class Driver:
         cpu = time.process_time()
         began = perf_counter_ns()
         # Without a warm-up the window begins with the first request, which is due now.
-        backlogBefore = self._backlog(began) if self._plan.warmup else 0
+        backlogBefore = self._backlog(began) if self._profile.warmup else 0
         self._measuring = True
-        self._drive(int(self._plan.seconds * _SECOND), recording, uncorrected)
+        self._drive(int(self._profile.seconds * _SECOND), recording, uncorrected)
         ended = perf_counter_ns()
         cpu = time.process_time() - cpu
         delayed = runDelay()
@@ -674,7 +674,7 @@ class Driver:
         if self._schedule is not None:
             # Requests that are due already are still sent.
             self._schedule.end(ended)
-            most = min(self._plan.seconds, self._plan.patience)
+            most = min(self._profile.seconds, self._profile.patience)
             self._drive(int(most * _SECOND), recording, uncorrected)
         self._drain(busy, recording, uncorrected)
         self._deadline = 0
@@ -685,7 +685,7 @@ class Driver:
         since = [self._since(connection) for connection in unanswered]
         if self._schedule is not None and unsent:
             since.append(self._schedule.due)
-        idle = self._made[self._plan.active :][: self._plan.idle]
+        idle = self._made[self._profile.active :][: self._profile.idle]
         return Part(
             recording,
             uncorrected,
@@ -706,7 +706,7 @@ class Driver:
             retransmitted=self._retransmitted - retransmitted,
             elsewhere=self._elsewhere,
             idleClosed=sum(connection.spent for connection in idle),
-            leftOut=set(self._plan.exchange.leftOut),
+            leftOut=set(self._profile.exchange.leftOut),
         )
 
     def _backlog(self, now: int) -> int:
@@ -715,7 +715,7 @@ class Driver:
         """
         if self._schedule is None:
             return 0
-        return self._schedule.overdue(now) + self._plan.active - len(self._free)
+        return self._schedule.overdue(now) + self._profile.active - len(self._free)
 
     def _since(self, connection: _Connection) -> int:
         """
@@ -728,10 +728,10 @@ class Driver:
         In a closed loop, send a request on each of these connections, which are silent;
         in an open loop, start the schedule.
         """
-        plan = self._plan
+        profile = self._profile
         self._free.clear()
         self._schedule = None
-        if plan.rate is None:
+        if profile.rate is None:
             for connection in busy:
                 self._request(connection)
         elif busy:
@@ -739,9 +739,9 @@ class Driver:
             _setTimerSlack(1)
             self._free.extend(busy)
             # The due times of the processes alternate.
-            gap = _SECOND / (plan.rate * plan.processes)
-            begin = perf_counter_ns() + int(plan.process * gap)
-            self._schedule = Schedule(plan.rate, plan.arrivals, begin)
+            gap = _SECOND / (profile.rate * profile.processes)
+            begin = perf_counter_ns() + int(profile.process * gap)
+            self._schedule = Schedule(profile.rate, profile.arrivals, begin)
 
     def _count(self, busy: list[_Connection], watch: Watch, measured: Round) -> None:
         """
@@ -805,7 +805,7 @@ class Driver:
         The time to wait for answers at the end, in nanoseconds. After SIGINT it is a
         second at most, since the user waits for the result.
         """
-        patience = self._plan.patience
+        patience = self._profile.patience
         return int((min(patience, 1.0) if self._interrupted else patience) * _SECOND)
 
     def _mustBeSilent(self, connections: Sequence[_Connection]) -> None:
@@ -817,7 +817,7 @@ class Driver:
         for connection in connections:
             if connection.sent:
                 raise LoadFailed(
-                    f"no answer for {self._plan.patience:g} s on {connection.name}"
+                    f"no answer for {self._profile.patience:g} s on {connection.name}"
                 )
 
     def _drive(self, length: int, recording: Recording, uncorrected: Recording) -> None:
@@ -832,7 +832,7 @@ class Driver:
         if self._schedule is not None:
             self._driveOpen(self._schedule, length, recording, uncorrected)
             return
-        if self._plan.churn:
+        if self._profile.churn:
             self._driveAnew(length, recording)
             return
         latencies: list[int] = []
@@ -959,7 +959,7 @@ class Driver:
             now = perf_counter_ns()
             if now >= self._deadline:
                 self._checkWaiting(now)
-            if schedule.due == NEVER and len(free) == self._plan.active:
+            if schedule.due == NEVER and len(free) == self._profile.active:
                 break
             if len(latencies) > _MOST_KEPT:
                 recording.add(latencies)
@@ -974,7 +974,7 @@ class Driver:
     def _open(self) -> socket.socket:
         # This connect blocks: on loopback it returns at once, unless the backlog is
         # full, and then the load has to wait anyway.
-        opened = self._connecting(self._plan.patience)
+        opened = self._connecting(self._profile.patience)
         try:
             if opened.getsockname() == opened.getpeername() != "":
                 # The kernel chose the target port as the local port: TCP connects a
@@ -990,7 +990,7 @@ class Driver:
         """
         Begin to connect; C{send} raises EAGAIN until the connection is established.
         """
-        if self._plan.address.family == socket.AF_UNIX:
+        if self._profile.address.family == socket.AF_UNIX:
             # On a UNIX socket, a connect either succeeds at once or fails.
             return self._open()
         opened = self._connecting(0)
@@ -1006,7 +1006,7 @@ class Driver:
 
         @param timeout: seconds.
         """
-        address = self._plan.address
+        address = self._profile.address
         while True:
             made = socket.socket(address.family, socket.SOCK_STREAM)
             try:
@@ -1047,10 +1047,10 @@ class Driver:
 
         @return: whether there is a next one.
         """
-        if not self._plan.address.isLoopback or self._sources == self.SOURCES:
+        if not self._profile.address.isLoopback or self._sources == self.SOURCES:
             return False
         self._sources += 1
-        self._source = f"127.0.{self._plan.process}.{1 + self._sources}"
+        self._source = f"127.0.{self._profile.process}.{1 + self._sources}"
         return True
 
     def _openOrFail(
@@ -1062,7 +1062,7 @@ class Driver:
             raise LoadFailed(f"{name}: {_reason(error)}") from error
 
     def _add(self, name: str, connected: socket.socket) -> _Connection:
-        connection = self._connectionOf(name, connected, self._plan.exchange)
+        connection = self._connectionOf(name, connected, self._profile.exchange)
         self._register(connection)
         return connection
 
@@ -1086,7 +1086,7 @@ class Driver:
         Whether the latency of a request on a new connection includes the time until a
         retransmission by the kernel.
         """
-        if not connection.anew or self._plan.address.family == socket.AF_UNIX:
+        if not connection.anew or self._profile.address.family == socket.AF_UNIX:
             return False
         taken = perf_counter_ns() - connection.first
         return taken >= _SENT_AGAIN and _wasSentAgain(connection.socket)
@@ -1160,7 +1160,7 @@ class Driver:
         """
         Send the request of the connection's turn; with churn, on a new socket.
         """
-        if not self._plan.churn:
+        if not self._profile.churn:
             self._start(connection, perf_counter_ns())
             return
         self._drop(connection)
@@ -1229,7 +1229,7 @@ class Driver:
             )
         answer = connection.answer
         if answer is None:
-            answer = self._plan.exchange.answer(connection.turn)
+            answer = self._profile.exchange.answer(connection.turn)
         try:
             whole = answer.received(data)
         except WrongAnswer as error:
@@ -1318,11 +1318,11 @@ class Driver:
         """
         if self._source is not None:
             return f"; connections come from {self._source} too: {_PORTS_USED_UP}"
-        if self._watch is not None or self._plan.process > 0:
+        if self._watch is not None or self._profile.process > 0:
             return ""
-        if len(self._connections) * self._plan.processes < _USUAL_LIMIT // 2:
+        if len(self._connections) * self._profile.processes < _USUAL_LIMIT // 2:
             return ""
-        total = sum(each.connections for each in (self._plan, *self._others))
+        total = sum(each.connections for each in (self._profile, *self._others))
         return (
             f"; all {total:,} connections are open files of the server too: is its "
             "limit (ulimit -n in the shell that starts it; iodemo doctor says more) "
@@ -1404,9 +1404,9 @@ def _setTimerSlack(nanoseconds: int) -> None:
         _TIMER_SLACK.write_text(str(nanoseconds))
 
 
-def _work(driverType: type[Driver], share: Plan, pipe: Connection) -> None:
+def _work(driverType: type[Driver], share: Profile, pipe: Connection) -> None:
     """
-    The function of a worker: carry out a share of a plan.
+    The function of a worker: make the load of its share.
     """
     # At SIGINT the worker ends its window; the first process reports the numbers.
     driving = driverType(share)

@@ -28,7 +28,7 @@ from time import perf_counter_ns
 
 from iodemo.load.driver import Driver, _Connection, _resetWhenClosed
 from iodemo.load.part import Part
-from iodemo.load.plan import LoadFailed
+from iodemo.load.profile import LoadFailed
 from iodemo.load.recording import Recording
 from iodemo.results.schema import Round
 
@@ -45,12 +45,12 @@ class FanoutDriver(Driver):
     _speakers: Iterator[_Connection] = iter(())
 
     def _verify(self) -> None:
-        if self._plan.processes > 1:
+        if self._profile.processes > 1:
             raise LoadFailed("the members of a chat are in one process, not several")
         names = [f"verifying connection {n + 1}" for n in range(self.VERIFYING)]
         members = self._join(names)
         for speaker, turn in zip(
-            cycle(members), self._plan.exchange.verification(), strict=False
+            cycle(members), self._profile.exchange.verification(), strict=False
         ):
             speaker.turn = turn
             self._sendAndAwait(speaker)
@@ -65,9 +65,9 @@ class FanoutDriver(Driver):
         return f"Then a member sent a line, which did not reach all members ({error})"
 
     def _connect(self) -> list[_Connection]:
-        total = self._plan.connections
+        total = self._profile.connections
         names = [f"connection {n + 1:,} of {total:,}" for n in range(total)]
-        return self._join(names)[: self._plan.active]
+        return self._join(names)[: self._profile.active]
 
     def _join(self, names: Sequence[str]) -> list[_Connection]:
         """
@@ -82,7 +82,7 @@ class FanoutDriver(Driver):
             _resetWhenClosed(members[-1].socket)
             if len(members) % self.RAMP == 0:
                 self._sendUntilReceived(members[-1], members[-1:], tails)
-        patience = self._plan.patience
+        patience = self._profile.patience
         end = perf_counter_ns() + patience * 1e9
         while missing := [each.name for each in members if not tails.get(each)]:
             if perf_counter_ns() > end:
@@ -104,7 +104,7 @@ class FanoutDriver(Driver):
         @param receivers: the members that must receive the line.
         @param tails: the last bytes that each member has received; updated.
         """
-        speaker.turn, _ = self._plan.exchange.turns()
+        speaker.turn, _ = self._profile.exchange.turns()
         line = speaker.turn.request
         self._sendLine(speaker)
         waiting = set(receivers)
@@ -211,7 +211,7 @@ class FanoutDriver(Driver):
         latest: list[int] = []
         while perf_counter_ns() < end and not self._interrupted:
             speaker = next(self._speakers)
-            speaker.turn, _ = self._plan.exchange.turns()
+            speaker.turn, _ = self._profile.exchange.turns()
             latencies = self._sendAndAwait(speaker)
             recorded += latencies
             latest.append(latencies[-1])

@@ -215,7 +215,7 @@ class FastDriver(Driver):
         """
         See L{Driver._drive}.
         """
-        if self._plan.churn:
+        if self._profile.churn:
             # Nearly all of its time is spent in the kernel.
             super()._drive(length, recording, uncorrected)
             return
@@ -237,7 +237,7 @@ class FastDriver(Driver):
         schedule = self._schedule
         cdef bint isOpen = schedule is not None
         cdef int64_t due = schedule.due if isOpen else 0
-        cdef Py_ssize_t active = self._plan.active
+        cdef Py_ssize_t active = self._profile.active
         free = self._free
         while now < end and not self._interrupted:
             left = min(end - now, SECOND)

@@ -31,7 +31,7 @@ from typing import ClassVar
 from iodemo.load.driver import Driver, _Connection, fastest
 from iodemo.load.exchanges import PIECE, Chat, Exchange, Sink, Stream
 from iodemo.load.fanout import FanoutDriver
-from iodemo.load.plan import LoadFailed
+from iodemo.load.profile import LoadFailed
 from iodemo.load.recording import Recording
 from iodemo.results.schema import Round
 
@@ -185,16 +185,16 @@ class SinkDriver(_Flow):
         """
         name = "verifying connection 1"
         with self._openOrFail(name) as connected:
-            connected.settimeout(self._plan.patience)
+            connected.settimeout(self._profile.patience)
             try:
-                for turn in self._plan.exchange.verification():
+                for turn in self._profile.exchange.verification():
                     connected.sendall(turn.request)
                 connected.shutdown(socket.SHUT_WR)
                 answered = connected.recv(1)
             except TimeoutError as error:
                 raise LoadFailed(
                     f"the server did not read all bytes sent on {name} and close it "
-                    f"within {self._plan.patience:g} s"
+                    f"within {self._profile.patience:g} s"
                 ) from error
             except OSError as error:
                 raise LoadFailed(

@@ -31,7 +31,7 @@ from typing import Any, TypeVar
 
 from iodemo.load.driver import Driver, _Connection
 from iodemo.load.exchanges import Exchange
-from iodemo.load.plan import LoadFailed
+from iodemo.load.profile import LoadFailed
 from iodemo.load.recording import Recording
 
 _RECORD = 16384
@@ -169,7 +169,7 @@ class TLSDriver(Driver):
     def _connectionOf(
         self, name: str, connected: socket.socket, exchange: Exchange
     ) -> TLSConnection:
-        serverName = self._plan.address.serverName
+        serverName = self._profile.address.serverName
         return TLSConnection(name, connected, exchange, serverName)
 
     def _dropped(self, connection: Any, error: OSError) -> str:
@@ -206,7 +206,7 @@ class TLSDriver(Driver):
         return f": does the server speak TLS?{self._plainAddress()}"
 
     def _plainAddress(self) -> str:
-        address = replace(self._plan.address, tls=False)
+        address = replace(self._profile.address, tls=False)
         return f" (without TLS it would be {address})"
 
     def _drive(self, length: int, recording: Recording, uncorrected: Recording) -> None:

@@ -19,7 +19,7 @@ from multiprocessing.connection import Connection
 from typing import Any
 
 from iodemo.kernel import endWithParent
-from iodemo.load.plan import LoadFailed
+from iodemo.load.profile import LoadFailed
 
 _STANDARD_OUTPUT = 1
 

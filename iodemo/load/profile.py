@@ -1,6 +1,6 @@
 # -*- test-case-name: tests.test_load -*-
 """
-The plan of a load, and how it is split among processes.
+The profile of a load, and how it is split among processes.
 """
 
 from __future__ import annotations
@@ -27,11 +27,11 @@ class LoadFailed(Exception):
 
 
 class TooLate(LoadFailed):
-    """An answer took longer than the patience of the plan."""
+    """An answer took longer than the patience of the profile."""
 
 
 @dataclass(frozen=True)
-class Plan:
+class Profile:
     """
     The parameters of a load.
 
@@ -72,10 +72,10 @@ class Plan:
         return self.active + self.idle + self.stalled
 
 
-def split(plan: Plan, processes: int | None = None) -> list[Plan]:
+def split(profile: Profile, processes: int | None = None) -> list[Profile]:
     """
     Raise the limit of open files to its hard limit, for this process and those it
-    starts, and split the plan among processes.
+    starts, and split the profile among processes.
 
     @param processes: how many, or one for each connection if these are fewer; L{None}
         for the fewest whose file limits allow all connections.
@@ -88,13 +88,13 @@ def split(plan: Plan, processes: int | None = None) -> list[Plan]:
     _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
     if processes is None:
-        numbers = range(1, min(MOST_PROCESSES, plan.connections) + 1)
+        numbers = range(1, min(MOST_PROCESSES, profile.connections) + 1)
     else:
-        last = min(processes, plan.connections)
+        last = min(processes, profile.connections)
         numbers = range(last, last + 1)
     needs: list[tuple[int, int]] = []
     for number in numbers:
-        shares = [_share(plan, process, number) for process in range(number)]
+        shares = [_share(profile, process, number) for process in range(number)]
         most = max(share.connections for share in shares)
         needed = most + _OWN_DESCRIPTORS + _DESCRIPTORS_EACH * number
         if hard == resource.RLIM_INFINITY or needed <= hard:
@@ -103,24 +103,24 @@ def split(plan: Plan, processes: int | None = None) -> list[Plan]:
     needed, number = min(needs)
     among = f" in each of {number} processes" if number > 1 else ""
     raise LoadFailed(
-        f"{plan.connections:,} connections need {needed:,} open files{among}, and the "
-        f"hard limit is {hard:,}: iodemo doctor says how to raise it"
+        f"{profile.connections:,} connections need {needed:,} open files{among}, and "
+        f"the hard limit is {hard:,}: iodemo doctor says how to raise it"
     )
 
 
-def _share(plan: Plan, process: int, processes: int) -> Plan:
+def _share(profile: Profile, process: int, processes: int) -> Profile:
     def part(total: int) -> int:
         # The first processes take the remainder, one each.
         return total // processes + (process < total % processes)
 
-    active = part(plan.active)
-    idle = part(plan.active + plan.idle) - active
-    rate = None if plan.rate is None else plan.rate * active / plan.active
+    active = part(profile.active)
+    idle = part(profile.active + profile.idle) - active
+    rate = None if profile.rate is None else profile.rate * active / profile.active
     return replace(
-        plan,
+        profile,
         active=active,
         idle=idle,
-        stalled=part(plan.stalled),
+        stalled=part(profile.stalled),
         rate=rate,
         process=process,
         processes=processes,
