@@ -402,7 +402,7 @@ class LoadTests(CommandTestCase):
         """
         endpoint, _ = self.serve()
         arguments = ("load", endpoint, "--rate=500", "--seconds=0.1", "--wait=60")
-        for arrivals in ((), ("--arrivals=poisson",)):
+        for arrivals in ((), ("--arrivals=constant",)):
             measured = json.loads(self.succeeds(*arguments, *arrivals, "--json"))
             self.assertEqual(
                 set(measured["latency_us"]), set(measured["latency_uncorrected_us"])

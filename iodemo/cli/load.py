@@ -8,7 +8,7 @@ from __future__ import annotations
 import json
 import signal
 import sys
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, get_args
 
 import click
 from rich.console import Console
@@ -17,8 +17,8 @@ from rich.text import Text
 
 from iodemo.cli.options import INTERRUPTED, SHORTEST, Number, Seconds
 from iodemo.load.exchanges import KINDS
-from iodemo.load.pacing import ARRIVALS, Arrivals
 from iodemo.load.profile import MOST_CONNECTIONS, MOST_PROCESSES
+from iodemo.results.schema import DEFAULTS, Arrivals
 
 if TYPE_CHECKING:
     from iodemo.load.round import Judged
@@ -73,8 +73,9 @@ if TYPE_CHECKING:
 )
 @click.option(
     "--arrivals",
-    type=click.Choice(ARRIVALS),
-    help="With --rate: at equal distances, or at random.  [default: constant]",
+    type=click.Choice(get_args(Arrivals)),
+    help="With --rate: at random, as independent users come, or at equal distances.  "
+    f"[default: {DEFAULTS['arrivals']}]",
 )
 @click.option(
     "--churn",
@@ -186,7 +187,7 @@ def load(
 
     \b
       iodemo load tcp:127.0.0.1:8007 --kind echo --connections 100 --idle 1000
-      iodemo load tcp:127.0.0.1:8007 --rate 10000 --arrivals poisson
+      iodemo load tcp:127.0.0.1:8007 --rate 10000
       iodemo load tcp:127.0.0.1:8080 --kind http:/index.html
       iodemo load tcp:127.0.0.1:6379 --kind 'until:\\r\\n:PING\\r\\n'
     """
@@ -220,7 +221,7 @@ def load(
         profile = Profile(
             *(address, exchange, connections, idle, seconds, warmup, wait, timeout),
             rate=rate,
-            arrivals=arrivals or "constant",
+            arrivals=arrivals or DEFAULTS["arrivals"],
             churn=churn,
             stalled=stalled,
         )

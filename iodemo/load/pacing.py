@@ -7,17 +7,13 @@ earlier requests were answered.
 from __future__ import annotations
 
 import random
-from typing import Literal, get_args
+
+from iodemo.results.schema import Arrivals
 
 _SECOND = 10**9
 
 #: The due time after the last request: later than any clock reading.
 NEVER = 1 << 62
-
-#: How due times are distributed: at equal distances, or as in a Poisson process, where
-#: the distances are random and independent.
-Arrivals = Literal["constant", "poisson"]
-ARRIVALS: tuple[Arrivals, ...] = get_args(Arrivals)
 
 
 class Schedule:

@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 
 from iodemo.load.address import Address
 from iodemo.load.exchanges import Exchange
-from iodemo.load.pacing import Arrivals
+from iodemo.results.schema import DEFAULTS, Arrivals
 
 #: Each process connects from a 127.0.N.0/24 of its own, so there are this many at most.
 MOST_PROCESSES = 255
@@ -60,7 +60,7 @@ class Profile:
     wait: float = 0.0
     patience: float = 10.0
     rate: float | None = None
-    arrivals: Arrivals = "constant"
+    arrivals: Arrivals = DEFAULTS["arrivals"]
     churn: bool = False
     process: int = 0
     processes: int = 1

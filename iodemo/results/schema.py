@@ -55,6 +55,10 @@ Name = Annotated[str, Meta(pattern=r"\A[A-Za-z0-9][A-Za-z0-9_.+-]{0,63}\Z")]
 Status = Literal["ok", "failed", "skipped"]
 Verdict = Literal["faster", "slower", "indistinguishable"]
 
+#: How requests are due in an open loop: as in a Poisson process, where the distances
+#: are random and independent, or at equal distances.
+Arrivals = Literal["poisson", "constant"]
+
 
 @dataclass(frozen=True)
 class Parameter:
@@ -96,7 +100,7 @@ class Point(Struct, frozen=True):
     churn: bool = False
     share: Number | None = None
     rate: Number | None = None
-    arrivals: Literal["poisson", "constant"] = "poisson"
+    arrivals: Arrivals = "poisson"
     stalled: Count = 0
 
     @property
