@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import importlib
 import os
+import shutil
 import socket
 import subprocess
 import sys
@@ -14,6 +15,7 @@ from pathlib import Path
 from twisted.trial.unittest import SkipTest, SynchronousTestCase
 
 from iodemo import models
+from iodemo.compiler import compiled
 from iodemo.process.child import Child
 from tests import children
 
@@ -150,3 +152,70 @@ class UnavailableTests(SynchronousTestCase):
         self.assertIn("CC is no command line: No closing quotation", said)
         said = self.reason("c-epoll", CC="false")
         self.assertIn("the C compiler false cannot compile it (exit status 1)", said)
+
+
+class CompiledTests(SynchronousTestCase):
+    """
+    Tests for L{compiled}.
+    """
+
+    def setUp(self) -> None:
+        self.directory = Path(self.mktemp()).absolute()
+        self.directory.mkdir()
+        self.source = self.directory / "program.c"
+        self.source.write_text("int main(void) { return 3; }")
+        self.cache("cache")
+
+    def cache(self, name: str) -> None:
+        environment = {**os.environ, "XDG_CACHE_HOME": str(self.directory / name)}
+        self.patch(os, "environ", environment)
+
+    def test_kept(self) -> None:
+        """
+        A program is compiled once, and again if its source changes or the cache is
+        removed. A part that a killed process has left does no harm.
+        """
+        program = Path(compiled(self.source))
+        self.assertEqual(subprocess.run([program]).returncode, 3)
+        self.assertTrue(program.is_relative_to(self.directory / "cache" / "iodemo"))
+        first = program.stat()
+        self.assertEqual(compiled(self.source), str(program))
+        self.assertEqual(program.stat(), first)
+        (program.parent / "part").write_bytes(b"not a program")
+        self.source.write_text("int main(void) { return 4; }")
+        other = compiled(self.source)
+        self.assertNotEqual(other, str(program))
+        self.assertEqual(subprocess.run([other]).returncode, 4)
+        shutil.rmtree(self.directory / "cache")
+        self.assertEqual(compiled(self.source), other)
+        self.assertEqual(os.listdir(program.parent), [Path(other).name])
+
+    def test_atOnce(self) -> None:
+        """
+        Processes that need a program at the same moment all get a whole one.
+        """
+        code = (
+            "import subprocess, sys; from pathlib import Path; "
+            "from iodemo.compiler import compiled; "
+            "sys.exit(subprocess.run([compiled(Path(sys.argv[1]))]).returncode)"
+        )
+        processes = [
+            subprocess.Popen(
+                [sys.executable, "-c", code, str(self.source)],
+                env=os.environ,
+                cwd=Path(__file__).parent.parent,
+            )
+            for _ in range(4)
+        ]
+        statuses = [each.wait(children.TIMEOUT) for each in processes]
+        self.assertEqual(statuses, [3] * 4)
+
+    def test_noPlace(self) -> None:
+        """
+        If the cache cannot be written to, the reason names the path and the remedy.
+        """
+        self.cache("program.c")
+        error = self.assertRaises(ImportError, compiled, self.source)
+        self.assertIn("Not a directory", str(error))
+        self.assertIn(str(self.directory / "program.c" / "iodemo"), str(error))
+        self.assertIn("XDG_CACHE_HOME", str(error))

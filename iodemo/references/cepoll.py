@@ -1,7 +1,7 @@
 # -*- test-case-name: tests.test_references -*-
 """
 An echo server in C on epoll: the least work that an echo takes. It is compiled when
-this module is imported.
+this module is first imported.
 """
 
 from __future__ import annotations
