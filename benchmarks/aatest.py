@@ -47,9 +47,9 @@ def verdicts(run: Results, size: int) -> Counter[str]:
         # One of the two has no rounds if it failed.
         pairs = list(zip(*servers, strict=False))
         for (base, again), (_, other) in pairwise(pairs):
-            noise = comparisons.bands(comparisons.controlComparisons([base], again))
+            noise = comparisons.bands(comparisons.compareControl([base], again))
             metrics = COMPARED
-            for comparison in comparisons.against(base, other, metrics, noise):
+            for comparison in comparisons.compareCells(base, other, metrics, noise):
                 found[comparison["verdict"]] += 1
     return found
 

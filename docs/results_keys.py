@@ -25,11 +25,10 @@ from docutils.parsers.rst import Directive
 from docutils.statemachine import StringList
 from typing_extensions import get_type_hints, is_typeddict
 
-from iodemo.load import round as rounds
-from iodemo.results import metrics, schema
+from iodemo.results import judgement, metrics, schema
 from iodemo.results.file import FILE_NAME, read
 
-_MODULES = (rounds, schema)
+_MODULES = (judgement, schema)
 _RUN = Path(__file__).parent / "measured"
 
 _KINDS: dict[Any, str] = {
@@ -77,7 +76,7 @@ def _comments(shape: Any) -> dict[str, str]:
     """
     if shape is schema.Point:
         return {key: each.description for key, each in schema.PARAMETERS.items()}
-    module = schema if shape.__module__ == schema.__name__ else rounds
+    module = schema if shape.__module__ == schema.__name__ else judgement
     path = Path(vars(module)["__file__"])
     with tokenize.open(path) as lines:
         comments = {

@@ -12,7 +12,7 @@ from typing import Any
 
 from msgspec import structs
 
-from iodemo.results.comparisons import controlComparisons
+from iodemo.results.comparisons import compareControl
 from iodemo.results.metrics import COMPARED
 from iodemo.results.schema import (
     FORMAT,
@@ -429,7 +429,7 @@ def controlled(run: Results, factor: float) -> Results:
                 cpu = each["server_cpu_us_per_request"]
                 each["server_cpu_us_per_request"] = cpu and cpu / by
             run["controls"].append(again)
-            run["noise"] += controlComparisons([cell], again)
+            run["noise"] += compareControl([cell], again)
     return run
 
 

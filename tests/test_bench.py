@@ -38,7 +38,7 @@ from iodemo.load import driver
 from iodemo.load.exchanges import Echo, Http
 from iodemo.process import child
 from iodemo.report import select
-from iodemo.results import comparisons, file, journal
+from iodemo.results import cells, comparisons, file, journal
 from iodemo.results.metrics import COMPARED
 from iodemo.results.schema import Cell, Point, Results, Round, placeOf
 from tests.children import TIMEOUT, allowFiles
@@ -364,17 +364,19 @@ class CompareTests(CompareTestCase):
                 *(("epoll", 1000.0), ("epoll", 1300.0), ("poll", 1200.0)),
             )
         )
-        noise = comparisons.controlComparisons([base, other], control)
+        noise = comparisons.compareControl([base, other], control)
         self.assertLessEqual(
             {*COMPARED} - {"us_per_call"},
             {found["metric"] for found in noise},
         )
         for found, verdict in (([], "faster"), (noise, "indistinguishable")):
-            (throughput, *_) = comparisons.comparisons([base, other], "epoll", found)
+            (throughput, *_) = comparisons.compareWithBaseline(
+                [base, other], "epoll", found
+            )
             self.assertEqual(throughput["verdict"], verdict)
         failed = failedCell("active", "epoll", parameters(1))
-        self.assertEqual(comparisons.controlComparisons([base], failed), [])
-        self.assertEqual(comparisons.controlComparisons([failed], control), [])
+        self.assertEqual(comparisons.compareControl([base], failed), [])
+        self.assertEqual(comparisons.compareControl([failed], control), [])
 
     def test_finishedIsKept(self) -> None:
         """
@@ -687,10 +689,10 @@ class CompareTests(CompareTestCase):
         """
         A cell whose load had no time left is marked.
         """
-        self.patch(runner, "LOAD_LIMIT", 0.0)
+        self.patch(cells, "LOAD_LIMIT", 0.0)
         (cell,) = self.compare(Point(1))["cells"]
         self.assertTrue(cell["load_limited"])
-        self.patch(runner, "LOAD_LIMIT", 2.0)
+        self.patch(cells, "LOAD_LIMIT", 2.0)
         (cell,) = self.compare(Point(1))["cells"]
         self.assertFalse(cell["load_limited"])
 
@@ -832,7 +834,8 @@ class GoOnTests(CompareTestCase):
                 timeout=600,
             )
             self.assertEqual(killed.returncode, -signal.SIGKILL)
-            earlier = journal.read(self.path.parent)
+            earlier, lost = journal.read(self.path.parent)
+            self.assertIsNone(lost)
             finished = [*earlier["cells"], *earlier["controls"], *earlier["unfinished"]]
             self.assertEqual(sum(len(each["rounds"]) for each in finished), rounds)
             outcome, observer = self.goOn(earlier)

@@ -40,9 +40,9 @@ from iodemo.cli import compare
 from iodemo.cli.load import _roundTable
 from iodemo.cli.main import main
 from iodemo.load.driver import Driver
-from iodemo.load.round import judged
 from iodemo.process.cores import runDelay
 from iodemo.results import file, journal
+from iodemo.results.judgement import judged
 from iodemo.results.schema import Entry, Point, Results, Round
 from tests.children import TIMEOUT
 from tests.results_examples import (
@@ -1340,7 +1340,7 @@ class InterruptTests(CommandTestCase):
         self.assertRegex(errors, r"\AError: cannot go on: File too large")
         self.assertNotIn("Traceback", errors)
         self.assertEqual(self.hint(errors), [*arguments])
-        run = journal.read(self.directory / "out")
+        run, _ = journal.read(self.directory / "out")
         self.assertFalse(run["complete"])
         self.assertNotEqual(run.get("unfinished"), [])
         # The journal has rounds that could not be written to the results.
@@ -1375,15 +1375,18 @@ class InterruptTests(CommandTestCase):
         self.assertEqual(self.hint(outcome.output), arguments)
         self.assertFalse(file.read(output)["complete"])
 
-    def goOn(self, *arguments: str) -> None:
+    def goOn(self, *arguments: str, printing: str = "") -> None:
         """
         Check that a command continues with the results in its directory.
+
+        @param printing: a part of its output.
         """
         directory = arguments[-1].removeprefix("--output=")
         earlier = self.kept(directory)
         output = self.succeeds(*arguments)
         self.assertIn(" to go.", output)
         self.assertIn("Going on after 2 cells and ", output)
+        self.assertIn(printing, output)
         run = file.read(self.directory / directory)
         self.assertTrue(run["complete"])
         self.assertEqual(run["cells"][0], earlier["cells"][0])
@@ -1394,15 +1397,17 @@ class InterruptTests(CommandTestCase):
 
     def test_badJournal(self) -> None:
         """
-        A run whose journal cannot be read is kept too, and the reason is printed.
+        A run whose journal cannot be read goes on from its results. The journal is
+        kept, and the reason is printed.
         """
         self.interrupt(signal.SIGINT, 2, "--output=out")
         (self.directory / "out" / "journal.jsonl").write_text("nonsense\n")
-        output = self.succeeds(*self.command, "--output=out")
-        (kept,) = (self.directory / "out").glob("results.*T*.json")
+        reason = "out/journal.jsonl: line 1: not a whole JSON file"
+        _, output, errors = self.run_("report", "out")
+        self.assertIn("This run is not complete", output)
+        self.assertIn(f"lost: {reason}", errors)
+        self.goOn(*self.command, "--output=out", printing=reason)
         (rounds,) = (self.directory / "out").glob("journal.*T*.jsonl")
-        reason = "out/journal.jsonl: not a journal: not a whole JSON file"
-        self.assertIn(f"is kept as {kept.name}: {reason}", output)
         self.assertEqual(rounds.read_text(), "nonsense\n")
 
     def test_onlyJournal(self) -> None:
@@ -1411,7 +1416,7 @@ class InterruptTests(CommandTestCase):
         """
         run = example([okCell("idle", "epoll", parameters(1), 1000.0)])
         (cell,) = run["cells"]
-        run["complete"], run["cells"] = False, []
+        run["complete"], run["cells"], run["plan"] = False, [], planned()
         path = self.directory / file.FILE_NAME
         file.write(run, path)
         kept = journal.Journal(self.directory, run)

@@ -4,14 +4,16 @@ Tests for L{iodemo.results.journal}.
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 from twisted.trial.unittest import SynchronousTestCase
 
 from iodemo.results import file, journal
+from iodemo.results.cells import withUnfinished
 from iodemo.results.journal import Journal
 from iodemo.results.schema import Entry, Results
-from tests.results_examples import okCell, parameters
+from tests.results_examples import okCell, parameters, planned
 from tests.results_examples import results as example
 
 
@@ -26,6 +28,7 @@ class JournalTests(SynchronousTestCase):
         self.path = self.directory / journal.FILE_NAME
         self.run_: Results = example([okCell("idle", "epoll", parameters(1), 1000.0)])
         self.run_["complete"] = False
+        self.run_["plan"] = {**planned(), "backends": ["epoll", "poll"]}
         file.write(self.run_, self.directory / file.FILE_NAME)
         self.rounds = self.run_["cells"][0]["rounds"]
 
@@ -43,13 +46,21 @@ class JournalTests(SynchronousTestCase):
         self.addCleanup(kept.remove)
         return kept
 
+    def read(self) -> Results:
+        """
+        Read results and journal, both to their end.
+        """
+        run, lost = journal.read(self.directory)
+        self.assertIsNone(lost)
+        return run
+
     def rounds_(self) -> dict[tuple[str, bool], int]:
         """
         How many rounds each unfinished cell has.
         """
         return {
             (each["backend"], each["control"]): len(each["rounds"])
-            for each in journal.read(self.directory)["unfinished"]
+            for each in self.read().get("unfinished", [])
         }
 
     def test_read(self) -> None:
@@ -65,7 +76,7 @@ class JournalTests(SynchronousTestCase):
         kept.add(self.entry("epoll", control=True), 0, self.rounds[2])
         kept.add(self.entry("epoll"), 0, self.rounds[0])
         self.assertEqual(self.rounds_(), {("poll", False): 2, ("epoll", True): 1})
-        poll, control = journal.read(self.directory)["unfinished"]
+        poll, control = self.read()["unfinished"]
         self.assertEqual(poll["rounds"], self.rounds[:2])
         self.assertEqual(control["rounds"], self.rounds[2:])
         kept.remove()
@@ -100,26 +111,67 @@ class JournalTests(SynchronousTestCase):
         self.assertEqual(self.rounds_(), {("poll", False): 1})
         self.run_["complete"] = True
         file.write(self.run_, self.directory / file.FILE_NAME)
-        self.assertNotIn("unfinished", journal.read(self.directory))
+        self.assertNotIn("unfinished", self.read())
 
     def test_wrong(self) -> None:
         """
-        A line that is no round is refused, with its number.
+        The rounds before the first line that is wrong are read. The reason has the
+        number of that line.
         """
-        self.begin().add(self.entry(), 0, self.rounds[0])
-        text = self.path.read_text()
+        kept = self.begin()
+        kept.add(self.entry(), 0, self.rounds[0])
+        text = self.path.read_bytes()
+        kept.add(self.entry(), 1, self.rounds[1])
+        rest = self.path.read_bytes().removeprefix(text)
         for wrong, reason in (
-            (text.replace('"number":0', '"number":-1'), "line 2: Expected `int` >= 0"),
-            (text.replace('"throughput":', '"through":'), "line 2: Object missing"),
-            (text + "{]\n", "line 3: not a whole JSON file"),
-            ("[]\n", "not a journal: Expected `object`"),
+            (rest.replace(b'"number":1', b'"number":-1'), "Expected `int` >= 0"),
+            (rest.replace(b'"throughput":', b'"through":'), "Object missing"),
+            (b"{]\n" + rest, "not a whole JSON file"),
+            (b"\xff\0\n" + rest, "can't decode"),
+            (b"\n" + rest, "not a whole JSON file"),
         ):
-            self.path.write_text(wrong)
-            error = str(
-                self.assertRaises(file.ResultsError, journal.read, self.directory)
-            )
-            self.assertIn(reason, error)
-            self.assertTrue(error.startswith(f"{self.path}: "), error)
+            self.path.write_bytes(text + wrong)
+            run, lost = journal.read(self.directory)
+            (poll,) = run["unfinished"]
+            self.assertEqual(poll["rounds"], self.rounds[:1])
+            self.assertIn(f"{self.path}: line 3: ", lost or "")
+            self.assertIn(reason, lost or "")
+        self.path.write_bytes(b"[]\n" + text)
+        run, lost = journal.read(self.directory)
+        self.assertEqual(run, self.run_)
+        self.assertIn(f"{self.path}: line 1: Expected `object`", lost or "")
+
+    def test_notAFile(self) -> None:
+        """
+        The results can be used if there is something else in the journal's place.
+        """
+        os.mkfifo(self.path)
+        run, lost = journal.read(self.directory)
+        self.assertEqual(run, self.run_)
+        self.assertIn(f"{self.path}: not a results file", lost or "")
+
+    def test_unfinishedCells(self) -> None:
+        """
+        For a report, the rounds of an unfinished cell are a cell, which is compared
+        with the baseline at its point.
+        """
+        kept = self.begin()
+        kept.add(self.entry(), 0, self.rounds[0])
+        kept.add(self.entry(), 1, self.rounds[1])
+        kept.add(self.entry("epoll", control=True), 0, self.rounds[0])
+        run = withUnfinished(self.read())
+        self.assertEqual(
+            [(cell["backend"], len(cell["rounds"])) for cell in run["cells"]],
+            [("epoll", 3), ("poll", 2)],
+        )
+        self.assertEqual(len(run["controls"]), 1)
+        compared = {each["backend"] for each in run["comparisons"]}
+        self.assertEqual(compared, {"poll"})
+        self.assertNotEqual(run["noise"], [])
+        self.assertFalse(run["complete"])
+        path = self.directory / file.FILE_NAME
+        file.write(run, path)
+        self.assertEqual(file.read(path), run)
 
     def test_link(self) -> None:
         """

@@ -55,9 +55,9 @@ from iodemo.load.pacing import Schedule
 from iodemo.load.part import Part
 from iodemo.load.profile import LoadFailed, Profile, split
 from iodemo.load.recording import HIGHEST_NS, Recording
-from iodemo.load.round import Judged, judged
 from iodemo.load.tls import TlsSocket
 from iodemo.process.cores import Quota, runDelay
+from iodemo.results.judgement import Judged, judged
 from iodemo.results.schema import Arrivals, Round
 from tests.certificates import writeCertificate
 

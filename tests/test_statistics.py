@@ -233,7 +233,7 @@ def exampleRound() -> Round:
 
 class MetricsTests(SynchronousTestCase):
     """
-    Tests for L{statistics.metrics}.
+    Tests for L{statistics.valuesOf}.
     """
 
     def test_perRequest(self) -> None:
@@ -241,7 +241,7 @@ class MetricsTests(SynchronousTestCase):
         Totals of a window become amounts per request.
         """
         one = exampleRound()
-        found = statistics.metrics([one, one])
+        found = statistics.valuesOf([one, one])
         self.assertEqual(found["throughput"], [one["throughput"]] * 2)
         self.assertEqual(found["latency_us.p99.9"], [one["latency_us"]["p99.9"]] * 2)
         user, system = one["server_user_s"], one["server_system_s"]
@@ -271,7 +271,7 @@ class MetricsTests(SynchronousTestCase):
         one["syscalls_per_request"] = 3.5
         one["involuntary_switches"] = 7
         one["page_faults"] = 9
-        self.assertEqual(list(statistics.metrics([one])), list(BY_KEY))
+        self.assertEqual(list(statistics.valuesOf([one])), list(BY_KEY))
 
     def test_nothingServed(self) -> None:
         """
@@ -279,7 +279,7 @@ class MetricsTests(SynchronousTestCase):
         """
         one = exampleRound()
         one["requests"] = 0
-        self.assertNotIn("context_switches_per_request", statistics.metrics([one]))
+        self.assertNotIn("context_switches_per_request", statistics.valuesOf([one]))
 
     def test_waiting(self) -> None:
         """
@@ -289,19 +289,19 @@ class MetricsTests(SynchronousTestCase):
         one, other, unknown = exampleRound(), exampleRound(), exampleRound()
         one["throughput"], one["server_cpu_us_per_request"] = 10_000, 60.0
         other["throughput"], other["server_cpu_us_per_request"] = 10_000, 160.0
-        found = statistics.metrics([one, other])
+        found = statistics.valuesOf([one, other])
         self.assertEqual(found["server_waiting_fraction"], [0.4, 0.0])
         unknown["server_cpu_us_per_request"] = None
-        self.assertNotIn("server_waiting_fraction", statistics.metrics([unknown]))
+        self.assertNotIn("server_waiting_fraction", statistics.valuesOf([unknown]))
 
     def test_countedOnce(self) -> None:
         """
         System calls are counted in a single round; the metric exists with that.
         """
         one, other = exampleRound(), exampleRound()
-        self.assertNotIn("syscalls_per_request", statistics.metrics([one, other]))
+        self.assertNotIn("syscalls_per_request", statistics.valuesOf([one, other]))
         other["syscalls_per_request"] = 3.5
-        found = statistics.metrics([one, other])
+        found = statistics.valuesOf([one, other])
         self.assertEqual(found["syscalls_per_request"], [3.5])
 
     def test_missing(self) -> None:
@@ -310,5 +310,5 @@ class MetricsTests(SynchronousTestCase):
         """
         one, other = exampleRound(), exampleRound()
         other["server_rss_kib"] = None
-        self.assertNotIn("server_rss_kib", statistics.metrics([one, other]))
-        self.assertIn("throughput", statistics.metrics([one, other]))
+        self.assertNotIn("server_rss_kib", statistics.valuesOf([one, other]))
+        self.assertIn("throughput", statistics.valuesOf([one, other]))

@@ -17,7 +17,7 @@ from pathlib import Path
 from iodemo.bench import environment
 from iodemo.bench.plan import Done, Entrant, Plan
 from iodemo.results import file
-from iodemo.results.comparisons import comparisons, controlComparisons
+from iodemo.results.cells import compared
 from iodemo.results.diff import MACHINE, SOFTWARE, differing
 from iodemo.results.journal import Journal
 from iodemo.results.schema import (
@@ -142,10 +142,7 @@ class Record:
             point.rounds.pop(entrant, None)
         backends = [cell for each, cell in point.cells.items() if not each.control]
         controls = [cell for each, cell in point.cells.items() if each.control]
-        point.noise = [
-            found for each in controls for found in controlComparisons(backends, each)
-        ]
-        point.comparisons = comparisons(backends, self._baseline, point.noise)
+        point.comparisons, point.noise = compared(backends, controls, self._baseline)
 
     def _write(self) -> None:
         points = self._points.values()

@@ -22,7 +22,6 @@ from contextlib import ExitStack
 from pathlib import Path
 from typing import cast
 
-import numpy
 from msgspec import structs
 
 from iodemo.bench import environment
@@ -30,13 +29,12 @@ from iodemo.bench.certificate import certificateInMemory, inherited, tlsEndpoint
 from iodemo.bench.plan import SERVER_DESCRIPTORS, STARTING, Entrant, Plan, servers
 from iodemo.bench.record import Record
 from iodemo.bench.scenarios import Pipes, Scenario, Workload, asked, placed
-from iodemo.load.round import LOAD_LIMIT, loadUse
 from iodemo.models import Model
 from iodemo.process import reuseport
 from iodemo.process.child import Child, awaitFirst
-from iodemo.results import statistics
+from iodemo.results.cells import cellOf
 from iodemo.results.decoding import Malformed, Wrong, decoded
-from iodemo.results.schema import Cell, Placed, Point, Results, Round, Status
+from iodemo.results.schema import Cell, Point, Results, Round, Status
 
 #: Why a backend is not measured at a share of its capacity.
 NO_CAPACITY = "it has no number for {:,} connections in a closed loop"
@@ -167,7 +165,7 @@ def _measurePoint(
         reason: str | None,
         rounds: list[Round],
     ) -> None:
-        cell = _cell(place, entrant.backend, status, reason, rounds)
+        cell = cellOf(place, entrant.backend.name, status, reason, rounds)
         kept.keepCells(place, {entrant: cell})
 
     for entrant in entrants:
@@ -234,37 +232,6 @@ def _explained(reason: str, backend: Model, point: Point) -> str:
     if not reason.startswith(_LOST):
         return reason
     return f"{backend.limitReason}; seen here: {reason}"
-
-
-def _cell(
-    place: Placed,
-    backend: Model,
-    status: Status,
-    reason: str | None,
-    rounds: list[Round],
-) -> Cell:
-    columns = statistics.metrics(rounds)
-    limited = numpy.median([loadUse(each) for each in rounds] or [0.0]) >= LOAD_LIMIT
-    cell: Cell = {
-        "scenario": place["scenario"],
-        "service": place["service"],
-        "parameters": place["parameters"],
-        "backend": backend.name,
-        "status": status,
-        "reason": reason,
-        "load_limited": bool(limited),
-        "rounds": rounds,
-        "summary": {
-            metric: statistics.interval(values) for metric, values in columns.items()
-        },
-    }
-    # Only the last round has these, and they are of the cell.
-    for each in rounds:
-        if "syscalls_by_name" in each:
-            cell["syscalls_by_name"] = each.pop("syscalls_by_name")
-        if "syscalls_reason" in each:
-            cell["syscalls_reason"] = each.pop("syscalls_reason")
-    return cell
 
 
 def pace() -> float:

@@ -185,7 +185,7 @@ def _measure(plan: Plan, output: Path | None, required: Requirements) -> None:
     from iodemo.bench.environment import pinning
     from iodemo.cli.progress import ComparisonProgress
     from iodemo.process.signals import Interrupted
-    from iodemo.results import file
+    from iodemo.results import file, journal
     from iodemo.results.statistics import FEWEST_ROUNDS
 
     console = Console()
@@ -208,10 +208,10 @@ def _measure(plan: Plan, output: Path | None, required: Requirements) -> None:
         earlier, _ = _earlier(plan, directory)
         done = record.done(plan, earlier) if earlier else {}
         console.print(
-            f"{_counted(len(plan.backends), 'backend')}"
+            f"{_number(len(plan.backends), 'backend')}"
             f"{f' and {plan.baseline} once more' if plan.controlled else ''}, "
-            f"{_counted(len(plan.measured()), 'point')}, "
-            f"{_counted(plan.rounds, 'round')} of {plan.seconds:g} s each: "
+            f"{_number(len(plan.measured()), 'point')}, "
+            f"{_number(plan.rounds, 'round')} of {plan.seconds:g} s each: "
             f"about {_duration(plan.estimate(runner.pace(), done))}"
             f"{' to go' if done else ''}.",
             highlight=False,
@@ -225,20 +225,25 @@ def _measure(plan: Plan, output: Path | None, required: Requirements) -> None:
         with _alone(console):
             # Again: it may have been the one that was waited for.
             earlier, why = _earlier(plan, directory)
+            said = None
+            rounds = directory / journal.FILE_NAME
             if earlier is not None:
-                rounds = sum(len(u["rounds"]) for u in earlier.get("unfinished", []))
+                some = sum(len(u["rounds"]) for u in earlier.get("unfinished", []))
                 console.print(
-                    f"Going on after {_counted(_cells(earlier), 'cell')} "
-                    f"and {_counted(rounds, 'round')} of the next.",
+                    f"Going on after {_number(_cells(earlier), 'cell')} "
+                    f"and {_number(some, 'round')} of the next.",
                     highlight=False,
                 )
-            elif path.exists():
-                kept = _renamed(path)
                 if why is not None:
-                    said = f"The run that was here is kept as {kept.name}"
-                    console.print(
-                        f"{said}: {why}.", highlight=False, markup=False, soft_wrap=True
-                    )
+                    said = f"A part of the journal is kept as {_renamed(rounds).name}"
+            elif path.exists():
+                if rounds.exists():
+                    _renamed(rounds)
+                said = f"The run that was here is kept as {_renamed(path).name}"
+            if said is not None and why is not None:
+                console.print(
+                    f"{said}: {why}.", highlight=False, markup=False, soft_wrap=True
+                )
             done = record.done(plan, earlier) if earlier else {}
             with ComparisonProgress(console, plan.estimate(done=done)) as progress:
                 begun = True
@@ -308,33 +313,32 @@ def _failure(error: Exception) -> str:
 
 def _earlier(plan: Plan, directory: Path) -> tuple[Results | None, str | None]:
     """
-    @return: the run in a directory, if it was interrupted and can be gone on with, or
-        else why it cannot.
+    @return: the run in a directory, if it was interrupted and can go on; and why it
+        cannot, or cannot go on from its last round.
     """
     from iodemo.bench import record
     from iodemo.results import file, journal
 
+    lost = None
     try:
-        earlier = journal.read(directory)
+        earlier, lost = journal.read(directory)
         if earlier["complete"]:
             return None, None
         record.check(plan, earlier)
     except (file.ResultsError, record.CannotGoOn) as reason:
-        return None, str(reason)
-    return earlier, None
+        return None, "; ".join(filter(None, (str(reason), lost)))
+    return earlier, lost
 
 
 def _renamed(path: Path) -> Path:
     """
-    Rename results that are there: they are never lost to later ones.
-    """
-    from iodemo.results import journal
+    Give a file the time when it was written as a part of its name, so that a new one
+    does not replace it.
 
+    @return: its new path.
+    """
     written = time.strftime(_TIME, time.gmtime(path.stat().st_mtime))
-    rounds = path.with_name(journal.FILE_NAME)
-    if rounds.exists():
-        rounds.replace(rounds.with_suffix(f".{written}.jsonl"))
-    return path.replace(path.with_suffix(f".{written}.json"))
+    return path.replace(path.with_suffix(f".{written}{path.suffix}"))
 
 
 def _left(path: Path | None, directory: Path, again: list[str]) -> str:
@@ -346,14 +350,13 @@ def _left(path: Path | None, directory: Path, again: list[str]) -> str:
     """
     from iodemo.results import file, journal
 
-    run = None
+    run: Results | None = None
     if path is not None:
         # On a full disk, only the journal may have the last rounds.
-        for read in (file.read, journal.read):
-            with suppress(file.ResultsError):
-                run = read(directory)
+        with suppress(file.ResultsError):
+            run, _ = journal.read(directory)
     cells = _cells(run) if run else 0
-    said = [f"{_counted(cells, 'cell')} finished"]
+    said = [f"{_number(cells, 'cell')} finished"]
     if run and (cells or run.get("unfinished")):
         said[0] += f", in {path}"
         if not run["complete"]:
@@ -585,7 +588,7 @@ def _listed(text: str, option: str) -> list[str]:
     return names
 
 
-def _counted(count: int, noun: str) -> str:
+def _number(count: int, noun: str) -> str:
     return f"{count} {noun}" if count == 1 else f"{count} {noun}s"
 
 

@@ -21,7 +21,7 @@ from iodemo.load.profile import MOST_CONNECTIONS, MOST_PROCESSES
 from iodemo.results.schema import DEFAULTS, Arrivals
 
 if TYPE_CHECKING:
-    from iodemo.load.round import Judged
+    from iodemo.results.judgement import Judged
     from iodemo.results.schema import Round
 
 
@@ -195,8 +195,8 @@ def load(
     from iodemo.load.exchanges import OTHER_KINDS, UnknownKind, exchangeOf
     from iodemo.load.flow import driverOf
     from iodemo.load.profile import LoadFailed, Profile, TooLate, split
-    from iodemo.load.round import judged
     from iodemo.load.watching import NothingToWatch, Watch
+    from iodemo.results.judgement import judged
 
     if arrivals is not None and rate is None:
         raise click.UsageError("--arrivals is for an open loop: give it a --rate")
@@ -254,8 +254,8 @@ def load(
 
 
 def _roundTable(measured: Round, judged: Judged) -> Table:
-    from iodemo.load.round import LOAD_LIMIT
     from iodemo.report.select import callsSaid
+    from iodemo.results.judgement import LOAD_LIMIT
 
     table = Table(box=None, show_header=False, pad_edge=False, padding=(0, 2, 0, 0))
     if "interrupted" in measured:

@@ -55,18 +55,25 @@ def report(
     """
     Show results again: table, figures and page, from their files alone.
 
-    RESULTS are results.json files, or the directories they are in.
+    RESULTS are results.json files, or the directories they are in. Of a run that is not
+    complete, cells that do not have all rounds yet are shown with those they have.
     """
     from iodemo.report.select import names
-    from iodemo.results.file import ResultsError, read
+    from iodemo.results.cells import withUnfinished
+    from iodemo.results.file import ResultsError
+    from iodemo.results.journal import read
 
     if book and (len(results) > 1 or required.every()):
         raise click.UsageError("--book takes the results of one run, and no claim")
 
     try:
-        runs = [read(path) for path in results]
+        found = [read(path) for path in results]
     except ResultsError as error:
         raise click.ClickException(str(error)) from error
+    for _, lost in found:
+        if lost is not None:
+            click.echo(f"The rest of a journal is lost: {lost}.", err=True)
+    runs = [withUnfinished(run) for run, _ in found]
     if book:
         _writeBook(runs[0], output)
         return

@@ -114,7 +114,7 @@ def _value(results: Results, claim: Claim, text: str) -> str:
     (cell,) = found
     if cell["status"] != "ok":
         raise BadClaim(f"{text!r}: {cell['backend']} {cell['status']}")
-    measured = statistics.metrics(cell["rounds"]).get(claim.metric)
+    measured = statistics.valuesOf(cell["rounds"]).get(claim.metric)
     if measured is None:
         raise BadClaim(f"{text!r}: {cell['backend']} has no {claim.metric}")
     say = BY_KEY[claim.metric].quantity.say

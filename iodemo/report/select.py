@@ -12,8 +12,8 @@ from typing import Any, NamedTuple
 from msgspec import structs
 
 from iodemo.bench.scenarios import CHAT, CONNECTIONS, FLOWS, MULTIPLEXER, SINK
-from iodemo.load.round import judged
 from iodemo.models import MODELS
+from iodemo.results.judgement import judged
 from iodemo.results.metrics import Kind
 from iodemo.results.quantities import count, few, percent, rate
 from iodemo.results.schema import (

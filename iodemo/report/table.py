@@ -22,8 +22,8 @@ from iodemo.results.metrics import columnsOf, isLowerBound
 from iodemo.results.schema import Cell, Comparison, Results
 
 INTERRUPTED = (
-    "This run is not complete: it was interrupted, or still goes on. "
-    "The numbers it had measured follow."
+    "This run is not complete: it was interrupted, or still goes on. The numbers it "
+    "had measured follow. At the last point, cells may have fewer rounds than planned."
 )
 INTERVAL_NOTE = "Medians over the rounds, each with its {}; latency in a closed loop."
 RATE_NOTE = (

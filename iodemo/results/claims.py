@@ -246,7 +246,7 @@ def _decided(claim: Claim, cells: dict[str, Cell]) -> Decision:
             return undecided(f"{name} was not measured")
         if cell["status"] != "ok":
             return undecided(f"{name} {cell['status']}: {cell['reason']}")
-        measured = statistics.metrics(cell["rounds"])
+        measured = statistics.valuesOf(cell["rounds"])
         if claim.metric not in measured:
             return undecided(f"{name} has no {claim.metric}")
         columns.append(measured[claim.metric])

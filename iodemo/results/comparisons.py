@@ -12,7 +12,7 @@ from iodemo.results.metrics import BY_KEY, COMPARED
 from iodemo.results.schema import Cell, Comparison
 
 
-def comparisons(
+def compareWithBaseline(
     cells: Iterable[Cell], baseline: str, noise: Iterable[Comparison] = ()
 ) -> list[Comparison]:
     """
@@ -28,11 +28,11 @@ def comparisons(
     return [
         comparison
         for cell in good.values()
-        for comparison in against(base, cell, COMPARED, found)
+        for comparison in compareCells(base, cell, COMPARED, found)
     ]
 
 
-def controlComparisons(cells: Iterable[Cell], control: Cell) -> list[Comparison]:
+def compareControl(cells: Iterable[Cell], control: Cell) -> list[Comparison]:
     """
     Compare the control at one point with the baseline's first cell, in every metric, if
     both are ok.
@@ -42,7 +42,7 @@ def controlComparisons(cells: Iterable[Cell], control: Cell) -> list[Comparison]
         for cell in cells
         if cell["backend"] == control["backend"]
         and cell["status"] == control["status"] == "ok"
-        for comparison in against(cell, control, BY_KEY)
+        for comparison in compareCells(cell, control, BY_KEY)
     ]
 
 
@@ -55,7 +55,7 @@ def bands(noise: Iterable[Comparison]) -> dict[str, float]:
     }
 
 
-def against(
+def compareCells(
     base: Cell,
     cell: Cell,
     metrics: Iterable[str],
@@ -66,8 +66,8 @@ def against(
 
     @param noise: the noise band by metric, where there is one.
     """
-    columns = statistics.metrics(cell["rounds"])
-    baseColumns = statistics.metrics(base["rounds"])
+    columns = statistics.valuesOf(cell["rounds"])
+    baseColumns = statistics.valuesOf(base["rounds"])
     fewest = min(len(cell["rounds"]), len(base["rounds"]))
     for metric in metrics:
         if metric not in columns or metric not in baseColumns:

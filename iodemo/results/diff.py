@@ -24,7 +24,7 @@ import shlex
 from collections.abc import Iterable
 from typing import Literal, TypedDict
 
-from iodemo.results.comparisons import against, bands
+from iodemo.results.comparisons import bands, compareCells
 from iodemo.results.metrics import COMPARED
 from iodemo.results.schema import (
     Cell,
@@ -198,7 +198,7 @@ def _cells(results: Results) -> dict[tuple[Where, str, str], Cell]:
 
 
 def _changes(old: Cell, new: Cell, noise: dict[str, float]) -> Iterable[Change]:
-    for compared in against(old, new, COMPARED, noise):
+    for compared in compareCells(old, new, COMPARED, noise):
         yield {
             "scenario": new["scenario"],
             "service": new["service"],

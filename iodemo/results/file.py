@@ -69,9 +69,9 @@ def read(path: Path) -> Results:
     directory = path.is_dir()
     if directory:
         path = path / FILE_NAME
-    text = readText(path, pipes=not directory)
+    content = readContent(path, pipes=not directory)
     try:
-        value = loaded(text)
+        value = loaded(content.decode())
         _checkHead(value)
         results = converted(value, Results)
         for located in _located(results):
@@ -79,18 +79,20 @@ def read(path: Path) -> Results:
             located["scenario"] = _RENAMED.get(scenario, scenario)
         _checkCells(results)
         _checkComparisons(results)
+    except UnicodeDecodeError as error:
+        raise ResultsError(f"{path}: not a results file: not UTF-8 text") from error
     except (Malformed, Wrong) as error:
         raise ResultsError(f"{path}: {error}") from error
     return results
 
 
-def readText(path: Path, pipes: bool = False) -> str:
+def readContent(path: Path, pipes: bool = False) -> bytes:
     """
     Read a file that may be anything, and of any size.
 
     @param pipes: whether it may be a pipe. The command line may name one. A directory,
         which may come from anywhere, must not make iodemo wait for one.
-    @raise ResultsError: if it cannot be read, or is not text.
+    @raise ResultsError: if it cannot be read.
     """
     try:
         # Before it is opened: opening a FIFO waits, and a device may act on it.
@@ -108,13 +110,11 @@ def readText(path: Path, pipes: bool = False) -> str:
             raise ResultsError(
                 f"{path}: not a results file: larger than {_LARGEST_FILE >> 20} MiB"
             )
-        return content.decode()
+        return content
     except OSError as error:
         raise ResultsError(f"{path}: {error.strerror}") from error
     except MemoryError as error:
         raise ResultsError(f"{path}: not a results file: too large") from error
-    except UnicodeDecodeError as error:
-        raise ResultsError(f"{path}: not a results file: not UTF-8 text") from error
 
 
 def _checkHead(head: Any) -> None:
@@ -145,7 +145,10 @@ def _checkCells(results: Results) -> None:
     """
     Check that the cells are those of one run, and have what their status promises.
     """
-    backends = {cell["backend"] for cell in results["cells"]}
+    measured = [*results["cells"], *results.get("unfinished", [])]
+    backends = {each["backend"] for each in measured}
+    if "plan" in results:
+        backends.update(results["plan"]["backends"])
     if len(backends) > _MOST_BACKENDS:
         raise Wrong(
             f"the file has {len(backends):,} backends, expected at most "

@@ -12,6 +12,8 @@ C{results.json} is written when a cell ends. The first line names the run, by th
 when it began or went on: the journal of another run that was here is ignored. Each line
 says which round of its cell it is, so a round that C{results.json} has too is not taken
 twice. The last line may be cut off; it is dropped, and that round is measured again.
+From a line on that is wrong (a disk may have lost a part of the file) nothing is read,
+since the numbers of the rounds would not follow each other.
 
 Costs. A run that goes on writes C{results.json} and begins a new journal, so between
 the two a round is in both.
@@ -29,6 +31,7 @@ from typing_extensions import TypedDict
 from iodemo.results import file
 from iodemo.results.decoding import Malformed, Wrong, decoded
 from iodemo.results.schema import (
+    MOST_ROUNDS,
     Count,
     Entry,
     Results,
@@ -101,16 +104,33 @@ def began(results: Results) -> str:
     return [results["environment"]["date"], *results.get("resumed", [])][-1]
 
 
-def read(directory: Path) -> Results:
+def read(path: Path) -> tuple[Results, str | None]:
     """
-    Read the results in a directory, with the rounds that only their journal has.
+    Read results, with the rounds that only the journal beside them has.
 
-    @raise ResultsError: if one of the two cannot be used.
+    @param path: of the results, or of their directory.
+    @return: the results, and why the journal was not read to its end; L{None} if it
+        was.
+    @raise ResultsError: if the results cannot be used.
     """
-    results = file.read(directory)
-    path = directory / FILE_NAME
+    results = file.read(path)
+    path = (path if path.is_dir() else path.parent) / FILE_NAME
     if results["complete"] or not path.exists():
-        return results
+        return results, None
+    try:
+        _addLines(results, path)
+    except file.ResultsError as error:
+        return results, str(error)
+    return results, None
+
+
+def _addLines(results: Results, path: Path) -> None:
+    """
+    Add the rounds of a journal to the results.
+
+    @raise ResultsError: at the first line that cannot be used. The rounds before it are
+        added.
+    """
     cells = [(cell, False) for cell in results["cells"]]
     cells += [(cell, True) for cell in results.get("controls", [])]
     finished = {(placeOf(cell), cell["backend"], control) for cell, control in cells}
@@ -118,9 +138,10 @@ def read(directory: Path) -> Results:
         (placeOf(each), each["backend"], each["control"]): each
         for each in results.get("unfinished", [])
     }
+    planned = results["plan"]["backends"] if "plan" in results else []
     for line in _lines(path, began(results)):
         key = (placeOf(line), line["backend"], line["control"])
-        if key in finished:
+        if key in finished or line["backend"] not in planned:
             continue
         new: Unfinished = {
             "scenario": line["scenario"],
@@ -131,25 +152,25 @@ def read(directory: Path) -> Results:
             "rounds": [],
         }
         rounds = unfinished.setdefault(key, new)["rounds"]
-        if line["number"] == len(rounds):
+        if line["number"] == len(rounds) < MOST_ROUNDS:
             rounds.append(line["round"])
-    results["unfinished"] = list(unfinished.values())
-    return results
+        results["unfinished"] = list(unfinished.values())
 
 
 def _lines(path: Path, run: str) -> Iterator[_Line]:
     """
     The whole lines of a journal, if it is the journal of a run.
+
+    @raise ResultsError: after the lines before the first that is wrong.
     """
     # A text behind the last newline was cut off.
-    head, *lines = file.readText(path).split("\n")[:-1] or [""]
-    try:
-        if not head or decoded(head, _Head)["began"] != run:
-            return
-        for number, line in enumerate(lines, 2):
-            try:
-                yield decoded(line, _Line)
-            except (Malformed, Wrong) as error:
-                raise Wrong(f"line {number}: {error}") from error
-    except (Malformed, Wrong) as error:
-        raise file.ResultsError(f"{path}: not a journal: {error}") from error
+    lines = file.readContent(path).split(b"\n")[:-1]
+    for number, line in enumerate(lines, 1):
+        try:
+            text = line.decode()
+            if number > 1:
+                yield decoded(text, _Line)
+            elif decoded(text, _Head)["began"] != run:
+                return
+        except (Malformed, Wrong, UnicodeDecodeError) as error:
+            raise file.ResultsError(f"{path}: line {number}: {error}") from error

@@ -67,7 +67,7 @@ _T = [
 ]
 
 
-def metrics(rounds: Sequence[Round]) -> dict[str, list[float]]:
+def valuesOf(rounds: Sequence[Round]) -> dict[str, list[float]]:
     """
     The values of each metric over rounds, by its key. A metric that one of the rounds
     lacks is left out.

@@ -1,6 +1,7 @@
+# -*- test-case-name: tests.test_load -*-
 """
-Judgements on a round of the load (L{iodemo.results.schema.Round}): whether the load was
-the limit, and whether the server kept up with the schedule.
+Judgements on a round (L{iodemo.results.schema.Round}): whether the load was the limit,
+and whether the server kept up with the schedule.
 """
 
 from __future__ import annotations
