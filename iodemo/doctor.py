@@ -59,7 +59,7 @@ class Finding:
 
     @ivar name: the property that was checked.
     @ivar value: its value.
-    @ivar advice: what to change and how; L{None} if nothing needs to change.
+    @ivar advice: what to change and how; C{None} if nothing needs to change.
     """
 
     name: str

@@ -13,5 +13,5 @@ class ISharesNothing(Interface):
     makes, to its factory or elsewhere, is invisible to all others.
 
     A service whose connections depend on each other, such as a chat, cannot work with
-    it. Its C{makeService} should raise L{SystemExit} with that reason.
+    it. Its C{makeService} should raise C{SystemExit} with that reason.
     """

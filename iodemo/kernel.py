@@ -68,7 +68,7 @@ def ioUringRefusal(root: Path = SYSTEM) -> str | None:
     The answer is about this process: for another user, or in a container, it may be
     different.
 
-    @return: the reason and what to change; L{None} if io_uring can be used.
+    @return: the reason and what to change; C{None} if io_uring can be used.
     """
     if platform.system() != "Linux":
         return f"io_uring is part of Linux, and this is {platform.system() or UNKNOWN}"
@@ -92,7 +92,7 @@ def _tryRing() -> tuple[str, int] | None:
     Set up a ring of two entries, enter it, probe it, and close it: a seccomp filter may
     forbid any of the three system calls.
 
-    @return: the system call that failed, and its C{errno}; L{None} if none failed.
+    @return: the system call that failed, and its C{errno}; C{None} if none failed.
     """
     params = ctypes.create_string_buffer(_PARAMS_BYTES)
     ring, code = _call(_SETUP, ctypes.c_uint(2), params)
@@ -198,7 +198,7 @@ _ALLOW_IN_CONTAINER = (
 
 def readText(root: Path, name: str = "") -> str | None:
     """
-    The text of a file, or L{None} if it cannot be read.
+    The text of a file, or C{None} if it cannot be read.
     """
     try:
         return (root / name).read_text("utf-8", "replace")
@@ -210,7 +210,7 @@ def integers(text: str | None) -> list[int]:
     """
     The whole numbers in a text, separated by white space.
 
-    @param text: L{None} if there is no file.
+    @param text: C{None} if there is no file.
     @return: an empty list if there is no text, or anything but whole numbers in it.
     """
     try:
@@ -229,7 +229,7 @@ def kernelRelease(root: Path) -> str:
 
 def version(release: str) -> tuple[int, int] | None:
     """
-    The two numbers at the beginning of a kernel's release; L{None} if it begins with
+    The two numbers at the beginning of a kernel's release; C{None} if it begins with
     something else.
     """
     numbers = re.match(r"(\d+)\.(\d+)", release)

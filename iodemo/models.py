@@ -52,15 +52,15 @@ class Model:
         for timers or to wake a thread.
     @ivar description: one sentence for a learner.
     @ivar kind: C{"reactor"}; or another kind of server to compare reactors with.
-    @ivar module: the module of a reference, in L{iodemo.references}; L{None} for a
+    @ivar module: the module of a reference, in L{iodemo.references}; C{None} for a
         reactor, whose module its Twisted plugin names.
     @ivar needs: the operating system it needs, if that is not Linux.
     @ivar connectionLimit: how many connections the model can hold at most, on any
-        machine; L{None} if it sets no limit of its own.
+        machine; C{None} if it sets no limit of its own.
     @ivar limitReason: why there is a limit, for a message when it is reached.
     @ivar breaks: whether a server beyond the limit fails, which a measurement then
         shows. Otherwise it lets further connections wait, and nothing can be measured.
-    @ivar load: the module of the load that measures it; L{None} for C{iodemo load}.
+    @ivar load: the module of the load that measures it; C{None} for C{iodemo load}.
     """
 
     name: str
@@ -87,9 +87,9 @@ class Model:
 
     def unavailable(self) -> str | None:
         """
-        Why this backend cannot run here; L{None} if it can.
+        Why this backend cannot run here; C{None} if it can.
 
-        A backend's module raises L{ImportError} with the reason when it is imported;
+        A backend's module raises C{ImportError} with the reason when it is imported;
         C{twistd --help-reactors} shows the same reason.
         """
         module = self.module or _installers().get(self.server)
@@ -106,7 +106,7 @@ class Model:
 
     def refuses(self, connections: int) -> str | None:
         """
-        Why a measurement with this number of connections is skipped; L{None} if it is
+        Why a measurement with this number of connections is skipped; C{None} if it is
         not, because the model holds them or because its failure is worth showing.
         """
         limit = self.connectionLimit
@@ -120,7 +120,7 @@ class Model:
     ) -> str | None:
         """
         Where C{kernelCalls} differs from the system calls that a server was seen to
-        make; L{None} if it does not differ, or nothing is known.
+        make; C{None} if it does not differ, or nothing is known.
 
         Only I/O on connections counts: the calls that accept a connection are left out,
         and so are calls that are no I/O.

@@ -205,7 +205,7 @@ class Told(Protocol):
     @ivar waiting: the number of the peer's actions while reading was paused.
     @ivar hasMuch: whether it has written more than the buffers of a socket hold.
     @ivar isPaused: whether reading is paused.
-    @ivar isStreaming: whether it is a push producer; L{None} if it is no producer.
+    @ivar isStreaming: whether it is a push producer; C{None} if it is no producer.
     @ivar isFull: whether it was paused as a producer, and not resumed since. As in
         Twisted's transports, this outlasts the registration of the producer.
     """

@@ -73,7 +73,7 @@ class Told(Protocol):
     @ivar received: how many bytes it has received.
     @ivar paused: whether it has paused.
     @ivar inputEnded: whether the peer has shut down its sending side.
-    @ivar lost: the reason of C{connectionLost}, or L{None}.
+    @ivar lost: the reason of C{connectionLost}, or C{None}.
     """
 
     transport: Any
@@ -126,7 +126,7 @@ class Life:
     One connection: the protocol's end, the peer's end, and the model.
 
     @ivar isUNIX: whether it is over a UNIX socket, so that descriptors can be passed.
-    @ivar peer: the test's socket; L{None} when it is closed.
+    @ivar peer: the test's socket; C{None} when it is closed.
     @ivar said: how many bytes the protocol has written.
     @ivar asked: how many bytes the peer has sent.
     @ivar heard: how many of the protocol's bytes the peer has read.

@@ -16,7 +16,7 @@ def receive(connection: socket) -> bytes | None:
     """
     Receive from a non-blocking socket.
 
-    @return: the data, C{b""} if the peer has ended the connection, or L{None} if there
+    @return: the data, C{b""} if the peer has ended the connection, or C{None} if there
         is no data after all.
     """
     try:

@@ -55,7 +55,7 @@ class Owner:
     """
     Takes the results of an operation.
 
-    @ivar data: the received bytes, or L{None} while there is no result.
+    @ivar data: the received bytes, or C{None} while there is no result.
     """
 
     data: bytes | None = None

@@ -69,7 +69,7 @@ class Steal:
 
     def fraction(self) -> float | None:
         """
-        @return: from 0 to 1; L{None} where the kernel does not count it.
+        @return: from 0 to 1; C{None} where the kernel does not count it.
         """
         now = psutil.cpu_times()
         if not hasattr(now, "steal"):

@@ -198,7 +198,7 @@ class Plan:
         self, backend: Model, workload: Workload | Pipes, point: Point
     ) -> str | None:
         """
-        Why a backend is not measured at a point, or L{None} if it is.
+        Why a backend is not measured at a point, or C{None} if it is.
         """
         if (
             backend.kind == "reference"
@@ -242,7 +242,7 @@ class Plan:
     def capacity(self, workload: Workload | Pipes, point: Point) -> Placed | None:
         """
         Where it is measured, before a point, what each backend answers in a closed loop
-        of as many connections; L{None} if it is not.
+        of as many connections; C{None} if it is not.
         """
         for scenario, other in self.points():
             if (scenario.workload, other) == (workload, point):
@@ -333,7 +333,7 @@ def servers(point: Point) -> int:
 
 def _cannotShare(backend: Model, workload: Workload | Pipes) -> str | None:
     """
-    Why there cannot be several servers on one port, or L{None} if there can.
+    Why there cannot be several servers on one port, or C{None} if there can.
     """
     if isinstance(workload, Pipes):
         return "pipes are within one process"

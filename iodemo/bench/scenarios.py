@@ -264,7 +264,7 @@ SCENARIOS: tuple[Scenario, ...] = (
 
 def hosting(scenario: Scenario, plugin: Workload) -> Scenario | None:
     """
-    A scenario with another plugin in the place of the echo, or L{None} if it is not
+    A scenario with another plugin in the place of the echo, or C{None} if it is not
     about an echo on plain TCP.
     """
     workload = scenario.workload

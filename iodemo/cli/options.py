@@ -140,7 +140,7 @@ class Requirements:
     The claims that a command must decide.
 
     @ivar claims: the claims of C{--require}.
-    @ivar statements: the statements of C{--claims}; L{None} without this option.
+    @ivar statements: the statements of C{--claims}; C{None} without this option.
     """
 
     claims: tuple[Claim, ...]

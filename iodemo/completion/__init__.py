@@ -3,7 +3,7 @@ A reactor of Twisted on completions: the program submits operations, and a queue
 it back with their results.
 
 L{iodemo.completion.interfaces} defines a completion queue. There are two:
-L{iodemo.completion.ring} passes operations to the kernel (io_uring), and
+C{iodemo.completion.ring} passes operations to the kernel (io_uring), and
 L{iodemo.completion.emulated} waits for readiness and performs them itself.
 L{iodemo.completion.tcp} and L{iodemo.completion.unix} have Twisted's transports on
 either queue, and L{iodemo.completion.reactor} has the reactor.

@@ -341,7 +341,7 @@ class _Operation:
         """
         Make the system call, as the descriptor is ready.
 
-        @return: the result that ends the operation; L{None} if it goes on.
+        @return: the result that ends the operation; C{None} if it goes on.
         """
         raise NotImplementedError
 

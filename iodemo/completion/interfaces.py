@@ -29,13 +29,13 @@ class ICompletionQueue(Interface):
     name would return, or C{-errno}.
     """
 
-    current = Attribute("The owner whose callback is running; L{None} between.")
+    current = Attribute("The owner whose callback is running; C{None} between.")
 
     def connect(owner: Any, descriptor: int, address: Any) -> int:
         """
         Connect. The queue calls C{owner.connectEnded(result)}.
 
-        @param address: as for L{socket.socket.connect}, resolved; for a UNIX socket its
+        @param address: as for C{socket.socket.connect}, resolved; for a UNIX socket its
             path.
         """
 
@@ -101,7 +101,7 @@ class ICompletionQueue(Interface):
         """
         Wait until there are results, and call their owners.
 
-        @param timeout: seconds; L{None} waits without limit.
+        @param timeout: seconds; C{None} waits without limit.
         @raise QueueRefused: if there will be no more results.
         """
 

@@ -145,7 +145,7 @@ class CompletionReactor(ReadinessReactor):
 
     def wakeUp(self) -> None:
         """
-        See L{ReactorBase.wakeUp}.
+        See C{ReactorBase.wakeUp}.
         """
         self.queue.wake()
 
@@ -158,35 +158,35 @@ class CompletionReactor(ReadinessReactor):
     # IReactorFDSet
 
     def addReader(self, reader: IReadDescriptor) -> None:
-        """See L{IReactorFDSet.addReader}."""
+        """See C{IReactorFDSet.addReader}."""
         if isinstance(reader, StreamMixin):
             reader.startReading()
         else:
             super().addReader(reader)
 
     def removeReader(self, reader: IReadDescriptor) -> None:
-        """See L{IReactorFDSet.removeReader}."""
+        """See C{IReactorFDSet.removeReader}."""
         if isinstance(reader, StreamMixin):
             reader.stopReading()
         else:
             super().removeReader(reader)
 
     def addWriter(self, writer: IWriteDescriptor) -> None:
-        """See L{IReactorFDSet.addWriter}."""
+        """See C{IReactorFDSet.addWriter}."""
         if isinstance(writer, StreamMixin):
             writer.startWriting()
         else:
             super().addWriter(writer)
 
     def removeWriter(self, writer: IWriteDescriptor) -> None:
-        """See L{IReactorFDSet.removeWriter}."""
+        """See C{IReactorFDSet.removeWriter}."""
         if isinstance(writer, StreamMixin):
             writer.stopWriting()
         else:
             super().removeWriter(writer)
 
     def removeAll(self) -> list[IReadDescriptor | IWriteDescriptor]:
-        """See L{IReactorFDSet.removeAll}."""
+        """See C{IReactorFDSet.removeAll}."""
         removed = super().removeAll()
         for stream in {*self.streams, *self.unsent}:
             if stream.reading or stream.writing:
@@ -195,12 +195,12 @@ class CompletionReactor(ReadinessReactor):
         return removed
 
     def getReaders(self) -> list[IReadDescriptor]:
-        """See L{IReactorFDSet.getReaders}."""
+        """See C{IReactorFDSet.getReaders}."""
         streams = [stream for stream in self.streams if stream.reading]
         return [*super().getReaders(), *streams]
 
     def getWriters(self) -> list[IWriteDescriptor]:
-        """See L{IReactorFDSet.getWriters}."""
+        """See C{IReactorFDSet.getWriters}."""
         streams = [each for each in {*self.streams, *self.unsent} if each.writing]
         return [*super().getWriters(), *streams]
 
@@ -227,7 +227,7 @@ class CompletionReactor(ReadinessReactor):
     def listenTCP(
         self, port: Any, factory: Any, backlog: int = 50, interface: str = ""
     ) -> Port:
-        """See L{IReactorTCP.listenTCP}."""
+        """See C{IReactorTCP.listenTCP}."""
         listening = Port(port, factory, backlog, interface, self)
         listening.startListening()
         return listening
@@ -240,7 +240,7 @@ class CompletionReactor(ReadinessReactor):
         timeout: float = 30,
         bindAddress: Any = None,
     ) -> Connector:
-        """See L{IReactorTCP.connectTCP}."""
+        """See C{IReactorTCP.connectTCP}."""
         connector = Connector(host, port, factory, timeout, bindAddress, self)
         connector.connect()
         return connector
@@ -255,7 +255,7 @@ class CompletionReactor(ReadinessReactor):
         mode: int = 0o666,
         wantPID: Any = 0,
     ) -> UNIXPort:
-        """See L{IReactorUNIX.listenUNIX}."""
+        """See C{IReactorUNIX.listenUNIX}."""
         listening = UNIXPort(address, factory, backlog, mode, self, wantPID)
         listening.startListening()
         return listening
@@ -263,7 +263,7 @@ class CompletionReactor(ReadinessReactor):
     def connectUNIX(
         self, address: Any, factory: Any, timeout: float = 30, checkPID: Any = 0
     ) -> UNIXConnector:
-        """See L{IReactorUNIX.connectUNIX}."""
+        """See C{IReactorUNIX.connectUNIX}."""
         connector = UNIXConnector(address, factory, timeout, self, checkPID)
         connector.connect()
         return connector
@@ -273,7 +273,7 @@ class CompletionReactor(ReadinessReactor):
     def adoptStreamPort(
         self, fileDescriptor: int, addressFamily: int, factory: Any
     ) -> Any:
-        """See L{IReactorSocket.adoptStreamPort}."""
+        """See C{IReactorSocket.adoptStreamPort}."""
         if addressFamily == socket.AF_UNIX:
             adopted = UNIXPort._fromListeningDescriptor(self, fileDescriptor, factory)
         elif addressFamily in _INTERNET:
@@ -288,7 +288,7 @@ class CompletionReactor(ReadinessReactor):
     def adoptStreamConnection(
         self, fileDescriptor: int, addressFamily: int, factory: Any
     ) -> Any:
-        """See L{IReactorSocket.adoptStreamConnection}."""
+        """See C{IReactorSocket.adoptStreamConnection}."""
         if addressFamily == socket.AF_UNIX:
             return self.unixServerTransport._fromConnectedSocket(
                 fileDescriptor, factory, self

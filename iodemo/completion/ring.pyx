@@ -719,7 +719,7 @@ cdef class RingQueue:
     def buffersOut(self):
         """
         The number of buffers that are not in the buffer ring: the kernel has taken
-        them, and they were not given back. L{None} before Linux 6.8, which cannot
+        them, and they were not given back. C{None} before Linux 6.8, which cannot
         report it.
         """
         cdef BufStatus status
@@ -1961,7 +1961,7 @@ cdef class RingStream:
         self.deliver(data)
 
     def write(self, data):
-        """See L{ITransport.write}."""
+        """See C{ITransport.write}."""
         if type(data) is not bytes or self.TLS:
             super(RingStream, self).write(data)
             return

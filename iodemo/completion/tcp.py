@@ -20,7 +20,7 @@ C{iodemo/completion/ring.pyx}).
   - A connection that pauses cancels its receive at once. So data that arrives later
     stays in the socket, for example for another process to which the connection is
     handed over. This takes no system call of its own: a queue cancels when it waits.
-  - Ports are Twisted's own, on the queue's C{poll}: L{iodemo.completion.ring} has the
+  - Ports are Twisted's own, on the queue's C{poll}: C{iodemo.completion.ring} has the
     reason.
 
 Cost. A connection may be paused by the callback of another one, when a ring has already
@@ -68,7 +68,7 @@ class StreamMixin(tcp.Connection):
     @ivar _piecesLength: how many bytes the pieces have. Twisted's own C{dataBuffer}
         stays empty.
     @ivar pausedInput: data that the queue had received before the protocol paused, and
-        after it the result that ended receiving. L{None} if there is none.
+        after it the result that ended receiving. C{None} if there is none.
     @ivar _inputOver: whether the protocol has been called with the end of its input. A
         transport of Twisted's calls it again if it resumes.
     """
@@ -87,7 +87,7 @@ class StreamMixin(tcp.Connection):
     # Receiving
 
     def startReading(self) -> None:
-        """See L{FileDescriptor.startReading}."""
+        """See C{FileDescriptor.startReading}."""
         if self.disconnected or self._aborting or self._inputOver:
             return
         self.reading = True
@@ -98,7 +98,7 @@ class StreamMixin(tcp.Connection):
             self._receiving = self.reactor.queue.receive(self, self.descriptor)
 
     def stopReading(self) -> None:
-        """See L{FileDescriptor.stopReading}."""
+        """See C{FileDescriptor.stopReading}."""
         self.reading = False
         if self._receiving is not None:
             self.reactor.queue.cancel(self._receiving)
@@ -169,7 +169,7 @@ class StreamMixin(tcp.Connection):
 
     def write(self, data: bytes) -> None:
         """
-        See L{ITransport.write}. The most frequent case, of plain C{bytes} without TLS,
+        See C{ITransport.write}. The most frequent case, of plain C{bytes} without TLS,
         avoids the five calls that Twisted's method makes.
         """
         if type(data) is not bytes or self.TLS:
@@ -183,14 +183,14 @@ class StreamMixin(tcp.Connection):
                 self._maybePauseProducer()
 
     def startWriting(self) -> None:
-        """See L{FileDescriptor.startWriting}."""
+        """See C{FileDescriptor.startWriting}."""
         if not self.writing:
             self.writing = True
             self.reactor.unsent.append(self)
 
     def stopWriting(self) -> None:
         """
-        See L{FileDescriptor.stopWriting}. Nothing to do: L{sendWritten} finds out
+        See C{FileDescriptor.stopWriting}. Nothing to do: L{sendWritten} finds out
         whether there is data.
         """
 
@@ -273,7 +273,7 @@ class StreamMixin(tcp.Connection):
         )
 
     def _isSendBufferFull(self) -> bool:
-        """See L{FileDescriptor._isSendBufferFull}."""
+        """See C{FileDescriptor._isSendBufferFull}."""
         return self._piecesLength + self._tempDataLen > self.bufferSize
 
     def _takeWritten(self) -> list[bytes]:
@@ -321,7 +321,7 @@ class StreamMixin(tcp.Connection):
                 self._disconnect(why, False)
 
     def writeSomeData(self, data: bytes) -> int:
-        """See L{FileDescriptor.writeSomeData}. Called only below L{_drained}."""
+        """See C{FileDescriptor.writeSomeData}. Called only below L{_drained}."""
         return 0
 
     # The end
@@ -408,7 +408,7 @@ class ClientMixin(StreamMixin):
         super()._finishInit(whenDone, skt, error, reactor)  # type: ignore[misc]
 
     def doConnect(self) -> None:
-        """See L{tcp.BaseClient.doConnect}."""
+        """See C{tcp.BaseClient.doConnect}."""
         if hasattr(self, "connector"):
             queue = self.reactor.queue
             self._connecting = queue.connect(self, self.descriptor, self.realAddress)
@@ -487,7 +487,7 @@ class PortMixin(tcp.Port):
         self.startReading()
 
     def stopReading(self) -> None:
-        """See L{FileDescriptor.stopReading}."""
+        """See C{FileDescriptor.stopReading}."""
         if self._retrying is not None:
             self._retrying.cancel()
             self._retrying = None

@@ -56,7 +56,7 @@ class UNIXMixin(_Stream):
     _inputOver: bool
 
     def startReading(self) -> None:
-        """See L{FileDescriptor.startReading}."""
+        """See C{FileDescriptor.startReading}."""
         if self.disconnected or self._aborting or self._inputOver:
             return
         self.reading = True
@@ -113,7 +113,7 @@ class UNIXMixin(_Stream):
             self._tempDataBuffer.append(written[count:])
 
     def _isSendBufferFull(self) -> bool:
-        """See L{FileDescriptor._isSendBufferFull}."""
+        """See C{FileDescriptor._isSendBufferFull}."""
         if len(self._sendmsgQueue) > self._fileDescriptorBufferSize:
             return True
         return super()._isSendBufferFull()

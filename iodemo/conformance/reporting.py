@@ -47,7 +47,7 @@ class StreamingReporter(TestResult):
         self._reason = ""
 
     def startTest(self, test: Any) -> None:
-        """See L{TestResult.startTest}."""
+        """See C{TestResult.startTest}."""
         super().startTest(test)
         self._running = True
         self._outcome, self._reason = "passed", ""
@@ -55,7 +55,7 @@ class StreamingReporter(TestResult):
         self._send(began=self._index)
 
     def stopTest(self, test: Any) -> None:
-        """See L{TestResult.stopTest}."""
+        """See C{TestResult.stopTest}."""
         super().stopTest(test)
         if self._unbuilt:
             self._add("errored", f"no reactor could be made: {self._unbuilt[-1]}")
@@ -72,26 +72,26 @@ class StreamingReporter(TestResult):
             self._outcome, self._reason = outcome, reason
 
     def addFailure(self, test: Any, fail: Any) -> None:
-        """See L{TestResult.addFailure}."""
+        """See C{TestResult.addFailure}."""
         self._add("failed", self._described(fail))
 
     def addError(self, test: Any, error: Any) -> None:
-        """See L{TestResult.addError}."""
+        """See C{TestResult.addError}."""
         self._add("errored", self._described(error))
 
     def addSkip(self, test: Any, reason: object) -> None:
-        """See L{TestResult.addSkip}."""
+        """See C{TestResult.addSkip}."""
         self._add("skipped", lastLine(str(reason)))
 
     def addExpectedFailure(self, test: Any, error: Any, todo: object = None) -> None:
-        """See L{TestResult.addExpectedFailure}."""
+        """See C{TestResult.addExpectedFailure}."""
         self._add("skipped", f"expected to fail: {self._described(error)}")
 
     def addUnexpectedSuccess(self, test: Any, todo: object = None) -> None:
-        """See L{TestResult.addUnexpectedSuccess}."""
+        """See C{TestResult.addUnexpectedSuccess}."""
 
     def addSuccess(self, test: Any) -> None:
-        """See L{TestResult.addSuccess}."""
+        """See C{TestResult.addSuccess}."""
 
     def _described(self, error: Any) -> str:
         failure = self._getFailure(error)

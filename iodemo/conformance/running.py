@@ -55,7 +55,7 @@ class Job:
     @ivar start: the index of the first test that has not begun.
     @ivar ended: whether all tests have ended.
     @ivar left: whether the process has exited and left the rest to a new one.
-    @ivar unbuilt: why the reactor cannot be made; L{None} if it can.
+    @ivar unbuilt: why the reactor cannot be made; C{None} if it can.
     """
 
     def __init__(self, reactor: str, module: str, whole: bool = False) -> None:

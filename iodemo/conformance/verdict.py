@@ -76,7 +76,7 @@ def judge(
     """
     Compare a reactor with the control.
 
-    @param exceptions: the reason by name of a test, or by a pattern of L{fnmatch}.
+    @param exceptions: the reason by name of a test, or by a pattern of C{fnmatch}.
     """
     verdict: Verdict = {
         "modules": [],

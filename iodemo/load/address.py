@@ -58,7 +58,7 @@ class Address:
     @property
     def serverName(self) -> str | None:
         """
-        The name in the SNI extension of TLS; L{None} if only an address is known, which
+        The name in the SNI extension of TLS; C{None} if only an address is known, which
         RFC 6066 does not allow there.
         """
         return self.name.rstrip(".") or None

@@ -61,7 +61,7 @@ its next request is due. A request that was sent meanwhile is sent again, and it
 latency still counts from when it was due, or first sent. Each new connection must get
 an answer, so a server that answers nothing does not get requests for ever.
 
-Costs. This loop is Python. L{iodemo.load.fast} has the same loop compiled, which is
+Costs. This loop is Python. C{iodemo.load.fast} has the same loop compiled, which is
 used where it is built; this one is for all other machines, and the reference for tests
 of the compiled one. The CPU time of the load is part of the result, which also reports
 whether the load was the limit.

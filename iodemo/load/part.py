@@ -23,7 +23,7 @@ class Part:
     @ivar seconds: length of the window.
     @ivar cpu: CPU time of this process in the window, in seconds.
     @ivar wanted: seconds of the window in which the process ran or waited for a core;
-        L{None} where the kernel does not report it.
+        C{None} where the kernel does not report it.
     @ivar serverCpu: CPU time of the watched server in the window, in seconds.
     @ivar before: requests answered before the window.
     @ivar requests: requests answered in the window.

@@ -41,7 +41,7 @@ class Profile:
     @ivar warmup: seconds of the same load before the window, not counted.
     @ivar wait: seconds for which to retry while no server listens.
     @ivar patience: seconds from sending a request to the end of its answer, at most.
-    @ivar rate: requests due per second, over all connections; L{None} for a closed
+    @ivar rate: requests due per second, over all connections; C{None} for a closed
         loop.
     @ivar arrivals: how due times are distributed.
     @ivar churn: whether each request has a connection of its own.
@@ -77,7 +77,7 @@ def split(profile: Profile, processes: int | None = None) -> list[Profile]:
     Raise the limit of open files to its hard limit, for this process and those it
     starts, and split the profile among processes.
 
-    @param processes: how many, or one for each connection if these are fewer; L{None}
+    @param processes: how many, or one for each connection if these are fewer; C{None}
         for the fewest whose file limits allow all connections.
     @return: a share for each process. The first has an active connection; others may
         have none.

@@ -81,30 +81,30 @@ class TlsSocket:
         self._secured: ssl.SSLSocket | None = None
 
     def fileno(self) -> int:
-        """See L{socket.socket.fileno}."""
+        """See C{socket.socket.fileno}."""
         return self._socket.fileno()
 
     def close(self) -> None:
-        """See L{socket.socket.close}."""
+        """See C{socket.socket.close}."""
         self._socket.close()
 
     def getsockopt(self, level: int, option: int, size: int) -> bytes:
-        """See L{socket.socket.getsockopt}."""
+        """See C{socket.socket.getsockopt}."""
         return self._socket.getsockopt(level, option, size)
 
     def setsockopt(self, level: int, option: int, value: bytes) -> None:
-        """See L{socket.socket.setsockopt}."""
+        """See C{socket.socket.setsockopt}."""
         self._socket.setsockopt(level, option, value)
 
     def send(self, data: bytes | memoryview) -> int:
-        """See L{socket.socket.send}."""
+        """See C{socket.socket.send}."""
         self.awaited = _EITHER
         count = self._try(self._connected().send, data)
         self.isSecured = True
         return count
 
     def recv(self, size: int) -> bytes:
-        """See L{socket.socket.recv}."""
+        """See C{socket.socket.recv}."""
         return self._try(self._connected().recv, min(size, _RECORD))
 
     def _connected(self) -> ssl.SSLSocket:

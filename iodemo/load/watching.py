@@ -61,7 +61,7 @@ class Counters:
     @ivar switches: context switches, voluntary and not, of each thread by its id.
     @ivar involuntary: of these, the switches that the scheduler forced
         (proc_pid_status(5)).
-    @ivar faults: page faults, minor and major; L{None} if the kernel does not report
+    @ivar faults: page faults, minor and major; C{None} if the kernel does not report
         them.
     """
 
@@ -75,7 +75,7 @@ class Counters:
 
     def userShareSince(self, before: Counters) -> float | None:
         """
-        The fraction of the CPU time since C{before} that was in user mode; L{None} if
+        The fraction of the CPU time since C{before} that was in user mode; C{None} if
         the CPU time is less than two ticks per process, since the error may be so
         large.
         """
@@ -100,7 +100,7 @@ class Counters:
 
     def faultsSince(self, before: Counters) -> int | None:
         """
-        Page faults since C{before}; L{None} if the kernel does not report them.
+        Page faults since C{before}; C{None} if the kernel does not report them.
         """
         if self.faults is None or before.faults is None:
             return None
@@ -200,7 +200,7 @@ class Watch:
         """
         @param proportional: whether to return PSS for a single process, too.
         @return: KiB: the RSS of a single process, otherwise the PSS of all together;
-            L{None} if the kernel does not report it.
+            C{None} if the kernel does not report it.
         @raise NothingToWatch: if the process has ended.
         """
         self._find()
@@ -260,7 +260,7 @@ def addServer(
 def kernelMemory() -> int | None:
     """
     @return: KiB of kernel memory that grows with the number of connections and
-        processes: slabs, kernel stacks and page tables; L{None} if the kernel does not
+        processes: slabs, kernel stacks and page tables; C{None} if the kernel does not
         report it.
     """
     try:

@@ -45,7 +45,7 @@ class Child:
     ) -> None:
         """
         @param command: the program and its arguments.
-        @param core: the number of the core to pin it to; L{None} for any core.
+        @param core: the number of the core to pin it to; C{None} for any core.
         @param directory: its working directory, if not this process's.
         @param passing: the descriptors that it inherits.
         """
@@ -109,7 +109,7 @@ class Child:
     @property
     def failure(self) -> str | None:
         """
-        How it ended: an exit status or a signal. L{None} if it still runs, has exited
+        How it ended: an exit status or a signal. C{None} if it still runs, has exited
         with 0 or was ended by SIGTERM.
         """
         status = self._status()
@@ -121,7 +121,7 @@ class Child:
 
     def _status(self) -> int | None:
         """
-        The exit status, or the negative number of a signal; L{None} if it still runs.
+        The exit status, or the negative number of a signal; C{None} if it still runs.
         An ended process is not reaped.
         """
         options = os.WEXITED | os.WNOHANG | os.WNOWAIT

@@ -49,7 +49,7 @@ class Quota:
     """
     The CPU quota of this process's control groups.
 
-    @ivar cores: the strictest quota that can be read, in CPU seconds a second; L{None}
+    @ivar cores: the strictest quota that can be read, in CPU seconds a second; C{None}
         if there is none.
     @ivar hidden: whether there may be another quota that cannot be read.
     """
@@ -117,7 +117,7 @@ def quota(root: Path = SYSTEM) -> Quota:
 
 def runDelay(root: Path = SYSTEM) -> Delay | None:
     """
-    How long this process has run, and has waited for a core, so far; L{None} if the
+    How long this process has run, and has waited for a core, so far; C{None} if the
     kernel does not report that.
     """
     match integers(readText(root, "proc/self/schedstat")):
@@ -190,7 +190,7 @@ def _strictest(
 
 def _cores(directory: Path, version: str) -> float | None:
     """
-    The quota of one group, in CPU seconds a second; L{None} if it has none.
+    The quota of one group, in CPU seconds a second; C{None} if it has none.
 
     @raise ValueError: if its files do not hold a quota.
     """

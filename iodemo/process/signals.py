@@ -15,7 +15,7 @@ class Interrupted(BaseException):
     """
     A signal to end the program has come.
 
-    It is not an L{Exception}: code between the signal and the command line must not
+    It is not an C{Exception}: code between the signal and the command line must not
     take it for a failed round.
 
     @ivar signal: the number of the signal.

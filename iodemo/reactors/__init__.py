@@ -1,7 +1,7 @@
 """
 The reactors of iodemo: a file for each I/O model, with a class and C{install()}.
 
-A module that cannot work on this machine raises L{ImportError} when it is imported. The
+A module that cannot work on this machine raises C{ImportError} when it is imported. The
 text of the error is the reason and what to do about it, which
 C{twistd --help-reactors} and C{iodemo backends} show.
 

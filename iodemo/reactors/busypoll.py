@@ -92,8 +92,8 @@ def _received(
     """
     Deliver the result of C{recv} to the protocol, as C{doRead} would.
 
-    @param data: L{None} if C{recv} failed.
-    @return: the reason if the connection has ended, else L{None}.
+    @param data: C{None} if C{recv} failed.
+    @return: the reason if the connection has ended, else C{None}.
     """
     if data is None:
         return CONNECTION_LOST

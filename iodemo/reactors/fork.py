@@ -94,12 +94,12 @@ class ForkReactor(BoundedReactor):
     @ivar _known: every reader or writer so far. A child inherits their descriptors, and
         replaces them.
     @ivar _startSignal: the parent's end of a socket pair; the latest child begins to
-        serve when it is closed. L{None} if no child waits.
+        serve when it is closed. C{None} if no child waits.
     @ivar _ending: whether the reactor is stopping, and forks no more.
-    @ivar _allEnded: a Deferred that fires when the last child has ended; L{None} unless
+    @ivar _allEnded: a Deferred that fires when the last child has ended; C{None} unless
         the reactor is stopping.
-    @ivar _served: the socket that was accepted; L{None} in the parent.
-    @ivar _connection: its transport; L{None} until there is one.
+    @ivar _served: the socket that was accepted; C{None} in the parent.
+    @ivar _connection: its transport; C{None} until there is one.
     @ivar _sendTried: whether this iteration has already tried to send what was written.
     @ivar _inherited: the attributes of the parent's reactor, kept so that none of them
         is finalized in the child.
@@ -128,7 +128,7 @@ class ForkReactor(BoundedReactor):
     # In the parent and in a child
 
     def addReader(self, reader: IReadDescriptor) -> None:
-        """See L{twisted.internet.interfaces.IReactorFDSet.addReader}."""
+        """See C{twisted.internet.interfaces.IReactorFDSet.addReader}."""
         if self._served is None:
             self._know(reader)
             if isinstance(reader, tcp.Port):
@@ -138,7 +138,7 @@ class ForkReactor(BoundedReactor):
         super().addReader(reader)
 
     def addWriter(self, writer: IWriteDescriptor) -> None:
-        """See L{twisted.internet.interfaces.IReactorFDSet.addWriter}."""
+        """See C{twisted.internet.interfaces.IReactorFDSet.addWriter}."""
         if self._served is None:
             self._know(writer)
         super().addWriter(writer)
@@ -152,7 +152,7 @@ class ForkReactor(BoundedReactor):
             self._doIterationInChild(self._served, delay)
 
     def sigTerm(self, number: int, frame: FrameType | None = None) -> None:
-        """See L{twisted.internet.base.ReactorBase.sigTerm}."""
+        """See C{twisted.internet.base.ReactorBase.sigTerm}."""
         if self._served is None:
             super().sigTerm(number, frame)
         else:
@@ -162,7 +162,7 @@ class ForkReactor(BoundedReactor):
     # The parent
 
     def run(self, installSignalHandlers: bool = True) -> None:
-        """See L{twisted.internet.interfaces.IReactorCore.run}."""
+        """See C{twisted.internet.interfaces.IReactorCore.run}."""
         try:
             super().run(installSignalHandlers)
         finally:
@@ -217,7 +217,7 @@ class ForkReactor(BoundedReactor):
         """
         End all children, and fork no more.
 
-        @return: a Deferred that fires when all have ended; L{None} if there are none.
+        @return: a Deferred that fires when all have ended; C{None} if there are none.
         """
         self._ending = True
         if not self._children:
@@ -447,7 +447,7 @@ class _Child:
 class _ForkingSocket(socket.socket):
     """
     A listening socket that forks in C{accept}. In the child C{accept} returns the
-    connection; in the parent it raises L{BlockingIOError}.
+    connection; in the parent it raises C{BlockingIOError}.
     """
 
     __slots__ = ("_port", "_reactor")
@@ -468,7 +468,7 @@ class _ForkingSocket(socket.socket):
             port.fileno = forking.fileno
 
     def accept(self) -> tuple[socket.socket, Any]:
-        """See L{socket.socket.accept}."""
+        """See C{socket.socket.accept}."""
         connection, address = super().accept()
         served = _takeOver(connection, _ServedSocket)
         served.waiting = False
@@ -491,7 +491,7 @@ class _ServedSocket(socket.socket):
     waiting: bool
 
     def send(self, data: Any, flags: int = 0) -> int:
-        """See L{socket.socket.send}."""
+        """See C{socket.socket.send}."""
         return super().send(data, flags | socket.MSG_DONTWAIT)
 
     def sendmsg(
@@ -501,11 +501,11 @@ class _ServedSocket(socket.socket):
         flags: int = 0,
         address: Any = None,
     ) -> int:
-        """See L{socket.socket.sendmsg}."""
+        """See C{socket.socket.sendmsg}."""
         return super().sendmsg(buffers, ancdata, flags | socket.MSG_DONTWAIT, address)
 
     def recv(self, size: int, flags: int = 0) -> bytes:
-        """See L{socket.socket.recv}."""
+        """See C{socket.socket.recv}."""
         self.waiting = True
         try:
             return super().recv(size, flags)
@@ -513,7 +513,7 @@ class _ServedSocket(socket.socket):
             self.waiting = False
 
     def recvmsg(self, size: int, *arguments: Any) -> Any:
-        """See L{socket.socket.recvmsg}."""
+        """See C{socket.socket.recvmsg}."""
         self.waiting = True
         try:
             return super().recvmsg(size, *arguments)

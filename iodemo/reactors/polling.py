@@ -60,42 +60,42 @@ class ReadinessReactor(PosixReactorBase):
     # IReactorFDSet
 
     def addReader(self, reader: IReadDescriptor) -> None:
-        """See L{IReactorFDSet.addReader}."""
+        """See C{IReactorFDSet.addReader}."""
         if reader not in self._reads:
             self._reads[reader] = reader.fileno()
             self._watch(reader, self._reads[reader])
 
     def addWriter(self, writer: IWriteDescriptor) -> None:
-        """See L{IReactorFDSet.addWriter}."""
+        """See C{IReactorFDSet.addWriter}."""
         if writer not in self._writes:
             self._writes[writer] = writer.fileno()
             self._watch(writer, self._writes[writer])
 
     def removeReader(self, reader: IReadDescriptor) -> None:
-        """See L{IReactorFDSet.removeReader}."""
+        """See C{IReactorFDSet.removeReader}."""
         descriptor = self._reads.pop(reader, None)
         if descriptor is not None:
             self._watch(reader, descriptor)
 
     def removeWriter(self, writer: IWriteDescriptor) -> None:
-        """See L{IReactorFDSet.removeWriter}."""
+        """See C{IReactorFDSet.removeWriter}."""
         descriptor = self._writes.pop(writer, None)
         if descriptor is not None:
             self._watch(writer, descriptor)
 
     def removeAll(self) -> list[IReadDescriptor | IWriteDescriptor]:
-        """See L{IReactorFDSet.removeAll}."""
+        """See C{IReactorFDSet.removeAll}."""
         removed: list[IReadDescriptor | IWriteDescriptor] = self._removeAll(
             list(self._reads), list(self._writes)
         )
         return removed
 
     def getReaders(self) -> list[IReadDescriptor]:
-        """See L{IReactorFDSet.getReaders}."""
+        """See C{IReactorFDSet.getReaders}."""
         return list(self._reads)
 
     def getWriters(self) -> list[IWriteDescriptor]:
-        """See L{IReactorFDSet.getWriters}."""
+        """See C{IReactorFDSet.getWriters}."""
         return list(self._writes)
 
     def _watch(self, selectable: Any, descriptor: int) -> None:
@@ -139,7 +139,7 @@ class ReadinessReactor(PosixReactorBase):
         """
         Wait until a descriptor is ready.
 
-        @param timeout: seconds; L{None} waits without limit. It is rounded up to the
+        @param timeout: seconds; C{None} waits without limit. It is rounded up to the
             milliseconds of poll(2): rounded down, the loop would spin until a timer is
             due.
         @return: the ready descriptors, each with its events of poll(2).
@@ -235,21 +235,21 @@ class BoundedReactor(ReadinessReactor):
         super().__init__()
 
     def addReader(self, reader: IReadDescriptor) -> None:
-        """See L{IReactorFDSet.addReader}."""
+        """See C{IReactorFDSet.addReader}."""
         if reader not in self._paused:
             super().addReader(reader)
 
     def removeReader(self, reader: IReadDescriptor) -> None:
-        """See L{IReactorFDSet.removeReader}."""
+        """See C{IReactorFDSet.removeReader}."""
         self._paused.discard(reader)
         super().removeReader(reader)
 
     def getReaders(self) -> list[IReadDescriptor]:
-        """See L{IReactorFDSet.getReaders}."""
+        """See C{IReactorFDSet.getReaders}."""
         return [*super().getReaders(), *self._paused]
 
     def removeAll(self) -> list[IReadDescriptor | IWriteDescriptor]:
-        """See L{IReactorFDSet.removeAll}."""
+        """See C{IReactorFDSet.removeAll}."""
         removed: list[IReadDescriptor | IWriteDescriptor] = self._removeAll(
             self.getReaders(), self.getWriters()
         )

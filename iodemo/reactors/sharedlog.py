@@ -60,11 +60,11 @@ class SharedLog:
         self._reading.setblocking(False)
 
     def fileno(self) -> int:
-        """See L{IReadDescriptor.fileno}."""
+        """See C{IReadDescriptor.fileno}."""
         return self._reading.fileno()
 
     def logPrefix(self) -> str:
-        """See L{twisted.internet.interfaces.ILoggingContext.logPrefix}."""
+        """See C{twisted.internet.interfaces.ILoggingContext.logPrefix}."""
         return "children"
 
     def doRead(self) -> None:

@@ -159,7 +159,7 @@ class ThreadsReactor(BoundedReactor):
         return super().wait(0) if self._awoken else ready
 
     def run(self, installSignalHandlers: bool = True) -> None:
-        """See L{twisted.internet.interfaces.IReactorCore.run}."""
+        """See C{twisted.internet.interfaces.IReactorCore.run}."""
         try:
             super().run(installSignalHandlers)
         finally:
@@ -185,7 +185,7 @@ class ThreadsReactor(BoundedReactor):
 
     def iterate(self, delay: float = 0.0) -> None:
         """
-        See L{twisted.internet.interfaces.IReactorCore.iterate}. Called in the thread of
+        See C{twisted.internet.interfaces.IReactorCore.iterate}. Called in the thread of
         a connection, this lets the main thread and the others run meanwhile.
         """
         current = threading.current_thread()
@@ -208,7 +208,7 @@ class ThreadsReactor(BoundedReactor):
     def callLater(
         self, delay: float, callable: Callable[..., Any], *args: object, **kw: object
     ) -> DelayedCall:
-        """See L{twisted.internet.interfaces.IReactorTime.callLater}."""
+        """See C{twisted.internet.interfaces.IReactorTime.callLater}."""
         call = super().callLater(delay, callable, *args, **kw)
         self._awaken()
         return call
@@ -218,12 +218,12 @@ class ThreadsReactor(BoundedReactor):
         self._awaken()
 
     def stop(self) -> None:
-        """See L{twisted.internet.interfaces.IReactorCore.stop}."""
+        """See C{twisted.internet.interfaces.IReactorCore.stop}."""
         super().stop()
         self._awaken()
 
     def crash(self) -> None:
-        """See L{twisted.internet.interfaces.IReactorCore.crash}."""
+        """See C{twisted.internet.interfaces.IReactorCore.crash}."""
         super().crash()
         self._awaken()
 
@@ -252,7 +252,7 @@ class ThreadsReactor(BoundedReactor):
             self._starting[thread] = None
 
     def removeReader(self, reader: IReadDescriptor) -> None:
-        """See L{twisted.internet.interfaces.IReactorFDSet.removeReader}."""
+        """See C{twisted.internet.interfaces.IReactorFDSet.removeReader}."""
         thread = self._reading.pop(reader, None)
         if thread is not None:
             thread.pause()
@@ -260,7 +260,7 @@ class ThreadsReactor(BoundedReactor):
             super().removeReader(reader)
 
     def getReaders(self) -> list[IReadDescriptor]:
-        """See L{twisted.internet.interfaces.IReactorFDSet.getReaders}."""
+        """See C{twisted.internet.interfaces.IReactorFDSet.getReaders}."""
         return [*super().getReaders(), *self._reading]
 
     def addWriter(self, writer: IWriteDescriptor) -> None:
@@ -282,14 +282,14 @@ class ThreadsReactor(BoundedReactor):
             super().addWriter(writer)
 
     def removeWriter(self, writer: IWriteDescriptor) -> None:
-        """See L{twisted.internet.interfaces.IReactorFDSet.removeWriter}."""
+        """See C{twisted.internet.interfaces.IReactorFDSet.removeWriter}."""
         if writer is self._sending:
             self._sent = True
         self._unsent.pop(writer, None)
         super().removeWriter(writer)
 
     def getWriters(self) -> list[IWriteDescriptor]:
-        """See L{twisted.internet.interfaces.IReactorFDSet.getWriters}."""
+        """See C{twisted.internet.interfaces.IReactorFDSet.getWriters}."""
         return [*super().getWriters(), *self._unsent]
 
     def _sendAll(self) -> None:
@@ -410,7 +410,7 @@ class _ConnectionThread(threading.Thread):
     The thread of one connection: waits until it can be read, and then calls its
     C{doRead}.
 
-    @ivar connection: the connection while it wants to read, else L{None}.
+    @ivar connection: the connection while it wants to read, else C{None}.
     @ivar ended: whether the thread is to end, or has ended.
     @ivar waiting: a lock that the thread holds while it waits in the kernel.
     @ivar runsReactor: whether this is the only thread of a forked child, and so runs
@@ -438,7 +438,7 @@ class _ConnectionThread(threading.Thread):
         In a forked child, make a successor of this thread, which exists only in the
         parent.
 
-        @return: a thread that is not started yet; L{None} if the connection is closed.
+        @return: a thread that is not started yet; C{None} if the connection is closed.
         """
         owner = self._owner()
         if owner is None or self.ended:

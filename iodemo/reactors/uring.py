@@ -2,7 +2,7 @@
 """
 A proactor on io_uring: the kernel performs the operations, and returns their results.
 
-L{iodemo.completion.ring} has the facts, the decisions and the costs. It is an extension
+C{iodemo.completion.ring} has the facts, the decisions and the costs. It is an extension
 module, compiled when iodemo is installed. It needs Linux 6.1. Where it
 cannot run, importing this module fails with the reason.
 
@@ -124,7 +124,7 @@ class UringReactor(CompletionReactor):
 
     def startRunning(self, *args: Any, **kwargs: Any) -> None:
         """
-        See L{ReactorBase.startRunning}.
+        See C{ReactorBase.startRunning}.
 
         The ring is made here: in the thread that will run the reactor, and after the
         process has changed its user. A refusal ends the program.

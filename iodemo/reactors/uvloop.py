@@ -14,7 +14,7 @@ unnoticed, and a UDP port would receive nothing after the first ICMP message. An
 uvloop runs, it takes the wakeup descriptor of the process (C{signal.set_wakeup_fd}), by
 which Twisted learns that a child process has ended.
 
-Decision. L{AsyncioSelectorReactor} runs on a uvloop loop that keeps watching a
+Decision. C{AsyncioSelectorReactor} runs on a uvloop loop that keeps watching a
 descriptor until C{remove_reader} is called. A handler of SIGCHLD reaps child processes.
 
 Costs. The bookkeeping of two loops, as with C{asyncio}; only the inner loop is faster.
@@ -66,7 +66,7 @@ class PersistentLoop(uvloop.Loop):
     def add_reader(  # type: ignore[override]  # as uvloop itself declares it
         self, fd: Any, callback: Callable[..., Any], *args: Any
     ) -> None:
-        """See L{asyncio.loop.add_reader}."""
+        """See C{asyncio.loop.add_reader}."""
         self.remove_reader(fd)
         # Only the loop refers to this object, so its end shows that the loop dropped
         # it.
@@ -80,7 +80,7 @@ class PersistentLoop(uvloop.Loop):
         self._watched[fd] = weakref.ref(watched, dropped)
 
     def remove_reader(self, fd: Any) -> None:  # type: ignore[override]  # likewise
-        """See L{asyncio.loop.remove_reader}."""
+        """See C{asyncio.loop.remove_reader}."""
         self._watched.pop(fd, None)
         self._dropped.pop(fd, None)
         super().remove_reader(fd)
@@ -88,13 +88,13 @@ class PersistentLoop(uvloop.Loop):
     def add_writer(  # type: ignore[override]  # as uvloop itself declares it
         self, fd: Any, callback: Callable[..., Any], *args: Any
     ) -> None:
-        """See L{asyncio.loop.add_writer}."""
+        """See C{asyncio.loop.add_writer}."""
         # The loop would refuse the writer while it keeps a rest of the dropped watch.
         self._resume(fd)
         super().add_writer(fd, callback, *args)
 
     def close(self) -> None:
-        """See L{asyncio.loop.close}."""
+        """See C{asyncio.loop.close}."""
         self._watched.clear()
         super().close()
 
@@ -113,7 +113,7 @@ class UvloopReactor(AsyncioSelectorReactor):
         super().__init__(PersistentLoop())
 
     def startRunning(self, installSignalHandlers: bool = True) -> None:
-        """See L{ReactorBase.startRunning}."""
+        """See C{ReactorBase.startRunning}."""
         if installSignalHandlers:
             # After Twisted's own, which are installed during startup.
             self.addSystemEventTrigger("after", "startup", self._awaitChildren)

@@ -2,7 +2,7 @@
 """
 The report as one HTML page that needs nothing else, and the figures as files.
 
-The page is made with L{twisted.web.template}, which escapes what it is given: a
+The page is made with C{twisted.web.template}, which escapes what it is given: a
 results file comes from outside, and so does every string in it.
 """
 

@@ -57,7 +57,7 @@ class Claim:
     @ivar names: of scenarios and services.
     @ivar parameters: the values that a point must have, by parameter.
     @ivar metric: as in a cell's summary.
-    @ivar baseline: L{None} if the claim is about the median of C{backend}.
+    @ivar baseline: C{None} if the claim is about the median of C{backend}.
     @ivar bounds: each an operator, C{>=}, C{>}, C{<=} or C{<}, and a number. All of
         them are claimed.
     """
@@ -153,10 +153,10 @@ class Decision:
     """
     A claim at one point.
 
-    @ivar value: the ratio of the medians or, without a baseline, the median. L{None} if
+    @ivar value: the ratio of the medians or, without a baseline, the median. C{None} if
         there is none.
     @ivar interval: the low and the high end of the value. One of them is 0 or infinite
-        if the load was the limit. L{None} if there is no value.
+        if the load was the limit. C{None} if there is no value.
     @ivar reason: why there is no value, or what limits it.
     """
 

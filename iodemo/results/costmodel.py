@@ -176,7 +176,7 @@ def _judged(cells: Sequence[Cell], terms: str) -> Fit:
 def _fitted(cells: Sequence[Cell], terms: str) -> dict[str, float] | None:
     """
     The coefficients with the least sum of squares of relative errors, without the terms
-    that are zero in every cell; L{None} if other coefficients have the same sum.
+    that are zero in every cell; C{None} if other coefficients have the same sum.
     """
     cpu = numpy.array([_cpu(cell) for cell in cells])
     columns = {

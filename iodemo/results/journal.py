@@ -109,7 +109,7 @@ def read(path: Path) -> tuple[Results, str | None]:
     Read results, with the rounds that only the journal beside them has.
 
     @param path: of the results, or of their directory.
-    @return: the results, and why the journal was not read to its end; L{None} if it
+    @return: the results, and why the journal was not read to its end; C{None} if it
         was.
     @raise ResultsError: if the results cannot be used.
     """

@@ -95,7 +95,7 @@ def ratio(
     """
     The ratio of two medians, and its 95 % interval.
 
-    @return: ratio, low, high; L{None} if a value of the baseline is zero, or almost.
+    @return: ratio, low, high; C{None} if a value of the baseline is zero, or almost.
     """
     if min(baseline) < 1 / _LARGEST or max(*values, *baseline) > _LARGEST:
         return None

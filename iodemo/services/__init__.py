@@ -5,7 +5,7 @@ C{makeService}. This module has the parts that they share: the option C{--listen
 the way in which errors are reported.
 
 A service depends on no particular reactor: it uses only the interfaces of
-L{twisted.internet.interfaces}.
+C{twisted.internet.interfaces}.
 """
 
 from __future__ import annotations
@@ -53,10 +53,10 @@ class CannotListen(SystemExit, Exception):
     """
     A service could not listen on one of its ports.
 
-    This is both an L{Exception} and a L{SystemExit}. C{twistd} treats an L{Exception}
+    This is both an C{Exception} and a C{SystemExit}. C{twistd} treats an C{Exception}
     from a starting service as a failed start: it removes its pid file, notifies the
     process that waits for the daemon, and lets the exception propagate. The interpreter
-    then treats a L{SystemExit} as usual: it prints the message on standard error, no
+    then treats a C{SystemExit} as usual: it prints the message on standard error, no
     traceback, and exits with status 1.
     """
 
@@ -90,7 +90,7 @@ class Options(usage.Options):
         Parse the command line.
 
         @raise SystemExit: with one line to print, if the command line has an error.
-            (For a L{usage.UsageError}, C{twistd} prints its whole usage message, in
+            (For a C{usage.UsageError}, C{twistd} prints its whole usage message, in
             which the line with the error is hard to find.)
         """
         try:

@@ -113,7 +113,7 @@ def _size(text: bytes) -> int | None:
     """
     Parse the N of C{/bytes/N}.
 
-    @return: L{None} if it is not a whole number up to L{MOST_BYTES}.
+    @return: C{None} if it is not a whole number up to L{MOST_BYTES}.
     """
     if not text.isdigit() or len(text) > 20:
         return None
@@ -125,7 +125,7 @@ class Files(File):
     """
     A directory of files.
 
-    L{File} refuses every name that would lead out of the directory. Symbolic links are
+    C{File} refuses every name that would lead out of the directory. Symbolic links are
     followed: a user who may make one in the directory decides what is served. Only
     files and directories are served: to open a FIFO would block the process, and all
     its connections, until another process opens the FIFO for writing.
@@ -163,7 +163,7 @@ class Files(File):
         """
         Open the file without blocking.
 
-        @raise OSError: EACCES, if it is not a regular file; L{File} answers with 403.
+        @raise OSError: EACCES, if it is not a regular file; C{File} answers with 403.
         """
         descriptor = -1
         try:
@@ -186,10 +186,10 @@ class Files(File):
         """
         Make the producer that sends the file, or the requested range of it.
 
-        L{File} does not check the numbers of a range: it fails for a range beyond the
+        C{File} does not check the numbers of a range: it fails for a range beyond the
         end of the file, and never ends if the end of a range coincides with the end of
         its buffer. So the C{Range} header is replaced by one with a range inside the
-        file; or by a range that begins at the end of the file, which L{File} answers
+        file; or by a range that begins at the end of the file, which C{File} answers
         with 416. A header with several ranges, or with an invalid one, is removed: the
         answer is then the whole file, as a server may do (RFC 9110, section 14.2).
         """
@@ -210,7 +210,7 @@ def _rangeInside(first: bytes, last: bytes, size: int) -> bytes | None:
 
     @param first: the first offset, in digits; empty for the last C{last} bytes.
     @param last: the last offset, in digits; empty for the end of the file.
-    @return: L{None} if the range ends before it begins.
+    @return: C{None} if the range ends before it begins.
     """
     # No file has a size of 20 digits, so 10**20 stands for any longer number.
     begin, end = (
@@ -233,7 +233,7 @@ def _rangeInside(first: bytes, last: bytes, size: int) -> bytes | None:
 class Channel(HTTPChannel):
     """
     A connection. A request, head and body, must arrive within L{PATIENCE} seconds of
-    its first byte. In L{HTTPChannel} the time begins again with every byte, so a client
+    its first byte. In C{HTTPChannel} the time begins again with every byte, so a client
     that sends a byte from time to time would keep a connection without limit.
 
     @ivar _arriving: whether a part of a request has arrived, and not all of it.
@@ -252,7 +252,7 @@ class Channel(HTTPChannel):
 
     def resetTimeout(self) -> None:
         """
-        Do nothing: L{HTTPChannel} calls this whenever it receives something.
+        Do nothing: C{HTTPChannel} calls this whenever it receives something.
         """
 
     def allContentReceived(self) -> None:

@@ -35,7 +35,7 @@ class Stream(protocol.Protocol):
     @ivar offset: the offset of the next chunk in the stream, modulo 256.
     @ivar paused: whether the transport has paused this producer.
     @ivar producing: whether a caller further up the stack is writing chunks.
-    @ivar nextTurn: the delayed call that continues the stream; L{None} if there is
+    @ivar nextTurn: the delayed call that continues the stream; C{None} if there is
         none.
     """
 

@@ -313,7 +313,7 @@ class _Reading:
     An answer that h11 parses.
 
     @ivar head: the head, with the heads of 1xx before it.
-    @ivar rest: the bytes behind the head; L{None} if they are too many to be kept.
+    @ivar rest: the bytes behind the head; C{None} if they are too many to be kept.
     @ivar fields: values of the fields of the head, by their names in lower case.
     @ivar last: whether the server closes the connection after the answer.
     @ivar size: bytes of the whole answer.

@@ -56,7 +56,7 @@ class Repeated:
 
 
 #: A rule for the end of an answer. It takes the bytes received and how many of them are
-#: new since its last call, and returns the length of the answer; L{None} while that is
+#: new since its last call, and returns the length of the answer; C{None} while that is
 #: unknown.
 Ending = Callable[[bytearray, int], int | None]
 

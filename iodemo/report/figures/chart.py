@@ -79,7 +79,7 @@ def noiseBand(results: Results, cell: Cell, metric: str) -> tuple[float, float] 
     difference.
 
     @param cell: of any backend.
-    @return: L{None} if that is not the baseline, or its noise was not measured.
+    @return: C{None} if that is not the baseline, or its noise was not measured.
     """
     if cell["backend"] != select.baseline(results) or not select.has(cell, [metric]):
         return None

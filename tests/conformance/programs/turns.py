@@ -321,7 +321,7 @@ class Case:
     @ivar name: the callback; after a colon, the circumstances of its call.
     @ivar provoke: the actions that lead to the call, in order; empty if to connect is
         enough.
-    @ivar told: the expected callbacks, in order; L{None} if they are not specified.
+    @ivar told: the expected callbacks, in order; C{None} if they are not specified.
     @ivar last: the expected callbacks when the peer closes.
     @ivar halfCloses: whether the protocol provides L{IHalfCloseableProtocol}.
     @ivar skipped: how many calls of the callback come before it raises.
@@ -430,7 +430,7 @@ def hear(
     Receive this number of bytes from each, or all bytes until it ends. This blocks.
 
     @param size: 0 for all bytes until the end.
-    @return: the data of each; L{None} if not all of it came.
+    @return: the data of each; C{None} if not all of it came.
     """
     heard: dict[Any, bytes] = dict.fromkeys(peers, b"")
     waiting = set(peers)
