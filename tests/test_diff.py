@@ -17,6 +17,7 @@ from rich.console import Console
 from twisted.trial.unittest import SynchronousTestCase
 
 from iodemo.report.difftable import DiffTable
+from iodemo.report.select import MISSING
 from iodemo.results.decoding import decoded
 from iodemo.results.diff import (
     MACHINE,
@@ -387,6 +388,24 @@ class DiffTableTests(SynchronousTestCase):
         old, new = pair()
         old["complete"] = False
         self.assertEqual(terminal(old, new, 80).count("This run is not complete"), 1)
+
+    def test_missingInOne(self) -> None:
+        """
+        A metric that only one of the runs has is a column of dashes.
+        """
+        old, new = pair()
+        cells = [cell for cell in new["cells"] if cell["status"] == "ok"]
+        self.assertIn("CPU/req", terminal(old, new, 120))
+        for cell in cells:
+            del cell["summary"]["server_cpu_us_per_request"]
+            for each in cell["rounds"]:
+                each["server_cpu_us_per_request"] = None
+        text = terminal(old, new, 120)
+        self.assertIn("CPU/req", text)
+        self.assertIn(MISSING, text)
+        for cell in old["cells"]:
+            cell["summary"].pop("server_cpu_us_per_request", None)
+        self.assertNotIn("CPU/req", terminal(old, new, 120))
 
     def test_nothingInCommon(self) -> None:
         """

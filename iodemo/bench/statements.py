@@ -20,18 +20,21 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import msgspec
 from msgspec import structs
 
 from iodemo.bench.scenarios import (
     SCENARIOS,
+    Pipes,
     Scenario,
     UnknownScenario,
     findScenario,
     placed,
 )
+from iodemo.load.exchanges import OTHER_KINDS
+from iodemo.load.profile import HIGHEST_RATE, LOWEST_RATE, MOST_CONNECTIONS
 from iodemo.results.claims import Claim, parse
 from iodemo.results.decoding import printable
 from iodemo.results.schema import Placed, Point
@@ -41,6 +44,9 @@ _LARGEST_FILE = 1 << 20
 
 # The parameters that a scenario's workload decides, at all of its points.
 _DECIDED = ("payload", "tls", "churn")
+
+# The kinds of load that have no requests to be due.
+_WITHOUT_RATE = (*OTHER_KINDS, Pipes.kind)
 
 
 class StatementsError(Exception):
@@ -115,16 +121,27 @@ class _StatementInFile(msgspec.Struct, forbid_unknown_fields=True):
     claims: Annotated[list[str], msgspec.Meta(min_length=1)]
 
 
+_Connections = Annotated[int, msgspec.Meta(ge=0, le=MOST_CONNECTIONS)]
+
+
 class _PointInFile(Point, frozen=True, forbid_unknown_fields=True):
     """
     A point that a person wrote: a parameter that is unknown is misspelt. In results it
-    would be one that a later version added.
+    would be one that a later version added. Numbers are in the range that the load
+    accepts.
     """
+
+    active: Annotated[int, msgspec.Meta(ge=1, le=MOST_CONNECTIONS)]
+    idle: _Connections = 0
+    stalled: _Connections = 0
+    rate: Annotated[float, msgspec.Meta(ge=LOWEST_RATE, le=HIGHEST_RATE)] | None = None
+    share: Annotated[float, msgspec.Meta(gt=0, le=1000)] | None = None
 
 
 class _File(msgspec.Struct, forbid_unknown_fields=True):
     statements: Annotated[list[_StatementInFile], msgspec.Meta(min_length=1)]
-    points: dict[str, tuple[_PointInFile, ...]] = {}
+    # Points are checked one by one, so that an error can name the scenario.
+    points: dict[str, list[dict[str, Any]]] = {}
 
 
 def read(path: Path, about: str = "") -> Statements:
@@ -171,16 +188,31 @@ def _content(path: Path) -> _File:
     return content
 
 
-def _points(name: str, those: tuple[_PointInFile, ...]) -> tuple[Point, ...]:
+def _points(name: str, those: list[dict[str, Any]]) -> tuple[Point, ...]:
     """
     The points of a scenario, as the rest of iodemo has them.
 
     @raise UnknownScenario: if there is no scenario of this name.
-    @raise ValueError: if they have a parameter that the scenario decides.
+    @raise ValueError: if one of them cannot be measured. The message has its place.
     """
-    findScenario(name)
-    points = tuple(Point(**structs.asdict(each)) for each in those)
-    for parameter in _DECIDED:
-        if any(parameter in point.given() for point in points):
-            raise ValueError(f"the scenario {name} decides {parameter}: leave it out")
-    return points
+    workload = findScenario(name).workload
+    points = []
+    for number, each in enumerate(those, 1):
+        where = f"point {number} of {name}"
+        try:
+            found = msgspec.convert(each, _PointInFile)
+        except msgspec.ValidationError as error:
+            raise ValueError(f"{where}: {error}") from error
+        point = Point(**structs.asdict(found))
+        for parameter in _DECIDED:
+            if parameter in point.given():
+                raise ValueError(f"{where}: the scenario decides {parameter}")
+        if workload.kind in _WITHOUT_RATE and (point.isPaced or point.stalled):
+            raise ValueError(
+                f"{where}: rate, share and stalled are for requests that are answered "
+                "one by one"
+            )
+        if point.stalled and (workload.tls or workload.churn):
+            raise ValueError(f"{where}: stalled goes neither with TLS nor with churn")
+        points.append(point)
+    return tuple(points)

@@ -17,7 +17,12 @@ from rich.text import Text
 
 from iodemo.cli.options import INTERRUPTED, SHORTEST, Number, Seconds
 from iodemo.load.exchanges import KINDS
-from iodemo.load.profile import MOST_CONNECTIONS, MOST_PROCESSES
+from iodemo.load.profile import (
+    HIGHEST_RATE,
+    LOWEST_RATE,
+    MOST_CONNECTIONS,
+    MOST_PROCESSES,
+)
 from iodemo.results.schema import DEFAULTS, Arrivals
 
 if TYPE_CHECKING:
@@ -67,7 +72,7 @@ if TYPE_CHECKING:
 )
 @click.option(
     "--rate",
-    type=Number(0.00001, 10_000_000),
+    type=Number(LOWEST_RATE, HIGHEST_RATE),
     metavar="R",
     help="Requests due per second, however fast the server answers.",
 )

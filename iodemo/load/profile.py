@@ -17,6 +17,9 @@ MOST_PROCESSES = 255
 #: The most connections of each sort.
 MOST_CONNECTIONS = 10_000_000
 
+#: The range of a rate, in requests due a second.
+LOWEST_RATE, HIGHEST_RATE = 0.00001, 10_000_000
+
 # File descriptors besides connections: in every process, and in it for each process.
 _OWN_DESCRIPTORS = 16
 _DESCRIPTORS_EACH = 4

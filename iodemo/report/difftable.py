@@ -69,7 +69,14 @@ class DiffTable:
 
     def _table(self, place: Place, names: Sequence[str]) -> Table:
         rows = self._changes[place]
-        measured = {metric for changes in rows.values() for metric in changes}
+        # A metric that only one of the runs has is shown with dashes.
+        measured = {
+            metric
+            for run in (self._old, self._new)
+            for cell in run["cells"]
+            if Place.of(cell) == place
+            for metric in cell["summary"]
+        }
         metrics = [key for key in COMPARED if key in measured]
         table = Table(
             box=box.SIMPLE_HEAD, show_edge=False, pad_edge=False, padding=(0, 1, 0, 0)
