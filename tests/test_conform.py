@@ -13,6 +13,7 @@ import sys
 from datetime import date
 from io import StringIO
 
+import msgspec
 from rich.console import Console
 from twisted.trial.unittest import SkipTest, SynchronousTestCase
 
@@ -24,7 +25,15 @@ from iodemo.conformance.conforming import (
     reactorModules,
 )
 from iodemo.conformance.finding import UnknownReactor, findReactor
-from iodemo.conformance.inside import normalised
+from iodemo.conformance.inside import (
+    Began,
+    Collected,
+    Ended,
+    Event,
+    Finished,
+    Left,
+    normalised,
+)
 from iodemo.conformance.page import pageLines
 from iodemo.conformance.running import Job, JobObserver, Outcome, run
 from iodemo.conformance.showing import show
@@ -296,13 +305,13 @@ class JobTests(SynchronousTestCase):
     Tests for L{Job}.
     """
 
-    def job(self, *events: dict[str, object]) -> Job:
+    def job(self, *events: Event) -> Job:
         """
         A job that has received some events.
         """
         job = Job("x.XReactor", "m")
         for event in events:
-            job.eventReceived(json.dumps(event).encode())
+            job.eventReceived(msgspec.json.encode(event))
         return job
 
     def test_ended(self) -> None:
@@ -310,12 +319,12 @@ class JobTests(SynchronousTestCase):
         If two tests have the same name, the worse outcome counts.
         """
         job = self.job(
-            {"tests": ["m.a", "m.a"]},
-            {"began": 0},
-            {"ended": 0, "outcome": "failed", "reason": "no"},
-            {"began": 1},
-            {"ended": 1, "outcome": "passed", "reason": ""},
-            {"finished": True},
+            Collected(["m.a", "m.a"]),
+            Began(0),
+            Ended("failed", "no"),
+            Began(1),
+            Ended("passed", ""),
+            Finished(),
         )
         self.assertTrue(job.ended)
         self.assertEqual(job.outcomes, {"m.a": Outcome("failed", "no")})
@@ -325,17 +334,17 @@ class JobTests(SynchronousTestCase):
         After a test that failed, the next test runs in a new process, if there is a
         next test.
         """
-        events: list[dict[str, object]] = [
-            {"tests": ["m.a", "m.b"]},
-            {"began": 0},
-            {"ended": 0, "outcome": "failed", "reason": "no"},
-            {"left": True},
+        events: list[Event] = [
+            Collected(["m.a", "m.b"]),
+            Began(0),
+            Ended("failed", "no"),
+            Left(),
         ]
         job = self.job(*events)
         self.assertEqual((job.start, job.left, job.ended), (1, True, False))
-        job.eventReceived(b'{"tests": ["m.a", "m.b"]}')
+        job.eventReceived(msgspec.json.encode(Collected(["m.a", "m.b"])))
         self.assertFalse(job.left)
-        last = self.job({"tests": ["m.a"]}, *events[1:])
+        last = self.job(Collected(["m.a"]), *events[1:])
         self.assertTrue(last.ended)
         self.assertEqual(last.outcomes, {"m.a": Outcome("failed", "no")})
 
@@ -344,7 +353,7 @@ class JobTests(SynchronousTestCase):
         A test during which the process dies has errored; the next test runs in a new
         process.
         """
-        job = self.job({"tests": ["m.a", "m.b"]}, {"began": 0})
+        job = self.job(Collected(["m.a", "m.b"]), Began(0))
         job.processLost("hung")
         self.assertEqual(job.outcomes, {"m.a": Outcome("errored", "hung")})
         self.assertEqual((job.start, job.ended), (1, False))
@@ -353,22 +362,31 @@ class JobTests(SynchronousTestCase):
         """
         If the process dies in the last test, the job has ended.
         """
-        job = self.job({"tests": ["m.a"]}, {"began": 0})
+        job = self.job(Collected(["m.a"]), Began(0))
         job.processLost("hung")
         self.assertTrue(job.ended)
+
+    def test_notAnEvent(self) -> None:
+        """
+        A line that is no event is an error, not a fact about a test.
+        """
+        job = self.job(Collected(["m.a"]))
+        for line in (b"{]", b"{}", b'{"type": "began", "index": "0"}', b"\xff"):
+            self.assertRaises(msgspec.MsgspecError, job.eventReceived, line)
+        self.assertEqual(job.outcomes, {})
 
     def test_lostBetween(self) -> None:
         """
         If two processes die before they begin a test, the test has errored.
         """
         job = self.job(
-            {"tests": ["m.a", "m.b"]},
-            {"began": 0},
-            {"ended": 0, "outcome": "passed", "reason": ""},
+            Collected(["m.a", "m.b"]),
+            Began(0),
+            Ended("passed", ""),
         )
         job.processLost("died")
         self.assertEqual((job.start, job.ended), (1, False))
-        job.eventReceived(b'{"tests": ["m.a", "m.b"]}')
+        job.eventReceived(msgspec.json.encode(Collected(["m.a", "m.b"])))
         job.processLost("died")
         self.assertTrue(job.ended)
         self.assertEqual(job.outcomes["m.b"], Outcome("errored", "died"))
@@ -387,9 +405,9 @@ class JobTests(SynchronousTestCase):
         An error after the last test counts, too.
         """
         job = self.job(
-            {"tests": ["m.a"]},
-            {"began": 0},
-            {"ended": 0, "outcome": "passed", "reason": ""},
+            Collected(["m.a"]),
+            Began(0),
+            Ended("passed", ""),
         )
         job.processLost("hung")
         self.assertTrue(job.ended)

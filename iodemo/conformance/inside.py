@@ -2,31 +2,24 @@
 """
 The process that runs one module of Twisted's tests under one reactor.
 
-Its command line has its orders as one JSON object (L{Orders}). It writes an event to a
-pipe, as a line with a JSON object, whenever a test begins or ends. So the reader knows
-at any time which test is running, also when that test never ends or kills the process.
-
-  - C{{"tests": [ID, ...]}}: all tests, in the order in which they are run
-  - C{{"began": INDEX}}
-  - C{{"ended": INDEX, "outcome": OUTCOME, "reason": TEXT}}
-  - C{{"left": true}}: the process exits after a test that failed or errored: trial
-    could blame the next test for what this one left behind, so the next needs a new
-    process
-  - C{{"stray": TEXT}}: an error was logged while no test was running
-  - C{{"unbuilt": TEXT}}: the reactor cannot be made
-  - C{{"finished": true}}
+Its command line has its orders as one JSON object (L{Orders}). It writes an event
+(L{Event}) to a pipe, as a line with a JSON object, whenever a test begins or ends. So
+the reader knows at any time which test is running, also when that test never ends or
+kills the process.
 """
 
 from __future__ import annotations
 
 import asyncio
-import json
 import os
 import resource
 import sys
 import warnings
 from collections.abc import Callable
-from typing import Any, Literal, TypedDict
+from typing import Any, Literal
+
+import msgspec
+from msgspec import Struct
 
 OutcomeKind = Literal["passed", "failed", "errored", "skipped"]
 
@@ -42,9 +35,9 @@ _SEVERITY: dict[OutcomeKind, int] = {
 }
 
 
-class Orders(TypedDict):
+class Orders(Struct):
     """
-    The tests to run.
+    The task of the process: the tests to run.
 
     @ivar reactor: the reactor's class.
     @ivar module: the module of tests; an empty string only makes the reactor.
@@ -65,6 +58,68 @@ class Orders(TypedDict):
     events: int
 
 
+class Collected(Struct, tag="collected"):
+    """
+    All tests of the module, in the order in which they are run.
+    """
+
+    tests: list[str]
+
+
+class Began(Struct, tag="began"):
+    """
+    A test has begun.
+
+    @ivar index: its index in C{Collected.tests}.
+    """
+
+    index: int
+
+
+class Ended(Struct, tag="ended"):
+    """
+    The test that began last has ended.
+
+    @ivar reason: why it did not pass; empty if it did.
+    """
+
+    outcome: OutcomeKind
+    reason: str
+
+
+class Left(Struct, tag="left"):
+    """
+    The process exits after a test that failed or errored: trial could blame the next
+    test for what this one left behind, so the next needs a new process.
+    """
+
+
+class Stray(Struct, tag="stray"):
+    """
+    An error was logged while no test was running.
+    """
+
+    reason: str
+
+
+class Unbuilt(Struct, tag="unbuilt"):
+    """
+    The reactor cannot be made.
+    """
+
+    reason: str
+
+
+class Finished(Struct, tag="finished"):
+    """
+    All tests have ended.
+    """
+
+
+#: One line of the pipe.
+Event = Collected | Began | Ended | Left | Stray | Unbuilt | Finished
+
+
 def main(argument: str) -> None:
     """
     Execute orders, and exit without waiting for threads and exit functions: the
@@ -72,25 +127,25 @@ def main(argument: str) -> None:
 
     @param argument: the orders, in JSON.
     """
-    orders: Orders = json.loads(argument)
-    sys.path[:] = orders["path"]
+    orders = msgspec.json.decode(argument, type=Orders)
+    sys.path[:] = orders.path
     # Some tests read it.
     sys.argv[:] = ["trial"]
-    events = Events(orders["events"])
+    pipe = Pipe(orders.events)
     # iodemo.process.guard has raised the soft limit. Some tests open as many files as
     # allowed, and select cannot watch descriptors from 1024 on.
     _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     soft = 1024 if hard == resource.RLIM_INFINITY else min(1024, hard)
     resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
-    if orders["module"]:
-        _run(orders, events)
+    if orders.module:
+        _run(orders, pipe)
     else:
-        _build(orders, events)
-    events.send(finished=True)
+        _build(orders, pipe)
+    pipe.send(Finished())
     os._exit(0)
 
 
-class Events:
+class Pipe:
     """
     The writing end of the pipe.
     """
@@ -100,14 +155,14 @@ class Events:
         self._descriptor = descriptor
         self._pid = os.getpid()
 
-    def send(self, **event: object) -> None:
+    def send(self, event: Event) -> None:
         """
         Write one event.
         """
         if os.getpid() != self._pid:
             # A test forked this process, which continues as if it were the parent.
             os._exit(1)
-        data = json.dumps(event).encode() + b"\n"
+        data = msgspec.json.encode(event) + b"\n"
         while data:
             data = data[os.write(self._descriptor, data) :]
 
@@ -122,9 +177,9 @@ def normalised(test: str, reactor: str) -> str:
     return test.replace(f"_{shortName}Tests.", ".")
 
 
-def _run(orders: Orders, events: Events) -> None:
-    name = orders["reactor"]
-    if orders["whole"]:
+def _run(orders: Orders, pipe: Pipe) -> None:
+    name = orders.reactor
+    if orders.whole:
         _install(name)
 
     from twisted.internet.test.reactormixins import ReactorBuilder
@@ -142,39 +197,39 @@ def _run(orders: Orders, events: Events) -> None:
     tests: list[Any] = []
     loader = runner.TestLoader()
     test: Any
-    for test in _iterateTests(loader.loadByName(orders["module"])):
+    for test in _iterateTests(loader.loadByName(orders.module)):
         # Tests for one particular reactor have a list of their own, and are not
         # stamped.
         isStamped = normalised(test.id(), name) != test.id()
         if isinstance(test, ReactorBuilder) and isStamped:
             type(test).reactorFactory = factory  # type: ignore[assignment]  # has self
-        elif not orders["whole"] and not isinstance(test, runner.ErrorHolder):
+        elif not orders.whole and not isinstance(test, runner.ErrorHolder):
             continue
         tests.append(test)
         if test.id() == _HARMFUL and os.geteuid() == 0:
             test.skip = "for root it would change the file mode of /dev/null"
         if acquireAttribute(getattr(test, "_parents", []), "timeout", None) is None:
             # Twisted's default is two minutes, longer than the limit for one test.
-            test.timeout = orders["seconds"]
-    events.send(tests=[normalised(test.id(), name) for test in tests])
+            test.timeout = orders.seconds
+    pipe.send(Collected([normalised(test.id(), name) for test in tests]))
 
     def leave() -> None:
-        events.send(left=True)
+        pipe.send(Left())
         os._exit(0)
 
     def makeReporter(*_: object) -> reporter.TestResult:
-        return StreamingReporter(events.send, leave, orders["start"], unbuilt)
+        return StreamingReporter(pipe.send, leave, orders.start, unbuilt)
 
-    runner.TrialRunner(makeReporter).run(unittest.TestSuite(tests[orders["start"] :]))
+    runner.TrialRunner(makeReporter).run(unittest.TestSuite(tests[orders.start :]))
 
 
-def _build(orders: Orders, events: Events) -> None:
+def _build(orders: Orders, pipe: Pipe) -> None:
     from twisted.python.reflect import namedAny
 
     try:
-        namedAny(orders["reactor"])()
+        namedAny(orders.reactor)()
     except BaseException as error:
-        events.send(unbuilt=_described(error))
+        pipe.send(Unbuilt(_described(error)))
 
 
 def _factory(name: str, unbuilt: list[str]) -> Callable[[Any], Any]:

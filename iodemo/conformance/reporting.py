@@ -10,7 +10,15 @@ from typing import Any
 
 from twisted.trial.reporter import TestResult
 
-from iodemo.conformance.inside import OutcomeKind, lastLine, worse
+from iodemo.conformance.inside import (
+    Began,
+    Ended,
+    Event,
+    OutcomeKind,
+    Stray,
+    lastLine,
+    worse,
+)
 
 
 class StreamingReporter(TestResult):
@@ -26,13 +34,13 @@ class StreamingReporter(TestResult):
 
     def __init__(
         self,
-        send: Callable[..., None],
+        send: Callable[[Event], None],
         leave: Callable[[], None],
         start: int,
         unbuilt: list[str],
     ) -> None:
         """
-        @param send: the function that sends an event, given as keyword arguments.
+        @param send: the function that sends an event.
         @param leave: called after a test that failed or errored.
         @param start: the index of the first test to run.
         @param unbuilt: the list to which the reactor factory appends reasons.
@@ -52,7 +60,7 @@ class StreamingReporter(TestResult):
         self._running = True
         self._outcome, self._reason = "passed", ""
         self._unbuilt.clear()
-        self._send(began=self._index)
+        self._send(Began(self._index))
 
     def stopTest(self, test: Any) -> None:
         """See C{TestResult.stopTest}."""
@@ -60,14 +68,14 @@ class StreamingReporter(TestResult):
         if self._unbuilt:
             self._add("errored", f"no reactor could be made: {self._unbuilt[-1]}")
         self._running = False
-        self._send(ended=self._index, outcome=self._outcome, reason=self._reason)
+        self._send(Ended(self._outcome, self._reason))
         self._index += 1
         if self._outcome in ("failed", "errored"):
             self._leave()
 
     def _add(self, outcome: OutcomeKind, reason: str) -> None:
         if not self._running:
-            self._send(stray=reason)
+            self._send(Stray(reason))
         elif worse(outcome, self._outcome) != self._outcome:
             self._outcome, self._reason = outcome, reason
 

@@ -9,7 +9,6 @@ the module runs in a new process.
 
 from __future__ import annotations
 
-import json
 import os
 import select
 import sys
@@ -21,6 +20,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import NamedTuple
 
+import msgspec
 import psutil
 
 from iodemo.conformance import inside
@@ -75,32 +75,33 @@ class Job:
         """
         Note an event of the process.
 
-        @param line: see L{iodemo.conformance.inside}.
+        @param line: an L{inside.Event} in JSON.
+        @raise msgspec.MsgspecError: if it is none.
         """
-        event = json.loads(line)
-        if "tests" in event:
-            self._tests = event["tests"]
-            self.left = False
-            self._progressed = False
-        elif "began" in event:
-            assert self._tests is not None
-            self._running = self._tests[event["began"]]
-            self.start = event["began"] + 1
-            self._progressed = True
-        elif "ended" in event:
-            assert self._running is not None
-            self._record(self._running, Outcome(event["outcome"], event["reason"]))
-            self._running = None
-        elif "left" in event:
-            assert self._tests is not None
-            self.left = True
-            self.ended = self.start == len(self._tests)
-        elif "stray" in event:
-            self._record(f"{self.module} (no test)", Outcome("errored", event["stray"]))
-        elif "unbuilt" in event:
-            self.unbuilt = event["unbuilt"]
-        else:
-            self.ended = True
+        match msgspec.json.decode(line, type=inside.Event):
+            case inside.Collected(tests=tests):
+                self._tests = tests
+                self.left = False
+                self._progressed = False
+            case inside.Began(index=index):
+                assert self._tests is not None
+                self._running = self._tests[index]
+                self.start = index + 1
+                self._progressed = True
+            case inside.Ended(outcome=outcome, reason=reason):
+                assert self._running is not None
+                self._record(self._running, Outcome(outcome, reason))
+                self._running = None
+            case inside.Left():
+                assert self._tests is not None
+                self.left = True
+                self.ended = self.start == len(self._tests)
+            case inside.Stray(reason=reason):
+                self._record(f"{self.module} (no test)", Outcome("errored", reason))
+            case inside.Unbuilt(reason=reason):
+                self.unbuilt = reason
+            case inside.Finished():
+                self.ended = True
 
     def processLost(self, reason: str) -> None:
         """
@@ -187,21 +188,22 @@ class _Process:
         self._unread = b""
         self.events, writing = os.pipe()
         os.set_blocking(self.events, False)
-        orders: Orders = {
-            "reactor": job.reactor,
-            "module": job.module,
-            "start": job.start,
+        orders = Orders(
+            reactor=job.reactor,
+            module=job.module,
+            start=job.start,
             # Shorter than the limit: a test that times out by itself reports more, and
             # needs no new process. A reactor test takes a second; other tests, which
             # start many processes, take ten on a busy machine.
-            "seconds": limit / 2 if job.whole else limit / 6,
-            "whole": job.whole,
-            "path": [str(Path(each).absolute()) for each in sys.path],
-            "events": writing,
-        }
+            seconds=limit / 2 if job.whole else limit / 6,
+            whole=job.whole,
+            path=[str(Path(each).absolute()) for each in sys.path],
+            events=writing,
+        )
+        command = [sys.executable, "-m", inside.__name__]
         try:
             self.child = Child(
-                [sys.executable, "-m", inside.__name__, json.dumps(orders)],
+                [*command, msgspec.json.encode(orders).decode()],
                 None,
                 directory=Path(tempfile.mkdtemp(dir=scratch)),
                 passing=(writing,),
@@ -219,7 +221,11 @@ class _Process:
         @return: whether the process is no longer needed.
         """
         ended = self.child.ended
-        self._read()
+        try:
+            self._read()
+        except msgspec.MsgspecError as error:
+            self.job.processLost(f"its report cannot be read: {error}")
+            return True
         if self.job.ended or self.job.left:
             return True
         if ended:
