@@ -259,24 +259,36 @@ def load(
 
 
 def _roundTable(measured: Round, judged: Judged) -> Table:
+    """
+    A line for each metric of a round, and then for what else there is to know of it.
+    """
     from iodemo.report.select import callsSaid
     from iodemo.results.judgement import LOAD_LIMIT
+    from iodemo.results.metrics import METRICS
 
     table = Table(box=None, show_header=False, pad_edge=False, padding=(0, 2, 0, 0))
     if "interrupted" in measured:
         table.add_row("interrupted", f"after {measured['seconds']:.3g} s")
-    table.add_row("throughput", f"{measured['throughput']:,.0f} requests a second")
+    for metric in METRICS:
+        value = metric.value(measured)
+        if value is not None:
+            table.add_row(metric.name, metric.quantity.say(value))
+    isWatched = measured["server_cpu_us_per_request"] is not None
+    if isWatched and None in (measured["server_rss_kib"], measured["context_switches"]):
+        text = "memory and context switches: the process is another user's"
+        table.add_row("unknown", text)
+    if "syscalls_by_name" in measured:
+        table.add_row("", callsSaid(measured["syscalls_by_name"]))
+    elif "syscalls_reason" in measured:
+        table.add_row("system calls", Text(f"unknown: {measured['syscalls_reason']}"))
     if "bytes_per_second" in measured:
         text = f"{measured['bytes_per_second'] / 1e6:,.0f} MB a second"
-        table.add_row("", f"{text}: a request is a piece of 64 KiB")
+        table.add_row("bytes", f"{text}: a request is a piece of 64 KiB")
     if "backlog" in measured:
-        text = f"{measured['rate']:,.7g} requests a second"
-        if "due" in measured:
-            text += f", {measured['due']:,} in the window"
-        table.add_row("due", text)
         late = "" if judged["kept_up"] else ": the server did not keep up"
-        answered = f"{100 * judged['answered_fraction']:.3g}% of those due"
-        table.add_row("answered", f"{answered}{late}")
+        due = f"the {measured['due']:,}" if "due" in measured else "those"
+        share = f"{100 * judged['answered_fraction']:.3g} %"
+        table.add_row("answered", f"{share} of {due} due in the window{late}")
         text = f"{measured['backlog']:,} were due and not answered at the end"
         if measured.get("backlog_before"):
             text += f", {measured['backlog_before']:,} at the beginning (warm-up)"
@@ -306,48 +318,14 @@ def _roundTable(measured: Round, judged: Judged) -> Table:
     if "fields_left_out" in measured:
         names = ", ".join(measured["fields_left_out"])
         table.add_row("not compared", Text(f"{names}: fields of the head that changed"))
-    for percentile, value in measured["latency_us"].items():
-        table.add_row(f"latency {percentile}", f"{value:,.0f} µs")
-    for percentile, value in measured.get("latency_last_us", {}).items():
-        table.add_row(f"last has it {percentile}", f"{value:,.0f} µs")
-    if "backlog" in measured:
-        for percentile, value in measured["latency_uncorrected_us"].items():
-            table.add_row(f"from sending {percentile}", f"{value:,.0f} µs")
-    if measured["server_cpu_us_per_request"] is not None:
-        table.add_row(
-            "server CPU", f"{measured['server_cpu_us_per_request']:,.1f} µs a request"
-        )
-        unknown = "unknown: the process is another user's"
-        kib, switches = measured["server_rss_kib"], measured["context_switches"]
-        memory = unknown if kib is None else f"{kib:,} KiB"
-        table.add_row("server memory", memory)
-        each = unknown
-        if switches is not None:
-            each = f"{switches / measured['requests']:.3g} a request"
-        table.add_row("context switches", each)
-    for whose in ("server", "kernel"):
-        size = dict[str, object](measured).get(f"{whose}_bytes_per_connection")
-        if isinstance(size, float):
-            table.add_row(f"memory of the {whose}", f"{size:,.0f} B a connection")
     if "sampled" in measured:
         table.add_row("checked again", f"{measured['sampled']:,} connections")
-    if "syscalls_by_name" in measured:
-        table.add_row(
-            "system calls",
-            f"{callsSaid(measured['syscalls_by_name'])} a request",
-        )
-    elif "syscalls_reason" in measured:
-        table.add_row("system calls", Text(f"unknown: {measured['syscalls_reason']}"))
     if "connections_from_elsewhere" in measured:
         count = measured["connections_from_elsewhere"]
         text = f"{count:,} connections, since the first had no free port"
         table.add_row("other addresses", text)
-    used = f"{measured['load_cpu_fraction']:.0%} of a core"
     delayed = measured.get("load_busy_fraction", 0.0) >= LOAD_LIMIT
     delayed = delayed and measured["load_cpu_fraction"] < LOAD_LIMIT
-    if delayed:
-        used += ", and it had to wait for a core"
-    table.add_row("load CPU", used)
     if judged["load_limited"]:
         text = "the load, which had no time left: use more processes (--processes)"
         if delayed:

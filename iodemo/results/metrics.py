@@ -3,7 +3,7 @@
 The metrics: every number of a round that is summarized, compared or shown.
 
 One row of L{METRICS} is all that iodemo knows of a metric. Summaries, comparisons, the
-table in the terminal, the page, the figures of single metrics, C{iodemo diff}, claims,
+tables in the terminal, the page, the figures of single metrics, C{iodemo diff}, claims,
 the book and the list of metrics in C{docs/results-format.rst} are made from these rows,
 in their order.
 
@@ -69,6 +69,8 @@ class Metric:
         C{description} are the words of that.
     @ivar always: whether every round of a cell must have it; system calls are counted
         in the last one only.
+    @ivar label: its name in the table that C{iodemo load} prints; by default its title
+        or, without one, its key.
     """
 
     key: str
@@ -81,6 +83,12 @@ class Metric:
     moreIsBetter: bool = False
     drawn: bool = False
     always: bool = True
+    label: str = ""
+
+    @property
+    def name(self) -> str:
+        """Its name in a list."""
+        return self.label or self.title or self.key
 
 
 def _own(key: str) -> Callable[[Round], float | None]:
@@ -126,6 +134,7 @@ def _unanswered(measured: Round) -> float | None:
 
 def _percentiles(
     key: str,
+    label: str,
     description: str,
     titles: Mapping[str, str],
     columns: Mapping[str, Mapping[Kind, str]],
@@ -151,6 +160,7 @@ def _percentiles(
             titles.get(percentile, ""),
             columns.get(percentile, {}),
             (compared or {}).get(percentile, ""),
+            label=f"{label} {percentile}",
         )
         for percentile in PERCENTILES
     ]
@@ -167,6 +177,7 @@ METRICS: tuple[Metric, ...] = (
     ),
     *_percentiles(
         "latency_us",
+        "latency",
         "response time, from when a request was sent or, in an open loop, was due",
         {each: each for each in PERCENTILES},
         {
@@ -183,12 +194,14 @@ METRICS: tuple[Metric, ...] = (
     ),
     *_percentiles(
         "latency_last_us",
+        "last has it",
         "in a chat, the time until the last member has a line",
         {"p50": "all have heard it, p50", "p99": "all have heard it, p99"},
         {"p50": {"chat": "all"}},
     ),
     *_percentiles(
         "latency_uncorrected_us",
+        "from sending",
         "in an open loop, response time from when a request was sent",
         {"p50": "p50 from sending", "p99": "p99 from sending"},
         {"p99": {"paced": "p99 sent"}},
@@ -201,6 +214,7 @@ METRICS: tuple[Metric, ...] = (
         "CPU per request",
         dict.fromkeys((*_SERVED, "paced"), "CPU/req"),
         "CPU time of the server per request",
+        label="server CPU per request",
     ),
     Metric(
         "server_user_us_per_request",
@@ -208,6 +222,7 @@ METRICS: tuple[Metric, ...] = (
         MICROSECONDS,
         _each("server_user_s", 1e6),
         "user",
+        label="  in user mode",
     ),
     Metric(
         "server_system_us_per_request",
@@ -215,6 +230,7 @@ METRICS: tuple[Metric, ...] = (
         MICROSECONDS,
         _each("server_system_s", 1e6),
         "system",
+        label="  in the kernel",
     ),
     Metric(
         "server_waiting_fraction",
@@ -223,6 +239,7 @@ METRICS: tuple[Metric, ...] = (
         SHARE,
         _waiting,
         "waiting",
+        label="server waiting",
     ),
     Metric(
         "server_rss_kib",
@@ -231,6 +248,7 @@ METRICS: tuple[Metric, ...] = (
         _own("server_rss_kib"),
         "memory",
         dict.fromkeys(_SERVED, "memory"),
+        label="server memory",
     ),
     Metric(
         "server_bytes_per_connection",
@@ -239,6 +257,7 @@ METRICS: tuple[Metric, ...] = (
         _own("server_bytes_per_connection"),
         "server per connection",
         {"held": "server"},
+        label="server memory per connection",
     ),
     Metric(
         "kernel_bytes_per_connection",
@@ -247,6 +266,7 @@ METRICS: tuple[Metric, ...] = (
         _own("kernel_bytes_per_connection"),
         "kernel per connection",
         {"held": "kernel"},
+        label="kernel memory per connection",
     ),
     Metric(
         "context_switches_per_request",
@@ -280,6 +300,7 @@ METRICS: tuple[Metric, ...] = (
         NUMBER,
         _own("syscalls_per_request"),
         always=False,
+        label="system calls per request",
     ),
     Metric(
         "load_cpu_fraction",
