@@ -28,7 +28,8 @@ from iodemo.bench.multiplexer import MULTIPLEXERS
 from iodemo.bench.plan import Plan
 from iodemo.bench.scenarios import (
     ECHO,
-    Pipes,
+    PIPES,
+    PIPES_SHARE,
     Scenario,
     Workload,
     foreignWorkload,
@@ -92,7 +93,7 @@ class CompareTestCase(SynchronousTestCase):
         self,
         *points: Point,
         backends: tuple[str, ...] = ("epoll",),
-        workload: Workload | Pipes = ECHO,
+        workload: Workload = ECHO,
         rounds: int = 1,
         observer: runner.ComparisonObserver | None = None,
         controlled: bool = False,
@@ -184,7 +185,7 @@ class CompareTests(CompareTestCase):
         """
         names = tuple(model.name for model in models.available())
         outcome = self.compare(
-            Point(1, 9), Point(5), backends=names, workload=Pipes(), rounds=2
+            Point(1, 9), Point(5), backends=names, workload=PIPES, rounds=2
         )
         having = [name for name in names if name in MULTIPLEXERS]
         self.assertLess(len(having), len(names))
@@ -200,7 +201,7 @@ class CompareTests(CompareTestCase):
         self.assertNotIn(names[0], having)
         self.assertEqual(outcome["comparisons"], [])
         outcome = self.compare(
-            Point(1, 9), backends=("epoll", "poll"), workload=Pipes(), rounds=1
+            Point(1, 9), backends=("epoll", "poll"), workload=PIPES, rounds=1
         )
         self.assertEqual(
             {each["metric"] for each in outcome["comparisons"]},
@@ -263,7 +264,7 @@ class CompareTests(CompareTestCase):
         """
         allowFiles(self, BEYOND_SELECT)
         outcome = self.compare(
-            Point(1, 1100), backends=("epoll", "select"), workload=Pipes()
+            Point(1, 1100), backends=("epoll", "select"), workload=PIPES
         )
         epoll, select = outcome["cells"]
         self.assertEqual(epoll["status"], "ok")
@@ -280,7 +281,7 @@ class CompareTests(CompareTestCase):
             ("pass", "nothing was reported"),
         ):
             self.patch(runner, "_PIPES", code)
-            (cell,) = self.compare(Point(1, 9), workload=Pipes())["cells"]
+            (cell,) = self.compare(Point(1, 9), workload=PIPES)["cells"]
             self.assertEqual(cell["status"], "failed")
             self.assertIn(reason, cell["reason"] or "")
 
@@ -531,7 +532,7 @@ class CompareTests(CompareTestCase):
                 ended.append(seconds)
 
         backends = tuple(map(models.find, ("threads", "epoll", "select")))
-        scenario = Scenario("test", "?", Pipes(), (), ())
+        scenario = Scenario("test", "?", PIPES, (), ())
         points = (Point(1, 1100), Point(1, 9))
         plan = Plan(((scenario, points),), backends, "epoll", 2, 0.05, 0.01)
         runner.compare(plan, self.path, "iodemo compare", Ended())
@@ -630,7 +631,7 @@ class CompareTests(CompareTestCase):
         for workload, backend, reason in (
             (ofPort, "epoll", "without {endpoint}"),
             (ECHO, "asyncio-protocol", "a reference inherits no socket"),
-            (Pipes(), "epoll", "within one process"),
+            (PIPES, "epoll", "within one process"),
         ):
             (cell,) = self.compare(point, workload=workload, backends=(backend,))[
                 "cells"
@@ -869,7 +870,7 @@ class GoOnTests(CompareTestCase):
         """
         Pipes can be continued, although not every backend has them.
         """
-        scenario = Scenario("multiplexer", "?", Pipes(), (), ())
+        scenario = Scenario("multiplexer", "?", PIPES, (), ())
         plan = self.plan(
             scenarios=((scenario, (Point(1, 9), Point(2, 8))),),
             backends=(models.find("threads"), models.find("epoll")),
@@ -1107,7 +1108,7 @@ class ScenarioTests(SynchronousTestCase):
                 ["--rate=500", "--arrivals=constant"],
             ),
         ):
-            found = scenarios.asked(scenarios.ECHO, point).options()
+            found = scenarios.ECHO.parametersAt(point).options()
             self.assertEqual(found[-len(options) :], options)
 
     def test_unknown(self) -> None:
@@ -1151,7 +1152,7 @@ class ScenarioTests(SynchronousTestCase):
             ("web --port=80", "echo", "put {endpoint}"),
             ("web '{endpoint}", "echo", "No closing quotation"),
             ("web {endpoint}", "gopher", "no load of kind 'gopher'"),
-            ("web {endpoint}", "sink", "no scenario asks a plugin for a sink"),
+            ("web {endpoint}", "sink", "no scenario has the kind sink for a plugin"),
         ):
             error = self.assertRaises(
                 scenarios.BadWorkload, scenarios.foreignWorkload, command, kind
@@ -1294,10 +1295,10 @@ class EstimateTests(SynchronousTestCase):
         Pipes take time only for backends that have a multiplexer: a share of the
         seconds for a server, and no warm-up.
         """
-        scenario = Scenario("test", "?", Pipes(), (), ())
+        scenario = Scenario("test", "?", PIPES, (), ())
         plan = self.plan("epoll", scenarios=((scenario, (Point(1, 9),)),))
         longer = dataclasses.replace(plan, seconds=5, warmup=9).estimate()
-        self.assertAlmostEqual(longer - plan.estimate(), 3 * 4 * Pipes.SHARE)
+        self.assertAlmostEqual(longer - plan.estimate(), 3 * 4 * PIPES_SHARE)
         more = dataclasses.replace(plan, scenarios=((scenario, (Point(1, 999),)),))
         self.assertGreater(more.estimate(), plan.estimate())
         self.assertGreater(plan.estimate(pace=2.0), plan.estimate())

@@ -136,7 +136,7 @@ class FitTests(SynchronousTestCase):
         """
         fit = costmodel.fit(cells(50, 0.2, -3))
         self.assertNotIn("c", fit.terms)
-        self.assertIn("do not tell system calls from the rest", fit.unknown or "")
+        self.assertIn("do not separate system calls from the rest", fit.unknown or "")
 
     def test_tooFew(self) -> None:
         """

@@ -5,7 +5,7 @@ of its own; this package supervises it.
 
 Words besides those of L{iodemo.results}:
 
-  - B{workload}: a twistd plugin, and what the load asks of it. The scenario
+  - B{workload}: a twistd plugin, and the requests that the load sends it. The scenario
     C{multiplexer} has B{pipes} within one process in its place.
   - B{plan}: what a comparison measures: scenarios, points, backends and rounds.
   - B{entrant}: a backend, or the control, at any point of a plan.

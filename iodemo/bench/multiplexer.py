@@ -21,7 +21,7 @@ the one before. With one descriptor a pipe, select can take part up to a thousan
 
 Costs. Some 0.1 microseconds of each time are the clock's, and of the whole some 1.8
 are the write and the read, from Python. The time of C{proactor} and C{uring} includes
-telling an object for each descriptor that it is ready.
+the call of an owner for each descriptor that is ready.
 """
 
 from __future__ import annotations
@@ -94,48 +94,48 @@ def _epoll(descriptors: list[int]) -> Multiplexer:
     return _registered(select.epoll(), descriptors)
 
 
-def _told(queue: ICompletionQueue, descriptors: list[int]) -> Multiplexer:
-    told: list[int] = []
+def _queued(queue: ICompletionQueue, descriptors: list[int]) -> Multiplexer:
+    polled: list[int] = []
 
     def ready(answer: None) -> list[int]:
-        found = told.copy()
-        told.clear()
+        found = polled.copy()
+        polled.clear()
         return found
 
     for descriptor in descriptors:
-        queue.poll(_Owner(descriptor, told), descriptor, select.POLLIN)
+        queue.poll(_Owner(descriptor, polled), descriptor, select.POLLIN)
     return Multiplexer(partial(queue.wait, None), ready)
 
 
 def _proactor(descriptors: list[int]) -> Multiplexer:
     from iodemo.completion.emulated import ReadinessQueue
 
-    return _told(ReadinessQueue(), descriptors)
+    return _queued(ReadinessQueue(), descriptors)
 
 
 def _uring(descriptors: list[int]) -> Multiplexer:
     from iodemo.completion.ring import RingQueue
 
     # Nothing is received here: one buffer is the least it takes.
-    return _told(RingQueue(1, 4096, _RESULTS), descriptors)
+    return _queued(RingQueue(1, 4096, _RESULTS), descriptors)
 
 
 class _Owner:
     """
-    The object that a queue notifies that a descriptor is readable.
+    The owner of a poll operation: it adds its descriptor to a list.
     """
 
-    __slots__ = ("_descriptor", "_told")
+    __slots__ = ("_descriptor", "_polled")
 
-    def __init__(self, descriptor: int, told: list[int]) -> None:
+    def __init__(self, descriptor: int, polled: list[int]) -> None:
         self._descriptor = descriptor
-        self._told = told
+        self._polled = polled
 
     def polled(self, result: int) -> None:
         """
-        Told by the queue: the descriptor is ready.
+        The descriptor is readable; the queue calls this.
         """
-        self._told.append(self._descriptor)
+        self._polled.append(self._descriptor)
 
 
 #: The multiplexer of each backend that has one of its own.
@@ -222,9 +222,9 @@ def _operation(
     for pipe in chosen:
         write(pipe, letter)
     while len(found) < len(chosen):
-        asked = clock()
+        called = clock()
         answer = wait()
-        within += clock() - asked
+        within += clock() - called
         named = ready(answer)
         if not named:
             raise WrongFind(f"it named {len(found)} pipes, and {len(chosen)} are ready")

@@ -27,7 +27,7 @@ from typing import NamedTuple
 from iodemo.bench.multiplexer import MULTIPLEXERS
 from iodemo.bench.scenarios import (
     ECHO,
-    Pipes,
+    PIPES_SHARE,
     Scenario,
     Workload,
     placed,
@@ -125,19 +125,19 @@ class Plan:
         ]
         return backends + controls
 
-    def entrantsFor(self, workload: Workload | Pipes, point: Point) -> list[Entrant]:
+    def entrantsFor(self, workload: Workload, point: Point) -> list[Entrant]:
         """
         The entrants that are measured with a workload at a point.
         """
         entrants = self.entrants()
-        if isinstance(workload, Pipes):
+        if workload.isPipes:
             entrants = [each for each in entrants if each.backend.name in MULTIPLEXERS]
         if self.claims:
             needed = self._neededFor(workload, point)
             entrants = [each for each in entrants if each.backend.name in needed]
         return entrants
 
-    def _neededFor(self, workload: Workload | Pipes, point: Point) -> set[str]:
+    def _neededFor(self, workload: Workload, point: Point) -> set[str]:
         places = [
             placed(scenario, point)
             for scenario, points in self.scenarios
@@ -162,12 +162,12 @@ class Plan:
         """Every point of every scenario, as results record it."""
         return [placed(scenario, point) for scenario, point in self.points()]
 
-    def measured(self) -> dict[tuple[Workload | Pipes, Point], Scenario]:
+    def measured(self) -> dict[tuple[Workload, Point], Scenario]:
         """
         Every workload at every point, and the scenario it is measured for: the first of
         those that share it.
         """
-        found: dict[tuple[Workload | Pipes, Point], Scenario] = {}
+        found: dict[tuple[Workload, Point], Scenario] = {}
         for scenario, point in self.points():
             found.setdefault((scenario.workload, point), scenario)
         return found
@@ -194,15 +194,13 @@ class Plan:
             planned["realtime"] = True
         return planned
 
-    def refusal(
-        self, backend: Model, workload: Workload | Pipes, point: Point
-    ) -> str | None:
+    def refusal(self, backend: Model, workload: Workload, point: Point) -> str | None:
         """
         Why a backend is not measured at a point, or C{None} if it is.
         """
         if (
             backend.kind == "reference"
-            and isinstance(workload, Workload)
+            and not workload.isPipes
             and workload.command != ECHO.command
         ):
             return (
@@ -214,7 +212,7 @@ class Plan:
         if backend.kind == "reference" and workload.tls:
             return "a reference is a server of its own, and has no TLS"
         if backend.load is not None and not (
-            isinstance(workload, Workload)
+            not workload.isPipes
             and workload.kind in _C_KINDS
             and not (workload.tls or workload.churn)
             and point == Point(point.active, point.idle)
@@ -239,7 +237,7 @@ class Plan:
                 )
         return backend.refuses(point.connections)
 
-    def capacity(self, workload: Workload | Pipes, point: Point) -> Placed | None:
+    def capacity(self, workload: Workload, point: Point) -> Placed | None:
         """
         Where it is measured, before a point, what each backend answers in a closed loop
         of as many connections; C{None} if it is not.
@@ -268,7 +266,7 @@ class Plan:
 
     def cellSeconds(
         self,
-        workload: Workload | Pipes,
+        workload: Workload,
         point: Point,
         backend: Model,
         pace: float = 1.0,
@@ -283,7 +281,7 @@ class Plan:
             # It breaks, in its first round, before anything is timed.
             return _unmeasured(workload, Point(limit), backend, pace)
         counting = 0.0
-        if isinstance(workload, Workload):
+        if not workload.isPipes:
             counting = _COUNTING
             if backend.pattern in _CONNECTION:
                 counting += pace * _COUNTED_EACH * point.connections
@@ -292,7 +290,7 @@ class Plan:
 
     def roundSeconds(
         self,
-        workload: Workload | Pipes,
+        workload: Workload,
         point: Point,
         backend: Model,
         pace: float = 1.0,
@@ -303,13 +301,13 @@ class Plan:
         unmeasured = _unmeasured(workload, point, backend, pace)
         return unmeasured + sum(self.window(workload))
 
-    def window(self, workload: Workload | Pipes) -> tuple[float, float]:
+    def window(self, workload: Workload) -> tuple[float, float]:
         """
         How long a round warms up, and is measured, in seconds.
         """
-        if isinstance(workload, Pipes):
+        if workload.isPipes:
             # Verifying them is warming up.
-            return 0.0, self.seconds * workload.SHARE
+            return 0.0, self.seconds * PIPES_SHARE
         return self.warmup, self.seconds
 
 
@@ -331,11 +329,11 @@ def servers(point: Point) -> int:
     return ceil(point.connections / (budget * _SHARE))
 
 
-def _cannotShare(backend: Model, workload: Workload | Pipes) -> str | None:
+def _cannotShare(backend: Model, workload: Workload) -> str | None:
     """
     Why there cannot be several servers on one port, or C{None} if there can.
     """
-    if isinstance(workload, Pipes):
+    if workload.isPipes:
         return "pipes are within one process"
     if backend.module is not None:
         return "a reference inherits no socket to share"
@@ -346,14 +344,12 @@ def _cannotShare(backend: Model, workload: Workload | Pipes) -> str | None:
     return None
 
 
-def _unmeasured(
-    workload: Workload | Pipes, point: Point, backend: Model, pace: float
-) -> float:
+def _unmeasured(workload: Workload, point: Point, backend: Model, pace: float) -> float:
     """
     Starting, making so many connections, verifying, and ending it all.
     """
     connections = point.connections
-    if isinstance(workload, Pipes):
+    if workload.isPipes:
         return pace * (_PIPES_ROUND + _PIPE * connections)
     each = _CONNECTION.get(backend.pattern, _OTHER_CONNECTION)
     pair = _PAIR.get(backend.kernelCalls[0], 0.0) if backend.kernelCalls else 0.0

@@ -20,7 +20,7 @@ import socket
 import sys
 from contextlib import ExitStack
 from pathlib import Path
-from typing import cast
+from typing import Protocol
 
 from msgspec import structs
 
@@ -28,7 +28,7 @@ from iodemo.bench import environment
 from iodemo.bench.certificate import certificateInMemory, inherited, tlsEndpoint
 from iodemo.bench.plan import SERVER_DESCRIPTORS, STARTING, Entrant, Plan, servers
 from iodemo.bench.record import Record
-from iodemo.bench.scenarios import Pipes, Scenario, Workload, asked, placed
+from iodemo.bench.scenarios import Scenario, Workload, placed
 from iodemo.models import Model
 from iodemo.process import reuseport
 from iodemo.process.child import Child, awaitFirst
@@ -60,6 +60,28 @@ _LOST = (
     "the server ended",
     "the program ended",
 )
+
+
+class _Reference(Protocol):
+    """A module in L{iodemo.references}."""
+
+    def command(self, port: int) -> list[str]:
+        """The command that starts its server."""
+
+
+class _Load(Protocol):
+    """A module with another load, such as L{iodemo.load.cload}."""
+
+    def command(
+        self,
+        kind: str,
+        port: int,
+        active: int,
+        idle: int,
+        warmup: float,
+        seconds: float,
+    ) -> list[str]:
+        """The command that makes the load, and prints a L{Round} in JSON."""
 
 
 class ComparisonObserver:
@@ -257,7 +279,7 @@ def pace() -> float:
 
 def _measureRound(
     plan: Plan,
-    workload: Workload | Pipes,
+    workload: Workload,
     point: Point,
     backend: Model,
     calls: bool,
@@ -268,7 +290,7 @@ def _measureRound(
     @param calls: whether its system calls are counted, after that.
     @raise RoundFailed: if it has no number.
     """
-    if isinstance(workload, Pipes):
+    if workload.isPipes:
         return _measurePipes(plan, workload, point, backend)
     port = _freePort()
     pinned = environment.pinning()
@@ -311,7 +333,7 @@ def _measureRound(
     return measured
 
 
-def _measurePipes(plan: Plan, pipes: Pipes, point: Point, backend: Model) -> Round:
+def _measurePipes(plan: Plan, pipes: Workload, point: Point, backend: Model) -> Round:
     pinned = environment.pinning()
     _, seconds = plan.window(pipes)
     arguments = (point.connections, point.active, seconds)
@@ -348,8 +370,8 @@ def _serverCommand(
     @param certificate: the descriptor that the server inherits, if it has TLS.
     """
     if backend.module is not None:
-        reference = importlib.import_module(backend.module)
-        return cast("list[str]", reference.command(port))
+        reference: _Reference = importlib.import_module(backend.module)
+        return reference.command(port)
     shared = [sys.executable, "-c", _SHARING, str(port), str(count)]
     if certificate is not None:
         endpoint = tlsEndpoint(inherited(certificate), port)
@@ -376,12 +398,9 @@ def _loadCommand(
     calls: bool,
 ) -> list[str]:
     if backend.load is not None:
-        load = importlib.import_module(backend.load)
+        load: _Load = importlib.import_module(backend.load)
         window = (plan.warmup, plan.seconds)
-        return cast(
-            "list[str]",
-            load.command(workload.kind, port, point.active, point.idle, *window),
-        )
+        return load.command(workload.kind, port, point.active, point.idle, *window)
     return [
         *(sys.executable, "-c", _IODEMO, "load"),
         f"{'tls' if workload.tls else 'tcp'}:127.0.0.1:{port}",
@@ -389,7 +408,7 @@ def _loadCommand(
         f"--seconds={plan.seconds}",
         f"--warmup={plan.warmup}",
         f"--watch={watched}",
-        *asked(workload, point).options(),
+        *workload.parametersAt(point).options(),
         *["--calls"] * calls,
         "--wait=30",
         "--json",

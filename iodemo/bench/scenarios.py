@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import shlex
 from dataclasses import dataclass, replace
-from typing import ClassVar
 
 from msgspec import structs
 
@@ -23,8 +22,8 @@ class Workload:
     """
     A twistd plugin, and the requests that the load sends it.
 
-    @ivar command: the plugin's name and arguments. C{{endpoint}} and C{{port}}
-        stand for where to listen.
+    @ivar command: the plugin's name and arguments, with C{{endpoint}} or C{{port}} in
+        the place of the address; empty if there is no plugin (L{PIPES}).
     @ivar kind: the load's exchange, as in C{iodemo load --kind}.
     @ivar payload: bytes of a request, where the kind leaves that open.
     @ivar churn: whether each request has a connection of its own.
@@ -40,32 +39,30 @@ class Workload:
     @property
     def service(self) -> str:
         """The service's name in results."""
-        return self.command[0].removeprefix("iodemo-")
+        return self.command[0].removeprefix("iodemo-") if self.command else self.kind
+
+    @property
+    def isPipes(self) -> bool:
+        """Whether there is no plugin, and so neither a server nor a load."""
+        return not self.command
+
+    def parametersAt(self, point: Point) -> Point:
+        """
+        A point with the parameters that the workload decides.
+        """
+        return structs.replace(
+            point, payload=self.payload, tls=self.tls, churn=self.churn
+        )
 
 
-@dataclass(frozen=True)
-class Pipes:
-    """
-    In the place of a plugin: pipes within one process, and the multiplexer of a backend
-    that finds those that are ready (L{iodemo.bench.multiplexer}).
+#: In the place of a plugin: pipes within one process, and the multiplexer of a backend
+#: that finds those that are ready (L{iodemo.bench.multiplexer}). The payload is the
+#: byte in a pipe that is ready.
+PIPES = Workload((), "pipes", payload=1)
 
-    @cvar command: empty, since there is no plugin.
-    @cvar kind: in results, in the place of the load's kind of exchange.
-    @cvar service: its name in results.
-    @cvar payload: bytes in a pipe that is ready.
-    @cvar churn: false: pipes are not made anew.
-    @cvar tls: false.
-    @cvar SHARE: a round's length, as a share of that of other scenarios. A quarter of a
-        second is some 70,000 operations of the quicker multiplexers.
-    """
-
-    command: ClassVar[tuple[str, ...]] = ()
-    kind: ClassVar[str] = "pipes"
-    service: ClassVar[str] = "pipes"
-    payload: ClassVar[int] = 1
-    churn: ClassVar[bool] = False
-    tls: ClassVar[bool] = False
-    SHARE: ClassVar[float] = 0.25
+#: The length of a round with pipes, as a share of that of other rounds. A quarter of a
+#: second is some 70,000 operations of the quicker multiplexers.
+PIPES_SHARE = 0.25
 
 
 class BadWorkload(ValueError):
@@ -87,7 +84,7 @@ def foreignWorkload(command: str, kind: str) -> Workload:
         exchangeOf(kind, 64, "localhost")
         if kind in OTHER_KINDS:
             raise BadWorkload(
-                f"no scenario asks a plugin for a {kind}: iodemo load does"
+                f"no scenario has the kind {kind} for a plugin: iodemo load has it"
             )
     except ValueError as error:
         raise BadWorkload(str(error)) from error
@@ -120,7 +117,7 @@ class Scenario:
 
     name: str
     question: str
-    workload: Workload | Pipes
+    workload: Workload
     points: tuple[Point, ...]
     quick: tuple[Point, ...]
 
@@ -194,7 +191,7 @@ SCENARIOS: tuple[Scenario, ...] = (
     Scenario(
         MULTIPLEXER,
         "What does the multiplexer alone cost?",
-        Pipes(),
+        PIPES,
         points=(
             *(Point(1, watched - 1) for watched in (10, 100, 1000, 10_000)),
             *(Point(100, watched - 100) for watched in (100, 1000, 10_000)),
@@ -210,7 +207,7 @@ SCENARIOS: tuple[Scenario, ...] = (
     ),
     Scenario(
         "churn",
-        "How many connections are accepted, asked once and closed in a second?",
+        "How many connections, each with one request, are made and closed in a second?",
         replace(ECHO, churn=True),
         # A backlog of 50, which is Twisted's, holds all of them.
         points=(Point(10), Point(50)),
@@ -225,7 +222,7 @@ SCENARIOS: tuple[Scenario, ...] = (
     ),
     Scenario(
         "handshakes",
-        "How many connections with TLS are made and asked once in a second?",
+        "How many connections with TLS, each with one request, are made in a second?",
         replace(ECHO, tls=True, churn=True),
         points=(Point(10),),
         quick=(),
@@ -268,9 +265,7 @@ def hosting(scenario: Scenario, plugin: Workload) -> Scenario | None:
     about an echo on plain TCP.
     """
     workload = scenario.workload
-    if not isinstance(workload, Workload) or workload.command != ECHO.command:
-        return None
-    if workload.tls:
+    if workload.command != ECHO.command or workload.tls:
         return None
     return replace(scenario, workload=replace(plugin, churn=workload.churn))
 
@@ -297,14 +292,5 @@ def placed(scenario: Scenario, point: Point) -> Placed:
     return {
         "scenario": scenario.name,
         "service": scenario.workload.service,
-        "parameters": asked(scenario.workload, point),
+        "parameters": scenario.workload.parametersAt(point),
     }
-
-
-def asked(workload: Workload | Pipes, point: Point) -> Point:
-    """
-    A point with the parameters that a workload decides.
-    """
-    return structs.replace(
-        point, payload=workload.payload, tls=workload.tls, churn=workload.churn
-    )

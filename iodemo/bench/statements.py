@@ -26,8 +26,8 @@ import msgspec
 from msgspec import structs
 
 from iodemo.bench.scenarios import (
+    PIPES,
     SCENARIOS,
-    Pipes,
     Scenario,
     UnknownScenario,
     findScenario,
@@ -46,7 +46,7 @@ _LARGEST_FILE = 1 << 20
 _DECIDED = ("payload", "tls", "churn")
 
 # The kinds of load that have no requests to be due.
-_WITHOUT_RATE = (*OTHER_KINDS, Pipes.kind)
+_WITHOUT_RATE = (*OTHER_KINDS, PIPES.kind)
 
 
 class StatementsError(Exception):

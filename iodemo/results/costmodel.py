@@ -121,7 +121,7 @@ def fit(cells: Iterable[Cell]) -> Fit:
             f"{point.idle:,} idle connections, which is left out",
         )
     if turning or not all(signs or ()):
-        unknown = "the points do not tell system calls from the rest"
+        unknown = "the points do not separate system calls from the rest"
         return _withoutCalls(there, unknown)
     return _judged(there, "abc")
 
