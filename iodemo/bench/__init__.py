@@ -7,10 +7,14 @@ Words besides those of L{iodemo.results}:
 
   - B{workload}: a twistd plugin, and the requests that the load sends it. The scenario
     C{multiplexer} has B{pipes} within one process in its place.
-  - B{plan}: what a comparison measures: scenarios, points, backends and rounds.
+  - B{plan}: the scenarios, points, backends and rounds of a comparison.
   - B{entrant}: a backend, or the control, at any point of a plan.
-  - B{refusal}: why an entrant is not measured at a point.
-  - B{capacity}: the throughput of a backend in a closed loop, of which a scenario may
-    ask a share.
-  - B{record}: what a comparison has measured so far, in memory and on disk.
+  - B{refusal}: the reason for which an entrant is not measured at a point.
+  - B{capacity}: the throughput of a backend in a closed loop. The rate of a point may
+    be a share of it.
+  - B{pace}: the factor between this machine and the one whose times are in
+    L{iodemo.bench.plan}.
+  - B{record}: the rounds and cells of a comparison so far, in memory and on disk.
+  - B{statement}: a sentence with one or more claims, from a file. It holds if they all
+    do.
 """

@@ -2,9 +2,9 @@
 """
 A throw-away certificate, for a server with TLS.
 
-Its key is never on a disk. A file in memory (memfd_create(2)) goes with the last
-process that has it open, however that ends, where a temporary file stays if the
-comparison is killed.
+Its key is never on a disk. It is in a file in memory (memfd_create(2)), which the
+kernel removes when no process has it open. A temporary file would stay if SIGKILL ended
+the comparison.
 """
 
 from __future__ import annotations
@@ -51,7 +51,9 @@ def makeCertificate() -> bytes:
 @contextmanager
 def certificateInMemory() -> Iterator[int]:
     """
-    A certificate in a file in memory, as a descriptor for a child to inherit.
+    A certificate in a file in memory.
+
+    @return: its descriptor, which a child can inherit.
     """
     descriptor = os.memfd_create("iodemo-certificate")
     try:
@@ -63,7 +65,7 @@ def certificateInMemory() -> Iterator[int]:
 
 def inherited(descriptor: int) -> Path:
     """
-    Where a process finds a file that it has inherited as this descriptor.
+    The path by which a process opens a file that it has inherited as a descriptor.
     """
     return Path(f"/proc/self/fd/{descriptor}")
 

@@ -1,6 +1,6 @@
 # -*- test-case-name: tests.test_bench -*-
 """
-The environment of a comparison, as it takes to repeat it.
+The environment of a comparison: the facts that are needed to repeat it.
 """
 
 from __future__ import annotations
@@ -50,8 +50,8 @@ def describe(command: str) -> Environment:
 
 def pinning() -> Pinning | None:
     """
-    The cores that server and load are pinned to: two different ones, or none at
-    all where there is only one.
+    The cores that server and load are pinned to. On a machine with one core nothing is
+    pinned.
     """
     if not hasattr(os, "sched_getaffinity"):
         return None
@@ -61,7 +61,8 @@ def pinning() -> Pinning | None:
 
 class Steal:
     """
-    The share of CPU time that the hypervisor took for others since this was made.
+    The share of CPU time that the hypervisor took for other machines since this object
+    was made.
     """
 
     def __init__(self) -> None:

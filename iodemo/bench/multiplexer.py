@@ -3,25 +3,27 @@
 The cost of a multiplexer alone: within one process it finds the readable pipes.
 This is a program of its own, without reactor or network.
 
-Facts. This is the test that multiplexers have been compared by since 2000: of N
-descriptors one, or a few, are ready at every call, each as often as any other
-(Kegel's Poller_bench; libevent's bench; Kerrisk, The Linux Programming Interface,
-table 63-9). On Linux a pipe that is opened for both reading and writing takes one
-descriptor. A poll that must not wait leaves out the wait queues, which is most of its
-work, so it has to be one that may. It leaves them out too from the first ready
-descriptor on, so it costs less when more are ready.
+Facts. Multiplexers have been compared by this test since 2000: of N descriptors one, or
+a few, are ready at every call, and each is ready as often as any other (Kegel's
+Poller_bench; libevent's bench; Kerrisk, The Linux Programming Interface, table 63-9).
+On Linux a pipe that is opened for both reading and writing has one descriptor. Most of
+the work of C{poll} and C{select} is to enter the process into the wait queue of each
+descriptor. A call with a timeout of 0 does not do that, so it would measure too little.
+Nor does a call after it has found the first ready descriptor: it costs less when more
+are ready.
 
-Decisions. An operation is what Kegel timed: a byte is written into each of the chosen
+Decisions. An operation is that of Kegel: a byte is written into each of the chosen
 pipes, the multiplexer is called until it has reported all of them, and each is read
 when it is reported. Within the operation, the time in the multiplexer is counted
-separately. Writing is part of the operation because a write wakes epoll and io_uring,
-where poll and select search for the byte. Choosing the pipes and checking the result
-are not. Every pipe is found once before anything is timed, and every byte differs from
-the one before. With one descriptor a pipe, select can take part up to a thousand pipes.
+separately. Writing is part of the operation because epoll and io_uring do their work in
+the write, by which they are woken, and poll and select do it in the call. Choosing the
+pipes and checking the result are not part of it. Every pipe is found once before the
+measurement, and every byte differs from the one before. Since each pipe has one
+descriptor, select can watch up to a thousand of them.
 
-Costs. Some 0.1 microseconds of each time are the clock's, and of the whole some 1.8
-are the write and the read, from Python. The time of C{proactor} and C{uring} includes
-the call of an owner for each descriptor that is ready.
+Costs. The clock adds some 0.1 microseconds to each time. The write and the read, from
+Python, take some 1.8 microseconds of an operation. The time of C{proactor} and C{uring}
+includes the call of an owner for each descriptor that is ready.
 """
 
 from __future__ import annotations
@@ -47,11 +49,11 @@ if TYPE_CHECKING:
 
 _LETTERS = [bytes((number,)) for number in range(256)]
 
-# How many are found at once before anything is timed: one by one, ten thousand would
-# take poll longer than the measurement.
+# The number of pipes that are found at a time before the measurement. One by one, poll
+# would need longer for ten thousand pipes than for the measurement.
 _BATCH = 100
 
-# Results a ring has room for, as by default under the reactor.
+# The size of the ring's completion queue: the default of the reactor.
 _RESULTS = 16384
 
 
@@ -62,10 +64,11 @@ class WrongFind(Exception):
 @dataclass(frozen=True)
 class Multiplexer:
     """
-    One that watches some descriptors for input.
+    A multiplexer that watches some descriptors for input.
 
-    @ivar wait: wait until one of them, or more, are ready.
-    @ivar ready: the descriptors that an answer of C{wait} names.
+    @ivar wait: the function that waits until one of them, or more, are ready.
+    @ivar ready: the function that makes a list of descriptors from the result of
+        C{wait}.
     """
 
     wait: Callable[[], Any]
@@ -116,7 +119,7 @@ def _proactor(descriptors: list[int]) -> Multiplexer:
 def _uring(descriptors: list[int]) -> Multiplexer:
     from iodemo.completion.ring import RingQueue
 
-    # Nothing is received here: one buffer is the least it takes.
+    # The ring receives nothing here, so one buffer is enough.
     return _queued(RingQueue(1, 4096, _RESULTS), descriptors)
 
 
@@ -151,7 +154,7 @@ MULTIPLEXERS: dict[str, Callable[[list[int]], Multiplexer]] = {
 @contextmanager
 def opened(count: int) -> Iterator[list[int]]:
     """
-    So many pipes, each of one descriptor, non-blocking.
+    Open pipes, each of one descriptor, non-blocking.
     """
     pipes: list[int] = []
     try:
@@ -173,12 +176,12 @@ def measure(
     multiplexer: Multiplexer, pipes: list[int], active: int, seconds: float
 ) -> Round:
     """
-    Verify, then measure for C{seconds}, and for one operation at the least.
+    Verify a multiplexer, then measure it for C{seconds}, but at least one operation.
 
-    @param pipes: what the multiplexer watches.
-    @param active: how many of them are ready at a time.
+    @param pipes: the pipes that it watches.
+    @param active: the number of pipes that are ready at a time.
     @return: the round, in which a request is one operation.
-    @raise WrongFind: if the multiplexer is not to be believed.
+    @raise WrongFind: if the multiplexer reports wrong pipes.
     """
     letters = cycle(_LETTERS)
     for first in range(0, len(pipes), _BATCH):
@@ -197,7 +200,8 @@ def measure(
 
 def _choices(pipes: list[int], active: int) -> Iterator[list[int]]:
     """
-    So many pipes at a time, dealt from a deck that is shuffled again and again.
+    Choose C{active} pipes again and again. They are taken from a shuffled list; when
+    too few are left, it is shuffled anew.
     """
     deck = pipes.copy()
     while True:
@@ -212,7 +216,7 @@ def _operation(
     """
     Write into some pipes, find them, and read.
 
-    @return: the nanoseconds all of it took, and those of them in the multiplexer.
+    @return: the nanoseconds of the operation, and of those the ones in the multiplexer.
     """
     wait, ready, write, read = multiplexer.wait, multiplexer.ready, os.write, os.read
     clock = perf_counter_ns

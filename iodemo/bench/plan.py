@@ -2,18 +2,18 @@
 """
 The plan of a comparison, and how long it takes.
 
-Facts. A short round is mostly not measuring: two interpreters start, answers are
-verified, connections are made and each is served once, and all that is closed
-again. Making and closing is the larger part where there are thousands of
-connections: a process or a thread is made for each, or a server looks at all there
-are whenever a few more come, which is quadratic in their number.
+Facts. Most of a short round is not the measured window. Two interpreters start, the
+load verifies answers, makes the connections, sends one request on each, and closes them
+at the end. With thousands of connections, making and closing them takes the longest:
+some servers make a process or a thread for each. Others look at every connection
+whenever a few more have come, so the time grows with the square of their number.
 
-Decision. The times below, in seconds, were measured on one machine that did nothing
-else. All of them are CPU time, and another machine's are proportional to its time for
-one of them, which is quickly measured: L{STARTING}.
+Decision. The times below, in seconds, were measured on one idle machine. All of them
+are CPU time. On another machine each is multiplied by the same factor, L{pace
+<iodemo.bench.runner.pace>}, which is the ratio of its time for L{STARTING}.
 
-Costs. A machine that is busy with something else takes longer than the estimate. A
-backend of another project counts as one on epoll.
+Costs. A machine that is busy with other programs takes longer than the estimate. The
+estimate for a backend of another project is that of a server on epoll.
 """
 
 from __future__ import annotations
@@ -76,8 +76,7 @@ _PIPE = 2e-5
 
 class Entrant(NamedTuple):
     """
-    One of those measured at every point: a backend or, for the noise, the baseline a
-    second time.
+    A backend or, for the noise, the baseline a second time.
     """
 
     backend: Model
@@ -99,10 +98,10 @@ class Plan:
     @ivar seconds: length of a round's measured window.
     @ivar warmup: seconds of load before it.
     @ivar controlled: whether the baseline is measured a second time, against itself.
-    @ivar claims: if there are any, a backend is measured only at points where one of
-        them is about it.
-    @ivar realtime: whether servers and loads run before all else on the machine, under
-        C{SCHED_FIFO}.
+    @ivar claims: if there are any, a backend is measured only at the points of the
+        claims that name it.
+    @ivar realtime: whether servers and loads run under C{SCHED_FIFO}, before all other
+        programs of the machine.
     """
 
     scenarios: tuple[tuple[Scenario, tuple[Point, ...]], ...]
@@ -152,7 +151,7 @@ class Plan:
         }
 
     def points(self) -> Iterator[tuple[Scenario, Point]]:
-        """Every point of every scenario that there is a backend for."""
+        """Every point of every scenario, if some backend is measured there."""
         for scenario, points in self.scenarios:
             for point in points:
                 if self.entrantsFor(scenario.workload, point):
@@ -164,8 +163,8 @@ class Plan:
 
     def measured(self) -> dict[tuple[Workload, Point], Scenario]:
         """
-        Every workload at every point, and the scenario it is measured for: the first of
-        those that share it.
+        Every workload at every point, and the first scenario that has both. Other
+        scenarios that have them take its cells.
         """
         found: dict[tuple[Workload, Point], Scenario] = {}
         for scenario, point in self.points():
@@ -239,8 +238,8 @@ class Plan:
 
     def capacity(self, workload: Workload, point: Point) -> Placed | None:
         """
-        Where it is measured, before a point, what each backend answers in a closed loop
-        of as many connections; C{None} if it is not.
+        The place where the capacity for a point is measured: before it, in a closed
+        loop of as many connections. C{None} if there is none.
         """
         for scenario, other in self.points():
             if (scenario.workload, other) == (workload, point):
@@ -252,10 +251,10 @@ class Plan:
 
     def estimate(self, pace: float = 1.0, done: Done | None = None) -> float:
         """
-        About how many seconds the whole comparison takes, or the rest of one.
+        Estimate the seconds that the comparison takes, or the rest of it.
 
-        @param pace: of this machine, against the one that the estimate is from.
-        @param done: what need not be measured any more.
+        @param pace: the factor between this machine and the one of the estimate.
+        @param done: the part that is measured already.
         """
         return sum(
             self.cellSeconds(workload, point, entrant.backend, pace)
@@ -272,13 +271,13 @@ class Plan:
         pace: float = 1.0,
     ) -> float:
         """
-        About how long one backend takes at one point.
+        Estimate the seconds that one backend takes at one point.
         """
         if self.refusal(backend, workload, point) is not None:
             return 0.0
         limit = backend.connectionLimit
         if limit is not None and limit < point.connections:
-            # It breaks, in its first round, before anything is timed.
+            # Its first round fails at the limit, before the window.
             return _unmeasured(workload, Point(limit), backend, pace)
         counting = 0.0
         if not workload.isPipes:
@@ -296,14 +295,14 @@ class Plan:
         pace: float = 1.0,
     ) -> float:
         """
-        About how long one round takes.
+        Estimate the seconds that one round takes.
         """
         unmeasured = _unmeasured(workload, point, backend, pace)
         return unmeasured + sum(self.window(workload))
 
     def window(self, workload: Workload) -> tuple[float, float]:
         """
-        How long a round warms up, and is measured, in seconds.
+        @return: the warm-up and the measured window of a round, in seconds.
         """
         if workload.isPipes:
             # Verifying them is warming up.
@@ -321,7 +320,7 @@ def descriptors() -> float:
 
 def servers(point: Point) -> int:
     """
-    How many processes it takes to serve so many connections.
+    The number of server processes that the connections of a point need.
     """
     budget = descriptors() - SERVER_DESCRIPTORS
     if point.connections <= budget:
@@ -346,7 +345,7 @@ def _cannotShare(backend: Model, workload: Workload) -> str | None:
 
 def _unmeasured(workload: Workload, point: Point, backend: Model, pace: float) -> float:
     """
-    Starting, making so many connections, verifying, and ending it all.
+    Estimate the seconds of a round before and after its window.
     """
     connections = point.connections
     if workload.isPipes:

@@ -4,8 +4,8 @@ The rounds and cells of a comparison so far: in memory, in its journal and in it
 and how an interrupted comparison goes on.
 
 A round is in the journal (L{iodemo.results.journal}) when it ends, so that after an
-interruption the rounds of the unfinished point are not measured twice. They are
-interleaved as they would have been: the rounds of before, then all the others.
+interruption the rounds of the unfinished point are not measured twice. A comparison
+that goes on has the rounds from before the interruption first, then the others.
 """
 
 from __future__ import annotations
@@ -43,7 +43,9 @@ class CannotGoOn(Exception):
 
 class Record:
     """
-    @ivar results: all of it, as it is in the file.
+    The record of one comparison.
+
+    @ivar results: all of it, as in the file.
     """
 
     def __init__(
@@ -53,8 +55,8 @@ class Record:
         Begin a record, or go on with one.
 
         @param path: of the file.
-        @param command: the command line, for the record.
-        @param earlier: what was interrupted, as L{check} lets it through.
+        @param command: the command line, for the results.
+        @param earlier: an interrupted run that L{check} has accepted.
         @raise OSError: if C{path} cannot be written, here and later.
         """
         self._path = path
@@ -232,7 +234,8 @@ def _known(
     plan: Plan, earlier: Results
 ) -> Iterator[tuple[Where, Entrant, Cell | None, list[Round]]]:
     """
-    The cell, or the rounds, that an interrupted run has of each entrant at each place.
+    For each place and entrant that an interrupted run has measured: the cell or, if it
+    is not finished, its rounds.
     """
     places = {placeOf(place) for place in plan.places()}
     entrants = {(each.backend.name, each.control): each for each in plan.entrants()}

@@ -2,12 +2,12 @@
 """
 Runs a comparison: which rounds, and in which order.
 
-At each point of each scenario every backend is measured in several rounds. A
-round is a fresh server and a fresh load, pinned to different cores; the order
-of backends is shuffled anew for every round, so that a machine that slows down,
-slows down all of them. A round that fails, fails its cell: a backend that
-sometimes answers wrongly has no throughput. Every round is on disk when it ends, and
-an interrupted comparison goes on from there.
+At each point of each scenario every backend is measured in several rounds. A round is a
+fresh server and a fresh load, pinned to different cores. The first rounds of all
+backends are measured, then the second ones, and so on, each time in a random order: a
+machine that becomes slower does so for all backends. If a round fails, its cell fails:
+a backend that sometimes answers wrongly has no throughput. Every round is on disk when
+it ends, and an interrupted comparison goes on from there.
 """
 
 from __future__ import annotations
@@ -53,7 +53,7 @@ _SHARING = (
 )
 _IODEMO = _RUN.format(name="iodemo") + "from iodemo.cli.main import run; run()"
 
-# How a reason begins that may have to do with the number of connections.
+# The beginnings of reasons that the number of connections may explain.
 _LOST = (
     "the server closed connection",
     "the server dropped connection",
@@ -93,13 +93,13 @@ class ComparisonObserver:
         """A round of one backend is about to run."""
 
     def roundsEnded(self, seconds: float) -> None:
-        """Rounds that were estimated at C{seconds} are over."""
+        """Rounds have ended. C{seconds} was the estimate for them."""
 
     def cellEnded(self, cell: Cell) -> None:
         """A cell has its result, good or bad."""
 
     def controlEnded(self, cell: Cell) -> None:
-        """So has the second measurement of the baseline."""
+        """The cell of the control has its result, good or bad."""
 
 
 class RoundFailed(Exception):
@@ -117,10 +117,10 @@ def compare(
     Run a comparison.
 
     @param path: of the results file, which is readable at every moment.
-    @param command: the command line, for the record.
-    @param earlier: an interrupted run to go on with, as
-        L{iodemo.bench.record.check} lets it through.
-    @return: what was measured; incomplete if at the first point nothing was.
+    @param command: the command line, for the results.
+    @param earlier: an interrupted run to go on with, which
+        L{iodemo.bench.record.check} has accepted.
+    @return: the results; incomplete if no backend could be measured at the first point.
     @raise OSError: if C{path} cannot be written.
     """
     kept = Record(plan, path, command, earlier)
@@ -162,8 +162,8 @@ def _measure(plan: Plan, observer: ComparisonObserver, kept: Record) -> None:
                 else:
                     observer.cellEnded(cell)
         if not any(cell["status"] == "ok" for cell in kept.results["cells"]):
-            # A service that no backend could serve at the first point, where the load
-            # asks the least, will not be better at the others.
+            # The load of the first point is the smallest: if no backend could serve it,
+            # none can serve the others.
             return
     kept.end()
 
@@ -231,8 +231,8 @@ def _due(
     plan: Plan, scenario: Scenario, point: Point, kept: Record
 ) -> dict[Entrant, float]:
     """
-    The rate for each entrant where a point asks for a share of its capacity, without
-    the entrants of unknown capacity.
+    At a point with a share of the capacity: the rate of each entrant whose capacity is
+    known.
     """
     capacity = plan.capacity(scenario.workload, point)
     if point.share is None or capacity is None:
@@ -246,7 +246,7 @@ def _due(
 
 def _explained(reason: str, backend: Model, point: Point) -> str:
     """
-    A failure, with the limit of the model where that explains it.
+    The reason of a failure, with the limit of the model if that explains it.
     """
     connections = point.connections + SERVER_DESCRIPTORS
     if backend.connectionLimit is None or connections < backend.connectionLimit:
@@ -258,10 +258,9 @@ def _explained(reason: str, backend: Model, point: Point) -> str:
 
 def pace() -> float:
     """
-    How long this machine takes for what L{Plan.estimate} has taken from another: the
-    CPU time to start a server's program, at best of three times, against that of the
-    other. CPU time, as what else runs at this moment may not do so any more at the
-    next.
+    The factor between this machine and the one whose times L{Plan.estimate} has: the
+    ratio of their CPU times for starting a server's program, here the least of three.
+    It is CPU time because other programs may run now and not during the comparison.
     """
     pinned = environment.pinning()
     took = []
@@ -285,9 +284,9 @@ def _measureRound(
     calls: bool,
 ) -> Round:
     """
-    One fresh server, or one fresh program with pipes, measured once.
+    Measure one fresh server, or one fresh program with pipes, once.
 
-    @param calls: whether its system calls are counted, after that.
+    @param calls: whether its system calls are counted afterwards.
     @raise RoundFailed: if it has no number.
     """
     if workload.isPipes:
@@ -353,7 +352,8 @@ def _measurePipes(plan: Plan, pipes: Workload, point: Point, backend: Model) -> 
 
 def _prioritize(plan: Plan, child: Child) -> None:
     """
-    Let a process, and what it starts, run before all else, if that is the plan.
+    If the plan is in real time, let a process and its children run before all other
+    programs.
 
     @raise PermissionError: if this process may not.
     """
@@ -417,8 +417,8 @@ def _loadCommand(
 
 def _freePort() -> int:
     """
-    A free port below those that the kernel gives to clients: one of the load's own
-    connections must not take it before the server does.
+    A free port below the range from which the kernel takes ports of clients: otherwise
+    a connection of the load could take it before the server does.
 
     A server with a ring that was killed, as at the end of a round that failed, listens
     on for some milliseconds, until the kernel has taken the ring apart. Its port is not
@@ -443,9 +443,9 @@ def _ending(name: str, child: Child) -> str:
 
 def _incomplete(measured: Round) -> str | None:
     """
-    Why a round is refused although its load has a number: in a comparison a server has
-    to answer every request that was sent, and to hold the connections whose cost is
-    measured.
+    The reason for which a round fails although its load has a number; C{None} if it is
+    good. In a comparison a server must answer every request that was sent, and keep the
+    connections whose cost is measured.
     """
     sent = measured.get("unanswered", 0) - measured.get("unsent", 0)
     if sent:

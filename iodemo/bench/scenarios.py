@@ -107,12 +107,12 @@ def foreignWorkload(command: str, kind: str) -> Workload:
 class Scenario:
     """
     @ivar name: as in C{--scenarios}.
-    @ivar question: what it answers.
-    @ivar workload: what is hosted, and which requests the load sends.
-    @ivar points: where it is measured.
-    @ivar quick: where a quick comparison measures it instead: at fewer points, without
-        those that take most of the time. A quick comparison leaves out a scenario that
-        has none or, if the scenario is named, measures it at the first of its points.
+    @ivar question: the question that it answers.
+    @ivar workload: the plugin, and the requests that the load sends.
+    @ivar points: the points at which it is measured.
+    @ivar quick: the points of a quick comparison: fewer, without those that take the
+        longest. A quick comparison leaves out a scenario without quick points; if the
+        command line names it, it is measured at the first of its C{points}.
     """
 
     name: str

@@ -258,7 +258,7 @@ def _measure(plan: Plan, output: Path | None, required: Requirements) -> None:
         )
         raise
     except Exception as error:
-        # Of whatever kind: what was measured is on disk, and must not seem lost.
+        # After any error the user learns that the finished rounds are on disk.
         raise click.ClickException(f"{_failure(error)}\n{left()}") from error
     if not isMeasured:
         raise click.ClickException(
@@ -269,7 +269,7 @@ def _measure(plan: Plan, output: Path | None, required: Requirements) -> None:
 
 def _program() -> list[str]:
     """
-    How this program was started, as the shell that started it would find it again.
+    The words by which a shell starts this program again.
     """
     name = "iodemo"
     started = sys.argv[0]
@@ -280,7 +280,8 @@ def _program() -> list[str]:
 
 def _inShell(path: str) -> str:
     """
-    A program as a shell finds it: by its name, if that leads to it, or by its path.
+    The word by which a shell finds a program: its name, if it is in a directory of
+    PATH, otherwise its path.
     """
     whole = os.path.abspath(path)
     if not os.path.samefile(whole, path):
@@ -297,8 +298,8 @@ def _inShell(path: str) -> str:
 
 def _failure(error: Exception) -> str:
     """
-    Why a comparison ended before its time, in a line. An unforeseen error is
-    printed with its traceback, on standard error, so that it can be reported.
+    The reason for which a comparison ended early, in a line. The traceback of an
+    unforeseen error is printed on standard error, so that a user can report it.
     """
     if isinstance(error, click.ClickException):
         return error.message
@@ -343,7 +344,8 @@ def _renamed(path: Path) -> Path:
 
 def _left(path: Path | None, directory: Path, again: list[str]) -> str:
     """
-    The parts of a run that ended before its time, and how to go on with it, as text.
+    The message after an interruption or an error: the number of finished cells, and
+    the command that goes on.
 
     @param path: of its results, if it has any.
     @param again: the command that goes on with it.
@@ -369,7 +371,7 @@ def _left(path: Path | None, directory: Path, again: list[str]) -> str:
 
 def _cells(run: Results) -> int:
     """
-    How many cells of a run have ended, with the second ones of the baseline.
+    The number of finished cells of a run, controls included.
     """
     return len(run["cells"]) + len(run.get("controls", []))
 
@@ -396,10 +398,10 @@ def _newDirectory() -> Path:
 @contextmanager
 def _alone(console: Console) -> Iterator[None]:
     """
-    Wait until no other comparison runs: two at once would measure each other.
+    Wait until no other comparison runs: two at once would disturb each other.
 
-    The lock is on a file that every run of this installation has, and goes with
-    its process.
+    The lock is on a file that every comparison of this installation opens. The end of
+    the process releases it.
     """
     with open(models.__file__, "rb") as lock:
         try:
@@ -412,11 +414,12 @@ def _alone(console: Console) -> Iterator[None]:
 
 class _Effort(NamedTuple):
     """
-    How much is measured, unless options say more closely.
+    The defaults of C{--quick}, of C{--full}, or of neither.
 
-    @ivar seconds: length of a round, after as many seconds of C{warmup}.
-    @ivar quick: whether only at the quick points of scenarios.
-    @ivar full: whether also what has none.
+    @ivar seconds: length of the measured window of a round.
+    @ivar warmup: seconds of load before it.
+    @ivar quick: whether scenarios are measured at their quick points only.
+    @ivar full: whether scenarios without quick points are measured, too.
     """
 
     rounds: int
@@ -427,7 +430,7 @@ class _Effort(NamedTuple):
 
     def points(self, scenario: Scenario, named: bool) -> tuple[Point, ...]:
         """
-        Where a scenario is measured.
+        The points at which a scenario is measured.
 
         @param named: whether the command line names it.
         """
@@ -538,7 +541,7 @@ def _planOf(
     seconds: float | None,
 ) -> Plan:
     """
-    The plan that measures what statements are about.
+    The plan that measures the points and backends of statements.
     """
     from iodemo.bench.plan import Plan
 
@@ -570,8 +573,8 @@ def _checkAvailable(chosen: Iterable[models.Model]) -> None:
 
 def _usual(quick: bool, plugin: str | None) -> tuple[models.Model, ...]:
     """
-    The backends of a comparison that names none: all that can host its service, but in
-    a hurry one reference will do.
+    The backends of a comparison without C{--backends}: all that can host its service;
+    with C{--quick}, of the references only one.
     """
     return tuple(
         model

@@ -1,8 +1,9 @@
 # -*- test-case-name: tests.test_references -*-
 """
-Echo servers without Twisted, to compare reactors with. They do the same as
+References: echo servers without Twisted, to compare reactors with. They do the same as
 C{iodemo-echo}, and nothing else.
 
-Each is a module with a function C{command} that returns the command to start it. A
-module that cannot work on this machine raises C{ImportError} when it is imported.
+Each reference is a module with a function C{command}, which returns the command that
+starts the server. The import of a module raises C{ImportError} if its server cannot run
+on this machine.
 """

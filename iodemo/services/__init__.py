@@ -6,6 +6,12 @@ the way in which errors are reported.
 
 A service depends on no particular reactor: it uses only the interfaces of
 C{twisted.internet.interfaces}.
+
+Glossary:
+
+  - I{room}, I{member}: in C{iodemo-chat}, all connected clients, and one of them.
+  - I{chunk}: in C{iodemo-stream}, the bytes that are written at a time.
+  - I{turn}: the chunks that one connection writes before the reactor serves the others.
 """
 
 from __future__ import annotations
