@@ -844,27 +844,27 @@ class GoOnTests(CompareTestCase):
             self.assertEqual(len(observer.began), 12 - rounds)
             self.assertEqual(os.listdir(self.path.parent), [self.path.name])
 
-    def test_everyCellIsTold(self) -> None:
+    def test_everyCellEnds(self) -> None:
         """
         An interrupted comparison has reported all its cells to the observer, also the
         finished ones of the point at which it was interrupted.
         """
-        told: list[Cell] = []
+        ended: list[Cell] = []
 
         class Telling(Stopping):
             def cellEnded(self, cell: Cell) -> None:
-                told.append(cell)
+                ended.append(cell)
 
             def controlEnded(self, cell: Cell) -> None:
-                told.append(cell)
+                ended.append(cell)
 
         # Three first rounds, then two second rounds: two cells are finished.
         observer = Telling(5)
         arguments = (self.plan(), self.path, "iodemo compare", observer)
         self.assertRaises(Stopped, runner.compare, *arguments)
         run = file.read(self.path)
-        self.assertEqual(told, [*run["cells"], *run["controls"]])
-        self.assertEqual(len(told), 2)
+        self.assertEqual(ended, [*run["cells"], *run["controls"]])
+        self.assertEqual(len(ended), 2)
 
     def test_pipes(self) -> None:
         """

@@ -90,7 +90,7 @@ class Options(usage.Options):
 
 
 def makeService(options: Options) -> service.Service:
-    """See L{twisted.application.service.IServiceMaker}."""
+    """See C{IServiceMaker}."""
     from twisted.internet import reactor
 
     Faulty.fault = options["fault"]
