@@ -31,7 +31,7 @@ APART_NOTE = (
 class DiffTable:
     """
     A table for each point that both runs have, and sentences about the cells that only
-    one of them has. It can be printed on a L{Console} of any width.
+    one of them has. It can be printed on a C{Console} of any width.
     """
 
     def __init__(self, old: Results, new: Results, found: Difference) -> None:

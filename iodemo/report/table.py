@@ -51,7 +51,7 @@ Lines = list[str]
 
 def comparisonTable(results: Results) -> ComparisonTable:
     """
-    The tables of a whole run, for a L{Console} of any width.
+    The tables of a whole run, for a C{Console} of any width.
     """
     return ComparisonTable(results)
 
