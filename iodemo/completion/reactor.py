@@ -15,9 +15,15 @@ import socket
 from typing import Any
 
 from twisted.internet.error import UnsupportedAddressFamily
-from twisted.internet.interfaces import IReadDescriptor, IWriteDescriptor
+from twisted.internet.interfaces import (
+    IReactorFDSet,
+    IReadDescriptor,
+    IWriteDescriptor,
+)
+from twisted.internet.posixbase import PosixReactorBase
 from twisted.logger import Logger
 from twisted.python import context, log
+from zope.interface import implementer
 
 from iodemo.completion.interfaces import ICompletionQueue, QueueRefused
 from iodemo.completion.tcp import (
@@ -33,17 +39,18 @@ from iodemo.reactors.polling import ReadinessReactor
 _INTERNET = (socket.AF_INET, socket.AF_INET6)
 
 
-class CompletionReactor(ReadinessReactor):
+@implementer(IReactorFDSet)
+class CompletionMixin(PosixReactorBase):
     """
-    A reactor on any completion queue.
+    The part of a reactor on any completion queue that does not depend on its loop:
+    connections are transports on the queue. The next base class watches everything
+    else, for example a port.
 
     @ivar queue: the queue.
     @ivar streams: the connections that have a receive or a send in the queue.
     @ivar unsent: the connections that have written data and not sent it. The list
         object never changes.
-    @ivar _watches: the owners of polls, by descriptor.
-    @ivar _sending: whether L{runUntilCurrent} is sending what was written.
-    @ivar _refusal: the error that ended the queue.
+    @ivar _sending: whether L{sendUnsent} is sending what was written.
     @cvar serverTransport: the class of connections that a L{Port} accepts.
     @cvar clientTransport: the class of connections that a L{Connector} makes.
     @cvar unixServerTransport: likewise for L{UNIXPort}.
@@ -57,39 +64,20 @@ class CompletionReactor(ReadinessReactor):
 
     _log = Logger()
 
-    def __init__(self, queue: ICompletionQueue) -> None:
+    def __init__(self, queue: ICompletionQueue, *args: Any) -> None:
+        """
+        @param args: for the next base class.
+        """
         self.queue = queue
         self.streams: set[StreamMixin] = set()
         self.unsent: list[StreamMixin] = []
-        self._watches: dict[int, _Watch] = {}
         self._sending = False
-        self._refusal: QueueRefused | None = None
-        super().__init__()
+        super().__init__(*args)
 
-    # The loop
-
-    def mainLoop(self) -> None:
+    def sendUnsent(self) -> None:
         """
-        Run until stopped. Twisted's loop does that: it calls L{runUntilCurrent} and
-        L{doIteration} in turn.
-
-        A log message begins with the log prefix of the owner whose callback is running.
-        One context serves all callbacks; Twisted's reactors make one for each event.
+        Send what connections have written.
         """
-        logged = {**context.get(log.ILogContext)}
-        ours = {log.ILogContext: _LogContext(logged, self.queue)}
-        context.call(ours, super().mainLoop)
-        if self._refusal is not None:
-            refusal, self._refusal = self._refusal, None
-            raise refusal
-
-    def runUntilCurrent(self) -> None:
-        """
-        Run delayed calls that are due, and send what was written.
-        """
-        super().runUntilCurrent()
-        if not self.unsent:
-            return
         if self._sending or self.queue.current is not None:
             # A callback has called iterate(). A sendNow may have been short, and that
             # is not dispatched yet: it comes first.
@@ -122,32 +110,6 @@ class CompletionReactor(ReadinessReactor):
             stream.failed(False)
         except BaseException:
             log.err()
-
-    def doIteration(self, delay: float | None) -> None:
-        """
-        Wait for results, and call their owners.
-        """
-        # mainLoop passes False for no time at all. It decides on that before
-        # runUntilCurrent, where a callback may stop the reactor.
-        soon = self.unsent or self._justStopped or delay is False
-        try:
-            self.queue.wait(0 if soon else delay)
-        except QueueRefused as refusal:
-            # Twisted's main loop would log it and call this again, without end.
-            self.refused(refusal)
-            self._refusal = refusal
-            self.crash()
-
-    def installWaker(self) -> None:
-        """
-        Install nothing, since the queue has C{wake}.
-        """
-
-    def wakeUp(self) -> None:
-        """
-        See C{ReactorBase.wakeUp}.
-        """
-        self.queue.wake()
 
     def refused(self, refusal: QueueRefused) -> None:
         """
@@ -203,24 +165,6 @@ class CompletionReactor(ReadinessReactor):
         """See C{IReactorFDSet.getWriters}."""
         streams = [each for each in {*self.streams, *self.unsent} if each.writing]
         return [*super().getWriters(), *streams]
-
-    def watch(self, descriptor: int, mask: int) -> None:
-        """See L{ReadinessReactor.watch}."""
-        watched = self._watches.pop(descriptor, None)
-        if watched is not None:
-            self.queue.cancel(watched.operation)
-        if mask:
-            self._watches[descriptor] = _Watch(self, descriptor, mask)
-
-    def polled(self, descriptor: int, result: int) -> None:
-        """
-        Handle a descriptor that is ready.
-
-        @param result: as of L{ICompletionQueue.poll}.
-        """
-        if result < 0:
-            del self._watches[descriptor]
-        self.serve(descriptor, select.POLLNVAL if result < 0 else result)
 
     # IReactorTCP
 
@@ -300,6 +244,91 @@ class CompletionReactor(ReadinessReactor):
         raise UnsupportedAddressFamily(addressFamily)
 
 
+class CompletionReactor(CompletionMixin, ReadinessReactor):
+    """
+    A reactor on any completion queue, with Twisted's own loop.
+
+    @ivar _watches: the owners of polls, by descriptor.
+    @ivar _refusal: the error that ended the queue.
+    """
+
+    def __init__(self, queue: ICompletionQueue) -> None:
+        self._watches: dict[int, _Watch] = {}
+        self._refusal: QueueRefused | None = None
+        super().__init__(queue)
+
+    # The loop
+
+    def mainLoop(self) -> None:
+        """
+        Run until stopped. Twisted's loop does that: it calls L{runUntilCurrent} and
+        L{doIteration} in turn.
+
+        A log message begins with the log prefix of the owner whose callback is running.
+        One context serves all callbacks; Twisted's reactors make one for each event.
+        """
+        logged = {**context.get(log.ILogContext)}
+        ours = {log.ILogContext: LogContext(logged, self.queue)}
+        context.call(ours, super().mainLoop)
+        if self._refusal is not None:
+            refusal, self._refusal = self._refusal, None
+            raise refusal
+
+    def runUntilCurrent(self) -> None:
+        """
+        Run delayed calls that are due, and send what was written.
+        """
+        super().runUntilCurrent()
+        if self.unsent:
+            self.sendUnsent()
+
+    def doIteration(self, delay: float | None) -> None:
+        """
+        Wait for results, and call their owners.
+        """
+        # mainLoop passes False for no time at all. It decides on that before
+        # runUntilCurrent, where a callback may stop the reactor.
+        soon = self.unsent or self._justStopped or delay is False
+        try:
+            self.queue.wait(0 if soon else delay)
+        except QueueRefused as refusal:
+            # Twisted's main loop would log it and call this again, without end.
+            self.refused(refusal)
+            self._refusal = refusal
+            self.crash()
+
+    def installWaker(self) -> None:
+        """
+        Install nothing, since the queue has C{wake}.
+        """
+
+    def wakeUp(self) -> None:
+        """
+        See L{ReactorBase.wakeUp}.
+        """
+        self.queue.wake()
+
+    # Everything but connections
+
+    def watch(self, descriptor: int, mask: int) -> None:
+        """See L{ReadinessReactor.watch}."""
+        watched = self._watches.pop(descriptor, None)
+        if watched is not None:
+            self.queue.cancel(watched.operation)
+        if mask:
+            self._watches[descriptor] = _Watch(self, descriptor, mask)
+
+    def polled(self, descriptor: int, result: int) -> None:
+        """
+        Handle a descriptor that is ready.
+
+        @param result: as of L{ICompletionQueue.poll}.
+        """
+        if result < 0:
+            del self._watches[descriptor]
+        self.serve(descriptor, select.POLLNVAL if result < 0 else result)
+
+
 class _Watch:
     """
     The owner of a poll, because Twisted's readers and writers have no method for it.
@@ -319,7 +348,7 @@ class _Watch:
         self.reactor.polled(self.descriptor, result)
 
 
-class _LogContext(dict[str, Any]):
+class LogContext(dict[str, Any]):
     """
     A log context whose C{system} is the log prefix of the owner whose callback is
     running.

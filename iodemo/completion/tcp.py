@@ -47,7 +47,7 @@ from twisted.python import log
 from iodemo.completion.interfaces import MOST_PIECES
 
 if TYPE_CHECKING:
-    from iodemo.completion.reactor import CompletionReactor
+    from iodemo.completion.reactor import CompletionMixin
 
 #: How many bytes are joined into one piece at most.
 _JOINED = 32 * 1024
@@ -73,7 +73,7 @@ class StreamMixin(tcp.Connection):
         transport of Twisted's calls it again if it resumes.
     """
 
-    reactor: CompletionReactor
+    reactor: CompletionMixin
     reading = False
     writing = False
     descriptor = -1
@@ -377,7 +377,7 @@ class ServerMixin(StreamMixin):
         client: Any,
         server: Any,
         sessionno: int,
-        reactor: CompletionReactor,
+        reactor: CompletionMixin,
     ) -> None:
         self.reactor = reactor
         self.descriptor = sock.fileno()
@@ -400,7 +400,7 @@ class ClientMixin(StreamMixin):
     _connecting: int | None = None
 
     def _finishInit(
-        self, whenDone: Any, skt: Any, error: Any, reactor: CompletionReactor
+        self, whenDone: Any, skt: Any, error: Any, reactor: CompletionMixin
     ) -> None:
         self.reactor = reactor
         if skt is not None:
@@ -450,7 +450,7 @@ class Connector(tcp.Connector):
     The factory of L{Client}s.
     """
 
-    reactor: CompletionReactor
+    reactor: CompletionMixin
 
     def _makeTransport(self) -> Client:
         made: Client = self.reactor.clientTransport(
@@ -467,7 +467,7 @@ class PortMixin(tcp.Port):
     @ivar _retrying: the delayed call that resumes accepting.
     """
 
-    reactor: CompletionReactor
+    reactor: CompletionMixin
     _retrying: IDelayedCall | None = None
 
     def doRead(self) -> None:

@@ -29,7 +29,7 @@ from twisted.internet.interfaces import IDelayedCall
 from iodemo.completion.tcp import ClientMixin, PortMixin, ServerMixin, StreamMixin
 
 if TYPE_CHECKING:
-    from iodemo.completion.reactor import CompletionReactor
+    from iodemo.completion.reactor import CompletionMixin
 
     _Stream = StreamMixin
     _Client = ClientMixin
@@ -167,7 +167,7 @@ class UNIXConnector(unix.Connector):
     The factory of L{UNIXClient}s.
     """
 
-    reactor: CompletionReactor
+    reactor: CompletionMixin
 
     def _makeTransport(self) -> UNIXClient:  # type: ignore[override]
         made: UNIXClient = self.reactor.unixClientTransport(

@@ -65,6 +65,22 @@ def setting(name: str, default: int) -> int:
     )
 
 
+def makeQueue() -> RingQueue:
+    """
+    A queue of the size that the environment variables set. Its ring is made later, in
+    the thread that waits.
+
+    @raise ImportError: as L{setting} does.
+    """
+    buffers = setting("IODEMO_URING_BUFFERS", 256)
+    return RingQueue(
+        buffers,
+        setting("IODEMO_URING_BUFFER_KIB", 32) * 1024,
+        # The CQEs of all buffers must fit.
+        max(setting("IODEMO_URING_RESULTS", 16384), 2 * buffers),
+    )
+
+
 class Server(RingStream, StreamServer):
     """
     A connection that was accepted.
@@ -102,9 +118,9 @@ class UNIXClient(UNIXClientMixin, RingStream, ClientMixin, unix.Client):
     """
 
 
-class UringReactor(CompletionReactor):
+class UringMixin:
     """
-    A reactor on io_uring's completions.
+    The transports of a reactor on io_uring's completions.
     """
 
     serverTransport = Server
@@ -112,14 +128,14 @@ class UringReactor(CompletionReactor):
     unixServerTransport = UNIXServer
     unixClientTransport = UNIXClient
 
+
+class UringReactor(UringMixin, CompletionReactor):
+    """
+    A reactor on io_uring's completions.
+    """
+
     def __init__(self) -> None:
-        buffers = setting("IODEMO_URING_BUFFERS", 256)
-        self.ring = RingQueue(
-            buffers,
-            setting("IODEMO_URING_BUFFER_KIB", 32) * 1024,
-            # The CQEs of all buffers must fit.
-            max(setting("IODEMO_URING_RESULTS", 16384), 2 * buffers),
-        )
+        self.ring = makeQueue()
         super().__init__(self.ring)
 
     def startRunning(self, *args: Any, **kwargs: Any) -> None:
