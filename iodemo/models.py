@@ -286,6 +286,24 @@ MODELS: tuple[Model, ...] = (
         "call submits many operations and collects many results.",
     ),
     Model(
+        "proactor-asyncio",
+        "Proactor, emulated",
+        blocking=False,
+        synchronous=True,
+        kernelCalls=("read", "write", "epoll_wait"),
+        description="Twisted's asyncio reactor, with the connections of proactor: one "
+        "wait for them and for what asyncio watches.",
+    ),
+    Model(
+        "uring-asyncio",
+        "Proactor",
+        blocking=False,
+        synchronous=False,
+        kernelCalls=("io_uring_enter",),
+        description="Twisted's asyncio reactor, with the connections of uring: one "
+        "io_uring_enter for them and for what asyncio watches.",
+    ),
+    Model(
         "iocp",
         "Proactor",
         blocking=False,

@@ -7,6 +7,8 @@ C{iodemo.completion.ring} passes operations to the kernel (io_uring), and
 L{iodemo.completion.emulated} waits for readiness and performs them itself.
 L{iodemo.completion.tcp} and L{iodemo.completion.unix} have Twisted's transports on
 either queue, and L{iodemo.completion.reactor} has the reactor.
+L{iodemo.completion.eventloop} has an event loop of asyncio on either queue, and the
+reactor that runs on it.
 
 Here is the event loop. It is Twisted's C{mainLoop}, with the parts of the package that
 it reaches::
@@ -26,6 +28,7 @@ Each word has one meaning in this package:
   - I{Result}: a number, as the kernel returns it: a count of bytes, 0 or C{-errno}.
   - I{To dispatch}: to call an owner with a result.
   - I{Wait}: one call of the queue's C{wait}. It dispatches all results there are.
+  - I{Turn}: one wait of an event loop, and the calls that the loop makes after it.
   - I{To pause}: to stop reading, as a protocol does with C{pauseProducing}. I{Paused
     input} is data that the queue had received before that, and has to deliver later.
   - I{Short}: of a send, less than all of its data.

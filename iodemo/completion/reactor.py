@@ -78,6 +78,8 @@ class CompletionMixin(PosixReactorBase):
         """
         Send what connections have written.
         """
+        if not self.unsent:
+            return
         if self._sending or self.queue.current is not None:
             # A callback has called iterate(). A sendNow may have been short, and that
             # is not dispatched yet: it comes first.
@@ -279,8 +281,7 @@ class CompletionReactor(CompletionMixin, ReadinessReactor):
         Run delayed calls that are due, and send what was written.
         """
         super().runUntilCurrent()
-        if self.unsent:
-            self.sendUnsent()
+        self.sendUnsent()
 
     def doIteration(self, delay: float | None) -> None:
         """

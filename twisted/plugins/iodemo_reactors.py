@@ -21,3 +21,13 @@ proactor = Reactor(
     "Completions made from readiness (iodemo).",
 )
 uring = Reactor("uring", "iodemo.reactors.uring", "Completions by io_uring (iodemo).")
+proactorAsyncio = Reactor(
+    "proactor-asyncio",
+    "iodemo.reactors.proactorasyncio",
+    "asyncio reactor on completions made from readiness (iodemo).",
+)
+uringAsyncio = Reactor(
+    "uring-asyncio",
+    "iodemo.reactors.uringasyncio",
+    "asyncio reactor on io_uring (iodemo).",
+)
