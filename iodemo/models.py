@@ -385,7 +385,7 @@ def find(name: str) -> Model:
             blocking=False,
             synchronous=True,
             kernelCalls=(),
-            description="A reactor from another project.",
+            description="A reactor without a row in this table.",
         )
     names = ", ".join(model.name for model in available())
     raise UnknownBackend(

@@ -45,6 +45,18 @@ def backends(asJson: bool) -> None:
             Text("yes", style="green") if reason is None else Text(reason),
         )
     Console().print(table)
+    for choice, names in _CHOICES.items():
+        runs = (name for name in names if models.find(name).unavailable() is None)
+        click.echo(
+            f"--reactor={choice} takes {next(runs, 'a reactor of Twisted')} here"
+        )
+
+
+#: The reactors that choose among others, in this order.
+_CHOICES = {
+    "auto": ("uring", "proactor"),
+    "auto-asyncio": ("uring-asyncio", "proactor-asyncio"),
+}
 
 
 def _backendRecord(model: models.Model) -> dict[str, Any]:

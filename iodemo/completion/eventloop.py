@@ -69,7 +69,6 @@ from typing_extensions import Self
 
 from iodemo.completion.interfaces import ICompletionQueue, QueueRefused
 from iodemo.completion.reactor import CompletionMixin, LogContext
-from iodemo.completion.tcp import StreamMixin
 
 _selectors: weakref.WeakSet[QueueSelector] = weakref.WeakSet()
 
@@ -79,8 +78,7 @@ class QueueSelector(selectors.BaseSelector):
     A selector that waits by a completion queue.
 
     @ivar queue: the queue.
-    @ivar unsent: the connections that have written data and not sent it: a list of the
-        reactor, if there is one.
+    @ivar reactor: the reactor whose connections are on the queue, if there is one.
     @ivar last: what each C{select} returns as the last, though it may not be ready.
     @ivar _registered: the selector that has what is registered.
     @ivar _polling: the queue's poll of that selector.
@@ -90,13 +88,11 @@ class QueueSelector(selectors.BaseSelector):
     """
 
     def __init__(self, queue: ICompletionQueue) -> None:
-        self.queue = queue
-        self.unsent: list[StreamMixin] | None = None
+        self.reactor: CompletionMixin | None = None
         self.last: list[tuple[selectors.SelectorKey, int]] = []
         self._registered = selectors.DefaultSelector()
         self._isReady = False
-        self.forked = False
-        self._polling = self._poll()
+        self._useQueue(queue)
         _selectors.add(self)
 
     def register(
@@ -131,12 +127,13 @@ class QueueSelector(selectors.BaseSelector):
 
         @raise QueueRefused: as L{ICompletionQueue.wait} does. It ends the loop.
         """
-        if self.unsent or (timeout is not None and timeout < 0):
+        if timeout is not None and timeout < 0:
+            timeout = 0
+        if self.reactor is not None and self.reactor.unsent:
             timeout = 0
         if self.forked:
-            self.forked = False
             self.queue.cancel(self._polling)
-            self._polling = self._poll()
+            self._useQueue(self.queue)
         self.queue.wait(timeout)
         if not self._isReady:
             return self.last.copy()
@@ -148,14 +145,26 @@ class QueueSelector(selectors.BaseSelector):
         self.queue.cancel(self._polling)
         self._registered.close()
 
+    def changeQueue(self, queue: ICompletionQueue) -> None:
+        """
+        Use another queue from now on, and have the reactor do so, too. See
+        L{CompletionMixin.changeQueue}.
+        """
+        self.queue.cancel(self._polling)
+        self._useQueue(queue)
+        if self.reactor is not None:
+            self.reactor.changeQueue(queue)
+
     def polled(self, result: int) -> None:
         """
         Called by the queue when something registered is ready.
         """
         self._isReady = True
 
-    def _poll(self) -> int:
-        return self.queue.poll(self, self._registered.fileno(), select.POLLIN)
+    def _useQueue(self, queue: ICompletionQueue) -> None:
+        self.queue = queue
+        self.forked = False
+        self._polling = queue.poll(self, self._registered.fileno(), select.POLLIN)
 
 
 class QueueEventLoop(asyncio.SelectorEventLoop):
@@ -174,9 +183,9 @@ class QueueEventLoop(asyncio.SelectorEventLoop):
         Make the queue, too. It may be refused, and the finalizer of asyncio's loops
         would fail if C{__init__} was.
         """
-        queue = cls.makeQueue()
+        selector = cls.makeSelector()
         loop = super().__new__(cls)
-        loop.selector = QueueSelector(queue)
+        loop.selector = selector
         return loop
 
     def __init__(self) -> None:
@@ -184,9 +193,9 @@ class QueueEventLoop(asyncio.SelectorEventLoop):
         super().__init__(self.selector)
 
     @staticmethod
-    def makeQueue() -> ICompletionQueue:
+    def makeSelector() -> QueueSelector:
         """
-        Make the queue.
+        Make the selector, and its queue.
         """
         raise NotImplementedError
 
@@ -197,7 +206,7 @@ class QueueEventLoop(asyncio.SelectorEventLoop):
         """
         self.add_reader(self._turn, reactor.turnEnds)
         self.selector.last = [(self.selector.get_key(self._turn), selectors.EVENT_READ)]
-        self.selector.unsent = reactor.unsent
+        self.selector.reactor = reactor
 
     def run_forever(self) -> None:
         """
@@ -205,7 +214,7 @@ class QueueEventLoop(asyncio.SelectorEventLoop):
         owner whose callback is running.
         """
         logged = {**context.get(log.ILogContext)}
-        ours = {log.ILogContext: LogContext(logged, self.selector.queue)}
+        ours = {log.ILogContext: LogContext(logged, self.selector)}
         context.call(ours, super().run_forever)
 
     def close(self) -> None:

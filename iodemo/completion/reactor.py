@@ -74,6 +74,8 @@ class CompletionMixin(PosixReactorBase):
         self._sending = False
         super().__init__(*args)
 
+    # The queue
+
     def sendUnsent(self) -> None:
         """
         Send what connections have written.
@@ -118,6 +120,19 @@ class CompletionMixin(PosixReactorBase):
         Log why this reactor ends. An exception of C{run} is not in a daemon's log.
         """
         self._log.critical("the reactor ends: {refusal}", refusal=refusal)
+
+    def changeQueue(self, queue: ICompletionQueue) -> None:
+        """
+        Use another queue from now on. No connect and no send may be under way, so this
+        is for a reactor that has not begun to wait. Its receives and polls are added to
+        the new queue.
+        """
+        reading = [stream for stream in self.streams if stream.reading]
+        for stream in reading:
+            stream.stopReading()
+        self.queue = queue
+        for stream in reading:
+            stream.startReading()
 
     # IReactorFDSet
 
@@ -270,7 +285,7 @@ class CompletionReactor(CompletionMixin, ReadinessReactor):
         One context serves all callbacks; Twisted's reactors make one for each event.
         """
         logged = {**context.get(log.ILogContext)}
-        ours = {log.ILogContext: LogContext(logged, self.queue)}
+        ours = {log.ILogContext: LogContext(logged, self)}
         context.call(ours, super().mainLoop)
         if self._refusal is not None:
             refusal, self._refusal = self._refusal, None
@@ -311,6 +326,12 @@ class CompletionReactor(CompletionMixin, ReadinessReactor):
 
     # Everything but connections
 
+    def changeQueue(self, queue: ICompletionQueue) -> None:
+        """See L{CompletionMixin.changeQueue}."""
+        super().changeQueue(queue)
+        for watched in self._watches.values():
+            watched.poll()
+
     def watch(self, descriptor: int, mask: int) -> None:
         """See L{ReadinessReactor.watch}."""
         watched = self._watches.pop(descriptor, None)
@@ -335,12 +356,19 @@ class _Watch:
     The owner of a poll, because Twisted's readers and writers have no method for it.
     """
 
-    __slots__ = ("descriptor", "operation", "reactor")
+    __slots__ = ("descriptor", "mask", "operation", "reactor")
 
     def __init__(self, reactor: CompletionReactor, descriptor: int, mask: int) -> None:
         self.reactor = reactor
         self.descriptor = descriptor
-        self.operation = reactor.queue.poll(self, descriptor, mask)
+        self.mask = mask
+        self.poll()
+
+    def poll(self) -> None:
+        """
+        Add the poll to the reactor's queue.
+        """
+        self.operation = self.reactor.queue.poll(self, self.descriptor, self.mask)
 
     def polled(self, result: int) -> None:
         """
@@ -353,16 +381,18 @@ class LogContext(dict[str, Any]):
     """
     A log context whose C{system} is the log prefix of the owner whose callback is
     running.
+
+    @ivar _user: the reactor or selector that uses the queue. It may change its queue.
     """
 
-    def __init__(self, context: dict[str, Any], queue: ICompletionQueue) -> None:
+    def __init__(self, context: dict[str, Any], user: Any) -> None:
         super().__init__(context)
-        self._queue = queue
+        self._user = user
 
     def __getitem__(self, key: str) -> Any:
         if key != "system":
             return super().__getitem__(key)
-        prefix = getattr(self._queue.current, "logPrefix", None)
+        prefix = getattr(self._user.queue.current, "logPrefix", None)
         if prefix is None:
             return super().__getitem__(key)
         try:

@@ -1642,6 +1642,8 @@ cdef class RingQueue:
         try:
             self.mapRings(&params)
             self.registerBuffers()
+            # A seccomp filter may refuse this call alone. It must not fail later.
+            self.enter(0, 0, 0)
         except BaseException:
             self.closeRing()
             raise
@@ -1907,7 +1909,7 @@ cdef class RingStream:
     """
     The part of a transport that runs for every exchange, compiled. It is the first base
     class of a transport; the other bases are written in Python, and this class calls
-    them in every case but the most frequent one.
+    them in every case but the most frequent one, and in every case on another queue.
 
     The attributes are described in L{iodemo.completion.tcp.StreamMixin} and in
     Twisted's transports.
@@ -1979,9 +1981,10 @@ cdef class RingStream:
 
     def sendWritten(self):
         """See L{StreamMixin.sendWritten}."""
-        cdef RingQueue queue
+        queue = self.reactor.queue
         if (
-            self._tempDataLen == 0
+            not isinstance(queue, RingQueue)
+            or self._tempDataLen == 0
             or len(self._tempDataBuffer) != 1
             or type(self._tempDataBuffer[0]) is not bytes
             or (
@@ -1996,8 +1999,7 @@ cdef class RingStream:
         ):
             super(RingStream, self).sendWritten()
             return
-        queue = self.reactor.queue
         data = self._tempDataBuffer.pop()
         self._tempDataLen = 0
         self.writing = False
-        queue.issueSendNow(self, self.descriptor, data)
+        (<RingQueue>queue).issueSendNow(self, self.descriptor, data)

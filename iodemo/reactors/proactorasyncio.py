@@ -12,7 +12,11 @@ from __future__ import annotations
 import asyncio
 
 from iodemo.completion.emulated import ReadinessQueue
-from iodemo.completion.eventloop import AsyncioCompletionReactor, QueueEventLoop
+from iodemo.completion.eventloop import (
+    AsyncioCompletionReactor,
+    QueueEventLoop,
+    QueueSelector,
+)
 
 
 class ProactorEventLoop(QueueEventLoop):
@@ -20,7 +24,10 @@ class ProactorEventLoop(QueueEventLoop):
     An event loop of asyncio on completions made from readiness.
     """
 
-    makeQueue = staticmethod(ReadinessQueue)
+    @staticmethod
+    def makeSelector() -> QueueSelector:
+        """See L{QueueEventLoop.makeSelector}."""
+        return QueueSelector(ReadinessQueue())
 
 
 class ProactorAsyncioReactor(AsyncioCompletionReactor):

@@ -17,7 +17,6 @@ Environment variables bound its memory, each a power of two:
 from __future__ import annotations
 
 import os
-from typing import Any
 
 from twisted.internet import unix
 from twisted.internet.main import installReactor
@@ -138,14 +137,14 @@ class UringReactor(UringMixin, CompletionReactor):
         self.ring = makeQueue()
         super().__init__(self.ring)
 
-    def startRunning(self, *args: Any, **kwargs: Any) -> None:
+    def startRunning(self, installSignalHandlers: bool = True) -> None:
         """
         See C{ReactorBase.startRunning}.
 
         The ring is made here: in the thread that will run the reactor, and after the
         process has changed its user. A refusal ends the program.
         """
-        super().startRunning(*args, **kwargs)
+        super().startRunning(installSignalHandlers)
         try:
             self.ring.open()
         except QueueRefused as refusal:

@@ -18,7 +18,11 @@ from __future__ import annotations
 
 import asyncio
 
-from iodemo.completion.eventloop import AsyncioCompletionReactor, QueueEventLoop
+from iodemo.completion.eventloop import (
+    AsyncioCompletionReactor,
+    QueueEventLoop,
+    QueueSelector,
+)
 from iodemo.reactors.uring import UringMixin, makeQueue
 
 
@@ -27,7 +31,10 @@ class UringEventLoop(QueueEventLoop):
     An event loop of asyncio on io_uring.
     """
 
-    makeQueue = staticmethod(makeQueue)
+    @staticmethod
+    def makeSelector() -> QueueSelector:
+        """See L{QueueEventLoop.makeSelector}."""
+        return QueueSelector(makeQueue())
 
 
 class UringAsyncioReactor(UringMixin, AsyncioCompletionReactor):

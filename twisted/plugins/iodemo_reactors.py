@@ -31,3 +31,11 @@ uringAsyncio = Reactor(
     "iodemo.reactors.uringasyncio",
     "asyncio reactor on io_uring (iodemo).",
 )
+auto = Reactor(
+    "auto", "iodemo.reactors.auto", "uring, else proactor, else Twisted's (iodemo)."
+)
+autoAsyncio = Reactor(
+    "auto-asyncio",
+    "iodemo.reactors.autoasyncio",
+    "uring-asyncio, else proactor-asyncio, else asyncio (iodemo).",
+)
