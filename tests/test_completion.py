@@ -157,6 +157,19 @@ class QueueTestsMixin:
         for _ in range(5):
             self.queue.wait(0)
 
+    def test_statistics(self) -> None:
+        """
+        The statistics count operations until they end.
+        """
+        ours, _ = self.pair()
+        operation = self.queue.receive(Owner(), ours.fileno())
+        self.assertEqual(self.queue.statistics()["operations"], 1)
+        self.queue.wait(0)
+        self.assertEqual(self.queue.statistics()["operations"], 1)
+        self.queue.cancel(operation)
+        self.queue.wait(0)
+        self.assertEqual(self.queue.statistics()["operations"], 0)
+
     def test_interface(self) -> None:
         """
         It is a completion queue.
@@ -869,6 +882,9 @@ class RingQueueTests(QueueTestsMixin, SynchronousTestCase):
             conversations.append((owner, data))
         self.until(lambda: all(owner.data == data for owner, data in conversations))
         self.assertIn(queue.buffersOut, (0, None))
+        said = cast("dict[str, int]", queue.statistics())
+        self.assertEqual(said["buffers"], 2)
+        self.assertTrue(said["starvations"], said)
 
     def test_starvedCancelled(self) -> None:
         """
@@ -932,6 +948,9 @@ class RingQueueTests(QueueTestsMixin, SynchronousTestCase):
             queue.cancel(operation)
         self.drainResults()
         self.assertEqual(queue.inFlight, 0)
+        said = cast("dict[str, int]", queue.statistics())
+        self.assertTrue(said["completionEntries"] >= 2048, said)
+        self.assertTrue(said["overflows"], said)
 
     def test_fork(self) -> None:
         """

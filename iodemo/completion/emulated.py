@@ -197,6 +197,10 @@ class ReadinessQueue:
             self._woken = True
             os.write(self._wakePipe[1], b"\0")
 
+    def statistics(self) -> dict[str, int | None]:
+        """See L{ICompletionQueue.statistics}."""
+        return {"operations": len(self._operations), "watched": len(self._watched)}
+
     # Operations
 
     def _begin(self, operation: _Operation, events: int) -> int:

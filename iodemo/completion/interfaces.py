@@ -110,3 +110,11 @@ class ICompletionQueue(Interface):
         End the wait that is in progress. If there is none, the next one returns at
         once. This method alone may be called in any thread, and from a signal handler.
         """
+
+    def statistics() -> dict[str, int | None]:
+        """
+        Count. C{operations} is the number of operations that have not ended; each queue
+        has other numbers, too.
+
+        @return: the numbers, by name. A number is L{None} if the kernel cannot tell it.
+        """

@@ -11,6 +11,7 @@ example a port, is Twisted's own code, and waits by the queue's C{poll}.
 from __future__ import annotations
 
 import select
+import signal
 import socket
 from typing import Any
 
@@ -73,6 +74,40 @@ class CompletionMixin(PosixReactorBase):
         self.unsent: list[StreamMixin] = []
         self._sending = False
         super().__init__(*args)
+
+    # Statistics
+
+    def startRunning(self, installSignalHandlers: bool = True) -> None:
+        """
+        See L{ReactorBase.startRunning}. From now on SIGUSR2 logs the statistics, unless
+        the program has another use for this signal.
+        """
+        super().startRunning(installSignalHandlers)
+        if installSignalHandlers and (
+            signal.getsignal(signal.SIGUSR2) is signal.SIG_DFL
+        ):
+            signal.signal(
+                signal.SIGUSR2,
+                lambda number, frame: self.callFromThread(self.logStatistics),
+            )
+
+    def statistics(self) -> dict[str, int | None]:
+        """
+        Count: C{connections} is the number of connections that receive or send. The
+        other numbers are those of L{ICompletionQueue.statistics}.
+
+        @return: the numbers, by name.
+        """
+        return {"connections": len(self.streams), **self.queue.statistics()}
+
+    def logStatistics(self) -> None:
+        """
+        Write the statistics into the log, in one line.
+        """
+        numbers = " ".join(f"{name}={it}" for name, it in self.statistics().items())
+        self._log.info(
+            "{queue}: {numbers}", queue=type(self.queue).__name__, numbers=numbers
+        )
 
     # The queue
 

@@ -504,6 +504,7 @@ cdef class RingQueue:
     cdef Cqe *cqes
     cdef uint32_t cqEntriesWanted
     cdef uint32_t cqesCounted  # the CQEs before this are counted in OpSlot.unreaped
+    cdef uint64_t overflows  # how often the overflow list had CQEs after a wait
 
     # The buffer ring, and the memory of the buffers. Only this process writes the
     # buffer ring; the kernel reads it.
@@ -514,6 +515,7 @@ cdef class RingQueue:
     cdef uint32_t bufferBytes
     cdef uint16_t bufRingTail
     cdef object starved  # operations, in the order in which they starved
+    cdef uint64_t starvations  # how often a receive has starved
     cdef list toRearm  # receives that ended and are to be submitted again
     cdef object bulk  # receives in bulk mode
 
@@ -686,6 +688,7 @@ cdef class RingQueue:
         while changes == self.ringChanges and (
             left or self.isOverflowing() or self.hasUnreapedSends(sendNowCount)
         ):
+            self.overflows += self.isOverflowing()
             left = self.enter(0, 0, left)
             self.reapCqes()
         if changes != self.ringChanges:
@@ -705,6 +708,29 @@ cdef class RingQueue:
         if not self.wakeWritten:
             self.wakeWritten = True
             os.eventfd_write(self.wakeFd, 1)
+
+    def statistics(self):
+        """
+        See L{ICompletionQueue.statistics}. The numbers of the ring are:
+
+          - C{buffers}, C{buffersOut}: how many buffers there are, and how many are not
+            in the buffer ring. Between two waits none should be out.
+          - C{completionEntries}: the size of the completion queue; 0 without a ring.
+          - C{overflows}: how often results did not fit into it after a wait.
+          - C{parked}: how many descriptors epoll watches.
+          - C{starved}, C{starvations}: how many receives wait for a buffer, and how
+            often one has.
+        """
+        return {
+            "buffers": self.bufferCount,
+            "buffersOut": self.buffersOut if self.ringFd >= 0 else 0,
+            "completionEntries": self.cqMask + 1 if self.ringFd >= 0 else 0,
+            "operations": self.slotsInUse,
+            "overflows": self.overflows,
+            "parked": len(self.epollParked),
+            "starvations": self.starvations,
+            "starved": len(self.starved),
+        }
 
     # For tests
 
@@ -1145,6 +1171,7 @@ cdef class RingQueue:
                 return self.scheduleReceive(slot, operation)
             if result == -ENOBUFS and not cancelled:
                 slot.state = STARVED
+                self.starvations += 1
                 self.starved.append(operation)
                 return 0
             if result == 0 and not cancelled:
