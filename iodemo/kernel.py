@@ -17,6 +17,7 @@ import errno
 import os
 import platform
 import re
+import resource
 import signal
 from pathlib import Path
 
@@ -66,7 +67,8 @@ def ioUringRefusal(root: Path = SYSTEM) -> str | None:
 
     It sets up a ring, makes each of its three system calls once, and closes the ring.
     The answer is about this process: for another user, or in a container, it may be
-    different.
+    different. If there is a seccomp filter, a child process tries first, since a filter
+    may kill the process.
 
     @return: the reason and what to change; C{None} if io_uring can be used.
     """
@@ -74,6 +76,8 @@ def ioUringRefusal(root: Path = SYSTEM) -> str | None:
         return f"io_uring is part of Linux, and this is {platform.system() or UNKNOWN}"
     if platform.machine().startswith(_OTHER_NUMBERS):
         return f"io_uring has never been tried on {platform.machine()}"
+    if _isFiltered(root) and _isKilled():
+        return _KILLED
     refused = _tryRing()
     if refused is not None:
         return _explain(*refused, root)
@@ -85,6 +89,29 @@ def ioUringRefusal(root: Path = SYSTEM) -> str | None:
             f"needs {dotted(URING_FLOOR)} or later"
         )
     return None
+
+
+def _isFiltered(root: Path) -> bool:
+    """
+    Whether this process has a seccomp filter.
+    """
+    status = readText(root, "proc/self/status") or ""
+    seccomp = re.search(r"^Seccomp:\s*(\d+)$", status, re.MULTILINE)
+    return seccomp is not None and seccomp[1] == _SECCOMP_FILTER
+
+
+def _isKilled() -> bool:
+    """
+    Whether a seccomp filter kills a process that makes a system call of io_uring.
+    """
+    child = os.fork()
+    if not child:
+        try:
+            resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+            _tryRing()
+        finally:
+            os._exit(0)
+    return os.WTERMSIG(os.waitpid(child, 0)[1]) == signal.SIGSYS
 
 
 def _tryRing() -> tuple[str, int] | None:
@@ -160,10 +187,8 @@ def _explain(call: str, code: int, root: Path) -> str:
                 "group in kernel.io_uring_group; as root, sysctl -w "
                 "kernel.io_uring_disabled=0, or put this user in that group"
             )
-        status = readText(root, "proc/self/status") or ""
-        seccomp = re.search(r"^Seccomp:\s*(\d+)$", status, re.MULTILINE)
         cause = "a seccomp filter or a security module refuses it"
-        if seccomp and seccomp[1] == _SECCOMP_FILTER:
+        if _isFiltered(root):
             cause = "a seccomp filter refuses it, as containers have"
         return f"{failure}: {cause}; {_ALLOW_IN_CONTAINER}"
     if code == errno.EACCES:
@@ -187,6 +212,10 @@ def _explain(call: str, code: int, root: Path) -> str:
     return f"{failure}: {os.strerror(code)}"
 
 
+_KILLED = (
+    "a seccomp filter kills a process that uses io_uring; in a systemd unit, add @aio "
+    "to SystemCallFilter, or refuse system calls by SystemCallErrorNumber=EPERM"
+)
 _ALLOW_IN_CONTAINER = (
     "start a container with --security-opt seccomp=unconfined, or with a profile "
     "that allows io_uring_setup, io_uring_enter and io_uring_register"

@@ -27,6 +27,17 @@ def refusing(call: int, error: int, above: int = 0) -> str:
 
     @param above: the call fails only if its first argument is larger than this.
     """
+    return _filtering(call, 0x00050000 | error, above)
+
+
+def killing(call: int) -> str:
+    """
+    Program text that makes a system call end the process from there on.
+    """
+    return _filtering(call, 0x80000000)
+
+
+def _filtering(call: int, action: int, above: int = 0) -> str:
     return f"""
 import ctypes, struct, sys
 program = b"".join(struct.pack("=HBBI", *instruction) for instruction in (
@@ -34,7 +45,7 @@ program = b"".join(struct.pack("=HBBI", *instruction) for instruction in (
     (0x15, 0, 3, {call}),                     # if it is this one,
     (0x20, 0, 0, 16 + 4 * (sys.byteorder == "big")),  # load its first argument,
     (0x25, 0, 1, {above}),                    # and if that is above,
-    (0x06, 0, 0, 0x00050000 | {error}),       # fail;
+    (0x06, 0, 0, {action}),                   # act;
     (0x06, 0, 0, 0x7FFF0000),                 # else allow
 ))
 memory = ctypes.create_string_buffer(program, len(program))

@@ -25,7 +25,7 @@ from iodemo.models import find
 
 from .children import TIMEOUT, exchange, makeDirectory
 from .conformance.hosting import eventually
-from .refusing import ENTER, REGISTER, SETUP, TWISTD, refusing
+from .refusing import CALLS, ENTER, REGISTER, SETUP, TWISTD, killing, refusing
 
 #: The lines of a log that name the chosen reactor.
 CHOICE = re.compile(r"auto chose the reactor (.*)")
@@ -133,6 +133,15 @@ class InstallTests(AutoTestCase):
             said = self.choose(refusing(call, error))
             self.assertIn(f"{self.classes[0]} ReadinessQueue\n", said)
             self.assertChose(said, 1, reason, "; ")
+
+    def test_killed(self) -> None:
+        """
+        Where a filter kills a process that makes the system call, as systemd's does,
+        the program goes on with C{proactor}.
+        """
+        for call in CALLS:
+            said = self.choose(killing(call))
+            self.assertChose(said, 1, "add @aio to SystemCallFilter")
 
     def test_notCompiled(self) -> None:
         """
