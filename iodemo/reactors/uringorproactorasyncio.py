@@ -1,11 +1,12 @@
 # -*- test-case-name: tests.test_auto -*-
 """
 Twisted's asyncio reactor on io_uring, or on completions made from readiness if the
-kernel refuses the ring when the event loop runs. L{iodemo.reactors.autoasyncio}
-installs it where the kernel allows io_uring at that time.
+kernel refuses the ring. L{iodemo.reactors.autoasyncio} installs it where the kernel
+allows io_uring at that time.
 
-L{iodemo.reactors.uringorproactor} has the decisions. The ring is made by the first turn
-of the loop, before any call of the loop runs.
+L{iodemo.reactors.uringorproactor} has the decisions. Without the reactor, or if the
+loop runs before the reactor starts, the ring is made by the first turn of the loop,
+before any call of the loop runs.
 """
 
 from __future__ import annotations
@@ -36,16 +37,24 @@ class UringOrProactorSelector(QueueSelector):
         self, timeout: float | None = None
     ) -> list[tuple[selectors.SelectorKey, int]]:
         """See L{QueueSelector.select}."""
+        self.choose()
+        return super().select(timeout)
+
+    def choose(self) -> None:
+        """
+        Change to the ring, if the kernel makes it; once.
+        """
         queue = self._choice.make(self.queue)
         if queue is not None:
             self.changeQueue(queue)
-        return super().select(timeout)
 
 
 class UringOrProactorEventLoop(QueueEventLoop):
     """
     An event loop of asyncio on the first queue that the kernel does not refuse.
     """
+
+    selector: UringOrProactorSelector
 
     makeSelector = staticmethod(UringOrProactorSelector)
 
@@ -56,6 +65,12 @@ class UringOrProactorAsyncioReactor(UringMixin, AsyncioCompletionReactor):
     """
 
     loopClass = UringOrProactorEventLoop
+    _asyncioEventloop: UringOrProactorEventLoop
+
+    def startRunning(self, installSignalHandlers: bool = True) -> None:
+        """See L{ReactorBase.startRunning}."""
+        self._asyncioEventloop.selector.choose()
+        super().startRunning(installSignalHandlers)
 
 
 def install(eventloop: asyncio.AbstractEventLoop | None = None) -> None:
