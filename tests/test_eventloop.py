@@ -16,7 +16,7 @@ from unittest import mock
 
 from .children import TIMEOUT
 from .conformance.stamping import BackendTestCase, stampedFor
-from .test_uring import CALLS, TWISTD, refusing
+from .refusing import CALLS, TWISTD, refusing
 
 _NAMES = ("proactor-asyncio", "uring-asyncio")
 

@@ -98,32 +98,32 @@ class QueueSelector(selectors.BaseSelector):
     def register(
         self, fileobj: Any, events: int, data: Any = None
     ) -> selectors.SelectorKey:
-        """See L{selectors.BaseSelector.register}."""
+        """See C{selectors.BaseSelector.register}."""
         return self._registered.register(fileobj, events, data)
 
     def unregister(self, fileobj: Any) -> selectors.SelectorKey:
-        """See L{selectors.BaseSelector.unregister}."""
+        """See C{selectors.BaseSelector.unregister}."""
         return self._registered.unregister(fileobj)
 
     def modify(
         self, fileobj: Any, events: int, data: Any = None
     ) -> selectors.SelectorKey:
-        """See L{selectors.BaseSelector.modify}."""
+        """See C{selectors.BaseSelector.modify}."""
         return self._registered.modify(fileobj, events, data)
 
     def get_map(self) -> Mapping[Any, selectors.SelectorKey]:
-        """See L{selectors.BaseSelector.get_map}."""
+        """See C{selectors.BaseSelector.get_map}."""
         return self._registered.get_map()
 
     def get_key(self, fileobj: Any) -> selectors.SelectorKey:
-        """See L{selectors.BaseSelector.get_key}."""
+        """See C{selectors.BaseSelector.get_key}."""
         return self._registered.get_key(fileobj)
 
     def select(
         self, timeout: float | None = None
     ) -> list[tuple[selectors.SelectorKey, int]]:
         """
-        See L{selectors.BaseSelector.select}. The callbacks of connections run here.
+        See C{selectors.BaseSelector.select}. The callbacks of connections run here.
 
         @raise QueueRefused: as L{ICompletionQueue.wait} does. It ends the loop.
         """
@@ -141,7 +141,7 @@ class QueueSelector(selectors.BaseSelector):
         return self._registered.select(0) + self.last
 
     def close(self) -> None:
-        """See L{selectors.BaseSelector.close}."""
+        """See C{selectors.BaseSelector.close}."""
         self.queue.cancel(self._polling)
         self._registered.close()
 
@@ -210,7 +210,7 @@ class QueueEventLoop(asyncio.SelectorEventLoop):
 
     def run_forever(self) -> None:
         """
-        See L{asyncio.loop.run_forever}. A log message begins with the log prefix of the
+        See C{asyncio.loop.run_forever}. A log message begins with the log prefix of the
         owner whose callback is running.
         """
         logged = {**context.get(log.ILogContext)}
@@ -218,7 +218,7 @@ class QueueEventLoop(asyncio.SelectorEventLoop):
         context.call(ours, super().run_forever)
 
     def close(self) -> None:
-        """See L{asyncio.loop.close}."""
+        """See C{asyncio.loop.close}."""
         super().close()
         self._turn.close()
 
@@ -234,7 +234,7 @@ class AsyncioCompletionReactor(CompletionMixin, AsyncioSelectorReactor):
 
     def __init__(self, eventloop: asyncio.AbstractEventLoop | None = None) -> None:
         """
-        @param eventloop: as for L{AsyncioSelectorReactor}: L{None} is the loop that is
+        @param eventloop: as for C{AsyncioSelectorReactor}: C{None} is the loop that is
             running, or else a new one, which becomes the current loop of asyncio.
         @raise TypeError: if the loop is not a C{loopClass}.
         @raise RuntimeError: if the loop has a reactor.
@@ -258,7 +258,7 @@ class AsyncioCompletionReactor(CompletionMixin, AsyncioSelectorReactor):
         eventloop.attach(self)
 
     def run(self, installSignalHandlers: bool = True) -> None:
-        """See L{IReactorCore.run}."""
+        """See C{IReactorCore.run}."""
         try:
             super().run(installSignalHandlers)
         except QueueRefused as refusal:

@@ -116,5 +116,5 @@ class ICompletionQueue(Interface):
         Count. C{operations} is the number of operations that have not ended; each queue
         has other numbers, too.
 
-        @return: the numbers, by name. A number is L{None} if the kernel cannot tell it.
+        @return: the numbers, by name. A number is C{None} if the kernel cannot tell it.
         """

@@ -79,7 +79,7 @@ class CompletionMixin(PosixReactorBase):
 
     def startRunning(self, installSignalHandlers: bool = True) -> None:
         """
-        See L{ReactorBase.startRunning}. From now on SIGUSR2 logs the statistics, unless
+        See C{ReactorBase.startRunning}. From now on SIGUSR2 logs the statistics, unless
         the program has another use for this signal.
         """
         super().startRunning(installSignalHandlers)
@@ -355,7 +355,7 @@ class CompletionReactor(CompletionMixin, ReadinessReactor):
 
     def wakeUp(self) -> None:
         """
-        See L{ReactorBase.wakeUp}.
+        See C{ReactorBase.wakeUp}.
         """
         self.queue.wake()
 

@@ -23,7 +23,7 @@ def install(eventloop: asyncio.AbstractEventLoop | None = None) -> None:
     Make the first of these reactors that works the reactor of the process.
 
     @param eventloop: a loop of L{newEventLoop}; on another loop only Twisted's own
-        reactor works. L{None} is the running loop, or else a new one, which becomes the
+        reactor works. C{None} is the running loop, or else a new one, which becomes the
         current loop of asyncio.
     """
     installFirst(

@@ -42,7 +42,7 @@ def install(eventloop: asyncio.AbstractEventLoop | None = None) -> None:
     """
     Make this the reactor of the process.
 
-    @param eventloop: a L{ProactorEventLoop}. L{None} is the running loop, or else a new
+    @param eventloop: a L{ProactorEventLoop}. C{None} is the running loop, or else a new
         one, which becomes the current loop of asyncio.
     @raise TypeError: if it is a loop of another kind.
     """

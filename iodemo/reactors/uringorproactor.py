@@ -38,7 +38,7 @@ class Choice:
     The choice between a ring and an emulated queue, which is in use before.
 
     @ivar _names: the names of the reactors on a ring, and on an emulated queue.
-    @ivar _ring: the ring; L{None} if it was refused.
+    @ivar _ring: the ring; C{None} if it was refused.
     @ivar _madeBy: the process that has chosen; 0 before.
     """
 
@@ -56,7 +56,7 @@ class Choice:
         because it has lost its ring.
 
         @param current: the queue that is in use.
-        @return: the queue to add all operations to; L{None} if they can stay.
+        @return: the queue to add all operations to; C{None} if they can stay.
         """
         process = os.getpid()
         if self._ring is None or self._madeBy == process:
@@ -85,12 +85,12 @@ class UringOrProactorReactor(UringMixin, CompletionReactor):
         super().__init__(ReadinessQueue())
 
     def startRunning(self, installSignalHandlers: bool = True) -> None:
-        """See L{ReactorBase.startRunning}."""
+        """See C{ReactorBase.startRunning}."""
         self._choose()
         super().startRunning(installSignalHandlers)
 
     def iterate(self, delay: float = 0.0) -> None:
-        """See L{IReactorCore.iterate}."""
+        """See C{IReactorCore.iterate}."""
         self._choose()
         super().iterate(delay)
 

@@ -68,7 +68,7 @@ class UringOrProactorAsyncioReactor(UringMixin, AsyncioCompletionReactor):
     _asyncioEventloop: UringOrProactorEventLoop
 
     def startRunning(self, installSignalHandlers: bool = True) -> None:
-        """See L{ReactorBase.startRunning}."""
+        """See C{ReactorBase.startRunning}."""
         self._asyncioEventloop.selector.choose()
         super().startRunning(installSignalHandlers)
 
@@ -77,7 +77,7 @@ def install(eventloop: asyncio.AbstractEventLoop | None = None) -> None:
     """
     Make this the reactor of the process.
 
-    @param eventloop: a L{UringOrProactorEventLoop}. L{None} is the running loop, or
+    @param eventloop: a L{UringOrProactorEventLoop}. C{None} is the running loop, or
         else a new one, which becomes the current loop of asyncio.
     @raise TypeError: if it is a loop of another kind.
     """
