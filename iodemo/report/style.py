@@ -61,6 +61,8 @@ PARAMETERS: dict[str, object] = {
 }
 
 Line = str | tuple[float, tuple[float, ...]]
+# A letter of matplotlib's, or corners, kind (0 a polygon, 1 a star) and angle.
+Marker = str | tuple[int, int, float]
 
 
 @dataclass(frozen=True)
@@ -72,12 +74,15 @@ class Look:
 
     color: str
     ink: str
-    marker: str
+    marker: Marker
     line: Line
 
 
 # One for each row of the table of models, as different as they get.
-_MARKERS = "sh^v<odD>p*HXP8"
+_MARKERS: tuple[Marker, ...] = (
+    *"sh^v<odD>p*HXP8",
+    *((4, 1, 0.0), (5, 0, 180.0), (6, 1, 0.0), (4, 1, 45.0), (8, 1, 0.0), (7, 0, 0.0)),
+)
 # Every other member of a family has gaps in its line.
 _GAPS: dict[str, Line] = {"-": (0, (5, 1)), "--": (0, (2.5, 1)), ":": (0, (1, 2))}
 
