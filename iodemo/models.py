@@ -60,6 +60,7 @@ class Model:
     @ivar limitReason: why there is a limit, for a message when it is reached.
     @ivar breaks: whether a server beyond the limit fails, which a measurement then
         shows. Otherwise it lets further connections wait, and nothing can be measured.
+    @ivar quick: whether a comparison with C{--quick} has it, too.
     @ivar load: the module of the load that measures it; C{None} for C{iodemo load}.
     """
 
@@ -76,6 +77,7 @@ class Model:
     limitReason: str | None = None
     breaks: bool = False
     otherCalls: tuple[str, ...] = ()
+    quick: bool = True
     load: str | None = None
 
     @property
@@ -293,6 +295,7 @@ MODELS: tuple[Model, ...] = (
         kernelCalls=("read", "write", "epoll_wait"),
         description="Twisted's asyncio reactor, with the connections of proactor: one "
         "wait for them and for what asyncio watches.",
+        quick=False,
     ),
     Model(
         "uring-asyncio",
@@ -302,6 +305,7 @@ MODELS: tuple[Model, ...] = (
         kernelCalls=("io_uring_enter",),
         description="Twisted's asyncio reactor, with the connections of uring: one "
         "io_uring_enter for them and for what asyncio watches.",
+        quick=False,
     ),
     Model(
         "iocp",
@@ -321,6 +325,7 @@ MODELS: tuple[Model, ...] = (
         description="Not Twisted: a protocol on asyncio's own transports.",
         kind="reference",
         module="iodemo.references.asyncioprotocol",
+        quick=False,
     ),
     Model(
         "uvloop-protocol",
@@ -331,6 +336,7 @@ MODELS: tuple[Model, ...] = (
         description="Not Twisted: a protocol on uvloop's transports, which are in C.",
         kind="reference",
         module="iodemo.references.uvloopprotocol",
+        quick=False,
     ),
     Model(
         "c-epoll",
@@ -348,9 +354,6 @@ MODELS: tuple[Model, ...] = (
 #: The backend that others are compared with by default: the reactor that Twisted itself
 #: chooses on Linux.
 BASELINE = "epoll"
-
-#: The reference that does the least work.
-FLOOR = "c-epoll"
 
 #: Ends the name of a backend that the load in C measures.
 C_LOAD = "+c-load"

@@ -843,7 +843,7 @@ class CompareTests(CommandTestCase):
         effort = (None, None, None, None, None, compare._QUICK, None, None)
         plan = compare._plan(*effort)
         references = [each.name for each in plan.backends if each.kind == "reference"]
-        self.assertEqual(references, [models.FLOOR])
+        self.assertEqual(references, ["c-epoll"])
         web = compare._usual(False, "web --listen={endpoint}")
         self.assertEqual({each.kind for each in web}, {"reactor"})
         self.assertGreater(plan.estimate(), 60)

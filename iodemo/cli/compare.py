@@ -50,8 +50,8 @@ if TYPE_CHECKING:
     "--backends",
     "names",
     metavar="A,B,...",
-    help="Default: all that can run here (see iodemo backends); of the references, "
-    f"--quick takes {models.FLOOR} alone.",
+    help="Default: all that can run here (see iodemo backends); --quick leaves out "
+    f"{', '.join(each.name for each in models.MODELS if not each.quick)}.",
 )
 @click.option(
     "--scenarios",
@@ -574,13 +574,12 @@ def _checkAvailable(chosen: Iterable[models.Model]) -> None:
 def _usual(quick: bool, plugin: str | None) -> tuple[models.Model, ...]:
     """
     The backends of a comparison without C{--backends}: all that can host its service;
-    with C{--quick}, of the references only one.
+    with C{--quick}, only those that are quick.
     """
     return tuple(
         model
         for model in models.available()
-        if model.kind == "reactor"
-        or (plugin is None and (not quick or model.name == models.FLOOR))
+        if (model.quick or not quick) and (model.kind == "reactor" or plugin is None)
     )
 
 
