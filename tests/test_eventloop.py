@@ -18,6 +18,7 @@ from .children import TIMEOUT
 from .conformance.stamping import BackendTestCase, stampedFor
 from .refusing import CALLS, TWISTD, refusing
 
+_ROOT = Path(__file__).resolve().parents[1]
 _NAMES = ("proactor-asyncio", "uring-asyncio")
 
 #: A program without the reactor, and one that installs it. Both have the module of the
@@ -238,6 +239,20 @@ class LoopTests(_ProgramTestCase):
             "assert ran\n"
             "loop.close()\n"
         )
+
+
+@stampedFor("uring-asyncio")
+class ExampleTests(_ProgramTestCase):
+    """
+    Tests for the example of the book.
+    """
+
+    def test_example(self) -> None:
+        """
+        A program that runs the loop itself serves a client of asyncio.
+        """
+        ended = self.run_(Path(_ROOT, "docs/examples/asyncioprogram.py").read_text())
+        self.assertEqual((ended.stdout, ended.stderr), ("hello\n", ""))
 
 
 @stampedFor("uring-asyncio")

@@ -10,7 +10,7 @@ from drawings.shapes import PROGRAM, Sheet
 
 _QUESTIONS = (
     ("Does a request cost ten times\nthe CPU time of an echo?", "keep yours"),
-    ("Does the program need asyncio?", "asyncio"),
+    ("Does the program need asyncio?", "uring-asyncio"),
     ("Is the traffic something else\nthan TCP or UNIX connections?", "epoll"),
     ("Do kernel, container and your\nown rules allow io_uring?", "uring"),
 )

@@ -28,5 +28,7 @@ Modules:
   - L{iodemo.conformance.verdict}: compares the outcomes
   - L{iodemo.conformance.conforming}: does all of these for one reactor
   - L{iodemo.conformance.showing}: prints a verdict, and the progress of the tests
+  - L{iodemo.conformance.loops}: runs CPython's tests of asyncio on event loops
+  - L{iodemo.conformance.insideloop}: is the process that does so for one module
   - L{iodemo.conformance.page}: writes the page of all backends' verdicts
 """

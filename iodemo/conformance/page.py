@@ -20,6 +20,15 @@ from iodemo.conformance.conforming import (
     reactorModules,
 )
 from iodemo.conformance.finding import UnknownReactor
+from iodemo.conformance.loops import (
+    CONTROL,
+    PACKAGE,
+    CannotJudgeLoops,
+    LoopVerdict,
+    available,
+    counts,
+    judge,
+)
 from iodemo.conformance.showing import ConformanceProgress, total
 from iodemo.conformance.verdict import Outcomes
 from iodemo.process.signals import Interrupted, interruptible
@@ -40,6 +49,14 @@ does the same for any reactor.
 {when}, Twisted {twisted}, {python}, {kernel}.
 """
 
+_LOOPS = """
+Event loops of asyncio
+----------------------
+
+CPython's own tests of asyncio (the modules of ``test.test_asyncio`` that run a loop),
+on the event loop of each backend that has one here. The control is asyncio's own
+selector loop. ``scripts/asyncio-tests`` does the same.
+"""
 
 _PACKAGE = "twisted.internet.test."
 
@@ -80,12 +97,13 @@ def main(path: str) -> None:
                         model.name, progress, modules=modules, control=control
                     )
                 found.append(one)
+            loops = judge(available())
     except Interrupted as interrupted:
         sys.exit(128 + interrupted.signal)
-    except (CannotJudge, UnknownReactor) as error:
+    except (CannotJudge, CannotJudgeLoops, UnknownReactor) as error:
         sys.exit(f"iodemo: {error}")
     page = Path(path)
-    text = "\n".join(pageLines(found, absent, date.today()))
+    text = "\n".join([*pageLines(found, absent, date.today()), *loopLines(loops)])
     try:
         page.parent.mkdir(parents=True, exist_ok=True)
         writeFile(page, f"{text}\n".encode())
@@ -131,6 +149,29 @@ def pageLines(
         yield from _listTable(
             ("backend", "reason"), [(name, _plain(why)) for name, why in absent]
         )
+
+
+def loopLines(verdicts: Sequence[LoopVerdict]) -> Iterator[str]:
+    """
+    The lines of the page about event loops of asyncio.
+
+    @param verdicts: at least the control's.
+    """
+    yield _LOOPS
+    yield from _listTable(
+        ("backend", "tests", "passed", "failed", "skipped", f"failed unlike {CONTROL}"),
+        [
+            (each.name, *map(str, counts(each.outcomes)), str(len(each.failures)))
+            for each in verdicts
+        ],
+    )
+    yield from _byReason(
+        [
+            (each.name, test.removeprefix(f"{PACKAGE}."), reason)
+            for each in verdicts
+            for test, reason in each.failures.items()
+        ]
+    )
 
 
 def _row(one: Conformance) -> tuple[str, ...]:

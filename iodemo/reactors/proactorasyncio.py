@@ -4,7 +4,7 @@ Twisted's asyncio reactor on an emulated proactor: the connections of
 L{iodemo.reactors.proactor}, in an event loop of asyncio.
 
 L{iodemo.completion.eventloop} has the facts, the decisions and the costs, and
-L{iodemo.reactors.uringasyncio} shows a program with a loop of its own.
+L{iodemo.reactors.uringasyncio} names an example of a program that runs the loop itself.
 """
 
 from __future__ import annotations

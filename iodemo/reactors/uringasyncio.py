@@ -7,11 +7,8 @@ L{iodemo.completion.eventloop} has the facts, the decisions and the costs.
 L{iodemo.reactors.uring} says what is needed, and which environment variables bound its
 memory.
 
-A program that has a loop of its own makes it with L{UringEventLoop}, and installs the
-reactor on it::
-
-    with asyncio.Runner(loop_factory=UringEventLoop) as runner:
-        install(runner.get_loop())
+A program that runs the loop itself makes it with L{UringEventLoop}, and installs the
+reactor on it, or within it. C{docs/examples/asyncioprogram.py} is such a program.
 """
 
 from __future__ import annotations
