@@ -62,7 +62,7 @@ class InterpreterLockTests(SynchronousTestCase):
         self.assertIn("--reactor=proactor", done.stdout)
 
 
-@stampedFor("uring")
+@stampedFor("uring", "uring-asyncio")
 class ScarcityTests(BackendTestCase):
     """
     Tests for a server that has fewer buffers or entries than its connections need.
@@ -112,7 +112,7 @@ class ScarcityTests(BackendTestCase):
             converse([Peer(host.connect(), [b"hello"], b"hello")])
 
 
-@stampedFor("uring")
+@stampedFor("uring", "uring-asyncio")
 class DifferencesTests(BackendTestCase):
     """
     Tests for the documented differences from other reactors.

@@ -75,7 +75,7 @@ class CrowdTests(BackendTestCase):
             converse([Peer(each, [b"hello"], b"hello") for each in left])
 
 
-@stampedFor("proactor", "uring")
+@stampedFor("proactor", "uring", "proactor-asyncio", "uring-asyncio")
 class WaitingCrowdTests(BackendTestCase):
     """
     Tests for reactors that do not spin, as Twisted's own do, when they have no

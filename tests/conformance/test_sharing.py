@@ -232,7 +232,10 @@ class ForkTests(BackendTestCase):
                     self.assertEqual(exchange(each, b"still"), b"still")
 
 
-@stampedFor("fork", "threads", "busypoll", "uvloop", "asyncio", "proactor", "uring")
+@stampedFor(
+    *("fork", "threads", "busypoll", "uvloop", "asyncio", "proactor", "uring"),
+    *("proactor-asyncio", "uring-asyncio"),
+)
 class SameDescriptorTests(BackendTestCase):
     """
     Tests for several objects with one descriptor, as bindings of libraries have that

@@ -203,7 +203,7 @@ class ClientTests(_ListeningTestCase):
         self.assertEqual(failed["why"], "ConnectionRefusedError")
 
 
-@stampedFor("proactor", "uring")
+@stampedFor("proactor", "uring", "proactor-asyncio", "uring-asyncio")
 class FullTests(_ListeningTestCase):
     """
     Tests for a client of a server whose backlog is full. Twisted's own reactors either
