@@ -2144,20 +2144,20 @@ class DriverTestsMixin(EndingTestsMixin):
         """
         In an open loop the processes split the rate in proportion to their connections.
         """
-        told, telling = os.pipe()
-        self.addCleanup(os.close, told)
+        reading, writing = os.pipe()
+        self.addCleanup(os.close, reading)
 
         def scheduled(rate: float, arrivals: Arrivals, begin: int) -> Schedule:
-            os.write(telling, b"%d " % rate)
+            os.write(writing, b"%d " % rate)
             return Schedule(rate, arrivals, begin)
 
         self.patch(driver, "Schedule", scheduled)
-        with os.fdopen(telling, "wb"):
+        with os.fdopen(writing, "wb"):
             measured = self.drive(
                 *(self.listen(echo), None, 3, 4), processes=2, rate=600, seconds=0.2
             )
         self.assertGreater(measured["requests"], 0)
-        self.assertEqual(sorted(os.read(told, 1024).split()), [b"200", b"400"])
+        self.assertEqual(sorted(os.read(reading, 1024).split()), [b"200", b"400"])
 
     def test_companionFails(self) -> None:
         """
@@ -2470,28 +2470,28 @@ class Offspring:
         """
         Return when the child has called the function.
         """
-        told, self._tell = os.pipe()
-        done, say = os.pipe()
+        ending, self._end = os.pipe()
+        did, done = os.pipe()
         self.pid = os.fork()
         if self.pid == 0:
             try:
-                os.close(self._tell)
+                os.close(self._end)
                 do()
-                os.write(say, b"x")
-                os.read(told, 1)
+                os.write(done, b"x")
+                os.read(ending, 1)
             finally:
                 os._exit(0)
-        os.close(told)
-        os.close(say)
-        with open(done, "rb") as hears:
-            if hears.read(1) != b"x":
+        os.close(ending)
+        os.close(done)
+        with open(did, "rb") as pipe:
+            if pipe.read(1) != b"x":
                 raise AssertionError("the child could not do it")
 
     def end(self) -> None:
         """
         Have the child end, and wait for it.
         """
-        os.close(self._tell)
+        os.close(self._end)
         os.waitpid(self.pid, 0)
 
 
@@ -2640,8 +2640,8 @@ class WatchTests(SynchronousTestCase):
         self.assertIn(
             after.involuntary[threading.get_native_id()], range(low, high + 1)
         )
-        asked = after.switchesSince(before) - after.involuntarySince(before)
-        self.assertGreaterEqual(asked, 500)
+        voluntary = after.switchesSince(before) - after.involuntarySince(before)
+        self.assertGreaterEqual(voluntary, 500)
 
     def test_pageFaults(self) -> None:
         """

@@ -31,21 +31,21 @@ Each word has one meaning in this package:
   - I{Turn}: one wait of an event loop, and the calls that the loop makes after it.
   - I{To pause}: to stop reading, as a protocol does with C{pauseProducing}. I{Paused
     input} is data that the queue had received before that, and has to deliver later.
-  - I{Short}: of a send, less than all of its data.
-  - I{Half-closed}: of a socket, that its peer has shut down its sending side.
+  - I{Short}: a short send has sent less than all of its data.
+  - I{Half-closed}: the peer of a half-closed socket has shut down its sending side.
 
 In the ring:
 
   - I{SQE}, I{CQE}: entries of the submission queue and of the completion queue, which
     the process shares with the kernel. C{user_data} is a number in an SQE that the
     kernel copies to the CQEs of its operation.
-  - I{Pending}: of an SQE, that it is in memory of the process, not yet submitted.
+  - I{Pending}: a pending SQE is in memory of the process, not yet submitted.
   - I{Buffer ring}: the list of buffers from which the kernel takes one for a receive.
   - I{Slot}: an entry in the table of operations. Its I{generation} is counted up each
     time an operation in it ends, so that the numbers of two operations differ.
   - I{To issue}: to add the SQE of the operation in a slot.
-  - I{Starved}: of a receive, that it ended with ENOBUFS because the buffer ring was
-    empty. It is issued again.
-  - I{Parked}: of an operation, that the kernel does not have it. An epoll descriptor
-    watches its socket, and the ring polls that descriptor.
+  - I{Starved}: a starved receive ended with ENOBUFS, because the buffer ring was empty.
+    It is issued again.
+  - I{Parked}: a parked operation is not submitted to the ring. An epoll object watches
+    its descriptor instead, and the ring polls the epoll object.
 """

@@ -234,8 +234,8 @@ class AsyncioCompletionReactor(CompletionMixin, AsyncioSelectorReactor):
 
     def __init__(self, eventloop: asyncio.AbstractEventLoop | None = None) -> None:
         """
-        @param eventloop: as for C{AsyncioSelectorReactor}: C{None} is the loop that is
-            running, or else a new one, which becomes the current loop of asyncio.
+        @param eventloop: the loop to run on. C{None} is the running loop, or else a new
+            one, which becomes the current loop of asyncio.
         @raise TypeError: if the loop is not a C{loopClass}.
         @raise RuntimeError: if the loop has a reactor.
         """
@@ -280,7 +280,8 @@ class AsyncioCompletionReactor(CompletionMixin, AsyncioSelectorReactor):
         """
         Make a reactor of this class the reactor of the process.
 
-        @param eventloop: as for the class.
+        @param eventloop: the loop to run on, a C{loopClass}. C{None} is the running
+            loop, or else a new one, which becomes the current loop of asyncio.
         """
         own: QueueEventLoop | None = None
         if eventloop is None:

@@ -54,16 +54,17 @@ class ICompletionQueue(Interface):
         passed: int | None = None,
     ) -> int:
         """
-        Send pieces in their order, waiting for space in the socket as long as
-        necessary. The queue calls C{owner.sent(result)}. The result may be less than
-        all, but is never 0. A descriptor can have only one such operation.
+        Send pieces in their order. If the socket has no space, the operation waits for
+        some. The queue calls C{owner.sent(result)}. The result is the number of bytes
+        sent, at least 1 and perhaps fewer than given, or C{-errno}. A socket can have
+        one send at a time.
 
         @param pieces: one to L{MOST_PIECES} objects, each exactly of type C{bytes},
             not of a subclass. The caller must not change the list before the operation
             ends.
         @param offset: how many bytes of the first piece to leave out.
-        @param passed: a descriptor to pass with them, over a UNIX socket. Then there is
-            one piece, of one byte.
+        @param passed: an open descriptor to pass to the peer, over a UNIX socket. Then
+            there is one piece, of one byte.
         """
 
     def sendNow(owner: Any, descriptor: int, data: bytes) -> None:

@@ -313,11 +313,12 @@ class CompletionReactor(CompletionMixin, ReadinessReactor):
 
     def mainLoop(self) -> None:
         """
-        Run until stopped. Twisted's loop does that: it calls L{runUntilCurrent} and
-        L{doIteration} in turn.
+        Run Twisted's loop, which calls L{runUntilCurrent} and L{doIteration} in turn,
+        until the reactor is stopped.
 
-        A log message begins with the log prefix of the owner whose callback is running.
-        One context serves all callbacks; Twisted's reactors make one for each event.
+        One C{twisted.python.context} is entered for the whole loop, where Twisted's
+        reactors enter one for each event. It gives log messages the log prefix of the
+        owner whose callback is running.
         """
         logged = {**context.get(log.ILogContext)}
         ours = {log.ILogContext: LogContext(logged, self)}

@@ -240,7 +240,8 @@ def addServer(
     @param cpu: seconds of CPU time in the window.
     @param before: the counters before the first request.
     @param after: the counters after the last answer.
-    @param share: the fraction of the requests between the two that is of the window.
+    @param share: of the requests answered between C{before} and C{after}, the fraction
+        that belongs to the window.
     """
     cpu = max(cpu, 0.0)
     measured["server_cpu_us_per_request"] = cpu * 1e6 / measured["requests"]

@@ -130,8 +130,8 @@ def _group(root: Path) -> tuple[str, str]:
     """
     Find the control group that limits this process's CPU time.
 
-    @return: the type of the file system with the CPU controller's groups, and the path
-        of this process's group in it.
+    @return: C{cgroup} or C{cgroup2}, whichever has the CPU controller, and the path of
+        this process's group in it.
     """
     paths = {"": "/"}
     for line in (readText(root, "proc/self/cgroup") or "").splitlines():

@@ -145,8 +145,8 @@ def _change(change: Change | None) -> Text:
 
 def _sentences(unpaired: Sequence[Unpaired]) -> Iterator[str]:
     """
-    The cells without a number in one of the runs, or in both: a sentence for all that
-    have the same reason at the same points.
+    Write a sentence for each group of cells that lack a number in one or both runs, for
+    the same reason at the same points.
     """
     found: dict[tuple[str, str], dict[Place, list[str]]] = {}
     for each in unpaired:

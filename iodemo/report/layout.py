@@ -149,8 +149,8 @@ def nearest(box: At, corner: At, mark: At) -> At:
 
 def _crossed(start: At, end: At, points: Points) -> int:
     """
-    How many samples of lines are within 3 points (1/72 inch) of the line between two
-    places.
+    How many of C{points}, places sampled along the drawn lines, are closer than 3/72
+    inch to the segment from C{start} to C{end}.
     """
     way = numpy.subtract(end, start)
     length = max(float(numpy.hypot(*way)), 1e-9)

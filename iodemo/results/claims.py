@@ -45,8 +45,8 @@ _CLAIM = re.compile(rf"\s*{_NAME}\s*(?:/\s*{_NAME}\s*)?([<>]=?|=)\s*(\S+)\s*")
 
 class BadClaim(ValueError):
     """
-    The text is no claim, or nothing is measured that could decide it. The message has
-    the reason.
+    The text is no claim, or a claim about numbers that are not measured. The message
+    has the reason.
     """
 
 

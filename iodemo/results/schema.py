@@ -373,8 +373,9 @@ class Interval(TypedDict):
 
 class Cell(Placed):
     """
-    One backend at one point of one scenario. System calls are counted once, after its
-    last round: one of their two keys is there if they were to be counted.
+    One backend at one point of one scenario. If system calls were to be counted, the
+    cell has C{syscalls_by_name}, or C{syscalls_reason} if that failed. They are counted
+    once, after the last round.
     """
 
     backend: Name

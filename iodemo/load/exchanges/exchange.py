@@ -2,12 +2,13 @@
 """
 The interface of a protocol to the driver: L{Exchange}, L{Turn} and L{Answer}.
 
-An exchange gives the driver two things: the bytes of a request, and an L{Answer}, which
-decides whether the bytes received are right and where the answer ends. Every answer is
-checked, in the measured window too: the driver compares it with the answer it expects,
-which costs one C{memcmp}, and makes an L{Answer} only when the two differ (an answer in
-several pieces, a C{Date} that has changed). To check an answer takes time proportional
-to its length, and bounded memory.
+An exchange gives the driver the bytes of a request and, if it is known, the expected
+answer. Every answer is checked, in the measured window too: the driver compares the
+bytes received with the expected answer, which costs one C{memcmp}. If they differ (an
+answer in several pieces, a C{Date} that has changed), or no answer is expected, the
+driver takes an L{Answer} from the exchange. An L{Answer} decides whether the bytes
+received are right and where the answer ends, in time proportional to its length and in
+bounded memory.
 """
 
 from __future__ import annotations
