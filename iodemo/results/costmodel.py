@@ -55,8 +55,8 @@ class Coefficient:
     """
     The price of one term, in microseconds of CPU time.
 
-    @ivar low: its least value with any one cell left out.
-    @ivar high: its greatest value, likewise.
+    @ivar low: the least of its values when each cell in turn is left out.
+    @ivar high: the greatest of these.
     """
 
     value: float
@@ -100,12 +100,12 @@ def fit(cells: Iterable[Cell]) -> Fit:
     there = list(places.values())
     if len(there) < FEWEST_CELLS:
         raise Underdetermined(
-            f"CPU time and system calls are known at {len(there)} points, and it takes "
-            f"{FEWEST_CELLS}"
+            f"CPU time and system calls are known at {len(there)} points, and a fit "
+            f"needs {FEWEST_CELLS}"
         )
     whole = _fitted(there, "abc")
     if whole is None:
-        unknown = "a request takes as many system calls at every point"
+        unknown = "a request takes the same number of system calls at every point"
         return _withoutCalls(there, unknown)
     signs = _signs(whole)
     turning = [
@@ -117,11 +117,12 @@ def fit(cells: Iterable[Cell]) -> Fit:
         point = turning[0]["parameters"]
         return _withoutCalls(
             [cell for cell in there if cell is not turning[0]],
-            f"it hangs on the point with {point.active:,} busy and "
-            f"{point.idle:,} idle connections, which is left out",
+            "the cost of system calls depends on a single point, with "
+            f"{point.active:,} busy and {point.idle:,} idle connections, which is left "
+            "out",
         )
     if turning or not all(signs or ()):
-        unknown = "the points do not separate system calls from the rest"
+        unknown = "the points cannot tell the cost of system calls from other costs"
         return _withoutCalls(there, unknown)
     return _judged(there, "abc")
 
