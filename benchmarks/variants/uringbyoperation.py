@@ -10,6 +10,7 @@ from twisted.internet.main import installReactor
 
 from iodemo.completion.reactor import CompletionReactor
 from iodemo.completion.ring import RingQueue
+from iodemo.reactors.uring import BUFFER_KIB, BUFFERS, RESULTS
 
 
 class _Queue(RingQueue):
@@ -25,4 +26,4 @@ def install() -> None:
     """
     Make it the reactor of the process.
     """
-    installReactor(CompletionReactor(_Queue(256, 32 * 1024, 16384)))
+    installReactor(CompletionReactor(_Queue(BUFFERS, BUFFER_KIB * 1024, RESULTS)))

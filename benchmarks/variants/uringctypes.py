@@ -21,6 +21,7 @@ from twisted.internet.main import installReactor
 from twisted.python import log
 
 from iodemo.completion.reactor import CompletionReactor
+from iodemo.reactors.uring import BUFFER_KIB, BUFFERS, RESULTS
 
 _SETUP, _ENTER, _REGISTER = 425, 426, 427
 _POLL, _ACCEPT, _CANCEL, _CLOSE, _SEND, _RECEIVE = 6, 13, 14, 19, 26, 27
@@ -40,7 +41,7 @@ _NUMBER = struct.Struct("<I")
 _WAITING = struct.Struct("<QIIQ")
 _TIME = struct.Struct("<qq")
 
-_SUBMISSIONS, _RESULTS, _BUFFERS, _BYTES = 1024, 16384, 256, 32 * 1024
+_SUBMISSIONS, _BYTES = 1024, BUFFER_KIB * 1024
 _NOBODY = 0
 
 _libc = ctypes.CDLL(None, use_errno=True)
@@ -74,7 +75,7 @@ class CtypesRing:
         self._ring = -1
 
     def _open(self) -> None:
-        params = bytearray(_PARAMS.pack(0, _RESULTS, _FLAGS, *[0] * 27))
+        params = bytearray(_PARAMS.pack(0, RESULTS, _FLAGS, *[0] * 27))
         self._ring = _call(
             _SETUP, ctypes.c_uint(_SUBMISSIONS), ctypes.c_void_p(_addressOf(params))
         )
@@ -90,11 +91,11 @@ class CtypesRing:
         self._submissionMask, self._resultMask = numbers[0] - 1, numbers[1] - 1
         for number in range(numbers[0]):
             _NUMBER.pack_into(self._rings, submission[6] + 4 * number, number)
-        self._buffers = mmap.mmap(-1, 16 * _BUFFERS + _BUFFERS * _BYTES)
+        self._buffers = mmap.mmap(-1, 16 * BUFFERS + BUFFERS * _BYTES)
         self._bufferTail = 0
         at = _addressOf(self._buffers)
-        self._memory = at + 16 * _BUFFERS
-        registration = bytearray(struct.pack("<QIHH3Q", at, _BUFFERS, 0, 0, 0, 0, 0))
+        self._memory = at + 16 * BUFFERS
+        registration = bytearray(struct.pack("<QIHH3Q", at, BUFFERS, 0, 0, 0, 0, 0))
         _call(
             _REGISTER,
             ctypes.c_int(self._ring),
@@ -102,7 +103,7 @@ class CtypesRing:
             ctypes.c_void_p(_addressOf(registration)),
             ctypes.c_uint(1),
         )
-        for number in range(_BUFFERS):
+        for number in range(BUFFERS):
             self._lend(number)
         self._time = bytearray(_TIME.size)
         self._waiting = bytearray(_WAITING.pack(0, 8, 0, _addressOf(self._time)))
@@ -111,7 +112,7 @@ class CtypesRing:
 
     def _lend(self, number: int) -> None:
         # The last field of the first is the ring's tail.
-        place = self._bufferTail % _BUFFERS
+        place = self._bufferTail % BUFFERS
         address = self._memory + number * _BYTES
         struct.pack_into("<QIH", self._buffers, 16 * place, address, _BYTES, number)
         self._bufferTail = (self._bufferTail + 1) & 0xFFFF
@@ -285,7 +286,7 @@ class CtypesRing:
             owner.polled(result)
         elif kind == _RECEIVE and result > 0:
             buffer = flags >> 16
-            start = 16 * _BUFFERS + buffer * _BYTES
+            start = 16 * BUFFERS + buffer * _BYTES
             data = self._buffers[start : start + result]
             self._lend(buffer)
             if not more:

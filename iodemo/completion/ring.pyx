@@ -95,7 +95,7 @@ Decisions.
 
 Costs.
 
-  - Memory, whatever the load: 8 MiB of buffers, 320 KiB of rings.
+  - Memory, whatever the load: 8 MiB of buffers, 332 KiB of rings.
   - A copy of all data that is received through a buffer.
   - A system call for each 64 KiB received in bulk, for each connection closed and for
     each accepted; epoll_ctl and epoll_wait for polls.

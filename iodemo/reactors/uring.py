@@ -8,10 +8,10 @@ cannot run, importing this module fails with the reason.
 
 Environment variables bound its memory, each a power of two:
 
-  - IODEMO_URING_BUFFERS (256): the buffers that all connections share to receive.
-  - IODEMO_URING_BUFFER_KIB (32): the size of each.
-  - IODEMO_URING_RESULTS (16384): the entries of the completion queue. The kernel keeps
-    further ones in its overflow list, which costs more.
+  - IODEMO_URING_BUFFERS: the buffers that all connections share to receive.
+  - IODEMO_URING_BUFFER_KIB: the size of each.
+  - IODEMO_URING_RESULTS: the entries of the completion queue. The kernel keeps further
+    ones in its overflow list, which costs more.
 """
 
 from __future__ import annotations
@@ -44,6 +44,9 @@ except ModuleNotFoundError as error:
         "with scripts/setup"
     ) from error
 
+#: The defaults of the environment variables.
+BUFFERS, BUFFER_KIB, RESULTS = 256, 32, 16384
+
 _MOST = 32768
 
 
@@ -71,12 +74,12 @@ def makeQueue() -> RingQueue:
 
     @raise ImportError: as L{setting} does.
     """
-    buffers = setting("IODEMO_URING_BUFFERS", 256)
+    buffers = setting("IODEMO_URING_BUFFERS", BUFFERS)
     return RingQueue(
         buffers,
-        setting("IODEMO_URING_BUFFER_KIB", 32) * 1024,
+        setting("IODEMO_URING_BUFFER_KIB", BUFFER_KIB) * 1024,
         # The CQEs of all buffers must fit.
-        max(setting("IODEMO_URING_RESULTS", 16384), 2 * buffers),
+        max(setting("IODEMO_URING_RESULTS", RESULTS), 2 * buffers),
     )
 
 
