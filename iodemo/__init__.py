@@ -1,5 +1,5 @@
 """
-One Twisted service under every I/O model that an operating system offers, measured.
+One Twisted service under the I/O models of Linux, measured side by side.
 """
 
 __version__ = "0.1.0.dev0"
