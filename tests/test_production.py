@@ -23,7 +23,8 @@ EXAMPLES = Path(__file__).parents[1] / "docs" / "examples"
 
 class ProductionTests(SynchronousTestCase):
     """
-    Tests for a unit of systemd, and for a seccomp profile.
+    Tests for a unit of systemd, for a seccomp profile, and for the command that has the
+    statistics logged.
     """
 
     def test_unit(self) -> None:
@@ -107,3 +108,24 @@ class ProductionTests(SynchronousTestCase):
         )
         for rule in profile["syscalls"]:
             self.assertEqual(set(rule), {"names", "action"})
+
+    def test_statistics(self) -> None:
+        """
+        The command has the statistics logged where a process handles SIGUSR2, and ends
+        no process that does not.
+        """
+        for reactor, status in (("proactor", 0), ("auto", 0), ("epoll", 1)):
+            child = Child(self, "iodemo-echo", reactor=reactor)
+            with child.connect() as connection:
+                # The reactor handles signals by the time at which it serves.
+                self.assertEqual(exchange(connection, b"hello"), b"hello")
+                ended = subprocess.run(
+                    ["sh", EXAMPLES / "statistics.sh"],
+                    env={**os.environ, "PID": str(child.pid)},
+                    timeout=TIMEOUT,
+                )
+                self.assertEqual(ended.returncode, status, reactor)
+                if status == 0:
+                    child.await_(b"Queue: connections=1 ")
+                self.assertEqual(exchange(connection, b"still"), b"still")
+            self.assertEqual(child.stop(), -signal.SIGTERM)
