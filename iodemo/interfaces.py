@@ -15,3 +15,8 @@ class ISharesNothing(Interface):
     A service whose connections depend on each other, such as a chat, cannot work with
     it. Its C{makeService} should raise C{SystemExit} with that reason.
     """
+
+    def connections() -> int:
+        """
+        How many accepted connections are open, in all processes.
+        """

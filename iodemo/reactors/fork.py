@@ -172,6 +172,10 @@ class ForkReactor(BoundedReactor):
                 for child in list(self._children.values()):
                     child.kill()
 
+    def connections(self) -> int:
+        """See L{ISharesNothing.connections}."""
+        return len(self._children)
+
     def _know(self, selectable: object) -> None:
         if isinstance(selectable, FileDescriptor):
             self._known.add(selectable)
