@@ -176,6 +176,14 @@ class Child:
         @return: its exit status.
         """
         self._process.send_signal(signal.SIGTERM)
+        return self.wait()
+
+    def wait(self) -> int:
+        """
+        Wait for its end. Afterwards C{log} is the whole log.
+
+        @return: its exit status.
+        """
         stdout, stderr = self._process.communicate(timeout=TIMEOUT)
         self.log += stdout
         if stderr:

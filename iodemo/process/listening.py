@@ -5,14 +5,15 @@ Listening sockets that one process opens and others serve.
 Facts. A listening socket belongs to all processes that have a descriptor of it. The
 kernel completes the handshakes of new connections and queues them at the socket, also
 while no process accepts; it refuses connections only when the last descriptor is closed
-or one process calls C{shutdown}. A descriptor at which nobody accepts keeps the queue.
+or one process calls C{shutdown}. A socket from which no process accepts keeps its
+queue.
 
 Where several processes accept from one socket, the kernel does not share connections
-evenly: chance decides, and with io_uring the process that first submitted an accept
-gets all of them. Sockets bound to one port with SO_REUSEPORT (Linux 3.9) form a group.
-The kernel assigns each connection to one socket of the group by a hash of its addresses
-and ports, so that all processes get about as many (of 100,000 connections, each of six
-processes got 16,700, give or take 400). UNIX sockets have no such groups.
+evenly: the process that calls C{accept} first gets one. Sockets bound to one port with
+SO_REUSEPORT (Linux 3.9) form a group. The kernel assigns each connection to one socket
+of the group by a hash of its addresses and ports, so that all processes get about as
+many (of 100,000 connections, each of six processes got 16,700, give or take 400). UNIX
+sockets have no such groups.
 
 A process inherits sockets in the way of systemd (sd_listen_fds(3)): descriptors from 3
 on, and three variables of the environment. LISTEN_PID has to be the process's own id.
@@ -43,8 +44,8 @@ from twisted.python.lockfile import FilesystemLock
 #: sd_listen_fds(3): SD_LISTEN_FDS_START.
 FIRST_DESCRIPTOR = 3
 
-# The kernel lowers it to net.core.somaxconn.
-_BACKLOG = 65_535
+#: The length of a queue. The kernel lowers it to net.core.somaxconn.
+BACKLOG = 65_535
 
 # A part of an endpoint ends at a colon, a key at an equals sign, unless a backslash
 # precedes it.
@@ -54,7 +55,7 @@ _KEY = re.compile(r"([a-zA-Z0-9]+)=(.*)", re.DOTALL)
 _OPTIONS = {
     "tcp": ("interface", "backlog"),
     "tcp6": ("interface", "backlog"),
-    "unix": ("mode", "backlog", "lockfile"),
+    "unix": ("mode", "lockfile"),
 }
 
 
@@ -80,7 +81,7 @@ class Address:
     family: socket.AddressFamily
     host: str
     port: int = 0
-    backlog: int = _BACKLOG
+    backlog: int = BACKLOG
     mode: int = 0o666
     lockfile: bool = True
 
@@ -92,8 +93,8 @@ class Address:
 
 def parsed(text: str) -> Address:
     """
-    Parse an endpoint: C{tcp:PORT}, C{tcp6:PORT} (both with C{interface=}), or
-    C{unix:PATH} (with C{mode=} and C{lockfile=}); each with C{backlog=}.
+    Parse an endpoint: C{tcp:PORT} or C{tcp6:PORT}, with C{interface=} and C{backlog=},
+    or C{unix:PATH}, with C{mode=} and C{lockfile=}.
 
     @raise BadEndpoint: if it is anything else.
     """
@@ -107,7 +108,7 @@ def parsed(text: str) -> Address:
         if name in values or name not in (*_OPTIONS[kind], "address", "port"):
             raise BadEndpoint(f"{kind}: has no place for {part!r}")
         values[name] = re.sub(r"\\(.)", r"\1", key[2] if key else part)
-    backlog = _number("backlog", values.get("backlog", str(_BACKLOG)), most=2**31 - 1)
+    backlog = _number("backlog", values.get("backlog", str(BACKLOG)), most=2**31 - 1)
     if kind == "unix":
         path = values.get("address", "")
         if not path:

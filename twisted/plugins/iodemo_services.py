@@ -20,15 +20,3 @@ stream = ServiceMaker(
     "Sends, or discards, bytes as fast as possible.",
     "iodemo-stream",
 )
-workers = ServiceMaker(
-    "iodemo workers",
-    "iodemo.services.workers",
-    "Hosts any other plugin in several processes.",
-    "iodemo-workers",
-)
-worker = ServiceMaker(
-    "iodemo worker",
-    "iodemo.services.worker",
-    "One process of iodemo-workers, which starts it.",
-    "iodemo-worker",
-)

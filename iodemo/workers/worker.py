@@ -1,7 +1,7 @@
 # -*- test-case-name: tests.test_workers -*-
 """
-C{iodemo-worker}: one process of C{iodemo-workers} (L{iodemo.services.workers}), which
-starts it. It hosts another plugin on listening sockets that it inherits, and drains
+The plugin C{iodemo-worker}, which is internal: C{iodemo-workers} starts it in each
+worker. It hosts another plugin on listening sockets that it inherits, and drains
 before it ends.
 
 Facts. Twisted's reactor stops all at once: the triggers before its shutdown, among them
@@ -40,7 +40,7 @@ from twisted.plugin import getPlugins
 from twisted.python import usage
 
 from iodemo.interfaces import ISharesNothing
-from iodemo.process.listening import FIRST_DESCRIPTOR
+from iodemo.process.listening import BACKLOG, FIRST_DESCRIPTOR
 
 #: Seconds from one look at an open connection to the next.
 INTERVAL = 0.05
@@ -48,12 +48,9 @@ INTERVAL = 0.05
 #: Seconds after which a plugin that does not listen yet is worth a line in the log.
 PATIENCE = 10.0
 
-#: What a worker reports to its parent, each in a line.
+#: The reports of a worker to its parent, each in a line.
 READY = b"ready"
 DRAINING = b"draining"
-
-#: For the parent: C{accept} of Twisted's UNIX ports has a backlog of its own.
-UNIX_BACKLOG = 4096
 
 
 class Options(usage.Options):
@@ -73,31 +70,33 @@ class Options(usage.Options):
         ["grace", None, None, "Seconds that connections have to end.", float],
     ]
 
-    def parseArgs(  # type: ignore[override]
-        self, plugin: str, *arguments: str
-    ) -> None:
+    def parseArgs(self, *plugin: str) -> None:
         """
         Parse the command line of the plugin, as C{twistd} would.
 
         @raise SystemExit: with one line to print, if it has an error.
         """
+        if not plugin or None in (self["sockets"], self["report"], self["grace"]):
+            raise SystemExit(
+                "iodemo-worker: only iodemo-workers starts it: see "
+                "twistd iodemo-workers --help"
+            )
+        name, *arguments = plugin
         for maker in getPlugins(IServiceMaker):
-            if maker.tapname == plugin:
+            if maker.tapname == name:
                 break
         else:
-            raise usage.UsageError(f"no plugin is named {plugin!r}")
+            raise SystemExit(f"{name}: there is no such plugin")
         self.maker = maker
         self.plugin = maker.options()
         self.plugin.parent = self.parent
         try:
-            self.plugin.parseOptions(list(arguments))
+            self.plugin.parseOptions(arguments)
         except usage.UsageError as error:
-            raise SystemExit(
-                f"{plugin}: {error} (see twistd {plugin} --help)"
-            ) from None
+            raise SystemExit(f"{name}: {error} (see twistd {name} --help)") from None
 
 
-class Worker(MultiService):
+class DrainingService(MultiService):
     """
     The parent of the plugin's service.
 
@@ -230,7 +229,7 @@ class Worker(MultiService):
 
 def _inode(descriptor: int) -> int | None:
     """
-    What identifies an open file; L{None} if the descriptor is closed.
+    The number that identifies an open file; L{None} if the descriptor is closed.
     """
     try:
         return os.fstat(descriptor).st_ino
@@ -283,7 +282,7 @@ def _inheritedUNIXPort(cls: Any, reactor: Any, fd: int, factory: Any) -> Any:
     are for the parent to decide. A port leaves the path of an abstract socket alone.
     """
     inherited = socket.socket(fileno=os.dup(fd))
-    port = cls(inherited.getsockname(), factory, UNIX_BACKLOG, reactor=reactor)
+    port = cls(inherited.getsockname(), factory, BACKLOG, reactor=reactor)
     port._preexistingSocket = inherited
     port._bindPath = b"\0" + port._bindPath
     return port
@@ -293,6 +292,6 @@ def makeService(options: Options) -> IService:
     """
     Make the service C{twistd} runs.
     """
-    worker = Worker(options["sockets"], options["report"], options["grace"])
-    worker.addService(options.maker.makeService(options.plugin))
-    return worker
+    service = DrainingService(options["sockets"], options["report"], options["grace"])
+    service.addService(options.maker.makeService(options.plugin))
+    return service

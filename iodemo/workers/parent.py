@@ -1,49 +1,41 @@
 # -*- test-case-name: tests.test_workers -*-
 """
-C{iodemo-workers}: hosts any other plugin in several processes, one for each core.
-
-Glossary:
-
-  - I{worker}: a process that hosts the plugin (L{iodemo.services.worker}). It inherits
-    listening sockets.
-  - I{place}: one of the N workers that there are to be, with the sockets that it
-    inherits. A worker that ends has a successor in its place.
-  - I{ready}: of a worker, that it accepts connections.
-  - I{to drain}: to accept no more, and to end with the last connection, or after the
-    grace.
-  - I{to roll}: to replace the workers by new ones, one place after another.
+The parent of the workers: it starts, replaces and ends them.
 
 Facts. Those about listening sockets are in L{iodemo.process.listening}. A worker that
 has become ready accepts from the same queue as the one before it, so between the two no
-connection is refused or reset.
+connection is refused or reset. When a worker dies, the kernel resets the connections
+that it had accepted, and keeps those in the queue. When a terminal is closed, the
+kernel sends SIGHUP, too.
 
-Decision. This process opens the sockets and serves nothing. A new worker is ready
-before the old one in its place drains. SIGTERM and SIGINT end everything: the workers
-drain, then the sockets stop to listen. SIGHUP rolls. A worker that drains although it
-was not to, because somebody sent it a SIGTERM, has a successor at once, as has one that
-dies. The pause before a successor starts grows with each worker of the place that ends
-within L{STEADY} seconds after it was ready. If a worker ends before it was ready while
-the workers start for the first time, everything ends, because the next one would do the
+Decision. The parent opens the sockets and serves nothing. A new worker is ready before
+the old one in its place drains. SIGTERM and SIGINT end everything: the workers drain,
+and when none of them accepts any more, the sockets stop to listen. SIGHUP rolls. A
+worker that drains although the parent did not begin it, as after a SIGTERM from
+elsewhere, has a successor at once; so has one that dies, unless workers of that place
+have just died before: then the successor starts after a pause, which doubles until a
+worker has been ready for L{STEADY} seconds. If, while the workers start for the first
+time, one ends before it is ready, everything ends, because the next one would do the
 same.
 
-What workers print is logged here, line by line, with the number of their place.
+The lines that workers print are logged here, with the number of their place.
 
-Costs. This process logs a line for each of a worker's, so a plugin that logs each
-request makes it work. If it is killed by SIGKILL, the kernel kills the workers with it.
+Costs. The parent logs a line for each of a worker's, so a plugin that logs each request
+makes it work, and a worker waits if the parent does not keep up. If the parent is
+killed by SIGKILL, the kernel kills the workers.
 """
 
 from __future__ import annotations
 
 import atexit
 import contextlib
-import math
 import os
 import re
 import signal
 import sys
 from typing import Any, cast
 
-from twisted.application.service import IService, IServiceMaker, Service
+from twisted.application.service import Service
 from twisted.internet.defer import Deferred, ensureDeferred
 from twisted.internet.error import ProcessExitedAlready
 from twisted.internet.interfaces import (
@@ -56,25 +48,18 @@ from twisted.internet.interfaces import (
 )
 from twisted.internet.protocol import ProcessProtocol
 from twisted.logger import Logger
-from twisted.plugin import getPlugins
-from twisted.python import usage
 from twisted.python.failure import Failure
 
-from iodemo.process import cores
 from iodemo.process.listening import (
     FIRST_DESCRIPTOR,
     Address,
-    BadEndpoint,
     Listening,
-    endpoint,
     environment,
     opened,
-    parsed,
 )
-from iodemo.process.notify import notify, reloading
-from iodemo.services import CannotListen, wholeNumber
-from iodemo.services import Options as BaseOptions
-from iodemo.services.worker import DRAINING, READY
+from iodemo.services import CannotListen
+from iodemo.workers.notify import notify, reloading
+from iodemo.workers.worker import DRAINING, READY
 
 #: Seconds that a worker has to be ready for, so that its successor starts at once.
 STEADY = 1.0
@@ -86,8 +71,8 @@ LONGEST_AFTER_KILL = 0.4
 #: Seconds that a worker has to end in, beyond the grace, before it is killed.
 KILLED_AFTER = 10.0
 
-_MOST = 1024
-_NAME = "iodemo-workers"
+#: Begins messages.
+NAME = "iodemo-workers"
 
 # Of the environment, the variables that concern this process alone.
 _OWN = re.compile("LISTEN_|NOTIFY_|WATCHDOG_|MAINPID")
@@ -102,7 +87,7 @@ _OUTPUT_AFTER_END = 1.0
 # The plugin directory of the user is found like this process's own.
 _PROGRAM = (
     "import sys; sys.path[:] = {path!r}; sys.argv[0] = 'twistd'; "
-    "from iodemo.process.heir import run; run()"
+    "from iodemo.workers.starting import run; run()"
 )
 
 
@@ -112,111 +97,7 @@ class _Reactor(
     """The interfaces that are used here."""
 
 
-def _seconds(text: str) -> float:
-    try:
-        seconds = float(text)
-    except ValueError:
-        seconds = math.nan
-    if not 0 <= seconds <= 1e9:
-        raise usage.UsageError(f"--grace is a number of seconds, not {text!r}")
-    return seconds
-
-
-class Options(BaseOptions):
-    """
-    C{twistd iodemo-workers}.
-    """
-
-    command = _NAME
-    example = "--listen tcp:8007 -- web --listen={endpoint} --path=."
-    synopsis = "[options] --listen ENDPOINT -- PLUGIN [options of PLUGIN]"
-    optFlags = [
-        ["share", None, "All workers accept from one socket."],
-    ]
-    optParameters = [
-        [
-            "processes",
-            "p",
-            None,
-            "Number of workers.  [default: the cores that this process may use]",
-            wholeNumber("processes", _MOST),
-        ],
-        [
-            "grace",
-            "g",
-            30.0,
-            "Seconds that open connections have to end in, before they are closed.",
-            _seconds,
-        ],
-    ]
-    longdesc = (
-        "Hosts PLUGIN in several processes (workers), each a twistd with the reactor "
-        "of this one. This process opens the listening sockets, hands them to the "
-        "workers as systemd does, and serves nothing itself. In the options of PLUGIN, "
-        "{endpoint} stands for the endpoint that adopts the socket ({endpoint2} for "
-        "that of the second --listen, and so on). The kernel divides connections among "
-        "the workers by a hash (SO_REUSEPORT). With --share, and at a UNIX socket, "
-        "workers accept from one socket, whoever comes first. "
-        "A worker that dies is replaced, and connections wait meanwhile. "
-        "SIGTERM and SIGINT drain: no more connections are accepted, and each worker "
-        "ends with its last connection, or after the grace; a second signal ends them "
-        "at once. SIGHUP replaces the workers one after another: the new one accepts "
-        "before the old one drains. Under systemd use Type=notify-reload and "
-        "KillMode=mixed."
-    )
-
-    def opt_listen(self, endpoint: str) -> None:
-        """
-        Where to listen: tcp:PORT, tcp6:PORT or unix:PATH. Repeatable.
-        """
-        self["listen"].append(endpoint)
-
-    opt_l = opt_listen
-
-    def parseArgs(self, *plugin: str) -> None:
-        """
-        Keep the name and the arguments of the plugin.
-        """
-        self["plugin"] = plugin
-
-    def postOptions(self) -> None:
-        """
-        Check the options together.
-        """
-        super().postOptions()
-        if self["processes"] is None:
-            self["processes"] = cores.usable()
-        if not self["plugin"]:
-            raise usage.UsageError(f"no plugin to host: for example, {self.example}")
-        name, *arguments = self["plugin"]
-        if name in (_NAME, "iodemo-worker"):
-            raise usage.UsageError(f"{name} cannot be hosted: name another plugin")
-        if all(each.tapname != name for each in getPlugins(IServiceMaker)):
-            raise usage.UsageError(
-                f"there is no plugin {name!r}: twistd --help lists all"
-            )
-        self["addresses"] = addresses = []
-        for text in self["listen"]:
-            try:
-                addresses.append(parsed(text))
-            except BadEndpoint as error:
-                raise usage.UsageError(
-                    f"cannot use --listen {text!r}: {error} (for example, tcp:8007)"
-                ) from None
-        for index, address in enumerate(addresses):
-            word = "{endpoint%s}" % (index + 1 if index else "")
-            if not any(word in each for each in arguments):
-                raise usage.UsageError(
-                    f"the options of {name} lack {word}, which stands for the socket "
-                    f"of --listen {address.text}: for example, --listen={word}"
-                )
-            arguments = [
-                each.replace(word, endpoint(address, index)) for each in arguments
-            ]
-        self["hosted"] = [name, *arguments]
-
-
-class Worker(ProcessProtocol):
+class WorkerProcess(ProcessProtocol):
     """
     One process, from its start to its end.
 
@@ -229,13 +110,14 @@ class Worker(ProcessProtocol):
     """
 
     transport: IProcessTransport
-    log = Logger(_NAME)
+    log = Logger(NAME)
 
     def __init__(self, place: Place, started: float) -> None:
         self.place = place
         self.started = started
         self.readySince: float | None = None
         self.isDraining = False
+        self._isToDrain = False
         self.words = ""
         self.becameReady: Deferred[bool] = Deferred()
         self._partial: dict[int, bytes] = {}
@@ -274,7 +156,7 @@ class Worker(ProcessProtocol):
 
     def processExited(self, reason: Failure) -> None:
         """
-        It has ended. What it printed last may still be unread.
+        It has ended. Its last output may still be unread.
         """
         self._failure = reason
         self._reading = self.place.workers.reactor.callLater(
@@ -313,6 +195,14 @@ class Worker(ProcessProtocol):
             return f"was killed by {signal.Signals(value.signal).name}"
         return f"ended with exit status {value.exitCode}"
 
+    def drain(self) -> None:
+        """
+        Let it drain, unless it does so already: a second SIGTERM would end it at once.
+        """
+        if not self._isToDrain and not self.isDraining:
+            self._isToDrain = True
+            self.send(signal.SIGTERM)
+
     def send(self, number: int) -> None:
         """
         Send it a signal, if it has not ended.
@@ -333,8 +223,8 @@ class Place:
     def __init__(self, workers: Workers, number: int) -> None:
         self.workers = workers
         self.number = number
-        self.serving: Worker | None = None
-        self.starting: Worker | None = None
+        self.serving: WorkerProcess | None = None
+        self.starting: WorkerProcess | None = None
         self.pause = 0.0
         self.restart: IDelayedCall | None = None
 
@@ -346,7 +236,7 @@ class Workers(Service):
     @ivar alive: the workers that have not ended.
     """
 
-    log = Logger(_NAME)
+    log = Logger(NAME)
 
     def __init__(
         self,
@@ -362,7 +252,7 @@ class Workers(Service):
         from twisted.internet import reactor
 
         self.reactor = cast("_Reactor", reactor)
-        self.alive: set[Worker] = set()
+        self.alive: set[WorkerProcess] = set()
         self._addresses = addresses
         self._sockets = 1 if share else processes
         self._grace = grace
@@ -388,7 +278,7 @@ class Workers(Service):
             except OSError as error:
                 self._close()
                 message = (
-                    f"{_NAME}: cannot listen: {error.strerror or error} "
+                    f"{NAME}: cannot listen: {error.strerror or error} "
                     f"({address.text!r})"
                 )
                 # See ListeningService.privilegedStartService.
@@ -404,6 +294,7 @@ class Workers(Service):
         self.reactor.callWhenRunning(self._begin)
 
     def _begin(self) -> None:
+        self._hadTerminal = _hasTerminal()
         signal.signal(signal.SIGHUP, self._hungUp)
         for place in self._places:
             self._start(place)
@@ -423,7 +314,8 @@ class Workers(Service):
             if place.restart is not None:
                 place.restart.cancel()
                 place.restart = None
-        self._signal(signal.SIGTERM)
+        for worker in self.alive:
+            worker.drain()
         killing = self.reactor.callLater(
             self._grace + KILLED_AFTER, self._signal, signal.SIGKILL
         )
@@ -461,18 +353,21 @@ class Workers(Service):
     # Signals
 
     def _hungUp(self, number: int, frame: object) -> None:
-        self.reactor.callFromThread(self.roll)
+        if self._hadTerminal and not _hasTerminal():
+            self.reactor.callFromThread(self.reactor.stop)
+        else:
+            self.reactor.callFromThread(self.roll)
 
     def _signalledAgain(self, number: int, frame: object) -> None:
         self.reactor.callFromThread(self._signal, signal.SIGKILL)
 
     # Workers
 
-    def _start(self, place: Place) -> Worker:
+    def _start(self, place: Place) -> WorkerProcess:
         place.restart = None
         sockets = [each.of(place.number - 1) for each in self._listening]
         report = FIRST_DESCRIPTOR + len(sockets)
-        worker = Worker(place, self.reactor.seconds())
+        worker = WorkerProcess(place, self.reactor.seconds())
         place.starting = worker
         self.alive.add(worker)
         inherited = {key: os.environ[key] for key in os.environ if not _OWN.match(key)}
@@ -482,6 +377,7 @@ class Workers(Service):
             descriptors[FIRST_DESCRIPTOR + index] = each.fileno()
         program = _PROGRAM.format(path=sys.path)
         try:
+            # It may fail as fork(2) may.
             self.reactor.spawnProcess(
                 worker,
                 sys.executable,
@@ -489,11 +385,27 @@ class Workers(Service):
                 env={**inherited, **environment(len(sockets))},
                 childFDs=descriptors,
             )
+        except OSError as error:
+            self._startFailed(worker, error)
         finally:
             os.close(null)
         return worker
 
-    def workerReady(self, worker: Worker) -> None:
+    def _startFailed(self, worker: WorkerProcess, error: OSError) -> None:
+        place = worker.place
+        self.alive.discard(worker)
+        place.starting = None
+        line = f"worker {place.number} cannot be started: {error}"
+        if not self._hasServed:
+            self._fail(line)
+        else:
+            self.log.error(
+                "{line}; next attempt in {pause:g} s", line=line, pause=LONGEST_PAUSE
+            )
+            place.restart = self.reactor.callLater(LONGEST_PAUSE, self._start, place)
+        worker.becameReady.callback(False)
+
+    def workerReady(self, worker: WorkerProcess) -> None:
         """
         A worker accepts: let the one before it drain.
         """
@@ -520,7 +432,7 @@ class Workers(Service):
             self._tellReady()
         worker.becameReady.callback(True)
 
-    def workerDraining(self, worker: Worker) -> None:
+    def workerDraining(self, worker: WorkerProcess) -> None:
         """
         A worker accepts no more.
         """
@@ -539,17 +451,17 @@ class Workers(Service):
             if worker.place.starting is None:
                 self._start(worker.place)
 
-    def _drain(self, worker: Worker) -> None:
-        worker.send(signal.SIGTERM)
+    def _drain(self, worker: WorkerProcess) -> None:
+        worker.drain()
         self._kill(worker)
 
-    def _kill(self, worker: Worker) -> None:
+    def _kill(self, worker: WorkerProcess) -> None:
         """
         Kill a worker, if it has not ended when it should.
         """
         self.reactor.callLater(self._grace + KILLED_AFTER, worker.send, signal.SIGKILL)
 
-    def workerEnded(self, worker: Worker) -> None:
+    def workerEnded(self, worker: WorkerProcess) -> None:
         """
         A worker has ended: start its successor, unless it has one.
         """
@@ -582,7 +494,7 @@ class Workers(Service):
         if self._stopping:
             self._stopFurther()
 
-    def _succeed(self, place: Place, worker: Worker, line: str) -> None:
+    def _succeed(self, place: Place, worker: WorkerProcess, line: str) -> None:
         """
         Start the successor of a worker that has died, soon.
         """
@@ -610,7 +522,9 @@ class Workers(Service):
         """
         End everything, with an exit status that is not 0.
         """
-        message = f"{_NAME}: {why}"
+        if self._stopping:
+            return
+        message = f"{NAME}: {why}"
         self.log.critical("{message}", message=message)
         # twistd has replaced standard error by the log.
         print(message, file=sys.__stderr__)
@@ -627,6 +541,8 @@ class Workers(Service):
         """
         if self._stopping or not self._hasServed:
             return
+        self.log.info("SIGHUP: replacing all workers")
+        self._tell(*reloading())
         if self._rolling:
             self._rollAgain = True
             return
@@ -636,8 +552,6 @@ class Workers(Service):
         )
 
     async def _roll(self) -> None:
-        self.log.info("SIGHUP: replacing all workers")
-        self._tell(*reloading())
         again = True
         while again:
             self._rollAgain = False
@@ -668,6 +582,17 @@ class Workers(Service):
             self.log.warn("NOTIFY_SOCKET: {error}", error=error)
 
 
+def _hasTerminal() -> bool:
+    """
+    Whether this process has a controlling terminal.
+    """
+    try:
+        os.close(os.open("/dev/tty", os.O_RDWR))
+    except OSError:
+        return False
+    return True
+
+
 def _exit() -> None:
     """
     End the interpreter with status 1: C{twistd} itself would return 0.
@@ -675,28 +600,3 @@ def _exit() -> None:
     with contextlib.suppress(OSError):
         sys.stdout.flush()
     os._exit(1)
-
-
-def makeService(options: Options) -> IService:
-    """
-    Make the service C{twistd} runs.
-    """
-    reactorName = options.parent.get("reactor") if options.parent else None
-    command = ["--nodaemon", "--pidfile=", "--logfile=-"]
-    if reactorName:
-        command.append(f"--reactor={reactorName}")
-    count = len(options["addresses"])
-    command += [
-        "iodemo-worker",
-        f"--sockets={count}",
-        f"--report={FIRST_DESCRIPTOR + count}",
-        f"--grace={options['grace']}",
-        *options["hosted"],
-    ]
-    return Workers(
-        options["addresses"],
-        options["processes"],
-        options["share"],
-        options["grace"],
-        command,
-    )

@@ -1,6 +1,7 @@
 # -*- test-case-name: tests.test_workers -*-
 """
-What a service tells systemd, or another supervisor, about its state: sd_notify(3).
+Messages of a service to systemd, or to another supervisor, about its state, as in
+sd_notify(3).
 
 The supervisor receives datagrams at the UNIX socket that NOTIFY_SOCKET names: a path
 or, after an C{@}, an abstract name.
