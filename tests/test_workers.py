@@ -73,6 +73,14 @@ class Parent(Child):
         self._test = test
         self.await_(b"iodemo-workers listens on")
 
+    @property
+    def ports(self) -> list[int]:
+        """
+        The TCP ports it listens on, in the order of its options.
+        """
+        (endpoints,) = re.findall(rb"iodemo-workers listens on (.*), with", self.log)
+        return [int(port) for port in re.findall(rb"tcp6?:(\d+)", endpoints)]
+
     def workers(self) -> list[int]:
         """
         The process ids of the workers that became ready, in that order.
@@ -319,8 +327,9 @@ class EndingTests(SynchronousTestCase):
         answer = runTwistd(*options, *arguments, *ECHO, directory=directory)
         self.assertEqual((answer.returncode, answer.stderr), (0, ""))
         log = directory / "its.log"
-        eventually(lambda: "workers listens on" in log.read_text(), log.read_text)
         pid = int((directory / "its.pid").read_text())
+        self.addCleanup(_killed, os.pidfd_open(pid))
+        eventually(lambda: "workers listens on" in log.read_text(), log.read_text)
         watched = []
         for each in (pid, *childrenOf(pid)):
             self.assertEqual(os.stat(f"/proc/{each}").st_uid, user)
@@ -335,6 +344,15 @@ class EndingTests(SynchronousTestCase):
             self.assertTrue(select.select([descriptor], [], [], TIMEOUT)[0])
         self.assertEqual(os.listdir(directory), ["its.log"])
         self.assertNotIn("Traceback", log.read_text())
+
+
+def _killed(descriptor: int) -> None:
+    """
+    Kill the process of a pidfd, if it has not ended.
+    """
+    with contextlib.suppress(ProcessLookupError):
+        signal.pidfd_send_signal(descriptor, signal.SIGKILL)
+    os.close(descriptor)
 
 
 def _allowed(user: str) -> bool:
@@ -355,7 +373,7 @@ class SocketTests(SynchronousTestCase):
 
     def test_unix(self) -> None:
         """
-        A UNIX socket has the permissions that were asked for, keeps its path when a
+        A UNIX socket has the permissions of C{--listen}, keeps its path when a
         worker is replaced, keeps an open connection meanwhile, and leaves nothing.
         """
         path = makeDirectory(self) / "socket"
@@ -366,6 +384,7 @@ class SocketTests(SynchronousTestCase):
             self.assertEqual(exchange(first, b"hello"), b"hello")
             parent.send(signal.SIGHUP)
             parent.awaitWorkers(2)
+            parent.await_(b" drains")
             with socket.socket(socket.AF_UNIX) as second:
                 second.connect(str(path))
                 self.assertEqual(exchange(second, b"hello"), b"hello")

@@ -437,15 +437,14 @@ class Workers(Service):
         A worker accepts no more.
         """
         worker.isDraining = True
+        self.log.info(
+            "worker {number} (process {pid}) drains",
+            number=worker.place.number,
+            pid=worker.pid,
+        )
         if self._stopping:
             self._stopFurther()
         elif worker is worker.place.serving:
-            self.log.info(
-                "worker {number} (process {pid}) drains, but not at SIGHUP: a new one "
-                "starts",
-                number=worker.place.number,
-                pid=worker.pid,
-            )
             worker.place.serving = None
             self._kill(worker)
             if worker.place.starting is None:

@@ -30,6 +30,7 @@ class WorkersTests(BackendTestCase):
         first = parent.connected()
         parent.send(signal.SIGHUP)
         parent.awaitWorkers(2)
+        parent.await_(b" drains")
         second = parent.connected()
         self.assertEqual(exchange(first, b"still"), b"still")
         first.close()
