@@ -4,9 +4,8 @@ The table of I/O models: one record a backend.
 
 This table is the only place that lists backends. The command line, the comparisons, the
 reports and the tests all read it, so a new reactor appears everywhere with one row here
-and one line in C{twisted/plugins/iodemo_reactors.py}. References, which are servers
-without a reactor of Twisted in the same comparisons, have a row too, and a module in
-L{iodemo.references}.
+and one line in C{twisted/plugins/iodemo_reactors.py}. References, which are other
+servers in the same comparisons, have a row too, and a module in L{iodemo.references}.
 
 Two questions classify a model. Both are about its system calls:
 
@@ -33,6 +32,7 @@ Pattern = Literal[
     "thread per connection",
     "busy polling",
     "Reactor",
+    "Reactor on each core",
     "Proactor, emulated",
     "Proactor",
     "unknown",
@@ -61,6 +61,8 @@ class Model:
     @ivar breaks: whether a server beyond the limit fails, which a measurement then
         shows. Otherwise it lets further connections wait, and nothing can be measured.
     @ivar quick: whether a comparison with C{--quick} has it, too.
+    @ivar onAllCores: whether a comparison lets it run on every core but the load's,
+        where others have one core.
     @ivar load: the module of the load that measures it; C{None} for C{iodemo load}.
     """
 
@@ -78,6 +80,7 @@ class Model:
     breaks: bool = False
     otherCalls: tuple[str, ...] = ()
     quick: bool = True
+    onAllCores: bool = False
     load: str | None = None
 
     @property
@@ -348,6 +351,20 @@ MODELS: tuple[Model, ...] = (
         "floor.",
         kind="reference",
         module="iodemo.references.cepoll",
+    ),
+    Model(
+        "workers",
+        "Reactor on each core",
+        blocking=False,
+        synchronous=True,
+        kernelCalls=("epoll_wait", "recv", "epoll_ctl", "send"),
+        description="A process with an event loop on each core, as nginx has: the "
+        "kernel divides the connections among them (SO_REUSEPORT), and they share no "
+        "state.",
+        kind="reference",
+        module="iodemo.references.workers",
+        quick=False,
+        onAllCores=True,
     ),
 )
 

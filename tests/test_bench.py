@@ -664,6 +664,40 @@ class CompareTests(CompareTestCase):
             one = 10 * 1024
             self.assertGreater(measured["server_rss_kib"] or 0, 2 * one)
 
+    def test_workers(self) -> None:
+        """
+        Several workers share one port, and the number is a lower bound if they and the
+        load have fewer cores. A reference has no workers.
+        """
+        epoll, reference = self.compare(
+            Point(2, workers=2), backends=("epoll", "asyncio-protocol")
+        )["cells"]
+        self.assertEqual((epoll["status"], epoll["reason"]), ("ok", None))
+        self.assertGreater(epoll["rounds"][0]["server_rss_kib"] or 0, 2 * 10 * 1024)
+        if len(os.sched_getaffinity(0)) < 3:
+            self.assertTrue(epoll["load_limited"])
+        self.assertEqual(
+            reference["reason"],
+            "it has no workers: a reference inherits no socket to share",
+        )
+
+    def test_cores(self) -> None:
+        """
+        A server has one core, workers have all but that of the load, and nothing is
+        pinned if these are too few.
+        """
+        self.patch(os, "sched_getaffinity", lambda pid: {1, 2, 3, 5})
+        epoll, everywhere = models.find("epoll"), models.find("workers")
+        for backend, count, expected in (
+            (epoll, 1, ([1], [2], False)),
+            (epoll, 3, ([1, 3, 5], [2], False)),
+            (epoll, 4, (None, None, True)),
+            (everywhere, 1, ([1, 3, 5], [2], False)),
+        ):
+            self.assertEqual(runner._cores(backend, Point(1, workers=count)), expected)
+        self.patch(os, "sched_getaffinity", lambda pid: {1})
+        self.assertEqual(runner._cores(epoll, Point(1)), (None, None, False))
+
     def test_severalServersFail(self) -> None:
         """
         If one of several servers fails, all are ended, and its reason is reported.
@@ -1004,7 +1038,7 @@ class ChildTests(SynchronousTestCase):
             "import json, os, resource; print(json.dumps([list("
             "os.sched_getaffinity(0)), resource.getrlimit(resource.RLIMIT_NOFILE)]))"
         )
-        with child.Child([sys.executable, "-c", code], core) as pinned:
+        with child.Child([sys.executable, "-c", code], [core]) as pinned:
             self.assertTrue(child.awaitFirst((pinned,), TIMEOUT))
             cores, (soft, hard) = json.loads(pinned.output())
         self.assertEqual(cores, [core])

@@ -78,7 +78,7 @@ class Parent(Child):
         """
         The TCP ports it listens on, in the order of its options.
         """
-        (endpoints,) = re.findall(rb"iodemo-workers listens on (.*), with", self.log)
+        (endpoints,) = re.findall(rb"iodemo-workers listens on (.*); workers", self.log)
         return [int(port) for port in re.findall(rb"tcp6?:(\d+)", endpoints)]
 
     def workers(self) -> list[int]:

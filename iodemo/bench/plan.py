@@ -228,6 +228,8 @@ class Plan:
             )
         if servers(point) > 1:
             why = _cannotShare(backend, workload)
+            if why is not None and point.workers > 1:
+                return f"it has no workers: {why}"
             if why is not None:
                 return (
                     f"{point.connections:,} connections take more open files than the "
@@ -320,12 +322,13 @@ def descriptors() -> float:
 
 def servers(point: Point) -> int:
     """
-    The number of server processes that the connections of a point need.
+    The number of server processes of a point: its workers or, if it takes more to hold
+    so many connections, as many as these need.
     """
     budget = descriptors() - SERVER_DESCRIPTORS
     if point.connections <= budget:
-        return 1
-    return ceil(point.connections / (budget * _SHARE))
+        return point.workers
+    return max(point.workers, ceil(point.connections / (budget * _SHARE)))
 
 
 def _cannotShare(backend: Model, workload: Workload) -> str | None:

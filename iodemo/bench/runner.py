@@ -20,7 +20,7 @@ import socket
 import sys
 from contextlib import ExitStack
 from pathlib import Path
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 from msgspec import structs
 
@@ -30,7 +30,6 @@ from iodemo.bench.plan import SERVER_DESCRIPTORS, STARTING, Entrant, Plan, serve
 from iodemo.bench.record import Record
 from iodemo.bench.scenarios import Scenario, Workload, placed
 from iodemo.models import Model
-from iodemo.process import reuseport
 from iodemo.process.child import Child, awaitFirst
 from iodemo.results.cells import cellOf
 from iodemo.results.decoding import Malformed, Wrong, decoded
@@ -188,6 +187,8 @@ def _measurePoint(
         rounds: list[Round],
     ) -> None:
         cell = cellOf(place, entrant.backend.name, status, reason, rounds)
+        if rounds and _cores(entrant.backend, point).areTooFew:
+            cell["load_limited"] = True
         kept.keepCells(place, {entrant: cell})
 
     for entrant in entrants:
@@ -256,6 +257,36 @@ def _explained(reason: str, backend: Model, point: Point) -> str:
     return f"{backend.limitReason}; seen here: {reason}"
 
 
+class _Cores(NamedTuple):
+    """
+    The cores of a round's processes; L{None} for any core.
+
+    @ivar areTooFew: whether servers and load have fewer cores than processes, so that
+        the load takes a part of those that the servers could use.
+    """
+
+    servers: list[int] | None
+    load: list[int] | None
+    areTooFew: bool = False
+
+
+def _cores(backend: Model, point: Point) -> _Cores:
+    """
+    Find the cores for the servers and the load of one round. The load has a core of its
+    own. A server has another one; several workers have all others. If these are fewer
+    than the workers, nothing is pinned, and the scheduler divides all cores.
+    """
+    pinned = environment.pinning()
+    if pinned is None:
+        return _Cores(None, None, point.workers > 1)
+    if point.workers == 1 and not backend.onAllCores:
+        return _Cores([pinned["server"]], [pinned["load"]])
+    others = sorted(os.sched_getaffinity(0) - {pinned["load"]})
+    if len(others) < point.workers:
+        return _Cores(None, None, areTooFew=True)
+    return _Cores(others, [pinned["load"]])
+
+
 def pace() -> float:
     """
     The factor between this machine and the one whose times L{Plan.estimate} has: the
@@ -268,7 +299,7 @@ def pace() -> float:
         before = resource.getrusage(resource.RUSAGE_CHILDREN)
         with Child(
             [sys.executable, "-c", _TWISTD, "--version"],
-            pinned["server"] if pinned else None,
+            [pinned["server"]] if pinned else None,
         ) as twistd:
             awaitFirst((twistd,), 60)
         after = resource.getrusage(resource.RUSAGE_CHILDREN)
@@ -292,7 +323,7 @@ def _measureRound(
     if workload.isPipes:
         return _measurePipes(plan, workload, point, backend)
     port = _freePort()
-    pinned = environment.pinning()
+    cores = _cores(backend, point)
     with ExitStack() as stack:
         certificate = None
         if workload.tls:
@@ -300,7 +331,7 @@ def _measureRound(
         server = stack.enter_context(
             Child(
                 _serverCommand(backend, workload, port, servers(point), certificate),
-                pinned["server"] if pinned else None,
+                cores.servers,
                 passing=() if certificate is None else (certificate,),
             )
         )
@@ -308,7 +339,7 @@ def _measureRound(
         # The load starts up while the server does, and waits for it to listen.
         load = Child(
             _loadCommand(plan, backend, workload, point, port, server.pid, calls),
-            pinned["load"] if pinned else None,
+            cores.load,
         )
         with load:
             _prioritize(plan, load)
@@ -338,7 +369,7 @@ def _measurePipes(plan: Plan, pipes: Workload, point: Point, backend: Model) -> 
     arguments = (point.connections, point.active, seconds)
     program = Child(
         [sys.executable, "-c", _PIPES, backend.name, *map(str, arguments)],
-        pinned["server"] if pinned else None,
+        [pinned["server"]] if pinned else None,
     )
     with program:
         _prioritize(plan, program)
@@ -376,7 +407,7 @@ def _serverCommand(
     if certificate is not None:
         endpoint = tlsEndpoint(inherited(certificate), port)
     elif count > 1:
-        endpoint = reuseport.ENDPOINT
+        endpoint = "{endpoint}"
     else:
         endpoint = f"tcp:{port}:interface=127.0.0.1"
     plugin = [

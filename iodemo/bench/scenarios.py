@@ -256,6 +256,14 @@ SCENARIOS: tuple[Scenario, ...] = (
         points=(Point(100), Point(100, stalled=10)),
         quick=(),
     ),
+    Scenario(
+        "workers",
+        "What do more cores bring, where a request costs what a page costs?",
+        # The scenario http has the first point, too: it is measured once for both.
+        HTTP,
+        points=(Point(100), Point(100, workers=2), Point(100, workers=4)),
+        quick=(),
+    ),
 )
 
 

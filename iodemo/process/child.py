@@ -39,21 +39,22 @@ class Child:
     def __init__(
         self,
         command: list[str],
-        core: int | None,
+        cores: list[int] | None,
         directory: Path | None = None,
         passing: tuple[int, ...] = (),
     ) -> None:
         """
         @param command: the program and its arguments.
-        @param core: the number of the core to pin it to; C{None} for any core.
+        @param cores: the numbers of the cores to pin it to; L{None} for any core.
         @param directory: its working directory, if not this process's.
         @param passing: the descriptors that it inherits.
         """
         self._output = tempfile.TemporaryFile()  # noqa: SIM115 closed in __exit__
         self._errors = tempfile.TemporaryFile()  # noqa: SIM115 closed in __exit__
+        chosen = ",".join(map(str, cores)) if cores else "-"
         guarded = [sys.executable, "-I", "-S", str(_GUARD), str(_GUARD_PIPE)]
         self._process = subprocess.Popen(
-            [*guarded, "-" if core is None else str(core), *command],
+            [*guarded, chosen, *command],
             stdin=subprocess.DEVNULL,
             stdout=self._output,
             stderr=self._errors,

@@ -37,9 +37,10 @@ import socket
 import stat
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
 
-from twisted.internet.abstract import isIPv6Address
-from twisted.python.lockfile import FilesystemLock
+if TYPE_CHECKING:
+    from twisted.python.lockfile import FilesystemLock
 
 #: sd_listen_fds(3): SD_LISTEN_FDS_START.
 FIRST_DESCRIPTOR = 3
@@ -122,7 +123,7 @@ def parsed(text: str) -> Address:
         raise BadEndpoint("the port is left out")
     port = _number("port", values["port"], most=65_535)
     host = values.get("interface", "::" if kind == "tcp6" else "")
-    v6 = kind == "tcp6" or isIPv6Address(host)
+    v6 = kind == "tcp6" or ":" in host
     return Address(text, socket.AF_INET6 if v6 else socket.AF_INET, host, port, backlog)
 
 
@@ -233,6 +234,8 @@ def _openUNIX(listening: Listening) -> socket.socket:
     address = listening.address
     path = address.host
     if address.lockfile:
+        from twisted.python.lockfile import FilesystemLock
+
         lock = FilesystemLock(f"{path}.lock")
         if not lock.lock():
             raise OSError(errno.EADDRINUSE, os.strerror(errno.EADDRINUSE))

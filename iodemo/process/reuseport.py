@@ -4,16 +4,12 @@ Several server processes on one port, for more connections than one process may 
 files. This is a program of its own: it starts the servers as its children.
 
 Facts. A process opens no more files than its hard limit (RLIMIT_NOFILE) allows, and
-each connection is an open file. Where several processes accept from one socket, the
-kernel does not share connections evenly: chance decides, and with io_uring the process
-that first submitted an accept gets all of them. Sockets bound to one port with
-SO_REUSEPORT (Linux 3.9) form a group. The kernel assigns each connection to one socket
-of the group by a hash of its addresses and ports, so that all processes get about as
-many (of 100,000 connections, each of six processes got 16,700, give or take 400).
+each connection is an open file. Those about sockets that share a port are in
+L{iodemo.process.listening}.
 
-Decision. Each server inherits a listening socket of its own from that group, in the way
-of systemd (sd_listen_fds(3)): every Twisted reactor adopts it through the endpoint
-C{systemd:}. When one server ends, all others are ended.
+Decision. Each server inherits a listening socket of its own from a group, and adopts it
+by the endpoint C{systemd:}. When one server ends, all others are ended: C{twistd
+iodemo-workers} would replace it, and a measurement has to fail.
 
 Costs. This process is measured as a part of the servers: a few MiB, and no CPU time.
 """
@@ -25,20 +21,13 @@ import signal
 import socket
 import sys
 
-#: The endpoint by which a server adopts its socket.
-ENDPOINT = "systemd:domain=INET:index=0"
-
-# sd_listen_fds(3): SD_LISTEN_FDS_START.
-_FIRST = 3
-
-
-def _listening(port: int) -> socket.socket:
-    listening = socket.socket()
-    listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-    listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
-    listening.bind(("127.0.0.1", port))
-    listening.listen()
-    return listening
+from iodemo.process.listening import (
+    FIRST_DESCRIPTOR,
+    endpoint,
+    environment,
+    opened,
+    parsed,
+)
 
 
 def _start(listening: socket.socket, command: list[str]) -> int:
@@ -53,10 +42,8 @@ def _start(listening: socket.socket, command: list[str]) -> int:
     try:
         # Descriptor 3 has to stay open across execvp. A dup2 of 3 onto itself would
         # leave it close-on-exec, hence the copy.
-        os.dup2(os.dup(listening.fileno()), _FIRST)
-        os.environ.update(
-            LISTEN_PID=str(os.getpid()), LISTEN_FDS="1", LISTEN_FDNAMES="shared"
-        )
+        os.dup2(os.dup(listening.fileno()), FIRST_DESCRIPTOR)
+        os.environ.update(environment(1), LISTEN_PID=str(os.getpid()))
         os.execvp(command[0], command)
     finally:
         os._exit(127)
@@ -67,7 +54,8 @@ def serve(port: int, count: int, command: list[str]) -> int:
     Run servers until one of them ends, or SIGTERM comes.
 
     @param count: how many servers.
-    @param command: the command that starts one; it listens on L{ENDPOINT}.
+    @param command: the command that starts one. Where a word has C{{endpoint}}, it gets
+        the endpoint that adopts the socket.
     @return: an exit status: that of the first server that failed, or 0.
     @raise OSError: if the port cannot be listened on.
     """
@@ -82,13 +70,14 @@ def serve(port: int, count: int, command: list[str]) -> int:
         ending = True
 
     signal.signal(signal.SIGTERM, end)
-    sockets = [_listening(port) for _ in range(count)]
-    for listening in sockets:
+    address = parsed(f"tcp:{port}:interface=127.0.0.1")
+    command = [word.replace("{endpoint}", endpoint(address, 0)) for word in command]
+    listening = opened(address, count)
+    for each in listening.sockets:
         if not ending:
-            servers.add(_start(listening, command))
-    for listening in sockets:
-        # A copy left open here would keep queueing connections for a server that ended.
-        listening.close()
+            servers.add(_start(each, command))
+    # A copy left open here would keep queueing connections for a server that ended.
+    listening.close()
     failure = 0
     while servers:
         pid, status = os.wait()

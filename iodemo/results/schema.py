@@ -102,6 +102,7 @@ class Point(Struct, frozen=True):
     rate: Number | None = None
     arrivals: Arrivals = "poisson"
     stalled: Count = 0
+    workers: Count = 1
 
     @property
     def connections(self) -> int:
@@ -230,6 +231,10 @@ PARAMETERS = {
         "further connections that send requests and read no answer",
         "--stalled={stalled}",
         said="{} stalled",
+    ),
+    "workers": Parameter(
+        "server processes that share the port, each with an event loop",
+        said="{} workers",
     ),
 }
 

@@ -36,8 +36,8 @@ Signals:
                    before the old one drains: no connection is refused.
 
 Under systemd: Type=notify-reload, KillMode=mixed, and TimeoutStopSec= and
-TimeoutStartSec= longer than the grace. What workers print is in the log of
-this process.
+TimeoutStartSec= longer than the grace. The output of the workers is in the log
+of this process.
 """
 
 
@@ -71,12 +71,6 @@ class Options(BaseOptions):
             wholeNumber("processes", _MOST),
         ],
         [
-            "reactor",
-            "r",
-            None,
-            "Reactor of the workers.  [default: that of this process]",
-        ],
-        [
             "grace",
             "g",
             30.0,
@@ -85,14 +79,15 @@ class Options(BaseOptions):
         ],
     ]
     longdesc = (
-        "Hosts PLUGIN in several processes (workers), each a twistd of its own. This "
-        "process opens the listening sockets, hands them to the workers as systemd "
-        "does, and serves nothing itself. In the options of PLUGIN, {endpoint} stands "
-        "for the endpoint that adopts the socket of --listen ({endpoint2} for that of "
-        "the second --listen, and so on). Each worker has a socket of its own, and the "
-        "kernel divides connections among them by a hash (SO_REUSEPORT). With --share, "
-        "and with unix:, all workers accept from one socket. A worker that dies is "
-        "replaced; new connections wait meanwhile, and none is refused."
+        "Hosts PLUGIN in several processes (workers), each a twistd with the reactor "
+        "of this one. This process opens the listening sockets, hands them to the "
+        "workers as systemd does, and serves nothing itself. In the options of PLUGIN, "
+        "{endpoint} stands for the endpoint that adopts the socket of --listen "
+        "({endpoint2} for that of the second --listen, and so on). Each worker has a "
+        "socket of its own, and the kernel divides connections among them by a hash "
+        "(SO_REUSEPORT). With --share, and with unix:, all workers accept from one "
+        "socket. A worker that dies is replaced; new connections wait meanwhile, and "
+        "none is refused."
     )
 
     def opt_listen(self, endpoint: str) -> None:
@@ -156,9 +151,7 @@ def makeService(options: Options) -> IService:
     """
     Make the service C{twistd} runs.
     """
-    reactorName = options["reactor"]
-    if reactorName is None and options.parent is not None:
-        reactorName = options.parent.get("reactor")
+    reactorName = options.parent.get("reactor") if options.parent else None
     command = ["--nodaemon", "--pidfile=", "--logfile=-"]
     if reactorName:
         command.append(f"--reactor={reactorName}")

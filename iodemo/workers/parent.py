@@ -425,7 +425,7 @@ class Workers(Service):
             self._hasServed = True
             where = ", ".join(each.text for each in self._listening)
             self.log.info(
-                "iodemo-workers listens on {where}, with {count} workers",
+                "iodemo-workers listens on {where}; workers: {count}",
                 where=where,
                 count=len(self._places),
             )
