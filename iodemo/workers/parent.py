@@ -353,10 +353,16 @@ class Workers(Service):
     # Signals
 
     def _hungUp(self, number: int, frame: object) -> None:
+        self.reactor.callFromThread(self._hangUp)
+
+    def _hangUp(self) -> None:
+        if self._stopping:
+            return
         if self._hadTerminal and not _hasTerminal():
-            self.reactor.callFromThread(self.reactor.stop)
+            self.log.info("the terminal was closed")
+            self.reactor.stop()
         else:
-            self.reactor.callFromThread(self.roll)
+            self.roll()
 
     def _signalledAgain(self, number: int, frame: object) -> None:
         self.reactor.callFromThread(self._signal, signal.SIGKILL)
@@ -411,7 +417,7 @@ class Workers(Service):
         """
         place = worker.place
         worker.readySince = self.reactor.seconds()
-        if worker is not place.starting:
+        if self._stopping or worker is not place.starting:
             return
         before, place.serving, place.starting = place.serving, worker, None
         self.log.info(
@@ -466,17 +472,16 @@ class Workers(Service):
         """
         place = worker.place
         self.alive.discard(worker)
-        now = self.reactor.seconds()
-        was = place.serving is worker, place.starting is worker
+        hadLeft = worker not in (place.serving, place.starting)
         if place.serving is worker:
             place.serving = None
         if place.starting is worker:
             place.starting = None
         line = (
             f"worker {place.number} (process {worker.pid}) {worker.how()} after "
-            f"{now - worker.started:.1f} s"
+            f"{self.reactor.seconds() - worker.started:.1f} s"
         )
-        if self._stopping or not any(was):
+        if self._stopping or hadLeft:
             self.log.info("{line}", line=line)
         elif not (self._hasServed or worker.readySince or worker.wasKilled):
             self._fail(
@@ -547,7 +552,7 @@ class Workers(Service):
             return
         self._rolling = True
         ensureDeferred(self._roll()).addErrback(
-            lambda failure: self.log.failure("", failure)
+            lambda failure: self.log.failure("SIGHUP", failure)
         )
 
     async def _roll(self) -> None:
