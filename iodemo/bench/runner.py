@@ -259,7 +259,7 @@ def _explained(reason: str, backend: Model, point: Point) -> str:
 
 class _Cores(NamedTuple):
     """
-    The cores of a round's processes; L{None} for any core.
+    The cores of a round's processes; C{None} for any core.
 
     @ivar areTooFew: whether servers and load have fewer cores than processes, so that
         the load takes a part of those that the servers could use.

@@ -45,7 +45,7 @@ class Child:
     ) -> None:
         """
         @param command: the program and its arguments.
-        @param cores: the numbers of the cores to pin it to; L{None} for any core.
+        @param cores: the numbers of the cores to pin it to; C{None} for any core.
         @param directory: its working directory, if not this process's.
         @param passing: the descriptors that it inherits.
         """

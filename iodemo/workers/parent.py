@@ -103,7 +103,7 @@ class WorkerProcess(ProcessProtocol):
 
     @ivar place: where it serves.
     @ivar pid: its process id.
-    @ivar readySince: when it became ready; L{None} before.
+    @ivar readySince: when it became ready; C{None} before.
     @ivar isDraining: whether it accepts no more.
     @ivar words: the last line that it has printed.
     @ivar becameReady: fires with whether it became ready, or ended before that.
@@ -214,10 +214,10 @@ class WorkerProcess(ProcessProtocol):
 class Place:
     """
     @ivar number: from 1.
-    @ivar serving: the worker that accepts here; L{None} while there is none.
-    @ivar starting: the one that is to follow it; L{None} if there is none.
+    @ivar serving: the worker that accepts here; C{None} while there is none.
+    @ivar starting: the one that is to follow it; C{None} if there is none.
     @ivar pause: seconds before the successor starts, if a worker ends too soon.
-    @ivar restart: the delayed call that starts a successor; L{None} if none is due.
+    @ivar restart: the delayed call that starts a successor; C{None} if none is due.
     """
 
     def __init__(self, workers: Workers, number: int) -> None:

@@ -229,7 +229,7 @@ class DrainingService(MultiService):
 
 def _inode(descriptor: int) -> int | None:
     """
-    The number that identifies an open file; L{None} if the descriptor is closed.
+    The number that identifies an open file; C{None} if the descriptor is closed.
     """
     try:
         return os.fstat(descriptor).st_ino
