@@ -234,7 +234,7 @@ PARAMETERS = {
     ),
     "workers": Parameter(
         "server processes that share the port, each with an event loop",
-        said="{} workers",
+        say=lambda workers: "1 worker" if workers == 1 else f"{count(workers)} workers",
     ),
 }
 

@@ -150,7 +150,7 @@ class DrainingService(MultiService):
     def adoptStreamPort(
         self, fileDescriptor: int, addressFamily: int, factory: Any
     ) -> IListeningPort:
-        """See L{IReactorSocket.adoptStreamPort}."""
+        """See C{IReactorSocket.adoptStreamPort}."""
         port = self._adopt(fileDescriptor, addressFamily, factory)
         self.ports.append(port)
         self._unadopted.discard(fileDescriptor)
