@@ -903,11 +903,11 @@ class CompareTests(CommandTestCase):
 
     def test_fullIsNotEndless(self) -> None:
         """
-        A full comparison ends within fifty minutes.
+        A full comparison ends within an hour.
         """
         self.patch(models.Model, "unavailable", lambda self: self.needs)
         effort = (None, None, None, None, None, compare._FULL, None, None)
-        self.assertLess(compare._plan(*effort).estimate(), 50 * 60)
+        self.assertLess(compare._plan(*effort).estimate(), 60 * 60)
 
     def test_duration(self) -> None:
         """
