@@ -220,7 +220,7 @@ class LayersTests(SynchronousTestCase):
         The table agrees with the table of models about each reactor's system calls.
         """
         page = (_EXAMPLES.parent / "patterns.rst").read_text()
-        rows = re.findall(r"\* - Twisted: ([\w, ]+)\n +- (\d)", page)
+        rows = re.findall(r"\* - Twisted: ([\w, -]+)\n +- (\d)", page)
         said = {name: int(way) for names, way in rows for name in names.split(", ")}
         ways = {model.name: _way(model) for model in MODELS if model.kind == "reactor"}
         self.assertEqual(said, ways)
