@@ -20,6 +20,7 @@ import time
 from pathlib import Path
 from typing import Any
 
+import psutil
 from twisted.internet.error import ProcessDone, ProcessTerminated
 from twisted.internet.testing import MemoryReactorClock
 from twisted.logger import globalLogPublisher
@@ -27,6 +28,7 @@ from twisted.python.failure import Failure
 from twisted.trial.unittest import SynchronousTestCase
 
 from iodemo.cli.options import INTERRUPTED
+from iodemo.load.driver import Driver
 from iodemo.process.listening import BadEndpoint, parsed
 from iodemo.workers.notify import notify
 from iodemo.workers.options import Options
@@ -126,7 +128,7 @@ class Parent(Child):
 
     def load(self, *options: str) -> subprocess.Popen[str]:
         """
-        Start a load of echoes, and wait until it has connections.
+        Start a load of echoes, and wait until each of its connections has an answer.
         """
         before = self._sockets()
         load = subprocess.Popen(
@@ -143,7 +145,12 @@ class Parent(Child):
         assert load.stdout is not None
         for cleanUp in (load.stdout.close, load.wait, load.kill):
             self._test.addCleanup(cleanUp)
-        eventually(lambda: self._sockets() > before, lambda: self.log)
+        verified = before + Driver.VERIFYING
+        eventually(lambda: self._sockets() > verified, lambda: self.log)
+        # In this CPU time it can send thousands of requests.
+        times = psutil.Process(load.pid).cpu_times
+        enough = times().user + 0.3
+        eventually(lambda: times().user > enough, times)
         return load
 
     def _sockets(self) -> int:
@@ -248,7 +255,7 @@ class ReplacingTests(SynchronousTestCase):
         connection = parent.connected()
         os.kill(parent.awaitWorkers(1)[0], signal.SIGTERM)
         parent.awaitWorkers(2)
-        parent.connected()
+        parent.connected().close()
         self.assertEqual(exchange(connection, b"still"), b"still")
         connection.close()
         parent.await_(b"ended with exit status 0")
