@@ -262,7 +262,7 @@ class _Cores(NamedTuple):
     The cores of a round's processes; C{None} for any core.
 
     @ivar areTooFew: whether servers and load have fewer cores than processes, so that
-        the load takes a part of those that the servers could use.
+        the load runs on cores that the servers could use.
     """
 
     servers: list[int] | None

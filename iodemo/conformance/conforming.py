@@ -135,8 +135,8 @@ def conform(
 
 class _ControlChecker(JobObserver):
     """
-    Stops the run if the control cannot load a module of tests. Its tests would then be
-    missing from the verdict, and the reactor would seem to conform.
+    Stops the run if the control cannot load a module of tests. The module's tests would
+    be missing from the verdict, and the reactor would seem to conform.
     """
 
     def __init__(self, control: Subject, observer: JobObserver) -> None:

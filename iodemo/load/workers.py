@@ -31,9 +31,10 @@ class Worker:
 
     def __init__(self, name: str, do: Callable[[Connection], None]) -> None:
         """
-        @param name: its name in the message about its end.
-        @param do: the function that the process runs, with its end of the pipe. It
-            sends results, or the L{LoadFailed} with which it failed.
+        @param name: what an error message calls the process if it ends too early.
+        @param do: the function that the process runs. Its argument is the process's
+            side of the pipe, to which it sends results or, if it fails, a
+            L{LoadFailed}.
         """
         context = multiprocessing.get_context("fork")
         self._name = name

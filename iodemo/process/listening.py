@@ -164,8 +164,8 @@ class Listening:
 
     def refuse(self) -> None:
         """
-        Stop to listen, in all processes. The kernel resets connections that still are
-        in a queue.
+        Stop listening, in all processes. The kernel resets the connections that no
+        process has accepted yet.
         """
         for each in self.sockets:
             # On a listening socket, Linux ends with this what listen(2) began.

@@ -374,8 +374,8 @@ def _noise(axes: Axes, band: Band, wider: float) -> None:
 
 def _line(axes: Axes, one: Series, label: str | None) -> None:
     """
-    Draw one series: its values, the line that joins them, and its intervals. The line
-    of a publication is thin.
+    Draw one series: its values, the line that joins them, and its intervals. Values
+    from a publication have a thinner line.
     """
     xs = list(one.spans)
     low, median, high = zip(*one.spans.values(), strict=True)

@@ -77,7 +77,7 @@ def converted(value: Any, shape: type[_T]) -> _T:
     Check what L{loaded} returned. Keys that the shape does not have are left out.
 
     @param shape: a class of L{iodemo.results.schema}.
-    @raise Wrong: if a value has not the shape.
+    @raise Wrong: if a value is of another shape.
     """
     try:
         found = msgspec.convert(value, shape)
@@ -94,7 +94,7 @@ def decoded(text: str, shape: type[_T]) -> _T:
     Parse JSON and check it.
 
     @raise Malformed: if the text is not JSON.
-    @raise Wrong: if a value has not the shape.
+    @raise Wrong: if a value is of another shape.
     """
     return converted(loaded(text), shape)
 

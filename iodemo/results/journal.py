@@ -110,7 +110,7 @@ def read(path: Path) -> tuple[Results, str | None]:
 
     @param path: of the results, or of their directory.
     @return: the results, and why the journal was not read to its end; C{None} if it
-        was.
+        was, if there is none, or if the results are complete without it.
     @raise ResultsError: if the results cannot be used.
     """
     results = file.read(path)

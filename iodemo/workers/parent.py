@@ -10,7 +10,7 @@ kernel sends SIGHUP, too.
 
 Decision. The parent opens the sockets and serves nothing. A new worker is ready before
 the old one in its place drains. SIGTERM and SIGINT end everything: the workers drain,
-and when none of them accepts any more, the sockets stop to listen. SIGHUP rolls. A
+and when none of them accepts any more, the sockets stop listening. SIGHUP rolls. A
 worker that drains although the parent did not begin it, as after a SIGTERM from
 elsewhere, has a successor at once; so has one that dies, unless workers of that place
 have just died before: then the successor starts after a pause, which doubles until a
