@@ -30,6 +30,9 @@ from .refusing import CALLS, ENTER, REGISTER, SETUP, TWISTD, killing, refusing
 #: The lines of a log that name the chosen reactor.
 CHOICE = re.compile(r"auto chose the reactor (.*)")
 
+#: The number of no system call.
+_UNUSED = 100_000
+
 #: System calls that the kernel refuses, each with its error and a part of the log.
 REFUSALS = (
     (SETUP, errno.EPERM, "io_uring_setup says EPERM: a seccomp filter refuses it"),
@@ -142,6 +145,15 @@ class InstallTests(AutoTestCase):
         for call in CALLS:
             said = self.choose(killing(call))
             self.assertChose(said, 1, "add @aio to SystemCallFilter")
+
+    def test_filtered(self) -> None:
+        """
+        A filter that allows io_uring is no obstacle, even if the program ignores the
+        end of its children.
+        """
+        ignoring = "import signal; signal.signal(signal.SIGCHLD, signal.SIG_IGN)\n"
+        said = self.choose(ignoring + refusing(_UNUSED, errno.EPERM))
+        self.assertChose(said, 0)
 
     def test_notCompiled(self) -> None:
         """

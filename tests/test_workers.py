@@ -449,14 +449,17 @@ class SupervisorTests(SynchronousTestCase):
     def test_messages(self) -> None:
         """
         The parent sends READY, RELOADING with the time, READY again, and STOPPING; its
-        workers do not have the variable.
+        workers do not have the variable, but all variables of the plugin.
         """
         received = self.supervise(str(makeDirectory(self) / "notify"))
+        os.environ["NOTIFY_EMAIL"] = "on"
+        self.addCleanup(os.environ.pop, "NOTIFY_EMAIL")
         parent = Parent(self, "-p", "1", *ECHO)
         self.assertIn("READY=1", self.next(received))
         (pid,) = parent.workers()
         environment = Path(f"/proc/{pid}/environ").read_bytes()
         self.assertNotIn(b"NOTIFY_SOCKET", environment)
+        self.assertIn(b"NOTIFY_EMAIL", environment)
         before = time.clock_gettime_ns(time.CLOCK_MONOTONIC) // 1000
         parent.send(signal.SIGHUP)
         reloading = self.next(received)
@@ -754,6 +757,32 @@ class PauseTests(SynchronousTestCase):
                 "worker 2 (process 3) ended with exit status 1 after 0.0 s in 0.1 s",
             ],
         )
+
+    def test_signalWithoutName(self) -> None:
+        """
+        A worker that a real-time signal has ended has a successor, too.
+        """
+        self.serve()
+        self.end(self.reactor.started[1], 40)
+        self.assertEqual(
+            self.lines, ["worker 2 (process 2) was killed by signal 40 after 0.0 s now"]
+        )
+        self.assertEqual(len(self.reactor.started), 3)
+
+    def test_rollWhileStarting(self) -> None:
+        """
+        If a SIGHUP comes while a successor starts, and that ends before it is ready,
+        one worker is started in its place, not two.
+        """
+        self.serve()
+        self.say(self.reactor.started[0], b"draining")
+        self.assertEqual(len(self.reactor.started), 3)
+        self.workers.roll()
+        self.end(self.reactor.started[2])
+        self.assertEqual(len(self.reactor.started), 4)
+        self.say(self.reactor.started[3], b"ready")
+        # The roll goes on with that place.
+        self.assertEqual(len(self.reactor.started), 5)
 
     def test_hangs(self) -> None:
         """

@@ -35,9 +35,10 @@ Signals:
   SIGHUP           replace the workers one after another. The new one accepts
                    before the old one drains: no connection is refused.
 
-Under systemd: Type=notify-reload, KillMode=mixed, and TimeoutStopSec= and
-TimeoutStartSec= longer than the grace. The output of the workers is in the log
-of this process.
+Under systemd: Type=notify-reload, KillMode=mixed, TimeoutStopSec= longer
+than the grace and 10 s, and TimeoutStartSec= longer than all workers take to
+start, one after another. The output of the workers is in the log of this
+process.
 """
 
 

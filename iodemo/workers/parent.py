@@ -75,7 +75,12 @@ KILLED_AFTER = 10.0
 NAME = "iodemo-workers"
 
 # Of the environment, the variables that concern this process alone.
-_OWN = re.compile("LISTEN_|NOTIFY_|WATCHDOG_|MAINPID")
+_OWN = frozenset(
+    (
+        *("LISTEN_PID", "LISTEN_PIDFDID", "LISTEN_FDS", "LISTEN_FDNAMES"),
+        *("NOTIFY_SOCKET", "WATCHDOG_PID", "WATCHDOG_USEC", "MAINPID"),
+    )
+)
 # The time at the beginning of a line that twistd logs.
 _TIME = re.compile(rb"\d{4}-\d\d-\d\dT\S+ ")
 # A longer line is logged in pieces.
@@ -106,6 +111,7 @@ class WorkerProcess(ProcessProtocol):
     @ivar readySince: when it became ready; C{None} before.
     @ivar isDraining: whether it accepts no more.
     @ivar words: the last line that it has printed.
+    @ivar killing: the delayed call that kills it; C{None} if it may live on.
     @ivar becameReady: fires with whether it became ready, or ended before that.
     """
 
@@ -123,6 +129,7 @@ class WorkerProcess(ProcessProtocol):
         self._partial: dict[int, bytes] = {}
         self._failure: Failure | None = None
         self._reading: IDelayedCall | None = None
+        self.killing: IDelayedCall | None = None
 
     def connectionMade(self) -> None:
         """
@@ -192,7 +199,7 @@ class WorkerProcess(ProcessProtocol):
         """
         value: Any = self._failure.value if self._failure else None
         if value.signal is not None:
-            return f"was killed by {signal.Signals(value.signal).name}"
+            return f"was killed by {_signalName(value.signal)}"
         return f"ended with exit status {value.exitCode}"
 
     def drain(self) -> None:
@@ -294,7 +301,10 @@ class Workers(Service):
         self.reactor.callWhenRunning(self._begin)
 
     def _begin(self) -> None:
-        self._hadTerminal = _hasTerminal()
+        # With nohup(1) the workers outlive the terminal.
+        ignored = signal.getsignal(signal.SIGHUP) is signal.SIG_IGN
+        self._endsWithTerminal = _hasTerminal() and not ignored
+        self._outlivesTerminal = _hasTerminal() and ignored
         signal.signal(signal.SIGHUP, self._hungUp)
         for place in self._places:
             self._start(place)
@@ -358,7 +368,10 @@ class Workers(Service):
     def _hangUp(self) -> None:
         if self._stopping:
             return
-        if self._hadTerminal and not _hasTerminal():
+        if self._outlivesTerminal and not _hasTerminal():
+            # The kernel sent this one. The next comes from somebody.
+            self._outlivesTerminal = False
+        elif self._endsWithTerminal and not _hasTerminal():
             self.log.info("the terminal was closed")
             self.reactor.stop()
         else:
@@ -376,25 +389,24 @@ class Workers(Service):
         worker = WorkerProcess(place, self.reactor.seconds())
         place.starting = worker
         self.alive.add(worker)
-        inherited = {key: os.environ[key] for key in os.environ if not _OWN.match(key)}
-        null = os.open(os.devnull, os.O_RDONLY)
-        descriptors: dict[int, Any] = {0: null, 1: "r", 2: "r", report: "r"}
-        for index, each in enumerate(sockets):
-            descriptors[FIRST_DESCRIPTOR + index] = each.fileno()
+        inherited = {key: os.environ[key] for key in os.environ if key not in _OWN}
         program = _PROGRAM.format(path=sys.path)
         try:
-            # It may fail as fork(2) may.
-            self.reactor.spawnProcess(
-                worker,
-                sys.executable,
-                [sys.executable, "-c", program, str(os.getpid()), *self._command],
-                env={**inherited, **environment(len(sockets))},
-                childFDs=descriptors,
-            )
+            # This may fail: no free descriptor, or no memory for fork(2).
+            with open(os.devnull, "rb") as null:
+                descriptors: dict[int, Any] = {1: "r", 2: "r", report: "r"}
+                descriptors[0] = null.fileno()
+                for index, each in enumerate(sockets):
+                    descriptors[FIRST_DESCRIPTOR + index] = each.fileno()
+                self.reactor.spawnProcess(
+                    worker,
+                    sys.executable,
+                    [sys.executable, "-c", program, str(os.getpid()), *self._command],
+                    env={**inherited, **environment(len(sockets))},
+                    childFDs=descriptors,
+                )
         except OSError as error:
             self._startFailed(worker, error)
-        finally:
-            os.close(null)
         return worker
 
     def _startFailed(self, worker: WorkerProcess, error: OSError) -> None:
@@ -464,7 +476,9 @@ class Workers(Service):
         """
         Kill a worker, if it has not ended when it should.
         """
-        self.reactor.callLater(self._grace + KILLED_AFTER, worker.send, signal.SIGKILL)
+        worker.killing = self.reactor.callLater(
+            self._grace + KILLED_AFTER, worker.send, signal.SIGKILL
+        )
 
     def workerEnded(self, worker: WorkerProcess) -> None:
         """
@@ -472,6 +486,8 @@ class Workers(Service):
         """
         place = worker.place
         self.alive.discard(worker)
+        if worker.killing is not None and worker.killing.active():
+            worker.killing.cancel()
         hadLeft = worker not in (place.serving, place.starting)
         if place.serving is worker:
             place.serving = None
@@ -560,8 +576,9 @@ class Workers(Service):
         while again:
             self._rollAgain = False
             for place in self._places:
-                if place.starting is not None:
-                    # It was started before the signal.
+                while place.starting is not None and not self._stopping:
+                    # It was started before the signal. If it ends, the next one may
+                    # have been started by now.
                     await place.starting.becameReady
                 if self._stopping:
                     return
@@ -584,6 +601,16 @@ class Workers(Service):
             notify(*assignments)
         except OSError as error:
             self.log.warn("NOTIFY_SOCKET: {error}", error=error)
+
+
+def _signalName(number: int) -> str:
+    """
+    The name of a signal, or its number: most real-time signals have no name.
+    """
+    try:
+        return signal.Signals(number).name
+    except ValueError:
+        return f"signal {number}"
 
 
 def _hasTerminal() -> bool:

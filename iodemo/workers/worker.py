@@ -25,6 +25,7 @@ counts like any other.
 
 from __future__ import annotations
 
+import errno
 import os
 import signal
 import socket
@@ -222,7 +223,7 @@ class DrainingService(MultiService):
             try:
                 address = _address(descriptor)
             except OSError:
-                continue  # no socket, or closed meanwhile
+                continue  # no stream socket, or closed meanwhile
             if any(_isOf(address, each) for each in self._inherited.values()):
                 yield partial(_hasInode, descriptor, inode)
 
@@ -246,12 +247,14 @@ _Address = tuple[int, Any]
 
 def _address(descriptor: int) -> _Address:
     """
-    The family and the local address of a socket.
+    The family and the local address of a stream socket.
 
-    @raise OSError: if the descriptor is not a socket.
+    @raise OSError: if the descriptor is not one.
     """
     borrowed = socket.socket(fileno=descriptor)
     try:
+        if borrowed.type != socket.SOCK_STREAM:
+            raise OSError(errno.ESOCKTNOSUPPORT, os.strerror(errno.ESOCKTNOSUPPORT))
         return borrowed.family, borrowed.getsockname()
     finally:
         # Otherwise Python would close the descriptor.
