@@ -307,7 +307,7 @@ MODELS: tuple[Model, ...] = (
         synchronous=False,
         kernelCalls=("io_uring_enter",),
         description="Twisted's asyncio reactor, with the connections of uring: one "
-        "io_uring_enter for them and for what asyncio watches.",
+        "io_uring_enter waits for them and for what asyncio watches.",
         quick=False,
     ),
     Model(
