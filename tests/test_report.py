@@ -1793,7 +1793,7 @@ class PageTests(SynchronousTestCase):
         minus = "\N{MINUS SIGN}50 ns"
         self.assertEqual(rows["epoll"][1], f"{minus}{minus} to {minus}")
         self.assertEqual(rows["threads"][1], f"{select.MISSING}it watches none")
-        self.assertIn("known at 2 points, and it takes 5", rows["c-epoll"][0])
+        self.assertIn("known at 2 points, and a fit needs 5", rows["c-epoll"][0])
         run = small()
         self.assertNotIn("The cost of a request</h2>", self.page(run)[1])
 

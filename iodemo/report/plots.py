@@ -333,7 +333,8 @@ def _names(axes: Axes, tips: Sequence[_Tip], start: float, size: At) -> None:
         axes.plot(
             (wide + 18) / wide,
             at / tall,
-            tip.look.marker,
+            marker=tip.look.marker,
+            ls="",
             transform=axes.transAxes,
             color=tip.look.color,
             ms=9 if tip.look.marker == "*" else 6.5,
@@ -401,7 +402,8 @@ def _line(axes: Axes, one: Series, label: str | None) -> None:
         axes.plot(
             x,
             one.spans[x][1],
-            one.look.marker,
+            marker=one.look.marker,
+            ls="",
             ms=_size(one) - 1,
             mfc="white",
             mec=color,
