@@ -205,9 +205,9 @@ class ReadinessQueue:
 
     def _begin(self, operation: _Operation, events: int) -> int:
         """
-        Number an operation, and watch its descriptor.
+        Give an operation its number and, if it waits, watch its descriptor.
 
-        @param events: to wait for; 0 if the operation does not wait.
+        @param events: the events to wait for; 0 if it does not wait.
         """
         if events:
             self._watch(operation, events)

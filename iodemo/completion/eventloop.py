@@ -20,9 +20,10 @@ Facts.
 
 Decisions.
 
-  - One wait serves both. C{select} calls C{wait} of the queue, which calls the
-    connections of Twisted, and which polls one descriptor for asyncio: the descriptor
-    of an epoll object, where all other descriptors are registered.
+  - One wait serves Twisted's connections and asyncio's descriptors. C{select} calls
+    C{wait} of the queue, and this calls the connections of Twisted. It also polls one
+    descriptor for asyncio: that of an epoll object, where all of asyncio's descriptors
+    are registered.
   - This epoll object belongs to a selector of the standard library. So a registration
     has the same result as in asyncio's own loop: a regular file is refused, a closed
     descriptor is forgotten, and its number can be registered again. C{select} of that
@@ -30,15 +31,16 @@ Decisions.
     unregister a reported descriptor and open another file with its number.
   - A call of the loop sends the written data; C{select} does not, before it waits. For
     sending may call a protocol, for example a producer, and the protocol may make calls
-    of the loop. The loop computes its next timeout afterwards, and so these are not
-    forgotten.
-  - The loop makes that call in each turn, after the calls of the ready descriptors,
-    because each C{select} returns one key more, as the last. There is one such call a
-    turn: between two sends of a connection the queue needs a wait, since the first may
-    be short. Data that is written later in a turn, by a delayed call of asyncio, is
-    sent in the next turn, which does not wait.
-  - That call first makes the delayed calls of Twisted that are due. Otherwise a peer
-    could answer the sent data before a delayed call that was made earlier.
+    of the loop. The loop computes its next timeout afterwards, and so takes account of
+    these calls.
+  - The loop makes that call in each turn, after the calls of the ready descriptors:
+    each C{select} adds a key of our own at the end of its list, and that call is its
+    callback. There is one such call a turn: between two sends of a connection the queue
+    needs a wait, since the first may be short. Data that is written later in a turn, by
+    a delayed call of asyncio, is sent in the next turn, which does not wait.
+  - Before that call sends, it makes the delayed calls of Twisted that are due.
+    Otherwise a peer could answer the sent data before a delayed call that was made
+    earlier.
   - The first wait makes the ring, in the thread that runs the loop.
 
 Costs.

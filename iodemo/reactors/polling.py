@@ -194,9 +194,10 @@ class ReadinessReactor(PosixReactorBase):
         self, selectable: Any, operation: Callable[[], object], isRead: bool
     ) -> bool:
         """
-        Call C{doRead} or C{doWrite}; disconnect the selectable if it raises an
-        exception or returns a reason to.
+        Call C{doRead} or C{doWrite}. If this method raises an exception or returns a
+        reason, disconnect the selectable.
 
+        @param operation: the method.
         @return: whether the selectable is still connected.
         """
         try:

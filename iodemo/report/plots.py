@@ -357,8 +357,9 @@ def _names(axes: Axes, tips: Sequence[_Tip], start: float, size: At) -> None:
 
 def _noise(axes: Axes, band: Band, wider: float) -> None:
     """
-    Draw the noise below all lines: as a band or, at a single position and where
-    positions have a width, as bars. It is hatched, because references are grey as well.
+    Draw the noise below all lines: as bars, if positions have a width (C{wider}) or
+    there is only one; otherwise as a band. It is grey and hatched; references are grey
+    and not hatched.
     """
     xs = list(band)
     lows, highs = [low for low, _ in band.values()], [high for _, high in band.values()]
