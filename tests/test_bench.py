@@ -1054,6 +1054,15 @@ class ChildTests(SynchronousTestCase):
             self.assertEqual(speaker.lastWords(), "no ?[2J room")
             self.assertIsNone(speaker.failure)
 
+    def test_realTimeSignal(self) -> None:
+        """
+        A signal without a name has its number in the failure.
+        """
+        code = "import os; os.kill(os.getpid(), 40)"
+        with child.Child([sys.executable, "-c", code], None) as killed:
+            self.assertTrue(child.awaitFirst((killed,), TIMEOUT))
+            self.assertEqual(killed.failure, "killed by signal 40")
+
     def test_parentDies(self) -> None:
         """
         In whatever way the parent ends, the child and its children end.

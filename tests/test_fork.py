@@ -112,18 +112,20 @@ class ProcessTests(ForkTestCase):
     def test_childKilled(self) -> None:
         """
         If a child is killed, its own connection ends, and no other. The log has a line
-        about it.
+        about it, also for a signal without a name.
         """
         child = self.serve()
-        connection = self.visit(child)
-        (pid,) = childrenOf(child.pid)
-        others = [self.visit(child)]
-        os.kill(pid, signal.SIGKILL)
-        self.assertEqual(connection.recv(1), b"")
-        child.await_(b"the process of a connection ended with SIGKILL")
-        self.assertNotIn(pid, childrenOf(child.pid))
-        for other in [*others, self.visit(child)]:
-            self.assertEqual(exchange(other, b"still"), b"still")
+        for number, name in ((signal.SIGKILL, b"SIGKILL"), (40, b"signal 40")):
+            before = childrenOf(child.pid)
+            connection = self.visit(child)
+            (pid,) = set(childrenOf(child.pid)) - set(before)
+            others = [self.visit(child)]
+            os.kill(pid, number)
+            self.assertEqual(connection.recv(1), b"")
+            child.await_(b"the process of a connection ended with " + name)
+            self.assertNotIn(pid, childrenOf(child.pid))
+            for other in [*others, self.visit(child)]:
+                self.assertEqual(exchange(other, b"still"), b"still")
         child.stop()
 
     def test_rude(self) -> None:

@@ -38,9 +38,9 @@ from iodemo.workers.parent import (
     LONGEST_AFTER_KILL,
     LONGEST_PAUSE,
     STEADY,
-    WorkerProcess,
     Workers,
 )
+from iodemo.workers.process import WorkerProcess
 
 from .children import (
     TIMEOUT,
@@ -550,6 +550,8 @@ class MistakeTests(SynchronousTestCase):
             ("tcp:65536", "a port is a number up to 65535"),
             ("tcp:1:bogus=1", "tcp: has no place for 'bogus=1'"),
             ("tcp:1:2", "tcp: has no place for '2'"),
+            ("tcp:1:address=x", "tcp: has no place for 'address=x'"),
+            ("unix:/x:port=1", "unix: has no place for 'port=1'"),
             ("unix", "the path is left out"),
             ("unix:a:mode=999", "a mode is an octal number"),
             ("tcp:1:backlog=x", "a backlog is a number"),

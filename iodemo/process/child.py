@@ -17,6 +17,8 @@ from pathlib import Path
 from types import TracebackType
 from typing import IO
 
+from iodemo.process.signals import signalName
+
 _GUARD = Path(__file__).with_name("guard.py")
 # The guard pipe. Its writing end stays open, unused, until this process ends.
 _GUARD_PIPE, _GUARD_PIPE_WRITER = os.pipe()
@@ -117,7 +119,7 @@ class Child:
         if status is None or status in (0, -signal.SIGTERM):
             return None
         if status < 0:
-            return f"killed by {signal.Signals(-status).name}"
+            return f"killed by {signalName(-status)}"
         return f"exit status {status}"
 
     def _status(self) -> int | None:

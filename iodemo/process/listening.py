@@ -105,8 +105,9 @@ def parsed(text: str) -> Address:
     values: dict[str, str] = {}
     for part in rest:
         key = _KEY.fullmatch(part)
-        name = key[1] if key else "address" if kind == "unix" else "port"
-        if name in values or name not in (*_OPTIONS[kind], "address", "port"):
+        first = "address" if kind == "unix" else "port"
+        name = key[1] if key else first
+        if name in values or name not in (first, *_OPTIONS[kind]):
             raise BadEndpoint(f"{kind}: has no place for {part!r}")
         values[name] = re.sub(r"\\(.)", r"\1", key[2] if key else part)
     backlog = _number("backlog", values.get("backlog", str(BACKLOG)), most=2**31 - 1)

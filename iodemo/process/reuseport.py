@@ -28,6 +28,7 @@ from iodemo.process.listening import (
     opened,
     parsed,
 )
+from iodemo.process.signals import signalName
 
 
 def _start(listening: socket.socket, command: list[str]) -> int:
@@ -85,7 +86,7 @@ def serve(port: int, count: int, command: list[str]) -> int:
         code = os.waitstatus_to_exitcode(status)
         if code not in (0, -signal.SIGTERM):
             if code < 0:
-                print(f"killed by {signal.Signals(-code).name}", file=sys.stderr)
+                print(f"killed by {signalName(-code)}", file=sys.stderr)
             failure = failure or abs(code)
         end()
     return failure

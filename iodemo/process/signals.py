@@ -1,6 +1,7 @@
 # -*- test-case-name: tests.test_cli -*-
 """
-Turn SIGINT, SIGTERM and SIGHUP into one exception that unwinds the program.
+The names of signals; and SIGINT, SIGTERM and SIGHUP as one exception that unwinds the
+program.
 """
 
 from __future__ import annotations
@@ -9,6 +10,16 @@ import signal
 from collections.abc import Iterator
 from contextlib import contextmanager
 from types import FrameType
+
+
+def signalName(number: int) -> str:
+    """
+    The name of a signal or, since most real-time signals have none, its number.
+    """
+    try:
+        return signal.Signals(number).name
+    except ValueError:
+        return f"signal {number}"
 
 
 class Interrupted(BaseException):
@@ -22,7 +33,7 @@ class Interrupted(BaseException):
     """
 
     def __init__(self, number: int) -> None:
-        super().__init__(signal.Signals(number).name)
+        super().__init__(signalName(number))
         self.signal = number
 
 

@@ -62,6 +62,7 @@ from zope.interface import implementer
 
 from iodemo.interfaces import ISharesNothing
 from iodemo.kernel import endWithParent
+from iodemo.process.signals import signalName
 from iodemo.reactors.forkexceptions import (
     CONFORMANCE_EXCEPTIONS as CONFORMANCE_EXCEPTIONS,
 )
@@ -209,7 +210,7 @@ class ForkReactor(BoundedReactor):
         if status:
             self._log.warn(
                 "the process of a connection ended with {how}",
-                how=status if status > 0 else signal.Signals(-status).name,
+                how=status if status > 0 else signalName(-status),
             )
         if self._ending:
             if not self._children and self._allEnded is not None:

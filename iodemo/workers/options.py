@@ -20,7 +20,8 @@ from iodemo.process.listening import (
 )
 from iodemo.services import Options as BaseOptions
 from iodemo.services import wholeNumber
-from iodemo.workers.parent import NAME, Workers
+from iodemo.workers.parent import Workers
+from iodemo.workers.process import NAME
 
 _MOST = 1024
 

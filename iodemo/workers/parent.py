@@ -30,25 +30,20 @@ from __future__ import annotations
 import atexit
 import contextlib
 import os
-import re
 import signal
 import sys
 from typing import Any, cast
 
 from twisted.application.service import Service
 from twisted.internet.defer import Deferred, ensureDeferred
-from twisted.internet.error import ProcessExitedAlready
 from twisted.internet.interfaces import (
     IDelayedCall,
-    IProcessTransport,
     IReactorCore,
     IReactorFromThreads,
     IReactorProcess,
     IReactorTime,
 )
-from twisted.internet.protocol import ProcessProtocol
 from twisted.logger import Logger
-from twisted.python.failure import Failure
 
 from iodemo.process.listening import (
     FIRST_DESCRIPTOR,
@@ -59,7 +54,7 @@ from iodemo.process.listening import (
 )
 from iodemo.services import CannotListen
 from iodemo.workers.notify import notify, reloading
-from iodemo.workers.worker import DRAINING, READY
+from iodemo.workers.process import NAME, WorkerProcess
 
 #: Seconds that a worker has to be ready for, so that its successor starts at once.
 STEADY = 1.0
@@ -71,9 +66,6 @@ LONGEST_AFTER_KILL = 0.4
 #: Seconds that a worker has to end in, beyond the grace, before it is killed.
 KILLED_AFTER = 10.0
 
-#: Begins messages.
-NAME = "iodemo-workers"
-
 # Of the environment, the variables that concern this process alone.
 _OWN = frozenset(
     (
@@ -81,13 +73,6 @@ _OWN = frozenset(
         *("NOTIFY_SOCKET", "WATCHDOG_PID", "WATCHDOG_USEC", "MAINPID"),
     )
 )
-# The time at the beginning of a line that twistd logs.
-_TIME = re.compile(rb"\d{4}-\d\d-\d\dT\S+ ")
-# A longer line is logged in pieces.
-_LONGEST_LINE = 1 << 16
-# A worker's last output is read for so many seconds after its end, if another process
-# has inherited its standard output.
-_OUTPUT_AFTER_END = 1.0
 
 # The plugin directory of the user is found like this process's own.
 _PROGRAM = (
@@ -96,126 +81,8 @@ _PROGRAM = (
 )
 
 
-class _Reactor(
-    IReactorCore, IReactorFromThreads, IReactorProcess, IReactorTime
-):  # pragma: no cover
+class _Reactor(IReactorCore, IReactorFromThreads, IReactorProcess, IReactorTime):
     """The interfaces that are used here."""
-
-
-class WorkerProcess(ProcessProtocol):
-    """
-    One process, from its start to its end.
-
-    @ivar place: where it serves.
-    @ivar pid: its process id.
-    @ivar readySince: when it became ready; C{None} before.
-    @ivar isDraining: whether it accepts no more.
-    @ivar words: the last line that it has printed.
-    @ivar killing: the delayed call that kills it; C{None} if it may live on.
-    @ivar becameReady: fires with whether it became ready, or ended before that.
-    """
-
-    transport: IProcessTransport
-    log = Logger(NAME)
-
-    def __init__(self, place: Place, started: float) -> None:
-        self.place = place
-        self.started = started
-        self.readySince: float | None = None
-        self.isDraining = False
-        self._isToDrain = False
-        self.words = ""
-        self.becameReady: Deferred[bool] = Deferred()
-        self._partial: dict[int, bytes] = {}
-        self._failure: Failure | None = None
-        self._reading: IDelayedCall | None = None
-        self.killing: IDelayedCall | None = None
-
-    def connectionMade(self) -> None:
-        """
-        The process has started.
-        """
-        # The transport forgets it when the process has ended.
-        self.pid = self.transport.pid
-
-    def childDataReceived(self, childFD: int, data: bytes) -> None:
-        """
-        It has printed or reported something.
-        """
-        *lines, rest = (self._partial.pop(childFD, b"") + data).split(b"\n")
-        if len(rest) > _LONGEST_LINE:
-            lines.append(rest)
-            rest = b""
-        self._partial[childFD] = rest
-        for line in lines:
-            if childFD in (1, 2):
-                self._print(line)
-            elif line == READY:
-                self.place.workers.workerReady(self)
-            elif line == DRAINING:
-                self.place.workers.workerDraining(self)
-
-    def _print(self, line: bytes) -> None:
-        text = _TIME.sub(b"", line, count=1).decode("utf-8", "replace")
-        if text.strip():
-            self.words = text.strip()
-        self.log.info("{line}", line=text, log_system=f"worker {self.place.number}")
-
-    def processExited(self, reason: Failure) -> None:
-        """
-        It has ended. Its last output may still be unread.
-        """
-        self._failure = reason
-        self._reading = self.place.workers.reactor.callLater(
-            _OUTPUT_AFTER_END, self._ended
-        )
-
-    def processEnded(self, reason: Failure) -> None:
-        """
-        It has ended, and all its output is read.
-        """
-        self._failure = reason
-        if self._reading is not None and self._reading.active():
-            self._reading.cancel()
-            self._ended()
-
-    def _ended(self) -> None:
-        for descriptor in (1, 2):
-            if self._partial.get(descriptor):
-                self.childDataReceived(descriptor, b"\n")
-        self.place.workers.workerEnded(self)
-
-    @property
-    def wasKilled(self) -> bool:
-        """
-        Whether SIGKILL has ended it, which is no fault of its own.
-        """
-        value: Any = self._failure.value if self._failure else None
-        return value is not None and value.signal == signal.SIGKILL
-
-    def how(self) -> str:
-        """
-        How it has ended.
-        """
-        value: Any = self._failure.value if self._failure else None
-        if value.signal is not None:
-            return f"was killed by {_signalName(value.signal)}"
-        return f"ended with exit status {value.exitCode}"
-
-    def drain(self) -> None:
-        """
-        Let it drain, unless it does so already: a second SIGTERM would end it at once.
-        """
-        if not self._isToDrain and not self.isDraining:
-            self._isToDrain = True
-            self.send(signal.SIGTERM)
-
-    def send(self, number: int) -> None:
-        """
-        Send it a signal, if it has not ended.
-        """
-        with contextlib.suppress(ProcessExitedAlready):
-            self.transport.signalProcess(number)
 
 
 class Place:
@@ -601,16 +468,6 @@ class Workers(Service):
             notify(*assignments)
         except OSError as error:
             self.log.warn("NOTIFY_SOCKET: {error}", error=error)
-
-
-def _signalName(number: int) -> str:
-    """
-    The name of a signal, or its number: most real-time signals have no name.
-    """
-    try:
-        return signal.Signals(number).name
-    except ValueError:
-        return f"signal {number}"
 
 
 def _hasTerminal() -> bool:
