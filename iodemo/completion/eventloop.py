@@ -60,11 +60,13 @@ import os
 import select
 import selectors
 import socket
+import sys
 import weakref
 from collections.abc import Mapping
 from typing import Any, ClassVar
 
 from twisted.internet.asyncioreactor import AsyncioSelectorReactor
+from twisted.internet.error import ReactorAlreadyInstalledError
 from twisted.internet.main import installReactor
 from twisted.python import context, log
 from typing_extensions import Self
@@ -242,10 +244,11 @@ class AsyncioCompletionReactor(CompletionMixin, AsyncioSelectorReactor):
         @raise RuntimeError: if the loop has a reactor.
         """
         if eventloop is None:
-            eventloop = self._runningLoop()
-        if eventloop is None:
-            eventloop = self.loopClass()
-            asyncio.set_event_loop(eventloop)
+            try:
+                eventloop = asyncio.get_running_loop()
+            except RuntimeError:
+                eventloop = self.loopClass()
+                asyncio.set_event_loop(eventloop)
         if not isinstance(eventloop, self.loopClass):
             raise TypeError(
                 f"{type(self).__name__} cannot run on {eventloop!r}: make the loop "
@@ -285,27 +288,10 @@ class AsyncioCompletionReactor(CompletionMixin, AsyncioSelectorReactor):
         @param eventloop: the loop to run on, a C{loopClass}. C{None} is the running
             loop, or else a new one, which becomes the current loop of asyncio.
         """
-        own: QueueEventLoop | None = None
-        if eventloop is None:
-            eventloop = cls._runningLoop()
-        if eventloop is None:
-            eventloop = own = cls.loopClass()
-        try:
-            installReactor(cls(eventloop))
-        except BaseException:
-            # Another reactor is installed, say, on another loop, which stays.
-            if own is not None:
-                own.close()
-            raise
-        if own is not None:
-            asyncio.set_event_loop(own)
-
-    @staticmethod
-    def _runningLoop() -> asyncio.AbstractEventLoop | None:
-        try:
-            return asyncio.get_running_loop()
-        except RuntimeError:
-            return None
+        if "twisted.internet.reactor" in sys.modules:
+            # installReactor would find this when a new loop is the current one already.
+            raise ReactorAlreadyInstalledError("reactor already installed")
+        installReactor(cls(eventloop))
 
 
 def _forked() -> None:
