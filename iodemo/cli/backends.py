@@ -14,6 +14,7 @@ from rich.table import Table
 from rich.text import Text
 
 from iodemo import models
+from iodemo.reactors import auto, autoasyncio
 
 
 @click.command(short_help="List every I/O model: available here, or why not.")
@@ -45,18 +46,10 @@ def backends(asJson: bool) -> None:
             Text("yes", style="green") if reason is None else Text(reason),
         )
     Console().print(table)
-    for choice, names in _CHOICES.items():
+    for choice, module in (("auto", auto), ("auto-asyncio", autoasyncio)):
+        *names, last = module.REACTORS
         runs = (name for name in names if models.find(name).unavailable() is None)
-        click.echo(
-            f"--reactor={choice} takes {next(runs, 'a reactor of Twisted')} here"
-        )
-
-
-#: The reactors that choose among others, in this order.
-_CHOICES = {
-    "auto": ("uring", "proactor"),
-    "auto-asyncio": ("uring-asyncio", "proactor-asyncio"),
-}
+        click.echo(f"--reactor={choice} takes {next(runs, last)} here")
 
 
 def _backendRecord(model: models.Model) -> dict[str, Any]:

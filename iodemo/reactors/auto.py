@@ -21,20 +21,21 @@ from collections.abc import Mapping
 
 from twisted.logger import Logger
 
+#: The module of each reactor, by the reactor's name: the quickest is the first.
+REACTORS = {
+    "uring": "iodemo.reactors.uringorproactor",
+    "proactor": "iodemo.reactors.proactor",
+    "Twisted's default": "twisted.internet.default",
+}
+
 _log = Logger()
 
 
 def install() -> None:
     """
-    Make the first of these reactors that works the reactor of the process.
+    Make the first of L{REACTORS} that works the reactor of the process.
     """
-    installFirst(
-        {
-            "uring": "iodemo.reactors.uringorproactor",
-            "proactor": "iodemo.reactors.proactor",
-            "Twisted's default": "twisted.internet.default",
-        }
-    )
+    installFirst(REACTORS)
 
 
 def installFirst(modules: Mapping[str, str], *arguments: object) -> None:

@@ -17,23 +17,23 @@ import asyncio
 
 from iodemo.reactors.auto import installFirst
 
+#: As in L{iodemo.reactors.auto}.
+REACTORS = {
+    "uring-asyncio": "iodemo.reactors.uringorproactorasyncio",
+    "proactor-asyncio": "iodemo.reactors.proactorasyncio",
+    "asyncio": "twisted.internet.asyncioreactor",
+}
+
 
 def install(eventloop: asyncio.AbstractEventLoop | None = None) -> None:
     """
-    Make the first of these reactors that works the reactor of the process.
+    Make the first of L{REACTORS} that works the reactor of the process.
 
     @param eventloop: a loop of L{newEventLoop}; on another loop only Twisted's own
         reactor works. C{None} is the running loop, or else a new one, which becomes the
         current loop of asyncio.
     """
-    installFirst(
-        {
-            "uring-asyncio": "iodemo.reactors.uringorproactorasyncio",
-            "proactor-asyncio": "iodemo.reactors.proactorasyncio",
-            "asyncio": "twisted.internet.asyncioreactor",
-        },
-        eventloop,
-    )
+    installFirst(REACTORS, eventloop)
 
 
 def newEventLoop() -> asyncio.AbstractEventLoop:
