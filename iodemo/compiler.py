@@ -52,7 +52,7 @@ def compiled(source: Path) -> str:
     except (OSError, RuntimeError) as error:
         raise ImportError(
             f"has no place for its compiled program ({error}): name a directory for it "
-            "as in XDG_CACHE_HOME=/var/tmp/cache"
+            "by XDG_CACHE_HOME=DIRECTORY"
         ) from error
     return str(program)
 

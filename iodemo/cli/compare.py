@@ -226,19 +226,19 @@ def _measure(plan: Plan, output: Path | None, required: Requirements) -> None:
             # Again: it may have been the one that was waited for.
             earlier, why = _earlier(plan, directory)
             said = None
-            rounds = directory / journal.FILE_NAME
+            lines = directory / journal.FILE_NAME
             if earlier is not None:
-                some = sum(len(u["rounds"]) for u in earlier.get("unfinished", []))
+                rounds = sum(len(u["rounds"]) for u in earlier.get("unfinished", []))
                 console.print(
                     f"Going on after {_number(_cells(earlier), 'cell')} "
-                    f"and {_number(some, 'round')} of the next.",
+                    f"and {_number(rounds, 'round')} of the next.",
                     highlight=False,
                 )
                 if why is not None:
-                    said = f"A part of the journal is kept as {_renamed(rounds).name}"
+                    said = f"A part of the journal is kept as {_renamed(lines).name}"
             elif path.exists():
-                if rounds.exists():
-                    _renamed(rounds)
+                if lines.exists():
+                    _renamed(lines)
                 said = f"The run that was here is kept as {_renamed(path).name}"
             if said is not None and why is not None:
                 console.print(
