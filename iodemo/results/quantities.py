@@ -9,6 +9,7 @@ iodemo, so that every package can show numbers the same way.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from decimal import Decimal
 
 
 def count(value: float) -> str:
@@ -19,7 +20,11 @@ def count(value: float) -> str:
         return f"{value:.2e}"
     if value != int(value):
         value = float(f"{value:.3g}")
-    return f"{value:,.0f}" if value >= 100 or value == int(value) else f"{value:.3g}"
+    if value >= 100 or value == int(value):
+        return f"{value:,.0f}"
+    # Without an exponent, as long as the zeros can be counted.
+    said = f"{value:.3g}"
+    return f"{Decimal(said):f}" if abs(value) >= 1e-7 else said
 
 
 def rate(value: float) -> str:
